@@ -1,0 +1,19 @@
+//! What a protocol crate and the rest of Forebay say to each other.
+//!
+//! Types only: no runtime, no sockets, no files. A protocol is one crate that
+//! implements [`Protocol`]; the poller owns time and calls its [`Connector`].
+
+mod connector;
+mod decode;
+mod device;
+mod sample;
+mod types;
+
+pub use connector::{Connector, PollError, Simulator};
+pub use decode::{DecodeFault, decode_scalar};
+pub use device::{
+    Address, AddressFault, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, OptionKind, OptionValue,
+    Protocol, ScanClass, Secrets, TagSpec,
+};
+pub use sample::{Quality, RawSample, Value};
+pub use types::{ByteOrder, DataType, Scalar};

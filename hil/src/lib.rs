@@ -1,0 +1,1 @@
+//! Rig files and their checks.

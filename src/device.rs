@@ -1,0 +1,161 @@
+//! A device ready to run: what the profile and `[[device]]` say, resolved.
+//!
+//! The connector reads *raw tags* ([`DeviceSpec::tags`]); Forebay publishes *tags*
+//! ([`Device::tags`]), in profile order. Usually they match one to one; a tag with `bits` is
+//! followed by one BOOL tag for each named bit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_connector::{DataType, DeviceSpec, Protocol, Value};
+
+/// Text in several languages, key = language (`en`, `de`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text(pub BTreeMap<String, String>);
+
+impl Text {
+    /// The same text in every language.
+    pub fn plain(text: impl Into<String>) -> Self {
+        Self(BTreeMap::from([("en".to_owned(), text.into())]))
+    }
+
+    /// The text in `language`, else in English, else in any language, else empty.
+    pub fn get(&self, language: &str) -> &str {
+        self.0
+            .get(language)
+            .or_else(|| self.0.get("en"))
+            .or_else(|| self.0.values().next())
+            .map_or("", String::as_str)
+    }
+}
+
+/// One machine, meter or server.
+pub struct Device {
+    /// Name from `[[device]]`, unique on the box, for example `press-3`.
+    pub name: String,
+    /// Topic key: `location` and name joined with `/`, for example
+    /// `Werk1/Presswerk/Linie3/Presse3/press-3`.
+    pub path: String,
+    /// Site, area, line and cell as written in `location`.
+    pub location: Vec<String>,
+    /// Profile name.
+    pub profile: String,
+    /// Profile version.
+    pub profile_version: String,
+    /// Title of the profile.
+    pub title: Text,
+    /// Protocol of the profile.
+    pub protocol: Arc<dyn Protocol>,
+    /// What the connector is given.
+    pub spec: DeviceSpec,
+    /// Published tags in profile order.
+    pub tags: Vec<Tag>,
+    /// Checks after every connect.
+    pub verify: Vec<Verify>,
+    /// `file:line` of `[[device]]`, for messages.
+    pub source: String,
+}
+
+impl Device {
+    /// Index of the published tag with this path.
+    pub fn tag_index(&self, path: &str) -> Option<usize> {
+        self.tags.iter().position(|tag| tag.path == path)
+    }
+}
+
+/// One published tag.
+#[derive(Debug, Clone)]
+pub struct Tag {
+    /// Path, for example `hydraulics.oil_temp`.
+    pub path: String,
+    /// Index of the raw tag it is made from.
+    pub raw: u32,
+    /// How the raw value becomes the published one.
+    pub transform: Transform,
+    /// Type after the transform.
+    pub data_type: DataType,
+    /// Unit symbol from the closed list, empty when it has none. `server` is resolved by the
+    /// connector's server or left empty.
+    pub unit: String,
+    /// Changes up to this much (in published units) are held back.
+    pub deadband: f64,
+    /// A value is published at least this often.
+    pub max_silence: Duration,
+    /// Index into `spec.scans`.
+    pub scan: usize,
+    /// Outside of it the quality is `OutOfRange`; both ends included.
+    pub range: Option<(f64, f64)>,
+    /// Alarm limits by name (`lolo`, `lo`, `hi`, `hihi`), published units.
+    pub limits: BTreeMap<String, f64>,
+    /// A total that only grows until it wraps or is reset.
+    pub counter: bool,
+    /// Texts of an enumeration by number.
+    pub enumeration: Option<Arc<BTreeMap<i64, EnumValue>>>,
+    /// TRUE means: someone works on it (`ne107 = "C"` on a BOOL tag).
+    pub function_check: bool,
+    /// Text and priority of a named bit.
+    pub bit: Option<BitText>,
+    /// `desc` of the profile, may be empty.
+    pub desc: String,
+    /// Profile `file:line`.
+    pub source: String,
+}
+
+/// How a raw value becomes the published one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Transform {
+    /// As it is.
+    None,
+    /// `raw * scale + offset`, published as LREAL.
+    Linear {
+        /// Factor.
+        scale: f64,
+        /// Added after the factor.
+        offset: f64,
+        /// Published values are kept within these.
+        clamp: Option<(f64, f64)>,
+    },
+    /// One bit of the raw value, 0 = lowest, published as BOOL.
+    Bit(u8),
+}
+
+/// One value of an enumeration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnumValue {
+    /// What the number means.
+    pub text: Text,
+    /// This state is a function check (NE 107 letter C).
+    pub function_check: bool,
+}
+
+/// One named bit of a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BitText {
+    /// What it means when set.
+    pub text: Text,
+    /// `high`, `medium`, `low`, or empty when it is no alarm.
+    pub priority: String,
+}
+
+/// One `[[verify]]`: read after every connect; nothing is good until all hold.
+#[derive(Debug, Clone)]
+pub struct Verify {
+    /// Index of the raw tag.
+    pub raw: u32,
+    /// How the raw value is scaled before it is compared.
+    pub transform: Transform,
+    /// What must hold.
+    pub expected: Expected,
+    /// What it means when it does not hold.
+    pub why: Text,
+}
+
+/// What a `[[verify]]` demands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expected {
+    /// Exactly this value; numbers are compared as numbers.
+    Is(Value),
+    /// Within these bounds, both included.
+    Between(f64, f64),
+}

@@ -1,0 +1,20 @@
+//! Forebay: from PLCs through a journal on disk to Kafka, exactly once and in order.
+//!
+//! `ARCHITECTURE.md` has the map. Data flows one way: [`poll`] → [`journal`] → [`replicate`];
+//! [`twin`] feeds [`infer`] and [`status`].
+
+pub mod batch;
+pub mod clock;
+pub mod config;
+pub mod connectors;
+pub mod device;
+pub mod event;
+pub mod infer;
+pub mod journal;
+pub mod lane;
+pub mod poll;
+pub mod profile;
+pub mod replicate;
+pub mod state;
+pub mod status;
+pub mod twin;

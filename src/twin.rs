@@ -1,0 +1,156 @@
+//! The twin: last values and states of all devices, for the page, the models and the metrics.
+//!
+//! Written by the pollers, read by everyone else. Locks are held for copies only; nobody holds
+//! one while waiting.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use forebay_connector::{Quality, Value};
+
+use crate::device::Device;
+
+/// All devices, in configuration order.
+pub struct Twin {
+    /// One entry for each device.
+    pub devices: Vec<Arc<DeviceTwin>>,
+}
+
+impl Twin {
+    /// A twin without values yet.
+    pub fn new(devices: &[Arc<Device>]) -> Self {
+        Self { devices: devices.iter().map(|device| Arc::new(DeviceTwin::new(Arc::clone(device)))).collect() }
+    }
+
+    /// The device with this name.
+    pub fn device(&self, name: &str) -> Option<&Arc<DeviceTwin>> {
+        self.devices.iter().find(|twin| twin.device.name == name)
+    }
+}
+
+/// One device's twin.
+pub struct DeviceTwin {
+    /// The device.
+    pub device: Arc<Device>,
+    state: Mutex<DeviceState>,
+}
+
+impl DeviceTwin {
+    fn new(device: Arc<Device>) -> Self {
+        let values = vec![Current::default(); device.tags.len()];
+        Self { device, state: Mutex::new(DeviceState { values, ..DeviceState::default() }) }
+    }
+
+    /// The state, locked. A poisoned lock is taken over: a panic in one task is no reason to
+    /// stop showing the others' work.
+    pub fn state(&self) -> MutexGuard<'_, DeviceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the connection to a device is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Link {
+    /// Not yet tried, or trying for the first time.
+    #[default]
+    Starting,
+    /// Values come in since this time (microseconds since 1970 UTC).
+    Up {
+        /// Since when.
+        since_us: i64,
+    },
+    /// No values since this time.
+    Down {
+        /// Since when.
+        since_us: i64,
+        /// Why, in words, as the last attempt found it.
+        cause: Cause,
+    },
+}
+
+/// Why there are no values: for people, and for machines to tell apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cause {
+    /// Stable word: `unreachable`, `timeout`, `mismatch`, `lost`, `refused`, `not-trusted`,
+    /// `not-verified`, `configuration`, `panic`.
+    pub code: String,
+    /// The message in English, with numbers and limits.
+    pub message: String,
+}
+
+/// Last value of one published tag.
+#[derive(Debug, Clone, Default)]
+pub struct Current {
+    /// Published value; `Null` before the first.
+    pub value: Value,
+    /// Its quality; meaningless while `edge_us` is 0.
+    pub quality: Quality,
+    /// When it was read, microseconds since 1970 UTC; 0 = never.
+    pub edge_us: i64,
+    /// Time given by the device.
+    pub source_us: Option<i64>,
+    /// When a good value was read last; 0 = never.
+    pub good_us: i64,
+}
+
+/// Counts of one minute.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Minute {
+    /// Unix time in minutes.
+    pub minute: i64,
+    /// Values read.
+    pub values: u64,
+}
+
+/// State of one device.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceState {
+    /// The connection.
+    pub link: Link,
+    /// What the device says of itself (order number, firmware, server name).
+    pub identity: String,
+    /// Last values, same index as [`Device::tags`].
+    pub values: Vec<Current>,
+    /// When any good value was read last, microseconds since 1970 UTC; 0 = never.
+    pub good_us: i64,
+    /// Values read since the start.
+    pub values_read: u64,
+    /// Samples journalled since the start (after deadband).
+    pub samples: u64,
+    /// Requests sent since the start.
+    pub requests: u64,
+    /// Failed polls and connects since the start.
+    pub errors: u64,
+    /// Successful connects since the start.
+    pub connects: u64,
+    /// Duration of the last poll in microseconds.
+    pub round_us: u64,
+    /// Scans that came too late because the one before took longer than the interval.
+    pub scans_missed: u64,
+    /// Values read in each of the last 60 minutes, oldest first.
+    pub minutes: VecDeque<Minute>,
+    /// Last result of each `[[verify]]`: `None` = not yet run.
+    pub verified: Option<bool>,
+}
+
+impl DeviceState {
+    /// Counts `values` read at `edge_us`.
+    pub fn count(&mut self, edge_us: i64, values: u64) {
+        self.values_read += values;
+        let minute = edge_us.div_euclid(60_000_000);
+        match self.minutes.back_mut() {
+            Some(last) if last.minute == minute => last.values += values,
+            _ => {
+                self.minutes.push_back(Minute { minute, values });
+                if self.minutes.len() > 60 {
+                    self.minutes.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Tags whose last value is good.
+    pub fn good_tags(&self) -> usize {
+        self.values.iter().filter(|current| current.edge_us != 0 && current.quality.is_good()).count()
+    }
+}

@@ -1,0 +1,13 @@
+//! One test binary: `cargo test --test forebay <module>` runs a part.
+
+mod cases;
+mod end_to_end;
+mod infer;
+mod journal;
+mod kafka;
+mod page;
+mod peers_modbus;
+mod peers_opcua;
+mod peers_s7;
+mod support;
+mod tidy;

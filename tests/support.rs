@@ -1,0 +1,104 @@
+//! Foreign programs as children of the tests: start, talk, stop.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Root of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file that `tests/setup` makes under `target/peers`; its absence fails the test.
+pub fn tool(path: &str) -> PathBuf {
+    let tool = root().join("target/peers").join(path);
+    assert!(tool.exists(), "{} is missing: run tests/setup", tool.display());
+    tool
+}
+
+/// Which Python environment of `tests/setup`.
+#[derive(Clone, Copy)]
+pub enum Python {
+    /// python-snap7 2.0.2 with the C library.
+    Snap7v2,
+    /// Current python-snap7, pymodbus, asyncua, confluent-kafka.
+    Current,
+}
+
+/// A script of `tests/peers`, started. It prints `ready <port>` when it answers, takes one
+/// command a line, answers `ok …` or `error …`, and ends when its input closes.
+pub struct Peer {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    /// Port on 127.0.0.1.
+    pub port: u16,
+}
+
+impl Peer {
+    /// Starts `tests/peers/<script>` with these arguments and waits until it answers.
+    pub fn start(python: Python, script: &str, arguments: &[&str]) -> Self {
+        let interpreter = tool(match python {
+            Python::Snap7v2 => "snap7-2/bin/python",
+            Python::Current => "python/bin/python",
+        });
+        let mut child = Command::new(interpreter)
+            .arg(root().join("tests/peers").join(script))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the interpreter starts");
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut peer = Self { child, input, output, port: 0 };
+        let line = peer.line();
+        let port = line.strip_prefix("ready ").and_then(|port| port.parse().ok());
+        peer.port = port.unwrap_or_else(|| panic!("{script} said {line:?} instead of ready"));
+        peer
+    }
+
+    /// Sends one command and returns what follows `ok`.
+    pub fn command(&mut self, command: &str) -> String {
+        let input = self.input.as_mut().expect("the peer runs");
+        writeln!(input, "{command}").and_then(|()| input.flush()).expect("the peer reads");
+        let line = self.line();
+        line.strip_prefix("ok")
+            .unwrap_or_else(|| panic!("{command:?} answered {line:?}"))
+            .trim_start()
+            .to_owned()
+    }
+
+    /// Process id, for signals.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("the peer writes");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // It may have ended already; then there is nothing to kill.
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Waits until `condition` gives a value, at most `limit`.
+pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < end, "no {what} within {} s", limit.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
