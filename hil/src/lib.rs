@@ -87,8 +87,7 @@ impl Rig {
         let head: Head = head.try_into().map_err(|error| RigFault(format!("[rig]: {error}")))?;
         let mut devices = BTreeMap::new();
         for (role, table) in tables {
-            let device: Device =
-                table.try_into().map_err(|error| RigFault(format!("[{role}]: {error}")))?;
+            let device: Device = table.try_into().map_err(|error| RigFault(format!("[{role}]: {error}")))?;
             if device.kind == Kind::Real && device.endpoint.is_none() {
                 return Err(RigFault(format!("[{role}]: a real device needs endpoint = \"…\"")));
             }
@@ -126,7 +125,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_a_fault_with_its_table() {
-        let text = "[rig]\nname = \"x\"\nfeatures = []\n[press]\nprofile = \"p\"\nkind = \"sim\"\nendpont = \"y\"\n";
+        let text =
+            "[rig]\nname = \"x\"\nfeatures = []\n[press]\nprofile = \"p\"\nkind = \"sim\"\nendpont = \"y\"\n";
         let fault = Rig::parse(text).unwrap_err().to_string();
         assert!(fault.contains("[press]") && fault.contains("endpont"), "{fault}");
     }
