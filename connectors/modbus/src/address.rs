@@ -145,7 +145,9 @@ fn parse_wire(text: &str, prefix: &str, number: &str) -> Result<(Table, u16), Ad
     let Some(table) = Table::ALL.into_iter().find(|table| table.prefix().eq_ignore_ascii_case(prefix)) else {
         return Err(AddressFault {
             label: "co, di, ir or hr".into(),
-            help: format!("write \"hr:{number}\" for a holding register, \"ir:{number}\" for an input register"),
+            help: format!(
+                "write \"hr:{number}\" for a holding register, \"ir:{number}\" for an input register"
+            ),
             ..fault("M0202", format!("there is no table `{prefix}`"), 0..prefix.len())
         });
     };
@@ -190,7 +192,9 @@ fn parse_manual(text: &str, body: &str) -> Result<(Table, u16), AddressFault> {
     let Some(table) = table else {
         return Err(AddressFault {
             label: "0, 1, 3 or 4".into(),
-            help: format!("the first digit names the table; for wire offset {value} write \"hr:{value}\" or \"ir:{value}\""),
+            help: format!(
+                "the first digit names the table; for wire offset {value} write \"hr:{value}\" or \"ir:{value}\""
+            ),
             ..fault("M0202", format!("there is no table {}", &body[..1]), 0..1)
         });
     };
@@ -199,7 +203,12 @@ fn parse_manual(text: &str, body: &str) -> Result<(Table, u16), AddressFault> {
         Some(Ok(start)) => Ok((table, start)),
         _ => Err(AddressFault {
             label: "1 to 65536".into(),
-            help: format!("manual numbers count from 1 to 65536; the first {} is \"{}0001\" or \"{}:0\"", table.name(), table.digit(), table.prefix()),
+            help: format!(
+                "manual numbers count from 1 to 65536; the first {} is \"{}0001\" or \"{}:0\"",
+                table.name(),
+                table.digit(),
+                table.prefix()
+            ),
             ..fault("M0205", format!("{} {number} does not exist", table.name()), 1..body.len())
         }),
     }
@@ -207,7 +216,8 @@ fn parse_manual(text: &str, body: &str) -> Result<(Table, u16), AddressFault> {
 
 /// `41`, `401` and `4001` all mean holding register 1 to Kepware, and three others to the rest.
 fn ambiguous(body: &str, value: u64, table: Option<Table>) -> AddressFault {
-    let plain = format!("\"hr:{value}\" (or \"ir:{value}\") if {body} is the offset on the wire, counting from 0");
+    let plain =
+        format!("\"hr:{value}\" (or \"ir:{value}\") if {body} is the offset on the wire, counting from 0");
     let padded = table.zip(digits(&body[body.len().min(1)..]).filter(|number| *number > 0));
     let help = match padded {
         Some((table, number)) => format!(
@@ -246,7 +256,9 @@ pub fn check(address: &str, data_type: DataType) -> Result<(Place, u16), Address
     if count > u32::from(limit) {
         return Err(AddressFault {
             type_label: Some(format!("{count} {unit}")),
-            help: format!("one read carries {limit} {unit}, and a value is never split; write several shorter tags"),
+            help: format!(
+                "one read carries {limit} {unit}, and a value is never split; write several shorter tags"
+            ),
             ..fault("M0207", format!("{data_type} takes {count} {unit}, one read carries {limit}"), all)
         });
     }
@@ -280,8 +292,13 @@ fn too_narrow(address: &str, place: Place, data_type: DataType) -> AddressFault 
         _ => "is wider".to_owned(),
     };
     let help = match place.bit {
-        Some(_) => format!("write type = \"BOOL\", or \"{}\" for the whole register", Place { bit: None, ..place }),
-        None => format!("write type = \"BOOL\", or the address of a register (\"4{0:04}\", \"3{0:04}\")", u32::from(place.start) + 1),
+        Some(_) => {
+            format!("write type = \"BOOL\", or \"{}\" for the whole register", Place { bit: None, ..place })
+        }
+        None => format!(
+            "write type = \"BOOL\", or the address of a register (\"4{0:04}\", \"3{0:04}\")",
+            u32::from(place.start) + 1
+        ),
     };
     AddressFault {
         label: "1 bit".into(),
@@ -306,12 +323,14 @@ fn bit_needed(address: &str, data_type: DataType) -> AddressFault {
 
 fn unknown_type(address: &str, data_type: DataType) -> AddressFault {
     let (why, help) = match data_type.scalar {
-        Scalar::String(_) | Scalar::Wstring(_) => {
-            ("needs its length on Modbus", format!("write {data_type}[16] (a STRING has two characters a register)"))
-        }
-        Scalar::Dtl | Scalar::DateTime => {
-            ("does not exist on Modbus", "write one tag for each register of the time, or UDINT for seconds".into())
-        }
+        Scalar::String(_) | Scalar::Wstring(_) => (
+            "needs its length on Modbus",
+            format!("write {data_type}[16] (a STRING has two characters a register)"),
+        ),
+        Scalar::Dtl | Scalar::DateTime => (
+            "does not exist on Modbus",
+            "write one tag for each register of the time, or UDINT for seconds".into(),
+        ),
         _ => ("is narrower than a register", "write WORD, UINT or INT; STRING[2] for two characters".into()),
     };
     AddressFault {

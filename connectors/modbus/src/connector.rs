@@ -161,7 +161,10 @@ impl Connector for ModbusConnector {
 pub fn items(device: &DeviceSpec, settings: &Settings) -> Result<Vec<Item>, OpenFault> {
     let item = |tag| {
         Item::read(tag, settings.order).map_err(|fault| OpenFault {
-            message: format!("tag `{}`, address {}: {} ({})", tag.path, tag.address, fault.message, fault.help),
+            message: format!(
+                "tag `{}`, address {}: {} ({})",
+                tag.path, tag.address, fault.message, fault.help
+            ),
         })
     };
     device.tags.iter().map(item).collect()

@@ -67,8 +67,7 @@ fn text(order: ByteOrder, words: &[u16], len: usize) -> Result<Value, DecodeFaul
 /// UTF-16, one unit a register, up to the first NUL, blanks at the end cut off.
 fn wide_text(order: ByteOrder, words: &[u16]) -> Result<Value, DecodeFault> {
     let units = words.iter().map(|word| in_order(order, *word)).take_while(|unit| *unit != 0);
-    let text: String =
-        char::decode_utf16(units).collect::<Result<_, _>>().map_err(|_| DecodeFault::Text)?;
+    let text: String = char::decode_utf16(units).collect::<Result<_, _>>().map_err(|_| DecodeFault::Text)?;
     Ok(Value::Text(text.trim_end_matches(' ').into()))
 }
 

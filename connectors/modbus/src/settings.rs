@@ -148,7 +148,9 @@ impl Settings {
                     "tag `{}` is {count} registers wide, max_registers is {}",
                     tag.path, self.limits.registers
                 ),
-                help: format!("a value is never split: write max_registers = {count} or more, or shorter tags"),
+                help: format!(
+                    "a value is never split: write max_registers = {count} or more, or shorter tags"
+                ),
             });
         }
         complaints
@@ -157,7 +159,8 @@ impl Settings {
 
 /// Reads `tcp://host:port`.
 fn parse_endpoint(text: &str) -> Result<Endpoint, DeviceComplaint> {
-    let complaint = |code, message: String, help: String| DeviceComplaint { code, key: "endpoint", message, help };
+    let complaint =
+        |code, message: String, help: String| DeviceComplaint { code, key: "endpoint", message, help };
     if text.starts_with("serial:") {
         return Err(complaint(
             "M0301",
@@ -193,7 +196,9 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, DeviceComplaint> {
             complaint(
                 "M0303",
                 format!("`{port}` is no port"),
-                format!("a port is a number from 1 to 65535; Modbus has {PORT} unless the device says otherwise"),
+                format!(
+                    "a port is a number from 1 to 65535; Modbus has {PORT} unless the device says otherwise"
+                ),
             )
         })?,
     };

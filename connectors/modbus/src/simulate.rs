@@ -61,8 +61,9 @@ impl ModbusSimulator {
             let address = reserved.local_addr()?;
             Ok((reserved, address, listen(address)?))
         };
-        let (reserved, address, listener) = sockets()
-            .map_err(|error| OpenFault { message: format!("no port on 127.0.0.1 to simulate on: {error}") })?;
+        let (reserved, address, listener) = sockets().map_err(|error| OpenFault {
+            message: format!("no port on 127.0.0.1 to simulate on: {error}"),
+        })?;
         let image = Arc::new(StdMutex::new(Image::new(&items, settings.unit)));
         let server = Mutex::new(Some(serve(listener, Arc::clone(&image))));
         Ok(Self { items, image, address, _reserved: reserved, server })
@@ -182,7 +183,9 @@ impl Image {
             return Err(ExceptionCode::GatewayTargetDevice);
         }
         Ok(Some(match asked.request {
-            Request::ReadCoils(start, count) => Response::ReadCoils(part(&self.coils, start, count, MAX_BITS)?),
+            Request::ReadCoils(start, count) => {
+                Response::ReadCoils(part(&self.coils, start, count, MAX_BITS)?)
+            }
             Request::ReadDiscreteInputs(start, count) => {
                 Response::ReadDiscreteInputs(part(&self.discrete_inputs, start, count, MAX_BITS)?)
             }

@@ -32,7 +32,13 @@ fn both_notations_meet_in_one_spelling() {
 #[test]
 fn faults_point_into_the_address() {
     for (text, data_type, code, span, help) in [
-        ("41", "INT", "M0201", 0..2, "\"40001\" if it is holding register 1 with its zeros left out, or \"hr:41\""),
+        (
+            "41",
+            "INT",
+            "M0201",
+            0..2,
+            "\"40001\" if it is holding register 1 with its zeros left out, or \"hr:41\"",
+        ),
         ("401", "INT", "M0201", 0..3, "\"40001\""),
         ("4001", "INT", "M0201", 0..4, "\"hr:4001\""),
         ("53", "INT", "M0201", 0..2, "\"40053\""),

@@ -38,7 +38,8 @@ fn orders_are_those_of_the_documentation() {
 
 #[test]
 fn text_ends_at_nul_or_with_its_last_character() {
-    let read = |data_type: &str, order, words: &[u16]| decode::registers(&item("40001", data_type, order), words);
+    let read =
+        |data_type: &str, order, words: &[u16]| decode::registers(&item("40001", data_type, order), words);
     let text = |text: &str| Ok(Value::Text(text.into()));
     assert_eq!(read("STRING[6]", ByteOrder::Abcd, &[0x4142, 0x4300, 0x5858]), text("ABC"));
     assert_eq!(read("STRING[6]", ByteOrder::Dcba, &[0x4241, 0x2043, 0x2020]), text("ABC"));

@@ -83,8 +83,7 @@ fn fits(items: &[Item], group: &[usize], limits: Limits) -> bool {
     let mut hole = 0;
     let mut widest = 0;
     for register in u32::from(start)..end {
-        let used =
-            members.iter().any(|item| (u32::from(item.place.start)..item.end()).contains(&register));
+        let used = members.iter().any(|item| (u32::from(item.place.start)..item.end()).contains(&register));
         hole = if used { 0 } else { hole + 1 };
         widest = widest.max(hole);
     }

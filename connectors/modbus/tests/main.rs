@@ -1,0 +1,6 @@
+//! The connector against doubles on real sockets.
+
+mod double;
+mod gateway;
+mod hostile;
+mod simulator;
