@@ -144,7 +144,7 @@ pub fn word(unit: u8, entry: u16) -> u16 {
 
 /// What coil `entry` holds.
 pub fn bit(entry: u16) -> bool {
-    entry % 3 == 0
+    entry.is_multiple_of(3)
 }
 
 /// Answers every request of a connection with what `answer` says.
