@@ -8,6 +8,8 @@ pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod device;
+pub mod diagnostic;
+pub mod document;
 pub mod event;
 pub mod infer;
 pub mod journal;
