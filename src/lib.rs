@@ -7,6 +7,7 @@ pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod connectors;
+pub mod demo;
 pub mod device;
 pub mod diagnostic;
 pub mod document;
