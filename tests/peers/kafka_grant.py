@@ -27,5 +27,6 @@ for permission in permissions:
             AclPermissionType.ALLOW,
         )
     )
-for answer in AdminClient({"bootstrap.servers": brokers}).create_acls(bindings).values():
+admin = AdminClient({"bootstrap.servers": brokers})
+for answer in admin.create_acls(bindings).values():
     answer.result(timeout=20)
