@@ -218,7 +218,7 @@ fn a_register_pymodbus_refuses_costs_only_itself() {
 fn silence_ends_in_a_timeout_and_the_next_values_are_fresh() {
     let mut plant = Plant::start(&["--unit", "1"]);
     let tags = [tag("40001", "UINT", Value::Uint(1))];
-    let mut connector = plant.open(1, Duration::from_millis(300), &tags);
+    let mut connector = plant.open(1, Duration::from_secs(1), &tags);
     plant.command("set hr 0 1");
     assert_read(&plant.connect_and_poll(&mut connector).expect("an answer"), &tags);
     plant.command("silence on");
