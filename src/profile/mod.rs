@@ -42,3 +42,6 @@ pub(crate) fn check_name(fields: &Fields<'_>, what: &str, name: &str, span: Span
     }
     fits
 }
+
+#[cfg(test)]
+mod tests;
