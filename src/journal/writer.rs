@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::frame::{BLOCK_HEAD_BYTES, BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter};
-use super::index::{Index, Segment, Shared};
+use super::index::{Segment, Shared};
 use super::recovery::{Recovered, recover};
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Name};
@@ -17,7 +17,7 @@ use super::{
 /// Longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Longest dictionary, in bytes.
-pub const DICTIONARY_BYTES_MAX: usize = 4 << 20;
+pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
 /// Records of a block are at most this many bytes.
 const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
 /// Longest length in front of a record.
