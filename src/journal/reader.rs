@@ -12,8 +12,8 @@ use super::scan::{Scanner, Step};
 use super::segment::Name;
 use super::{Damage, varint};
 
-/// Dictionaries of one segment at most; those beyond are ignored.
-const DICTIONARIES_MAX: usize = 1 << 16;
+/// Bytes of the dictionaries of one segment at most; those beyond are ignored.
+const DICTIONARIES_BYTES_MAX: usize = 256 << 20;
 
 /// What [`Reader::read`] gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub struct Reader {
     open: Option<Open>,
     block: Block,
     dictionaries: HashMap<u32, Arc<[u8]>>,
+    dictionaries_bytes: usize,
     unpacker: Unpacker,
 }
 
@@ -80,6 +81,7 @@ impl Reader {
             open: None,
             block: Block::default(),
             dictionaries: HashMap::new(),
+            dictionaries_bytes: 0,
             unpacker: Unpacker::new()?,
         })
     }
@@ -177,6 +179,7 @@ impl Reader {
             match self.disk.open(&segment.name.file()) {
                 Ok(file) => {
                     self.dictionaries.clear();
+                    self.dictionaries_bytes = 0;
                     self.open = Some(Open { name: segment.name, scanner: Scanner::new(file), fault: None });
                 }
                 Err(error) => return self.cannot_open(segment, end, &error),
@@ -187,9 +190,11 @@ impl Reader {
             Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
                 let mut raw = Vec::new();
                 // A dictionary that does not unpack is missed by the records that name it.
-                if self.dictionaries.len() < DICTIONARIES_MAX
+                if self.dictionaries_bytes < DICTIONARIES_BYTES_MAX
                     && self.unpacker.unpack(codec, raw_bytes, content, &mut raw).is_ok()
                 {
+                    // An empty one costs its place in the table.
+                    self.dictionaries_bytes += raw.len() + size_of::<(u32, Arc<[u8]>)>();
                     self.dictionaries.insert(number, raw.into());
                 }
                 None

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::frame::{BLOCK_HEAD_BYTES, BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter};
-use super::index::{Index, Segment, Shared};
+use super::index::{Segment, Shared};
 use super::recovery::{Recovered, recover};
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Name};
@@ -17,7 +17,7 @@ use super::{
 /// Longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Longest dictionary, in bytes.
-pub const DICTIONARY_BYTES_MAX: usize = 4 << 20;
+pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
 /// Records of a block are at most this many bytes.
 const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
 /// Longest length in front of a record.
@@ -37,6 +37,7 @@ pub struct Journal {
     out: Vec<u8>,
     committed: u64,
     written_bytes: u64,
+    removal_unsynced: bool,
 }
 
 /// The segment that is being written.
@@ -86,6 +87,7 @@ impl Journal {
             out: Vec::new(),
             committed: 0,
             written_bytes: 0,
+            removal_unsynced: false,
         };
         Ok((journal, recovery))
     }
@@ -390,6 +392,11 @@ impl Journal {
 
     /// Takes the oldest segment from the readers, then from the disk.
     fn remove_oldest(&mut self) -> io::Result<u64> {
+        // Oldest first, each durable before the next: a crash never leaves a hole.
+        if self.removal_unsynced {
+            self.disk.sync_directory()?;
+            self.removal_unsynced = false;
+        }
         let Some(oldest) = self.shared.lock().segments.pop_front() else { return Ok(0) };
         match self.disk.remove(&oldest.name.file()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -398,8 +405,8 @@ impl Journal {
             }
             _ => {}
         }
-        // Oldest first, each durable before the next: a crash never leaves a hole.
-        self.disk.sync_directory()?;
+        // It is gone for the readers; after a crash it may be back, which does no harm.
+        self.removal_unsynced = self.disk.sync_directory().is_err();
         Ok(oldest.bytes)
     }
 }
