@@ -1,116 +1,28 @@
 //! Replication against a real Kafka of three brokers, and against librdkafka's mock.
+#![allow(clippy::unwrap_used)] // a panic is how a test reports
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+mod kill;
+mod lanes;
+
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use forebay::batch::{Sample, Schema, SchemaTag};
 use forebay::clock::{now_us, rfc3339};
 use forebay::event::Events;
-use forebay::replicate::{
-    Mechanism, Options, Password, Record, Replicator, Sasl, Source, SourceFault, State, Tls, encode, mock,
-};
+use forebay::replicate::{Mechanism, Options, Password, Replicator, Sasl, State, Tls, encode, mock};
 use forebay_connector::{Quality, Value};
 use serde_json::json;
 
+use self::lanes::{EPOCH, Memory, assert_exactly_once, numbered};
 use crate::kafka_cluster::{Cluster, Consumed, Security, certificate, consume, grant};
 use crate::support::wait_for;
 
-const EPOCH: &str = "00112233445566778899aabbccddeeff";
-/// Devices of the generated records.
-const DEVICES: u64 = 7;
-
-/// A lane in memory: records are pushed, everything stays readable.
-#[derive(Clone, Default)]
-struct Memory {
-    shared: Arc<MemoryShared>,
-    epoch: String,
-    lane: &'static str,
-    next: u64,
-    current: Vec<u8>,
-    key: String,
-}
-
-#[derive(Default)]
-struct MemoryShared {
-    records: Mutex<Vec<(String, i64, Vec<u8>)>>,
-    pushed: Condvar,
-    committed: AtomicU64,
-}
-
-impl Memory {
-    fn new(lane: &'static str, epoch: &str) -> Self {
-        Self { lane, epoch: epoch.to_owned(), ..Self::default() }
-    }
-
-    fn push(&self, key: &str, edge_us: i64, value: &[u8]) {
-        self.shared.records.lock().unwrap().push((key.to_owned(), edge_us, value.to_vec()));
-        self.shared.pushed.notify_all();
-    }
-
-    fn push_numbered(&self, count: u64) {
-        for _ in 0..count {
-            let offset = self.shared.records.lock().unwrap().len() as u64;
-            let (key, value) = numbered(offset);
-            self.push(&key, now_us(), value.as_bytes());
-        }
-    }
-
-    fn wait_committed(&self, next_offset: u64, limit: Duration) {
-        wait_for(&format!("commit of {next_offset}"), limit, || {
-            (self.shared.committed.load(Ordering::SeqCst) >= next_offset).then_some(())
-        });
-    }
-}
-
-impl Source for Memory {
-    fn lane(&self) -> &str {
-        self.lane
-    }
-
-    fn epoch(&self) -> &str {
-        &self.epoch
-    }
-
-    fn first_offset(&self) -> u64 {
-        0
-    }
-
-    fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
-        self.next = offset;
-        Ok(())
-    }
-
-    fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
-        let index = usize::try_from(self.next).unwrap();
-        let records = self.shared.records.lock().unwrap();
-        let (records, _) =
-            self.shared.pushed.wait_timeout_while(records, wait, |records| records.len() <= index).unwrap();
-        let Some((key, edge_us, value)) = records.get(index) else { return Ok(None) };
-        self.key.clone_from(key);
-        self.current.clone_from(value);
-        self.next += 1;
-        Ok(Some(Record { offset: self.next - 1, edge_us: *edge_us, key: &self.key, value: &self.current }))
-    }
-
-    fn committed(&mut self, next_offset: u64) {
-        self.shared.committed.store(next_offset, Ordering::SeqCst);
-    }
-}
-
-/// Record `offset` of every generated lane: its device counts up by one.
-fn numbered(offset: u64) -> (String, String) {
-    let device = format!("Werk1/Halle2/dev-{}", offset % DEVICES);
-    let pad = "x".repeat(150);
-    let value = json!({"device": device, "n": offset / DEVICES, "pad": pad}).to_string();
-    (device, value)
-}
-
 fn options(cluster: &Cluster, prefix: &str) -> Options {
-    Options { commit_interval: Duration::from_millis(100), ..Options::new(&cluster.brokers(), prefix, "werk1", "box-1") }
+    Options {
+        commit_interval: Duration::from_millis(100),
+        ..Options::new(&cluster.brokers(), prefix, "werk1", "box-1")
+    }
 }
 
 fn start(options: Options, source: &Memory, boot: &str) -> Replicator {
@@ -122,28 +34,6 @@ fn wait_state(replicator: &Replicator, code: &str, limit: Duration) -> State {
     wait_for(&format!("state {code}"), limit, || {
         Some(status.snapshot().state).filter(|state| state.code() == code)
     })
-}
-
-/// Asserts that each offset below `total` is there once, and each device's records in order.
-fn assert_exactly_once(records: &[Consumed], total: u64) {
-    let mut seen = vec![0_u32; usize::try_from(total).unwrap()];
-    let mut next: HashMap<&str, u64> = HashMap::new();
-    let mut by_place: BTreeMap<(i32, i64), &Consumed> = BTreeMap::new();
-    for record in records {
-        seen[usize::try_from(record.offset()).unwrap()] += 1;
-        by_place.insert((record.partition, record.kafka_offset), record);
-        assert_eq!(record.headers["epoch"], EPOCH);
-        assert_eq!(record.headers["edge"], "box-1");
-    }
-    let lost = seen.iter().filter(|count| **count == 0).count();
-    let doubled = seen.iter().filter(|count| **count > 1).count();
-    assert_eq!((lost, doubled), (0, 0), "lost and doubled of {total}");
-    for record in by_place.values() {
-        let next = next.entry(record.key.as_deref().unwrap()).or_default();
-        let n = record.json()["n"].as_u64().unwrap();
-        assert_eq!(n, *next, "order of {:?}", record.key);
-        *next += 1;
-    }
 }
 
 #[test]
@@ -253,7 +143,8 @@ fn goes_on_from_its_own_checkpoint() {
     start_until(&cluster, &source, "boot-3", 1000);
 
     let read = consume(&cluster.brokers(), &["resume.telemetry"], true, Duration::from_secs(3));
-    let (ours, others): (Vec<_>, Vec<_>) = read.into_iter().partition(|record| record.headers["epoch"] == EPOCH);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        read.into_iter().partition(|record| record.headers["epoch"] == EPOCH);
     assert_eq!(others.len(), 1);
     assert_exactly_once(&ours, 1000);
 }
@@ -295,11 +186,15 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
     wait_for("the end of the outage", Duration::from_secs(30), || {
         (paused.elapsed() > Duration::from_secs(14)).then_some(())
     });
-    assert!(source.shared.committed.load(Ordering::SeqCst) < 20_000, "the outage must hit open work");
+    assert!(source.committed_to() < 20_000, "the outage must hit open work");
     (0..3).for_each(|index| cluster.resume(index));
     let resumed = Instant::now();
     source.wait_committed(20_000, Duration::from_secs(90));
-    println!("caught up {:?} after the brokers were back: {:?}", resumed.elapsed(), replicator.status().snapshot());
+    println!(
+        "caught up {:?} after the brokers were back: {:?}",
+        resumed.elapsed(),
+        replicator.status().snapshot()
+    );
     wait_state(&replicator, "up", Duration::from_secs(5));
     replicator.join();
     let read = consume(&cluster.brokers(), &["outage.telemetry"], true, Duration::from_secs(3));
@@ -340,7 +235,8 @@ fn a_second_box_with_the_same_name_stops_the_first() {
     first.wait_committed(200, Duration::from_secs(60));
     one.join();
     let read = consume(&cluster.brokers(), &["fence.telemetry"], true, Duration::from_secs(3));
-    let (ours, others): (Vec<_>, Vec<_>) = read.into_iter().partition(|record| record.headers["epoch"] == EPOCH);
+    let (ours, others): (Vec<_>, Vec<_>) =
+        read.into_iter().partition(|record| record.headers["epoch"] == EPOCH);
     assert_eq!(others.len(), 8);
     assert_exactly_once(&ours, 200);
 }
@@ -359,7 +255,11 @@ fn records_too_large_leave_a_notice_and_do_not_block() {
     for (prefix, size) in [("large", 950_000), ("large2", 200_000)] {
         let source = Memory::new("telemetry", EPOCH);
         source.push_numbered(700);
-        source.push("Werk1/Halle2/dev-0", now_us(), json!({"n": 100, "pad": &noise[..size]}).to_string().as_bytes());
+        source.push(
+            "Werk1/Halle2/dev-0",
+            now_us(),
+            json!({"n": 100, "pad": &noise[..size]}).to_string().as_bytes(),
+        );
         (701..1400).for_each(|offset| {
             let (key, value) = numbered(offset);
             source.push(&key, now_us(), value.as_bytes());
@@ -386,7 +286,8 @@ fn a_missing_topic_is_named() {
     let cluster = Cluster::shared();
     let source = Memory::new("telemetry", EPOCH);
     source.push_numbered(1);
-    let replicator = start(Options { create_topics: None, ..options(&cluster, "missing") }, &source, "boot-a");
+    let replicator =
+        start(Options { create_topics: None, ..options(&cluster, "missing") }, &source, "boot-a");
     let state = wait_state(&replicator, "refused", Duration::from_secs(30)).to_string();
     assert!(state.contains("topic missing.checkpoints does not exist"), "{state}");
     assert!(state.contains("cleanup.policy=compact"), "{state}");
@@ -402,8 +303,7 @@ fn says_exactly_which_permission_is_missing() {
     let _quiet = Cluster::shared();
     let folder = tempfile::tempdir().unwrap();
     let (ca, keystore) = certificate(folder.path());
-    let cluster =
-        Cluster::start_with(1, Some(&Security { keystore, users: vec![("box-1", "s3cret-word")] }));
+    let cluster = Cluster::start_with(1, Some(&Security { keystore, users: vec![("box-1", "s3cret-word")] }));
     cluster.create_topics("it");
     let options = |password: &str| Options {
         tls: Some(Tls { ca: Some(ca.clone()), ..Tls::default() }),
@@ -477,175 +377,4 @@ fn works_against_the_mock_and_over_its_absence() {
     offsets.sort_unstable();
     offsets.dedup();
     assert_eq!(offsets, (0..2000).collect::<Vec<_>>(), "at least once: the mock knows no more");
-}
-
-/// A lane without end that is the same in every process: for the killed child.
-struct Generator {
-    next: u64,
-    total: u64,
-    key: String,
-    value: String,
-}
-
-impl Generator {
-    fn new(total: u64) -> Self {
-        Self { next: 0, total, key: String::new(), value: String::new() }
-    }
-}
-
-impl Source for Generator {
-    fn lane(&self) -> &str {
-        "telemetry"
-    }
-
-    fn epoch(&self) -> &str {
-        EPOCH
-    }
-
-    fn first_offset(&self) -> u64 {
-        0
-    }
-
-    fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
-        self.next = offset;
-        Ok(())
-    }
-
-    fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
-        if self.next >= self.total {
-            std::thread::sleep(wait);
-            return Ok(None);
-        }
-        (self.key, self.value) = numbered(self.next);
-        self.next += 1;
-        Ok(Some(Record {
-            offset: self.next - 1,
-            edge_us: now_us(),
-            key: &self.key,
-            value: self.value.as_bytes(),
-        }))
-    }
-
-    fn committed(&mut self, next_offset: u64) {
-        println!("\ncommitted {next_offset}");
-    }
-}
-
-const CHILD: &str = "FOREBAY_TEST_REPLICATOR";
-
-/// Without the variable: the generator gives the same from every offset. With it: this process
-/// is the replicator that gets killed.
-#[test]
-fn child_replicates_what_the_generator_gives() {
-    let mut generator = Generator::new(1000);
-    generator.seek(998).unwrap();
-    assert_eq!(generator.next(Duration::ZERO).unwrap().unwrap().value, numbered(998).1.as_bytes());
-    assert_eq!(generator.next(Duration::ZERO).unwrap().unwrap().offset, 999);
-    assert_eq!(generator.next(Duration::ZERO).unwrap(), None);
-    let Ok(order) = std::env::var(CHILD) else { return };
-    let [brokers, prefix, total] = order.split('|').collect::<Vec<_>>()[..] else { panic!("{order}") };
-    let options = Options {
-        transaction_records_max: 500,
-        transaction_timeout: Duration::from_secs(10),
-        commit_interval: Duration::from_millis(20),
-        ..Options::new(brokers, prefix, "werk1", "box-1")
-    };
-    let boot = format!("pid-{}", std::process::id());
-    let _runs = Replicator::start(options, Generator::new(total.parse().unwrap()), &boot, None).unwrap();
-    loop {
-        std::thread::park();
-    }
-}
-
-struct Killed {
-    child: Child,
-    committed: Arc<AtomicU64>,
-}
-
-impl Killed {
-    fn spawn(order: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "kafka::child_replicates_what_the_generator_gives", "--nocapture"])
-            .env(CHILD, order)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let committed = Arc::new(AtomicU64::new(0));
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let seen = Arc::clone(&committed);
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if let Some(offset) = line.strip_prefix("committed ").and_then(|text| text.parse().ok()) {
-                    seen.store(offset, Ordering::SeqCst);
-                }
-            }
-        });
-        Self { child, committed }
-    }
-
-    fn committed(&self) -> u64 {
-        self.committed.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Child::kill is SIGKILL: no destructor and no flush runs in the child.
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-/// The promise itself: kill -9 the replicator at random, kill and pause brokers meanwhile.
-#[test]
-fn kill_9_of_replicator_and_brokers_loses_and_doubles_nothing() {
-    const KILLS: u32 = 24;
-    let total = 150_000;
-    let mut cluster = Cluster::shared();
-    cluster.create_topics("chaos");
-    let order = format!("{}|chaos|{total}", cluster.brokers());
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
-    let (mut kills, mut highest, mut broker) = (0, 0, 0);
-    let begin = Instant::now();
-    while kills < KILLS {
-        let child = Killed::spawn(&order);
-        // Killed while it works, so after its first commit and before its last.
-        let before = highest;
-        wait_for("progress", Duration::from_secs(90), || (child.committed() > before).then_some(()));
-        match kills % 6 {
-            1 => cluster.kill(broker),
-            2 => cluster.restart(broker),
-            3 => cluster.pause(broker),
-            _ => {}
-        }
-        // As long as there is enough left for the kills to come, and never more.
-        let share = (total - before) / u64::from(KILLS - kills);
-        let until = Instant::now() + Duration::from_millis(random.u64(0..600));
-        while Instant::now() < until && child.committed() < before + share {
-            std::thread::sleep(Duration::from_millis(random.u64(0..3)));
-        }
-        highest = highest.max(child.committed());
-        drop(child);
-        kills += 1;
-        if kills % 6 == 4 {
-            cluster.resume(broker);
-            broker = (broker + 1) % 3;
-        }
-        assert!(highest < total, "nothing is left to kill: raise the total");
-    }
-    (0..3).for_each(|index| cluster.resume(index));
-    println!("{kills} kills in {:?}, committed {highest}", begin.elapsed());
-    let child = Killed::spawn(&order);
-    wait_for("the rest", Duration::from_secs(120), || (child.committed() >= total).then_some(()));
-    drop(child);
-
-    let topics = ["chaos.telemetry"];
-    let read = consume(&cluster.brokers(), &topics, true, Duration::from_secs(3));
-    let all = consume(&cluster.brokers(), &topics, false, Duration::from_secs(3)).len();
-    println!("{} read_committed, {all} read_uncommitted, {:?} in all", read.len(), begin.elapsed());
-    assert_exactly_once(&read, total);
-    assert!(all > read.len(), "no attempt was given up: the kills came too late to prove anything");
 }

@@ -77,8 +77,11 @@ impl Cluster {
         let name = format!("{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
         let folder = parent.join(name);
         let ports: Vec<[u16; 3]> = (0..count).map(|_| free_ports()).collect();
-        let voters: Vec<String> =
-            ports.iter().enumerate().map(|(index, ports)| format!("{}@127.0.0.1:{}", index + 1, ports[1])).collect();
+        let voters: Vec<String> = ports
+            .iter()
+            .enumerate()
+            .map(|(index, ports)| format!("{}@127.0.0.1:{}", index + 1, ports[1]))
+            .collect();
         let mut nodes = Vec::new();
         for (index, ports) in ports.iter().enumerate() {
             let folder = folder.join(format!("node-{}", index + 1));
@@ -89,7 +92,11 @@ impl Cluster {
         }
         let mut formats: Vec<Child> = nodes.iter().map(|node| node.format(security)).collect();
         for format in &mut formats {
-            assert!(format.wait().expect("java runs").success(), "StorageTool failed, see {}", folder.display());
+            assert!(
+                format.wait().expect("java runs").success(),
+                "StorageTool failed, see {}",
+                folder.display()
+            );
         }
         let mut cluster = Self { nodes, folder };
         (0..count).for_each(|index| cluster.restart(index));
@@ -155,7 +162,8 @@ impl Cluster {
             let consumer: BaseConsumer = self.client().create().ok()?;
             let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(2)).ok()?;
             let found = metadata.topics().first()?;
-            (!found.partitions().is_empty() && found.partitions().iter().all(|one| one.leader() > 0)).then_some(())
+            (!found.partitions().is_empty() && found.partitions().iter().all(|one| one.leader() > 0))
+                .then_some(())
         });
     }
 
@@ -427,7 +435,8 @@ pub fn grant(brokers: &str, user: &str, permissions: &[&str]) {
 
 /// A certificate for 127.0.0.1 that vouches for itself: (certificate, keystore for the broker).
 pub fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let [key, certificate, keystore] = ["key.pem", "certificate.pem", "keystore.pem"].map(|name| folder.join(name));
+    let [key, certificate, keystore] =
+        ["key.pem", "certificate.pem", "keystore.pem"].map(|name| folder.join(name));
     let done = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=kafka"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])

@@ -15,12 +15,17 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
+use super::lane::Shared;
 use super::options::Options;
 use super::reports::Reports;
 
 /// Records before the end that are read first. The newest checkpoint is nearly always among
 /// them, so that a start takes the same time however seldom the topic is compacted.
 const TAIL_RECORDS: i64 = 2000;
+/// One question to Kafka takes at most this long.
+const ASK: Duration = Duration::from_secs(5);
+/// The nonce is waited for at least this long.
+const PATIENCE_MIN: Duration = Duration::from_secs(15);
 
 /// How far a lane has come: all offsets below `next_offset` are committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,9 +80,9 @@ impl Place {
     /// boxes seldom share one and an open transaction of one does not delay another's start.
     pub fn new(options: &Options, lane: &str, partitions: i32) -> Self {
         let name = format!("{}/{lane}", options.edge);
-        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        let hash = name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         let count = u32::try_from(partitions.max(1)).unwrap_or(1);
         let partition = i32::try_from(hash % count).unwrap_or(0);
         Self { topic: options.topic("checkpoints"), partition, name }
@@ -100,24 +105,23 @@ impl Place {
 /// Reads the partition until `nonce` comes back and gives what stands before it.
 ///
 /// The end of the partition proves nothing: without the right to read one gets it at once. Only
-/// the nonce does; when it does not come within `patience`, nothing may be sent.
+/// the nonce does; as long as it does not come, nothing may be sent.
 pub(super) fn find(
     consumer: &BaseConsumer<Reports>,
     place: &Place,
     epoch: &str,
     nonce: &str,
-    patience: Duration,
-    options: &Options,
+    shared: &Shared,
 ) -> Result<Found, Fault> {
     let (low, high) = consumer
-        .fetch_watermarks(&place.topic, place.partition, patience)
+        .fetch_watermarks(&place.topic, place.partition, ASK)
         .map_err(|error| Fault::Lost(format!("the checkpoints' end is not known: {error}")))?;
     let tail = low.max(high - TAIL_RECORDS);
-    let found = read(consumer, place, tail, epoch, nonce, patience, options)?;
+    let found = read(consumer, place, tail, epoch, nonce, shared)?;
     if found.next_offset.is_some() || tail == low {
         return Ok(found);
     }
-    read(consumer, place, low, epoch, nonce, patience, options)
+    read(consumer, place, low, epoch, nonce, shared)
 }
 
 fn read(
@@ -126,13 +130,18 @@ fn read(
     from: i64,
     epoch: &str,
     nonce: &str,
-    patience: Duration,
-    options: &Options,
+    shared: &Shared,
 ) -> Result<Found, Fault> {
     assign(consumer, place, from)?;
+    let options = &shared.options;
+    // Another box's open transaction may stand before the nonce; it ends by its own timeout.
+    let patience = options.transaction_timeout.max(PATIENCE_MIN);
     let end = Instant::now() + patience;
     let mut found = Found::default();
     while Instant::now() < end {
+        if shared.stop.is_set() {
+            return Err(Fault::Stopped);
+        }
         let message = match consumer.poll(Duration::from_millis(100)) {
             None => continue,
             Some(Ok(message)) => message,

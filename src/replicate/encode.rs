@@ -148,8 +148,9 @@ mod tests {
     }
 
     fn any_schema() -> impl Strategy<Value = Schema> {
-        let tag = (any::<String>(), any::<String>(), prop::collection::btree_map(0_i64..4, any::<String>(), 0..3))
-            .prop_map(|(path, unit, texts)| SchemaTag { path, data_type: "INT".to_owned(), unit, texts });
+        let tag =
+            (any::<String>(), any::<String>(), prop::collection::btree_map(0_i64..4, any::<String>(), 0..3))
+                .prop_map(|(path, unit, texts)| SchemaTag { path, data_type: "INT".to_owned(), unit, texts });
         (any::<String>(), any::<String>(), any::<String>(), prop::collection::vec(tag, 1..5)).prop_map(
             |(device, profile, profile_version, tags)| Schema {
                 device,
@@ -265,10 +266,8 @@ mod tests {
             ],
         };
         let sample = |tag, value, source_us| Sample { tag, value, quality: Quality::Good, source_us };
-        let samples = [
-            sample(0, Value::Real(41.2), None),
-            sample(1, Value::Uint(3), Some(1_770_000_000_250_000)),
-        ];
+        let samples =
+            [sample(0, Value::Real(41.2), None), sample(1, Value::Uint(3), Some(1_770_000_000_250_000))];
         let mut out = Vec::new();
         batch(&mut out, &schema, 1_770_000_000_500_000, &samples);
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::BaseConsumer;
@@ -11,7 +12,7 @@ use super::checkpoint::{self, Place};
 use super::fault::Fault;
 use super::options::Options;
 use super::reports::Reports;
-use super::session::{Opened, Sent, Session};
+use super::session::{Sent, Session};
 use super::status::{ReplicationStatus, State};
 use super::stop::Stop;
 use super::{Record, Source, SourceFault};
@@ -43,23 +44,35 @@ pub(super) struct Shared {
     pub stop: Arc<Stop>,
     pub reports: Reports,
     pub events: Option<Events>,
+    /// The checkpoint topic's settings were looked at.
+    pub looked_at_policy: AtomicBool,
 }
 
 /// One lane's replicator, on its own thread because the source and librdkafka block.
 pub(super) struct Lane<S> {
     pub shared: Arc<Shared>,
-    pub source: S,
+    source: S,
     /// Our last place and the offset of our nonce there.
-    pub last: Option<(Place, i64)>,
-    pub batch_bytes: usize,
+    last: Option<(Place, i64)>,
+    batch_bytes: usize,
     /// Offsets that Kafka refused even alone.
-    pub too_large: BTreeSet<u64>,
-    pub in_a_row: u32,
+    too_large: BTreeSet<u64>,
+    /// In the open transaction.
+    left_out: Vec<LeftOut>,
+    in_a_row: u32,
 }
 
 impl<S: Source> Lane<S> {
     pub fn new(shared: Shared, source: S) -> Self {
-        Self { shared: Arc::new(shared), source, last: None, batch_bytes: BATCH_BYTES, too_large: BTreeSet::new(), in_a_row: 0 }
+        Self {
+            shared: Arc::new(shared),
+            source,
+            last: None,
+            batch_bytes: BATCH_BYTES,
+            too_large: BTreeSet::new(),
+            left_out: Vec::new(),
+            in_a_row: 0,
+        }
     }
 
     /// Works until asked to end.
@@ -87,11 +100,11 @@ impl<S: Source> Lane<S> {
     fn session(&mut self) -> Fault {
         let shared = Arc::clone(&self.shared);
         let epoch = self.source.epoch().to_owned();
-        let Opened { mut session, place } = match Session::open(&shared, &epoch, self.batch_bytes) {
-            Ok(opened) => opened,
+        let mut session = match Session::open(&shared, &epoch, self.batch_bytes) {
+            Ok(session) => session,
             Err(fault) => return fault,
         };
-        self.last = Some((place, session.found.nonce_offset));
+        self.last = Some((session.place.clone(), session.found.nonce_offset));
         let fault = match start_offset(&session, &mut self.source, &shared, &epoch) {
             Ok(()) => loop {
                 match self.turn(&mut session) {
@@ -111,7 +124,8 @@ impl<S: Source> Lane<S> {
             return Err(Fault::Stopped);
         }
         let mut last_answer = Instant::now();
-        while !fill(&mut self.source, &self.shared, &self.too_large, session)? {
+        self.left_out.clear();
+        while !self.fill(session)? {
             if self.shared.stop.is_set() {
                 return Err(Fault::Stopped);
             }
@@ -149,32 +163,70 @@ impl<S: Source> Lane<S> {
         }
         self.too_large = self.too_large.split_off(&sent.next_offset);
         self.in_a_row = 0;
+        self.tell_left_out();
         self.source.committed(sent.next_offset);
+    }
+
+    /// Puts what is there into a transaction, at most the configured size. False = nothing is there.
+    fn fill(&mut self, session: &mut Session<'_>) -> Result<bool, Fault> {
+        let options = &self.shared.options;
+        let mut sent = Sent::default();
+        let mut wait = IDLE;
+        while sent.records < options.transaction_records_max as u64
+            && sent.bytes < options.transaction_bytes_max as u64
+        {
+            let Some(record) = self.source.next(wait).map_err(journal)? else { break };
+            wait = Duration::ZERO;
+            if sent.records == 0 {
+                session.begin()?;
+            }
+            sent = if record.value.len() > options.record_bytes_max || self.too_large.contains(&record.offset)
+            {
+                let left_out = LeftOut::new(&record, options.record_bytes_max);
+                let sent = session.send(&Record { value: left_out.notice.as_bytes(), ..record })?;
+                self.left_out.push(left_out);
+                sent
+            } else {
+                session.send(&record)?
+            };
+        }
+        Ok(sent.records > 0)
+    }
+
+    /// Counts and reports what a committed transaction does not hold.
+    fn tell_left_out(&mut self) {
+        for left_out in std::mem::take(&mut self.left_out) {
+            self.shared.status.lock().too_large += 1;
+            tracing::error!(lane = self.shared.lane, device = left_out.device, "{}", left_out.text);
+            self.emit(Kind::Gap, left_out.device, left_out.text, left_out.data);
+        }
     }
 
     /// A second box, or only an outage longer than the transaction timeout? Looks, and waits as
     /// long as a second box writes.
     fn fenced(&mut self) {
         let Some((place, mut seen)) = self.last.clone() else { return self.back_off() };
-        let mut patience = NEWCOMER;
         while !self.shared.stop.is_set() {
             let config = self.shared.options.consumer(&self.shared.lane, false);
-            let Ok(consumer) = config.create_with_context::<_, BaseConsumer<Reports>>(self.shared.reports.fresh())
+            let Ok(consumer) =
+                config.create_with_context::<_, BaseConsumer<Reports>>(self.shared.reports.fresh())
             else {
                 return self.back_off();
             };
             let Some((by, at)) =
-                checkpoint::find_other(&consumer, &place, &self.shared.boot, seen + 1, patience)
+                checkpoint::find_other(&consumer, &place, &self.shared.boot, seen + 1, NEWCOMER)
             else {
                 return self.back_off();
             };
             drop(consumer);
             let state = State::Fenced { since_us: now_us(), by };
             if self.report(state.clone()) {
-                self.emit(Kind::Box, &state.to_string(), json!({"lane": self.shared.lane, "state": state.code()}));
+                let data = json!({"lane": self.shared.lane, "state": state.code()});
+                self.emit(Kind::Box, self.shared.options.edge.clone(), state.to_string(), data);
             }
             self.shared.stop.sleep(self.shared.options.fenced_retry);
-            (seen, patience) = (at.max(seen), NEWCOMER);
+            seen = at.max(seen);
+            self.last = Some((place.clone(), seen));
         }
     }
 
@@ -206,8 +258,10 @@ impl<S: Source> Lane<S> {
         is_new
     }
 
-    fn emit(&self, kind: Kind, text: &str, data: serde_json::Value) {
-        emit(&self.shared, kind, &self.shared.options.edge, text, data);
+    fn emit(&self, kind: Kind, device: String, text: String, data: serde_json::Value) {
+        if let Some(events) = &self.shared.events {
+            events.emit(Event { kind, edge_time: now_us(), device, text, data });
+        }
     }
 
     /// Waits before the next attempt: doubling from 100 ms to 10 s, spread by a random half so
@@ -216,6 +270,28 @@ impl<S: Source> Lane<S> {
         let full = BACKOFF.saturating_mul(1 << self.in_a_row.min(7)).min(BACKOFF_MAX);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.shared.stop.sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0));
+    }
+}
+
+/// A record that Kafka would not take.
+pub(super) struct LeftOut {
+    device: String,
+    text: String,
+    data: serde_json::Value,
+    /// Sent in its place, under the same offset.
+    notice: String,
+}
+
+impl LeftOut {
+    fn new(record: &Record<'_>, limit_bytes: usize) -> Self {
+        let bytes = record.value.len();
+        let cause = if bytes > limit_bytes { "record-too-large" } else { "topic-refuses-size" };
+        let data =
+            json!({"cause": cause, "bytes": bytes, "limit_bytes": limit_bytes, "offset": record.offset});
+        let notice = json!({"device": record.key, "edge_time": rfc3339(record.edge_us), "dropped": data});
+        let text =
+            format!("record {} of {bytes} bytes is too large for Kafka and was not sent", record.offset);
+        Self { device: record.key.to_owned(), text, data, notice: notice.to_string() }
     }
 }
 
@@ -230,7 +306,10 @@ fn start_offset<S: Source>(
     let first = source.first_offset();
     let start = match (session.found.next_offset, &session.found.other_epoch) {
         (Some(next), _) if next < first => {
-            tracing::warn!(lane, "Kafka has everything before {next}, the journal begins at {first}: a gap tells why");
+            tracing::warn!(
+                lane,
+                "Kafka has everything before {next}, the journal begins at {first}: a gap tells why"
+            );
             first
         }
         (Some(next), _) => {
@@ -238,7 +317,10 @@ fn start_offset<S: Source>(
             next
         }
         (None, Some(other)) => {
-            tracing::warn!(lane, "Kafka knows this box with the journal {other}, this is {epoch}: sending from its start, {first}");
+            tracing::warn!(
+                lane,
+                "Kafka knows this box with the journal {other}, this is {epoch}: sending from its start, {first}"
+            );
             first
         }
         (None, None) => {
@@ -252,60 +334,6 @@ fn start_offset<S: Source>(
         tracing::info!(lane, next_offset = start, "connected to Kafka");
     }
     Ok(())
-}
-
-/// Puts what is there into a transaction, at most the configured size. False = nothing is there.
-fn fill<S: Source>(
-    source: &mut S,
-    shared: &Shared,
-    too_large: &BTreeSet<u64>,
-    session: &mut Session<'_>,
-) -> Result<bool, Fault> {
-    let options = &shared.options;
-    let mut sent = Sent::default();
-    let mut wait = IDLE;
-    while sent.records < options.transaction_records_max as u64
-        && sent.bytes < options.transaction_bytes_max as u64
-    {
-        let Some(record) = source.next(wait).map_err(journal)? else { break };
-        wait = Duration::ZERO;
-        if sent.records == 0 {
-            session.begin()?;
-        }
-        let limit = options.record_bytes_max;
-        sent = if record.value.len() > limit || too_large.contains(&record.offset) {
-            send_notice(shared, session, &record, limit)?
-        } else {
-            session.send(&record)?
-        };
-    }
-    Ok(sent.records > 0)
-}
-
-/// In place of a record that Kafka would not take: what it was and why, under the same offset.
-fn send_notice(
-    shared: &Shared,
-    session: &mut Session<'_>,
-    record: &Record<'_>,
-    limit_bytes: usize,
-) -> Result<Sent, Fault> {
-    let bytes = record.value.len();
-    let cause = if bytes > limit_bytes { "record-too-large" } else { "refused-by-topic-as-too-large" };
-    let dropped = json!({"cause": cause, "bytes": bytes, "limit_bytes": limit_bytes, "offset": record.offset});
-    let notice = json!({"device": record.key, "edge_time": rfc3339(record.edge_us), "dropped": dropped});
-    let text = format!("record {} of {bytes} bytes is too large for Kafka and was not sent", record.offset);
-    tracing::error!(lane = shared.lane, device = record.key, "{text}");
-    let sent = session.send(&Record { value: notice.to_string().as_bytes(), ..*record })?;
-    shared.status.lock().too_large += 1;
-    emit(shared, Kind::Gap, record.key, &text, dropped);
-    Ok(sent)
-}
-
-fn emit(shared: &Shared, kind: Kind, device: &str, text: &str, data: serde_json::Value) {
-    if let Some(events) = &shared.events {
-        let (device, text) = (device.to_owned(), text.to_owned());
-        events.emit(Event { kind, edge_time: now_us(), device, text, data });
-    }
 }
 
 fn journal(fault: SourceFault) -> Fault {

@@ -105,6 +105,7 @@ impl Replicator {
             stop: Arc::clone(&stop),
             reports: reports::Reports::new(&lane),
             events,
+            looked_at_policy: std::sync::atomic::AtomicBool::new(false),
             lane,
         };
         let name = format!("replicate-{}", shared.lane);

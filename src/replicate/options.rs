@@ -284,7 +284,8 @@ mod tests {
         });
         for tls in [None, Some(Tls::default())] {
             options.tls = tls;
-            let configs = [options.producer("telemetry", 1000), options.consumer("telemetry", true), options.admin()];
+            let configs =
+                [options.producer("telemetry", 1000), options.consumer("telemetry", true), options.admin()];
             for config in configs {
                 config.create_native_config().unwrap();
             }

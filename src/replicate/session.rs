@@ -7,12 +7,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
+use super::Record;
 use super::checkpoint::{self, Checkpoint, Found, Nonce, Place};
 use super::fault::{self, Fault};
 use super::lane::Shared;
 use super::reports::Reports;
 use super::topics;
-use super::Record;
 use crate::clock::{now_us, rfc3339};
 
 /// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
@@ -28,7 +28,8 @@ pub(super) struct Session<'a> {
     epoch: &'a str,
     producer: ThreadedProducer<Reports>,
     reports: Reports,
-    place: Place,
+    /// Where our checkpoints stand.
+    pub place: Place,
     topic: String,
     /// What Kafka says of our epoch.
     pub found: Found,
@@ -45,15 +46,9 @@ pub(super) struct Sent {
     pub newest_us: i64,
 }
 
-/// Partitions read and written at the start, for the later search for a second box.
-pub(super) struct Opened<'a> {
-    pub session: Session<'a>,
-    pub place: Place,
-}
-
 impl<'a> Session<'a> {
     /// Fences older producers of this lane and finds its checkpoint.
-    pub fn open(shared: &'a Shared, epoch: &'a str, batch_bytes: usize) -> Result<Opened<'a>, Fault> {
+    pub fn open(shared: &'a Shared, epoch: &'a str, batch_bytes: usize) -> Result<Self, Fault> {
         let options = &shared.options;
         let lane = shared.lane.as_str();
         let reports = shared.reports.fresh();
@@ -61,25 +56,19 @@ impl<'a> Session<'a> {
         let consumer: BaseConsumer<Reports> =
             options.consumer(lane, true).create_with_context(reports.clone()).map_err(create)?;
         let topic = options.topic(lane);
-        let partitions = topics::ensure(&consumer, options, &options.topic("checkpoints"), &reports)?;
-        topics::ensure(&consumer, options, &topic, &reports)?;
+        let checkpoints = options.topic("checkpoints");
+        let partitions = topics::ensure(&consumer, shared, &checkpoints, &reports)?;
+        topics::ensure(&consumer, shared, &topic, &reports)?;
+        topics::check_compacted(shared, &checkpoints);
         let place = Place::new(options, lane, partitions);
 
         let producer: ThreadedProducer<Reports> =
             options.producer(lane, batch_bytes).create_with_context(reports.clone()).map_err(create)?;
-        let mut session = Self {
-            shared,
-            epoch,
-            producer,
-            reports,
-            place: place.clone(),
-            topic,
-            found: Found::default(),
-            sent: None,
-        };
+        let mut session =
+            Self { shared, epoch, producer, reports, place, topic, found: Found::default(), sent: None };
         session.init()?;
         session.found = session.look(&consumer, partitions)?;
-        Ok(Opened { session, place })
+        Ok(session)
     }
 
     /// Fences whoever wrote under our id before and ends its open transaction.
@@ -100,10 +89,8 @@ impl<'a> Session<'a> {
     /// Reads our checkpoint: in our partition, else in all others, because a topic that was
     /// given more partitions has moved us.
     fn look(&mut self, consumer: &BaseConsumer<Reports>, partitions: i32) -> Result<Found, Fault> {
-        let options = &self.shared.options;
-        let patience = options.transaction_timeout.max(Duration::from_secs(15));
         let nonce = self.send_nonce(&[self.place.partition])?;
-        let mut found = checkpoint::find(consumer, &self.place, self.epoch, &nonce, patience, options)?;
+        let mut found = checkpoint::find(consumer, &self.place, self.epoch, &nonce, self.shared)?;
         if found.next_offset.is_none() && partitions > 1 {
             let others: Vec<i32> =
                 (0..partitions).filter(|partition| *partition != self.place.partition).collect();
@@ -111,7 +98,7 @@ impl<'a> Session<'a> {
             for partition in others {
                 self.stopped()?;
                 let place = Place { partition, ..self.place.clone() };
-                let there = checkpoint::find(consumer, &place, self.epoch, &nonce, patience, options)?;
+                let there = checkpoint::find(consumer, &place, self.epoch, &nonce, self.shared)?;
                 found.next_offset = found.next_offset.max(there.next_offset);
                 found.other_epoch = found.other_epoch.or(there.other_epoch);
             }
@@ -195,7 +182,10 @@ impl<'a> Session<'a> {
             self.shared.status.lock().aborts += 1;
             if let Err(error) = self.producer.abort_transaction(ABORT) {
                 let lane = &self.shared.lane;
-                tracing::debug!(lane, "transaction left to the next producer or to the broker's timeout: {error}");
+                tracing::debug!(
+                    lane,
+                    "transaction left to the next producer or to the broker's timeout: {error}"
+                );
             }
         }
     }

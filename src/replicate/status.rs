@@ -83,9 +83,9 @@ impl State {
     /// Since when it has been so, where that matters.
     pub fn since_us(&self) -> Option<i64> {
         match self {
-            Self::Waiting { since_us, .. } | Self::Refused { since_us, .. } | Self::Fenced { since_us, .. } => {
-                Some(*since_us)
-            }
+            Self::Waiting { since_us, .. }
+            | Self::Refused { since_us, .. }
+            | Self::Fenced { since_us, .. } => Some(*since_us),
             Self::Connecting | Self::Up | Self::Stopped => None,
         }
     }
@@ -98,10 +98,16 @@ impl fmt::Display for State {
             Self::Connecting => f.write_str("connecting to Kafka"),
             Self::Up => f.write_str("data goes to Kafka"),
             Self::Waiting { cause, .. } => {
-                write!(f, "Kafka does not take data: {cause}. Everything is kept on disk and sent later by itself")
+                write!(
+                    f,
+                    "Kafka does not take data: {cause}. Everything is kept on disk and sent later by itself"
+                )
             }
             Self::Refused { cause, .. } => {
-                write!(f, "Kafka refuses: {cause}. Everything is kept on disk until the IT department has changed this")
+                write!(
+                    f,
+                    "Kafka refuses: {cause}. Everything is kept on disk until the IT department has changed this"
+                )
             }
             Self::Fenced { by, .. } => write!(
                 f,

@@ -1,13 +1,15 @@
 //! Before the first record: do the topics exist, and if not, may we make them?
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::fault::{Fault, unreachable};
+use super::lane::Shared;
 use super::options::{CreateTopics, Options};
 use super::reports::Reports;
 
@@ -19,10 +21,11 @@ const SETTLE: Duration = Duration::from_secs(15);
 /// Number of partitions of `topic`, which is created when it is not there and we may.
 pub(super) fn ensure(
     consumer: &BaseConsumer<Reports>,
-    options: &Options,
+    shared: &Shared,
     topic: &str,
     reports: &Reports,
 ) -> Result<i32, Fault> {
+    let options = &shared.options;
     if let Some(partitions) = partitions(consumer, options, topic, reports)? {
         return Ok(partitions);
     }
@@ -35,9 +38,35 @@ pub(super) fn ensure(
         if let Some(partitions) = partitions(consumer, options, topic, reports)? {
             return Ok(partitions);
         }
-        std::thread::sleep(Duration::from_millis(100));
+        if shared.stop.sleep(Duration::from_millis(100)) {
+            return Err(Fault::Stopped);
+        }
     }
     Err(Fault::Lost(format!("topic {topic} was created but no broker serves it yet")))
+}
+
+/// Says once when Kafka deletes checkpoints by age: then a box that was away for longer sends what
+/// its journal still holds a second time. Without the right to look (DescribeConfigs) nothing is said.
+pub(super) fn check_compacted(shared: &Shared, topic: &str) {
+    if shared.looked_at_policy.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let policy = || -> Option<String> {
+        let admin: AdminClient<DefaultClientContext> = shared.options.admin().create().ok()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+        let ask = AdminOptions::new().request_timeout(Some(ASK));
+        let which = ResourceSpecifier::Topic(topic);
+        let answer = admin.describe_configs([&which], &ask);
+        let config = runtime.block_on(answer).ok()?.into_iter().next()?.ok()?;
+        config.get("cleanup.policy")?.value.clone()
+    };
+    if let Some(policy) = policy().filter(|policy| !policy.contains("compact")) {
+        tracing::warn!(
+            topic,
+            "topic {topic} has cleanup.policy={policy}, so Kafka forgets in time how far this box has come: set \
+             cleanup.policy=compact"
+        );
+    }
 }
 
 /// `None` = there is no such topic.
@@ -77,7 +106,8 @@ fn partitions(
 }
 
 fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault> {
-    let lost = |error: &dyn std::fmt::Display| Fault::Lost(format!("topic {topic} cannot be created: {error}"));
+    let lost =
+        |error: &dyn std::fmt::Display| Fault::Lost(format!("topic {topic} cannot be created: {error}"));
     let admin: AdminClient<DefaultClientContext> = options.admin().create().map_err(|error| lost(&error))?;
     let is_checkpoints = topic.ends_with(".checkpoints");
     let mut new = NewTopic::new(topic, how.partitions, TopicReplication::Fixed(how.replication));
@@ -86,8 +116,7 @@ fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault
         new = new.set("cleanup.policy", "compact").set("segment.bytes", "16777216");
     }
     let ask = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().map_err(|error| lost(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| lost(&error))?;
     let results = runtime.block_on(admin.create_topics([&new], &ask)).map_err(|error| lost(&error))?;
     match results.into_iter().next() {
         Some(Ok(_)) => {
@@ -105,5 +134,7 @@ fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault
 
 fn missing(topic: &str, why: &str) -> Fault {
     let how = if topic.ends_with(".checkpoints") { " with cleanup.policy=compact" } else { "" };
-    Fault::Refused(format!("topic {topic} does not exist and {why}: create it{how}, or grant Create on Topic {topic}"))
+    Fault::Refused(format!(
+        "topic {topic} does not exist and {why}: create it{how}, or grant Create on Topic {topic}"
+    ))
 }
