@@ -581,7 +581,7 @@ fn an_evaluation_finds_a_step_and_prints_the_trivial_rows() {
     let figures = |row: &str| -> Vec<f64> {
         let line =
             said.lines().find(|line| line.starts_with(row)).unwrap_or_else(|| panic!("{row} in {said}"));
-        line[42..].split_whitespace().map(|figure| figure.parse().expect("a number")).collect()
+        line[44..].split_whitespace().map(|figure| figure.parse().expect("a number")).collect()
     };
     let model = figures("lag-PCA  ");
     assert!(model[0] > 0.97 && model[1] < 3.0 && model[2] < 3.0, "{said}");

@@ -136,7 +136,7 @@ impl Totals {
         }
         writeln!(
             writer,
-            "\n{} labelled tables{:>27}{:>16}{:>11}",
+            "\n{} labelled tables{:>30}{:>16}{:>11}",
             self.tables, "F1", "false alarm %", "missed %"
         )?;
         for (name, counts) in [
@@ -145,7 +145,7 @@ impl Totals {
             ("alarm at 50-85 % of the table (no sensors)", self.by_position),
         ] {
             let [f1, false_alarm, missed] = counts.figures();
-            writeln!(writer, "{name:<42}{f1:>5.3}{false_alarm:>16.1}{missed:>11.1}")?;
+            writeln!(writer, "{name:<44}{f1:>5.3}{false_alarm:>16.1}{missed:>11.1}")?;
         }
         self.delays.sort_by_key(|delay| delay.unwrap_or(usize::MAX));
         let found = self.delays.iter().flatten().count();
