@@ -608,6 +608,41 @@ fn models_go_to_the_devices_of_their_profile() {
     assert_eq!(names, expected);
 }
 
+#[test]
+fn two_folders_with_one_model_are_told_apart() {
+    let directory = tempfile::tempdir().expect("a folder");
+    for name in ["first", "second"] {
+        let folder = directory.path().join(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        for file in ["model.toml", "model.onnx", "golden.json"] {
+            std::fs::copy(root().join("models/press-wear").join(file), folder.join(file))
+                .expect("it is copied");
+        }
+    }
+    let folders = Folder::all(directory.path());
+    assert_eq!(folders.len(), 2, "they stand for the built-in one");
+    assert!(folders[0].content.is_ok());
+    let fault = folders[1].content.as_ref().expect_err("it is there already")[0].to_string();
+    assert!(fault.contains("M0106: model press-wear is in ") && fault.contains("first"), "{fault}");
+}
+
+#[test]
+fn a_missed_point_of_the_grid_starts_the_window_anew() {
+    let mut bench = Bench::new(shipped(), Machine::new(1));
+    bench.run(20);
+    bench.watcher.as_mut().expect("it runs").gap(bench.now_us);
+    for _ in 0..9 {
+        bench.poll();
+        bench.tick();
+        let prediction = bench.prediction();
+        assert_eq!(prediction.state, State::Filling);
+        assert!(prediction.words.get("de").starts_with("Wacht noch nicht: "), "{:?}", prediction.words);
+    }
+    bench.run(1);
+    assert_eq!(bench.prediction().state, State::Normal);
+    assert_eq!(bench.events().len(), 0);
+}
+
 /// The service itself: it loads, samples the twin in real time, and ends when it is told to.
 #[test]
 fn the_service_watches_the_twin_and_stops() {

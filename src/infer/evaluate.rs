@@ -134,11 +134,8 @@ impl Totals {
         if self.tables == 0 {
             return Ok(());
         }
-        writeln!(
-            writer,
-            "\n{} labelled tables{:>30}{:>16}{:>11}",
-            self.tables, "F1", "false alarm %", "missed %"
-        )?;
+        let tables = format!("{} labelled tables", self.tables);
+        writeln!(writer, "\n{tables:<44}{:>5}{:>16}{:>11}", "F1", "false alarm %", "missed %")?;
         for (name, counts) in [
             ("lag-PCA", self.model),
             ("always alarm (no sensors)", self.always),

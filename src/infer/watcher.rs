@@ -50,10 +50,8 @@ struct Suppressed {
 }
 
 impl Watcher {
-    /// Loads the model of `slot` for a device.
-    ///
-    /// # Errors
-    /// Why it cannot run, and what to do. `slot` is then [`State::Broken`], and an event says so.
+    /// Loads the model of `slot` for a device. `None` when it cannot run: `slot` is then
+    /// [`State::Broken`], and an event says why.
     pub(super) fn start(slot: Arc<Slot>, twin: Option<Arc<DeviceTwin>>, events: &Events) -> Option<Self> {
         let loaded = Self::load(&slot, twin.as_deref());
         match (loaded, twin) {
