@@ -10,6 +10,7 @@ use forebay::demo::record::{self, Record};
 use forebay::device::{Device, Tag, Text, Transform};
 use forebay::event::{Event, Events, Kind};
 use forebay::infer::detector::Detector;
+use forebay::infer::evaluate::{self, Evaluate};
 use forebay::infer::folder::{Content, Folder};
 use forebay::infer::graph::{GateError, Graph};
 use forebay::infer::lag_pca::{LagPca, Settings};
@@ -22,7 +23,7 @@ use proptest::prelude::*;
 use prost::Message;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto, TensorProto};
 
 use crate::support::{root, wait_for};
 
@@ -282,19 +283,25 @@ fn the_gate_catches_truncated_and_oversized_files() {
     });
     assert!(gate(&claims_much).contains("too large"), "{}", gate(&claims_much));
     let grows = changed(|proto| {
-        // [50, 4] times itself, widened to a gigantic product by two huge but legal constants.
+        // Two legal constants whose product has nine million million elements.
         let graph = proto.graph.as_mut().expect("a graph");
-        let side = vec![1_i64, 3_000_000];
-        for name in ["components", "components_t"] {
-            let tensor =
-                graph.initializer.iter_mut().find(|tensor| tensor.name == name).expect("it is there");
-            tensor.dims = if name == "components" { vec![side[1], 1] } else { side.clone() };
-            tensor.raw_data = vec![0; 12_000_000];
+        for (name, dims) in [("column", vec![3_000_000, 1]), ("row", vec![1, 3_000_000])] {
+            let raw_data = vec![0; 12_000_000];
+            let name = name.to_owned();
+            graph.initializer.push(TensorProto { name, dims, data_type: 1, raw_data, ..Default::default() });
         }
-        let node = graph.node.iter_mut().find(|node| node.output[0] == "inner").expect("it is there");
-        node.input = vec!["components".into(), "components_t".into()];
+        let node = |operator: &str, inputs: &[&str], output: &str| NodeProto {
+            op_type: operator.into(),
+            input: inputs.iter().map(|name| (*name).to_owned()).collect(),
+            output: vec![output.into()],
+            ..Default::default()
+        };
+        graph.node.insert(0, node("MatMul", &["column", "row"], "product"));
+        graph.node.insert(1, node("ReduceMean", &["product"], "mean_of_product"));
+        let last = graph.node.iter_mut().find(|node| node.output[0] == "contrib").expect("it is there");
+        last.input[1] = "mean_of_product".into();
     });
-    assert!(gate(&grows).starts_with("model.onnx"), "{}", gate(&grows));
+    assert!(gate(&grows).contains("too large"), "{}", gate(&grows));
 }
 
 #[test]
@@ -302,8 +309,7 @@ fn a_loop_inside_a_graph_is_refused() {
     let content = changed(|proto| {
         let graph = proto.graph.as_mut().expect("a graph");
         let body = graph.clone();
-        let attribute =
-            tract_onnx::pb::AttributeProto { name: "body".into(), g: Some(body), ..Default::default() };
+        let attribute = AttributeProto { name: "body".into(), g: Some(body), ..Default::default() };
         graph.node[0].attribute.push(attribute);
     });
     assert!(gate(&content).contains("graph inside"), "{}", gate(&content));
@@ -520,18 +526,73 @@ fn a_model_that_needs_a_missing_tag_says_so() {
 }
 
 #[test]
-fn a_failure_while_scoring_stops_only_that_model() {
+fn a_wild_value_suppresses_the_score_and_the_model_recovers() {
     let mut bench = Bench::new(shipped(), Machine::new(1));
     bench.run(20);
-    for _ in 0..20 {
+    for _ in 0..30 {
         bench.poll();
-        // Finite where it is read, infinite once it is squared or scaled: no score can come of it.
+        // Finite where it is read, infinite once it is scaled: no score can come of it.
         bench.twin.devices[0].state().values[0].value = Value::Real(f32::MAX);
         bench.tick();
     }
-    assert!(matches!(bench.prediction().state, State::Broken { .. }), "{:?}", bench.prediction().state);
+    assert!(matches!(bench.prediction().state, State::Suppressed { .. }), "{:?}", bench.prediction().state);
     assert_eq!(bench.events().len(), 1);
-    assert!(!bench.watcher.as_ref().is_some_and(Watcher::is_running));
+    bench.run(20);
+    assert_eq!(bench.prediction().state, State::Normal, "it watches again");
+}
+
+#[test]
+fn a_panic_while_scoring_is_an_error_of_the_model() {
+    let mut graph = Graph::load(&content()).expect("it runs");
+    let error = graph.run(|_| panic!("the library is wrong")).expect_err("it panicked");
+    assert_eq!(error, GateError::Panic("the library is wrong".into()));
+}
+
+/// A step in the data must be found, and the rows that use no sensor must be what they claim.
+#[test]
+fn an_evaluation_finds_a_step_and_prints_the_trivial_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rng = fastrand::Rng::with_seed(9);
+    let mut table = |labelled: bool| {
+        let mut text = format!("datetime;a;b{}\n", if labelled { ";anomaly;changepoint" } else { "" });
+        for row in 0..2500 {
+            let anomaly = labelled && (1250..2125).contains(&row);
+            let load = rng.f64();
+            let a = load + 0.05 * rng.f64() + if anomaly { 3.0 } else { 0.0 };
+            text += &format!("2026-01-01 00:00:00;{a};{}", load + 0.05 * rng.f64());
+            text += if !labelled {
+                "\n"
+            } else if anomaly {
+                ";1.0;0.0\n"
+            } else {
+                ";0.0;0.0\n"
+            };
+        }
+        text
+    };
+    std::fs::create_dir(folder.path().join("steps")).expect("a folder");
+    std::fs::write(folder.path().join("steps/1.csv"), table(true)).expect("it is written");
+    std::fs::write(folder.path().join("free.csv"), table(false)).expect("it is written");
+    let options =
+        Evaluate { kind: "lag-pca".into(), data: folder.path().into(), train_rows: 400, window: 10 };
+    let mut said = Vec::new();
+    evaluate::run(&options, &mut said).expect("it runs");
+    let said = String::from_utf8(said).expect("text");
+    let figures = |row: &str| -> Vec<f64> {
+        let line =
+            said.lines().find(|line| line.starts_with(row)).unwrap_or_else(|| panic!("{row} in {said}"));
+        line[44..].split_whitespace().map(|figure| figure.parse().expect("a number")).collect()
+    };
+    let model = figures("lag-PCA  ");
+    assert!(model[0] > 0.97 && model[1] < 3.0 && model[2] < 3.0, "{said}");
+    assert_eq!(figures("always alarm")[1..], [100.0, 0.0]);
+    assert_eq!(figures("alarm at 50-85 %"), [1.0, 0.0, 0.0]);
+    assert!(said.contains("anomalies with an alarm: 1 of 1"), "{said}");
+    assert!(said.contains("free.csv: no faults; fitted on 400 rows"), "{said}");
+
+    std::fs::write(folder.path().join("free.csv"), "a;b\n1;2\n1;x\n").expect("it is written");
+    let error = evaluate::run(&options, &mut Vec::new()).expect_err("x is no number");
+    assert!(error.to_string().ends_with("free.csv:3: b is no number"), "{error}");
 }
 
 #[test]
@@ -545,6 +606,41 @@ fn models_go_to_the_devices_of_their_profile() {
     let expected = [("broken", None), ("press-wear", Some("press-3")), ("press-wear", Some("press-4"))]
         .map(|(model, device): (&str, Option<&str>)| (model.to_owned(), device.map(str::to_owned)));
     assert_eq!(names, expected);
+}
+
+#[test]
+fn two_folders_with_one_model_are_told_apart() {
+    let directory = tempfile::tempdir().expect("a folder");
+    for name in ["first", "second"] {
+        let folder = directory.path().join(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        for file in ["model.toml", "model.onnx", "golden.json"] {
+            std::fs::copy(root().join("models/press-wear").join(file), folder.join(file))
+                .expect("it is copied");
+        }
+    }
+    let folders = Folder::all(directory.path());
+    assert_eq!(folders.len(), 2, "they stand for the built-in one");
+    assert!(folders[0].content.is_ok());
+    let fault = folders[1].content.as_ref().expect_err("it is there already")[0].to_string();
+    assert!(fault.contains("M0106: model press-wear is in ") && fault.contains("first"), "{fault}");
+}
+
+#[test]
+fn a_missed_point_of_the_grid_starts_the_window_anew() {
+    let mut bench = Bench::new(shipped(), Machine::new(1));
+    bench.run(20);
+    bench.watcher.as_mut().expect("it runs").gap(bench.now_us);
+    for _ in 0..9 {
+        bench.poll();
+        bench.tick();
+        let prediction = bench.prediction();
+        assert_eq!(prediction.state, State::Filling);
+        assert!(prediction.words.get("de").starts_with("Wacht noch nicht: "), "{:?}", prediction.words);
+    }
+    bench.run(1);
+    assert_eq!(bench.prediction().state, State::Normal);
+    assert_eq!(bench.events().len(), 0);
 }
 
 /// The service itself: it loads, samples the twin in real time, and ends when it is told to.

@@ -121,7 +121,19 @@ impl Folder {
             );
             paths.truncate(FOLDERS_MAX);
         }
-        let mut folders: Vec<Self> = paths.iter().map(|path| Self::read(path)).collect();
+        let mut folders: Vec<Self> = Vec::with_capacity(paths.len() + BUILT_IN.len());
+        for mut folder in paths.iter().map(|path| Self::read(path)) {
+            if let Some(first) = folders.iter().find(|first| first.model_name() == folder.model_name()) {
+                folder.content = Err(vec![Fault {
+                    code: "M0106",
+                    file: format!("{}/model.toml", folder.origin),
+                    line: None,
+                    message: format!("model {} is in {} already", folder.model_name(), first.origin),
+                    fix: "remove one of the folders or rename its model".into(),
+                }]);
+            }
+            folders.push(folder);
+        }
         for built_in in Self::built_in() {
             if folders.iter().all(|folder| folder.model_name() != built_in.model_name()) {
                 folders.push(built_in);

@@ -15,6 +15,7 @@ pub mod lag_pca;
 mod onnx;
 pub mod predictions;
 pub mod spec;
+mod table;
 pub mod watcher;
 mod words;
 

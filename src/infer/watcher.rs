@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::detector::{Alarm, Crossing, Detector};
 use super::folder::Content;
+use super::graph::GateError;
 use super::predictions::{Now, Slot, State};
 use super::words::{self, Reason, both};
 use crate::clock;
@@ -49,10 +50,8 @@ struct Suppressed {
 }
 
 impl Watcher {
-    /// Loads the model of `slot` for a device.
-    ///
-    /// # Errors
-    /// Why it cannot run, and what to do. `slot` is then [`State::Broken`], and an event says so.
+    /// Loads the model of `slot` for a device. `None` when it cannot run: `slot` is then
+    /// [`State::Broken`], and an event says why.
     pub(super) fn start(slot: Arc<Slot>, twin: Option<Arc<DeviceTwin>>, events: &Events) -> Option<Self> {
         let loaded = Self::load(&slot, twin.as_deref());
         match (loaded, twin) {
@@ -90,6 +89,8 @@ impl Watcher {
             Err((input, reason)) => self.suppress(input, reason, now_us, events),
             Ok(()) => match self.detector.push(&self.row) {
                 Ok(score) => self.scored(score, now_us, events),
+                // A wild value may do that; the next window need not.
+                Err(GateError::NotFinite(_)) => self.suppress(0, Reason::NoScore, now_us, events),
                 Err(error) => {
                     self.broken = true;
                     broken(&self.slot, error.to_string(), now_us, events);
@@ -170,7 +171,9 @@ impl Watcher {
         let mut now = slot.now();
         now.missing = self.detector.missing();
         let Some(score) = score else {
-            if matches!(now.state, State::Suppressed { .. }) {
+            // Without a number from the model a full window changes nothing; good inputs do.
+            let no_score = self.suppressed.as_ref().is_some_and(|s| s.reason == Reason::NoScore);
+            if matches!(now.state, State::Suppressed { .. }) && !no_score {
                 now.enter(State::Filling, now_us);
             }
             return;

@@ -29,12 +29,20 @@ pub(super) enum Reason {
     },
     /// Text, a date or an array.
     NotNumber,
+    /// The inputs are fine, the model gave no finite number for them.
+    NoScore,
 }
 
 /// `why` of a suppressed score.
 pub(super) fn suppressed(tag: &str, reason: Reason) -> Text {
     let (en, de) = match reason {
-        Reason::Down => ("the device does not answer".into(), "das Gerät antwortet nicht".into()),
+        Reason::Down => return both("the device does not answer", "das Gerät antwortet nicht"),
+        Reason::NoScore => {
+            return both(
+                "the model gave no finite number for these inputs",
+                "das Modell gab für diese Eingänge keine endliche Zahl",
+            );
+        }
         Reason::NeverRead => ("has not been read yet".into(), "wurde noch nicht gelesen".into()),
         Reason::NotGood(quality) => {
             let (en, de) = quality_words(quality);
