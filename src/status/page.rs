@@ -169,7 +169,7 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
                 @for (at, row) in view.machines[part.from..part.to].iter().enumerate() {
                     @let [mark, cause, age, good, rate] = row_cells(at, row, speech);
                     li {
-                        a.row href=(place.to(&format!("/m/{}", encode(&row.name)))) {
+                        a.row href=(place.to(&format!("/m/{}", encode(&row.key)))) {
                             (spot(&mark))
                             span.name { b { (row.name) } span { (row.title) } }
                             (spot(&age)) (spot(&good)) (spot(&rate)) (spot(&cause))

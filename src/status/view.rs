@@ -38,6 +38,9 @@ pub(super) struct View {
 #[derive(Serialize)]
 pub(super) struct Row {
     pub(super) name: String,
+    /// The name as it was given, for links; never shown.
+    #[serde(skip)]
+    pub(super) key: String,
     /// Topic key.
     pub(super) path: String,
     /// Title of the profile.
@@ -183,7 +186,8 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
         Link::Up { since_us } => (State::Up, Some(*since_us), None),
         Link::Down { since_us, cause } => (State::Down, Some(*since_us), Some(cause.clone())),
     };
-    let raised = predictions.iter().filter(|p| p.device == device.name).find(|p| p.letter == Some(Letter::M));
+    let name = plain(&device.name);
+    let raised = predictions.iter().filter(|p| p.device == name).find(|p| p.letter == Some(Letter::M));
     let worst = if kind == State::Down { Some(Letter::F) } else { tally.letter() };
     let cause = match (&down, kind) {
         (Some(cause), _) => cause_sentence(cause, words),
@@ -193,7 +197,8 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
     };
     let age_s = (state.good_us != 0).then(|| speech.age_s(state.good_us));
     Row {
-        name: plain(&device.name),
+        name,
+        key: device.name.clone(),
         path: plain(&device.path),
         title: plain(device.title.get(speech.language.code())),
         location: device.location.clone(),
