@@ -111,25 +111,25 @@ impl Browser {
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        let body = if method == "GET" { String::new() } else { body.to_string() };
-        let host = self.address;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        let answer = exchange(self.address, request.as_bytes()).expect("chromedriver answers");
+        let answer = self.exchange(method, path, body).expect("chromedriver answers");
         let value: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{path}: {}", answer.body));
         assert!(answer.status == 200, "{method} {path}: {}", value["value"]["message"]);
         value["value"].clone()
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Answer> {
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let (host, length) = (self.address, body.len());
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n");
+        let request = format!("{head}Content-Type: application/json\r\nConnection: close\r\n\r\n{body}");
+        exchange(self.address, request.as_bytes())
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.call("DELETE", &format!("/session/{}", self.session), &Value::Null);
-        }
-        // It takes its browser with it; it may have ended already.
+        // Ends the browser; without it the browser would outlive its driver.
+        let _ended = self.exchange("DELETE", &format!("/session/{}", self.session), &Value::Null);
         let _gone = self.driver.kill();
         let _reaped = self.driver.wait();
     }

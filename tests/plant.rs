@@ -181,9 +181,11 @@ pub fn all_good(twin: &Twin, now: i64, age_us: i64) {
         state.round_us = 4200;
         state.connects = 1;
         state.minutes.clear();
-        for back in (0..60).rev() {
-            let wave = u64::try_from((back * (3 + i64::try_from(number).expect("few"))) % 11).expect("positive");
-            state.minutes.push_back(Minute { minute: now / MINUTE_US - back, values: 700 + 25 * wave });
+        for back in (1..60).rev() {
+            let wave = (back * (3 + i64::try_from(number).expect("few"))) % 11;
+            let values = i64::try_from(state.values.len()).expect("few") * (290 + 2 * wave);
+            let values = u64::try_from(values).expect("positive");
+            state.minutes.push_back(Minute { minute: now / MINUTE_US - back, values });
         }
         for (at, tag) in device.device.tags.iter().enumerate() {
             let current = &mut state.values[at];
@@ -203,6 +205,7 @@ pub fn take_away(twin: &Twin, name: &str, since_us: i64, code: &str) {
     };
     let mut state = device.state();
     state.good_us = since_us;
+    state.minutes.retain(|minute| minute.minute < since_us / MINUTE_US);
     state.link = Link::Down { since_us, cause };
 }
 

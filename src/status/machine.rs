@@ -262,7 +262,7 @@ fn bar(tag: &Tag, value: &Value, speech: &Speech) -> Option<Bar> {
 
 fn connection(device: &Device, state: &DeviceState, speech: &Speech) -> Vec<(&'static str, String)> {
     let words = speech.words;
-    let mut facts = vec![(words.state, state_words(state, speech))];
+    let mut facts = Vec::new();
     if let Link::Down { cause, .. } = &state.link {
         facts.push((words.for_engineer, plain(&cause.message)));
     }

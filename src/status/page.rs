@@ -160,9 +160,11 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
         section.verdict {
             @let [mark, text, oldest, note] = verdict_cells(view, speech);
             (spot(&mark))
-            h1 class=(text.class) id=(text.id) role="status" aria-live="polite" { (text.html) }
-            (spot(&oldest))
-            (spot(&note))
+            div.says {
+                h1 class=(text.class) id=(text.id) role="status" aria-live="polite" { (text.html) }
+                " " (spot(&oldest))
+                (spot(&note))
+            }
         }
         @if !view.machines.is_empty() {
             ul.machines.wide[part.to - part.from > 3] {
@@ -171,8 +173,8 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
                     li {
                         a.row href=(place.to(&format!("/m/{}", encode(&row.key)))) {
                             (spot(&mark))
-                            span.name { b { (row.name) } span { (row.title) } }
-                            (spot(&age)) (spot(&good)) (spot(&rate)) (spot(&cause))
+                            b.name { (row.name) }
+                            (spot(&age)) (spot(&good)) (spot(&cause)) (spot(&rate))
                         }
                     }
                 }
@@ -206,7 +208,7 @@ fn row_cells(at: usize, row: &Row, speech: &Speech) -> [Cell; 5] {
     [
         cell(format!("m{at}"), "mark", html! { (stripe(row.letter)) (badge(row.letter, words)) }),
         cell(format!("c{at}"), "cause", html! {
-            (row.cause)
+            @if row.cause.is_empty() { span.title { (row.title) } } @else { (row.cause) }
             @if let (Some(since), super::view::State::Down) = (row.since_us, row.state) {
                 " · " (fill(words.since, &[&speech.moment(since)]))
             }
@@ -270,9 +272,11 @@ pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Mark
     html! {
         section.verdict {
             (spot(&mark))
-            h1.text { (row.name) small { (row.title) } }
-            div.oldest id=(state.id) role="status" aria-live="polite" { (state.html) }
-            (spot(&good))
+            div.says {
+                h1.text { (row.name) " " small { (row.title) } }
+                div.note id=(state.id) role="status" aria-live="polite" { (state.html) }
+                (spot(&good))
+            }
         }
         (block(&predictions))
         div.groups {
@@ -300,10 +304,10 @@ fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {
     let words = speech.words;
     [
         cell("v-mark", "mark", html! { (stripe(row.letter)) (badge(row.letter, words)) }),
-        cell("v-text", "oldest", html! {
+        cell("v-text", "note", html! {
             (machine.state) @if !row.cause.is_empty() && row.state != super::view::State::Starting { " · " (row.cause) }
         }),
-        cell("v-good", "note", html! {
+        cell("v-good", "oldest", html! {
             (row.good) "/" (row.total) " " (words.values) ", " (row.age)
         }),
         cell("p", "predictions", html! {
@@ -370,7 +374,7 @@ pub(super) fn event_cells(events: &[EventRow], speech: &Speech) -> Vec<Cell> {
 
 pub(super) fn events(events: &[EventRow], speech: &Speech) -> Markup {
     html! {
-        h1.title { (speech.words.events) }
+        h1.heading { (speech.words.events) }
         @for cell in &event_cells(events, speech) { (block(cell)) }
     }
 }

@@ -249,7 +249,6 @@ words! {
     good_title: "Good values of all", "Gute Werte von allen";
     rate_title: "Values per minute in the last hour, now {0}", "Werte je Minute in der letzten Stunde, jetzt {0}";
     connection: "Connection", "Verbindung";
-    state: "State", "Zustand";
     state_up: "connected since {0}", "verbunden seit {0}";
     state_down: "no data since {0}", "keine Daten seit {0}";
     state_starting: "being connected", "wird verbunden";
