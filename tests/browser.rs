@@ -45,19 +45,29 @@ impl Browser {
             .expect("chromedriver starts");
         let port = port_of(&mut driver);
         let profile = tempfile::tempdir().expect("a folder for the profile");
-        let mut browser =
-            Self { driver, address: SocketAddr::from(([127, 0, 0, 1], port)), session: String::new(), _profile: profile };
+        let mut browser = Self {
+            driver,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            session: String::new(),
+            _profile: profile,
+        };
         let capabilities = capabilities(look, browser._profile.path());
         let answer = browser.call("POST", "/session", &capabilities);
         browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
         // The window's outer size differs from the page's; this sets the page's.
-        browser.cdp("Emulation.setDeviceMetricsOverride", &json!({
-            "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": false,
-        }));
+        browser.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({
+                "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": false,
+            }),
+        );
         let scheme = if look.dark { "dark" } else { "light" };
-        browser.cdp("Emulation.setEmulatedMedia", &json!({
-            "features": [{ "name": "prefers-color-scheme", "value": scheme }],
-        }));
+        browser.cdp(
+            "Emulation.setEmulatedMedia",
+            &json!({
+                "features": [{ "name": "prefers-color-scheme", "value": scheme }],
+            }),
+        );
         browser
     }
 
@@ -79,7 +89,13 @@ impl Browser {
     }
 
     /// Waits until the text of the element is as the test wants it.
-    pub fn wait_text(&self, selector: &str, what: &str, limit: Duration, fits: impl Fn(&str) -> bool) -> String {
+    pub fn wait_text(
+        &self,
+        selector: &str,
+        what: &str,
+        limit: Duration,
+        fits: impl Fn(&str) -> bool,
+    ) -> String {
         wait_for(what, limit, || Some(self.text(selector)).filter(|text| fits(text)))
     }
 
@@ -112,7 +128,8 @@ impl Browser {
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
         let answer = self.exchange(method, path, body).expect("chromedriver answers");
-        let value: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{path}: {}", answer.body));
+        let value: Value =
+            serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{path}: {}", answer.body));
         assert!(answer.status == 200, "{method} {path}: {}", value["value"]["message"]);
         value["value"].clone()
     }
@@ -137,9 +154,17 @@ impl Drop for Browser {
 
 fn capabilities(look: Look, profile: &Path) -> Value {
     let mut arguments: Vec<String> = [
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", "--hide-scrollbars", "--lang=en",
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--lang=en",
     ]
     .map(str::to_owned)
     .into();
@@ -194,9 +219,9 @@ pub fn read_answer(stream: &mut TcpStream, head_only: bool) -> std::io::Result<A
         }
     }
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let length = head
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let length = head.lines().find_map(|line| {
+        line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
+    });
     let mut body = Vec::new();
     match length {
         _ if head_only => {}

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use browser::{Answer, Browser, Look, exchange, read_answer};
 use forebay::clock::now_us;
 use forebay::device::Text;
-use forebay::status::facts::{DiskError, PredictionState, ToItState};
+use forebay::status::facts::{DiskError, PredictionState, ToIt, ToItState};
 use forebay::status::{Language, Options, ServeError, serve};
 use forebay::twin::{Cause, Twin};
 use forebay_connector::{Quality, Value};
@@ -71,7 +71,8 @@ impl Shop {
     }
 
     fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
-        let host = if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
+        let host =
+            if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
         let request = format!("{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n");
         exchange(self.address, request.as_bytes()).expect("an answer")
     }
@@ -98,7 +99,8 @@ impl Shop {
             raised.state = PredictionState::Raised;
             raised.words = text("torque rising, look this week", "Drehmoment steigt, diese Woche ansehen");
             raised.score = Some(1.62);
-            raised.history = (0..60).map(|at| 0.4 + 0.02 * f32::from(u8::try_from(at).expect("small"))).collect();
+            raised.history =
+                (0..60).map(|at| 0.4 + 0.02 * f32::from(u8::try_from(at).expect("small"))).collect();
             answers.to_it.state = ToItState::Waiting {
                 since_us: now - 9 * MINUTE_US,
                 cause: Cause { code: "unreachable".to_owned(), message: "all brokers down".to_owned() },
@@ -143,8 +145,12 @@ fn an_operator_reads_the_verdict_and_sees_it_change() {
 
     let since = now_us();
     plant::take_away(&shop.twin, "press-4", since, "unreachable");
-    let verdict = browser.wait_text("#v-text", "change of the verdict", SOON, |text| text.contains("press-4"));
-    assert!(verdict.starts_with("press-4 has sent nothing since ") && verdict.ends_with("(cable or PLC off?)."), "{verdict}");
+    let verdict =
+        browser.wait_text("#v-text", "change of the verdict", SOON, |text| text.contains("press-4"));
+    assert!(
+        verdict.starts_with("press-4 has sent nothing since ") && verdict.ends_with("(cable or PLC off?)."),
+        "{verdict}"
+    );
     assert_eq!(browser.text("#v-mark"), "F");
     shop.trouble();
     browser.wait_text("#t-it", "IT waiting", SOON, |text| text.contains("Waiting since"));
@@ -180,6 +186,32 @@ fn it_fits_a_phone_and_a_longer_language() {
 }
 
 #[test]
+fn a_new_box_says_what_comes_next() {
+    let shop = Shop::with(Arc::new(Twin::new(&[])), |_| {});
+    shop.facts.set(|answers| {
+        answers.predictions.clear();
+        answers.events.clear();
+        answers.to_it = ToIt::default();
+        answers.reserve.left_s = None;
+    });
+    let browser = Browser::open(PANEL);
+    browser.go(&shop.url("/"));
+    assert!(browser.text("#v-text").starts_with("No machine is set up yet."));
+    assert!(browser.text("#t-predictions").contains("No models set up"));
+    browser.picture("overview-panel-empty");
+    browser.go(&shop.url("/events"));
+    assert_eq!(browser.text("#e"), "Nothing has happened yet.");
+
+    let shop = Shop::open();
+    shop.twin.devices.iter().for_each(|device| *device.state() = Default::default());
+    browser.go(&shop.url("/"));
+    assert_eq!(browser.text("#v-text"), "Starting: 6 machines are being connected.");
+    browser.go(&shop.url("/m/press-4"));
+    assert!(browser.text("h1").contains("press-4"));
+    browser.picture("machine-panel-starting");
+}
+
+#[test]
 fn it_is_german_on_request_and_keeps_that_in_its_links() {
     let shop = Shop::open();
     let browser = Browser::open(PANEL);
@@ -196,7 +228,11 @@ fn it_is_german_on_request_and_keeps_that_in_its_links() {
     let link = browser.script("return document.body.dataset.live");
     assert_eq!(link, "/live/m/meter-compressor?lang=de");
     let german = shop.ask("GET", "/", "Accept-Language: fr;q=0.9, de-CH;q=0.8\r\n");
-    assert!(german.body.contains("<html lang=\"de\">") && german.body.contains("Alle 6 Maschinen"), "{}", german.body);
+    assert!(
+        german.body.contains("<html lang=\"de\">") && german.body.contains("Alle 6 Maschinen"),
+        "{}",
+        german.body
+    );
 }
 
 #[test]
@@ -250,11 +286,16 @@ fn it_is_readable_without_scripts() {
     shop.trouble();
     let browser = Browser::open(Look { scripts: false, ..PANEL });
     browser.go(&shop.url("/"));
-    assert!(browser.text("#v-text").starts_with("press-4 has sent nothing since"), "{}", browser.text("#v-text"));
+    assert!(
+        browser.text("#v-text").starts_with("press-4 has sent nothing since"),
+        "{}",
+        browser.text("#v-text")
+    );
     assert!(browser.text("#t-reserve").contains("9 days 4 h"));
     // The meta refresh alone brings the change.
     all_good(&shop.twin, now_us(), 0);
-    browser.wait_text("#v-text", "the page to load itself", SOON, |text| text == "All 6 machines deliver data.");
+    browser
+        .wait_text("#v-text", "the page to load itself", SOON, |text| text == "All 6 machines deliver data.");
 }
 
 #[test]
@@ -274,7 +315,13 @@ fn a_page_that_gets_no_news_says_that_it_is_old() {
 #[test]
 fn a_hostile_device_stays_text_in_the_browser() {
     let evil = "<img src=x onerror=document.title='owned'>";
-    let device = plant::device(evil, "Werk1", Text::plain(evil), "modbus", vec![plant::tag(evil, "STRING[9]", "", None)]);
+    let device = plant::device(
+        evil,
+        "Werk1",
+        Text::plain(evil),
+        "modbus",
+        vec![plant::tag(evil, "STRING[9]", "", None)],
+    );
     let shop = Shop::with(Arc::new(Twin::new(&[device])), |_| {});
     shop.twin.devices[0].state().values[0].value = Value::Text(evil.into());
     plant::take_away(&shop.twin, evil, now_us(), evil);
@@ -282,7 +329,8 @@ fn a_hostile_device_stays_text_in_the_browser() {
     browser.go(&shop.url("/"));
     browser.script("document.querySelector('.machines a').click()");
     browser.wait_text("h1", "the machine's page", SOON, |text| text.contains("onerror"));
-    browser.wait_text("[id^=a0]", "a live update", SOON, |text| text.starts_with('1') || text.starts_with('2'));
+    browser
+        .wait_text("[id^=a0]", "a live update", SOON, |text| text.starts_with('1') || text.starts_with('2'));
     assert_eq!(browser.script("return document.images.length"), 0);
     assert_ne!(browser.script("return document.title"), "owned");
     assert!(browser.fits_across());
@@ -292,9 +340,20 @@ fn a_hostile_device_stays_text_in_the_browser() {
 fn every_answer_is_signed_and_nothing_can_be_written() {
     let shop = Shop::open();
     for (path, status) in [
-        ("/", 200), ("/events", 200), ("/m/press-4", 200), ("/healthz", 200), ("/metrics", 200),
-        ("/api/v1/status.json", 200), ("/assets/forebay.css", 200), ("/assets/live.js", 200), ("/assets/icon.svg", 200),
-        ("/m/nobody", 404), ("/live/m/nobody", 404), ("/assets/../Cargo.toml", 404), ("/assets/", 404), ("/admin", 404),
+        ("/", 200),
+        ("/events", 200),
+        ("/m/press-4", 200),
+        ("/healthz", 200),
+        ("/metrics", 200),
+        ("/api/v1/status.json", 200),
+        ("/assets/forebay.css", 200),
+        ("/assets/live.js", 200),
+        ("/assets/icon.svg", 200),
+        ("/m/nobody", 404),
+        ("/live/m/nobody", 404),
+        ("/assets/../Cargo.toml", 404),
+        ("/assets/", 404),
+        ("/admin", 404),
     ] {
         let answer = shop.get(path);
         assert_eq!(answer.status, status, "{path}");
@@ -315,20 +374,25 @@ fn every_answer_is_signed_and_nothing_can_be_written() {
         }
     }
     // All that makes up the page, unpacked.
-    let whole: usize =
-        ["/", "/assets/forebay.css", "/assets/live.js", "/assets/icon.svg"].iter().map(|path| shop.get(path).body.len()).sum();
+    let whole: usize = ["/", "/assets/forebay.css", "/assets/live.js", "/assets/icon.svg"]
+        .iter()
+        .map(|path| shop.get(path).body.len())
+        .sum();
     assert!(whole < 60_000, "{whole} bytes");
     println!("the overview of six machines weighs {whole} bytes with all its files");
 }
 
 #[test]
 fn foreign_names_and_oversized_requests_are_refused() {
-    let shop = Shop::with(plant::plant(), |options| options.host_names = vec!["box1.plant.example".to_owned()]);
+    let shop =
+        Shop::with(plant::plant(), |options| options.host_names = vec!["box1.plant.example".to_owned()]);
     let port = shop.address.port();
-    for host in [format!("localhost:{port}"), "127.0.0.1".into(), "[::1]".into(), "BOX1.plant.example".into()] {
+    for host in [format!("localhost:{port}"), "127.0.0.1".into(), "[::1]".into(), "BOX1.plant.example".into()]
+    {
         assert_eq!(shop.ask("GET", "/", &format!("Host: {host}\r\n")).status, 200, "{host}");
     }
-    for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "localhost\r\nHost: evil.example"] {
+    for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.7", "", "localhost\r\nHost: evil.example"]
+    {
         let answer = shop.ask("GET", "/api/v1/status.json", &format!("Host: {host}\r\n"));
         assert_eq!(answer.status, 421, "{host}");
         assert!(answer.body.contains("IP address") && !answer.body.contains("press-4"), "{}", answer.body);
@@ -360,7 +424,10 @@ fn live_readers_are_bounded_and_the_page_stays_readable() {
     assert!(readers.iter().all(|(_, status)| *status == 200));
     let refused = shop.get("/live");
     assert_eq!(refused.status, 503);
-    assert!(refused.body.contains("Too many readers at once") && refused.head.contains("retry-after: 5"), "{refused:?}");
+    assert!(
+        refused.body.contains("Too many readers at once") && refused.head.contains("retry-after: 5"),
+        "{refused:?}"
+    );
     assert_eq!(shop.get("/").status, 200);
     let once = shop.get("/live?once=1");
     assert!(once.status == 200 && once.body.contains("All 6 machines"), "{once:?}");
@@ -384,7 +451,10 @@ fn a_live_stream_sends_changes_and_heartbeats() {
     seen("event: cells");
     plant::take_away(&shop.twin, "filler-1", now_us(), "timeout");
     let changed = seen("PLC stopped or overloaded?");
-    assert!(changed.matches("\"t-reserve\"").count() <= 1, "what did not change is not sent again: {changed}");
+    assert!(
+        changed.matches("\"t-reserve\"").count() <= 1,
+        "what did not change is not sent again: {changed}"
+    );
     // A page on which nothing changes hears a heartbeat.
     let mut events = TcpStream::connect(shop.address).expect("a connection");
     events.set_read_timeout(Some(SOON)).expect("a socket option");
@@ -457,12 +527,19 @@ fn health_says_what_is_wrong_and_does_not_need_it() {
     shop.facts.set(|answers| answers.reserve.disk_error = Some(error));
     let answer = shop.get("/healthz");
     assert_eq!(answer.status, 503);
-    assert!(answer.body.contains("cannot write to its disk") && answer.body.contains("os error 5"), "{}", answer.body);
+    assert!(
+        answer.body.contains("cannot write to its disk") && answer.body.contains("os error 5"),
+        "{}",
+        answer.body
+    );
     let json: serde_json::Value = serde_json::from_str(&shop.get("/api/v1/status.json").body).expect("JSON");
     assert_eq!(json["verdict"]["letter"], "F");
     assert_eq!(json["machines"].as_array().map(Vec::len), Some(6));
     let metrics = shop.get("/metrics");
-    assert!(metrics.head.contains("text/plain; version=0.0.4") && metrics.body.contains("forebay_journal_failed 1\n"));
+    assert!(
+        metrics.head.contains("text/plain; version=0.0.4")
+            && metrics.body.contains("forebay_journal_failed 1\n")
+    );
 }
 
 #[test]

@@ -90,7 +90,8 @@ fn press(name: &str, cell: &str) -> Arc<Device> {
     ]);
     let mut state = tag("status.state", "INT", "", None);
     state.enumeration = Some(Arc::new(states));
-    let mut tags = vec![tag("status.running", "BOOL", "", None), state, tag("status.fault_word", "WORD", "", None)];
+    let mut tags =
+        vec![tag("status.running", "BOOL", "", None), state, tag("status.fault_word", "WORD", "", None)];
     for (bit, en, de) in [(0, "Overload", "Überlast"), (1, "Oil too hot", "Öl zu heiß")] {
         let mut named = tag(&format!("status.fault_word.bit{bit}"), "BOOL", "", None);
         named.raw = 2;
@@ -181,10 +182,11 @@ pub fn all_good(twin: &Twin, now: i64, age_us: i64) {
         state.round_us = 4200;
         state.connects = 1;
         state.minutes.clear();
-        for back in (1..60).rev() {
+        for back in (0..60).rev() {
             let wave = (back * (3 + i64::try_from(number).expect("few"))) % 11;
             let values = i64::try_from(state.values.len()).expect("few") * (290 + 2 * wave);
-            let values = u64::try_from(values).expect("positive");
+            let gone_us = if back == 0 { now % MINUTE_US } else { MINUTE_US };
+            let values = u64::try_from(values * gone_us / MINUTE_US).expect("positive");
             state.minutes.push_back(Minute { minute: now / MINUTE_US - back, values });
         }
         for (at, tag) in device.device.tags.iter().enumerate() {
@@ -206,6 +208,10 @@ pub fn take_away(twin: &Twin, name: &str, since_us: i64, code: &str) {
     let mut state = device.state();
     state.good_us = since_us;
     state.minutes.retain(|minute| minute.minute < since_us / MINUTE_US);
+    for current in &mut state.values {
+        current.quality = Quality::NoConnection;
+        current.good_us = since_us;
+    }
     state.link = Link::Down { since_us, cause };
 }
 
@@ -254,10 +260,34 @@ impl FakeFacts {
             },
             predictions: vec![bearing(now)],
             events: vec![
-                event(now - MINUTE_US, Kind::DeviceState, "Werk1/Presswerk/Linie3/Presse4/press-4", "press-4 delivers values again", serde_json::json!({"state": "up"})),
-                event(now - 4 * MINUTE_US, Kind::Gap, "Werk1/Presswerk/Linie3/Presse4/press-4", "14 tags are missing from 14:32:07 to 14:35:11: no connection", serde_json::json!({})),
-                event(now - 4 * MINUTE_US, Kind::DeviceState, "Werk1/Presswerk/Linie3/Presse4/press-4", "press-4 sends nothing", serde_json::json!({"state": "down", "cause": "unreachable"})),
-                event(now - 26 * 60 * MINUTE_US, Kind::Box, "presswerk-1", "started, version 0.1.0", serde_json::json!({})),
+                event(
+                    now - MINUTE_US,
+                    Kind::DeviceState,
+                    "Werk1/Presswerk/Linie3/Presse4/press-4",
+                    "press-4 delivers values again",
+                    serde_json::json!({"state": "up"}),
+                ),
+                event(
+                    now - 4 * MINUTE_US,
+                    Kind::Gap,
+                    "Werk1/Presswerk/Linie3/Presse4/press-4",
+                    "14 tags are missing from 14:32:07 to 14:35:11: no connection",
+                    serde_json::json!({}),
+                ),
+                event(
+                    now - 4 * MINUTE_US,
+                    Kind::DeviceState,
+                    "Werk1/Presswerk/Linie3/Presse4/press-4",
+                    "press-4 sends nothing",
+                    serde_json::json!({"state": "down", "cause": "unreachable"}),
+                ),
+                event(
+                    now - 26 * 60 * MINUTE_US,
+                    Kind::Box,
+                    "presswerk-1",
+                    "started, version 0.1.0",
+                    serde_json::json!({}),
+                ),
             ],
             ..Answers::default()
         })))
@@ -286,7 +316,9 @@ pub fn bearing(now: i64) -> Prediction {
         threshold: 1.0,
         since_us: Some(now - 25 * 60 * MINUTE_US),
         last_us: Some(now - 2_000_000),
-        history: (0..60).map(|at| 0.35 + 0.002 * f32::from(u8::try_from(at * 7 % 31).expect("small"))).collect(),
+        history: (0..60)
+            .map(|at| 0.35 + 0.002 * f32::from(u8::try_from(at * 7 % 31).expect("small")))
+            .collect(),
     }
 }
 

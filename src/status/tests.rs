@@ -110,7 +110,9 @@ fn starting_and_empty_boxes_say_so() {
 #[test]
 fn the_worst_letter_wins() {
     let given = given();
-    assert!(given.view(Language::En).machines.iter().all(|row| row.letter.is_none() && row.good == row.total));
+    assert!(
+        given.view(Language::En).machines.iter().all(|row| row.letter.is_none() && row.good == row.total)
+    );
 
     given.facts.set(|answers| answers.predictions[0].state = PredictionState::Raised);
     assert_eq!(letter_of(&given.view(Language::En), "press-4").0, Some(Letter::M));
@@ -219,7 +221,9 @@ fn a_machine_shows_its_values_as_people_say_them() {
     assert_eq!(said("fault_word"), "Öl zu heiß");
     assert_eq!(said("strokes"), "1\u{202f}284\u{202f}377");
     assert_eq!(said("oil_temp"), "57,0 °C");
-    assert!(said("pressure").ends_with("bar außerhalb des Bereichs") || said("position").ends_with("Bereichs"));
+    assert!(
+        said("pressure").ends_with("bar außerhalb des Bereichs") || said("position").ends_with("Bereichs")
+    );
     assert!(!tags.iter().any(|tag| tag.name.starts_with("bit")), "bits are words of their tag");
     let oil = tags.iter().find(|tag| tag.name == "oil_temp").and_then(|tag| tag.bar.as_ref()).expect("a bar");
     assert!((oil.value - 0.55).abs() < 1e-6 && oil.normal.1 < 0.61, "{} {:?}", oil.value, oil.normal);
@@ -232,7 +236,13 @@ fn place<'a>() -> Place<'a> {
 #[test]
 fn hostile_names_and_texts_stay_text() {
     let evil = "<script>alert(1)</script>\"'&\u{202e}\u{0}";
-    let device = plant::device(evil, evil, Text::plain(evil), "modbus", vec![plant::tag(evil, "STRING[9]", evil, None)]);
+    let device = plant::device(
+        evil,
+        evil,
+        Text::plain(evil),
+        "modbus",
+        vec![plant::tag(evil, "STRING[9]", evil, None)],
+    );
     let twin = Arc::new(Twin::new(&[device]));
     all_good(&twin, NOW_US, 0);
     twin.devices[0].state().values[0].value = Value::Text(evil.into());
@@ -291,7 +301,8 @@ fn the_json_has_the_words_of_the_page() {
     let json = serde_json::to_value(given.view(Language::De)).expect("plain data");
     assert_eq!(json["verdict"]["text"], "press-4 sendet seit 14:32 nichts (Kabel oder SPS aus?).");
     assert_eq!(json["verdict"]["letter"], "F");
-    let press = json["machines"].as_array().expect("a list").iter().find(|m| m["name"] == "press-4").expect("it");
+    let press =
+        json["machines"].as_array().expect("a list").iter().find(|m| m["name"] == "press-4").expect("it");
     assert_eq!((&press["state"], &press["good"]), (&"down".into(), &0.into()));
     assert_eq!(json["reserve"]["numbers"]["budget_bytes"], 8_000_000_000_u64);
 }
@@ -299,7 +310,12 @@ fn the_json_has_the_words_of_the_page() {
 #[test]
 fn long_lists_are_shown_in_parts_under_60_kb() {
     let tags = (0..200).map(|at| {
-        let mut tag = plant::tag(&format!("group{}.a_rather_long_tag_name_{at}", at / 9), "REAL", "mm/s", Some((0.0, 30.0)));
+        let mut tag = plant::tag(
+            &format!("group{}.a_rather_long_tag_name_{at}", at / 9),
+            "REAL",
+            "mm/s",
+            Some((0.0, 30.0)),
+        );
         tag.desc = "What this tag means, in a sentence of the usual length".to_owned();
         tag
     });

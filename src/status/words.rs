@@ -69,7 +69,9 @@ pub(super) fn fill(template: &str, parts: &[&str]) -> String {
         rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
     {
         out.push_str(before);
-        out.push_str(place.parse().ok().and_then(|place: usize| parts.get(place)).copied().unwrap_or_default());
+        out.push_str(
+            place.parse().ok().and_then(|place: usize| parts.get(place)).copied().unwrap_or_default(),
+        );
         rest = after;
     }
     out.push_str(rest);
