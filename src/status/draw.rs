@@ -15,7 +15,7 @@ pub(super) const SYMBOLS: PreEscaped<&str> = PreEscaped(concat!(
     r##"<symbol id="ne-F" viewBox="0 0 24 24"><circle class="f" cx="12" cy="12" r="10.5"/>"##,
     r##"<path class="on-dark" d="M7.7 7.7l8.6 8.6m0-8.6l-8.6 8.6"/></symbol>"##,
     r##"<symbol id="ne-C" viewBox="0 0 24 24"><path class="c" d="M12 2L23 21.5H1z"/>"##,
-    r##"<path class="ink" d="M8.6 19.2l4.2-5.4m3-5.2a2.9 2.9 0 1 0 .6 4l-1.9-.7-.3-1.9z"/></symbol>"##,
+    r##"<path class="ink" d="M8.6 19.3l4-4.2M14.8 10.6a2.7 2.7 0 1 0 2.3 2.3"/></symbol>"##,
     r##"<symbol id="ne-S" viewBox="0 0 24 24"><path class="s" d="M12 2L23 21.5H1z"/>"##,
     r##"<path class="ink" d="M9.4 11.2a2.6 2.6 0 1 1 3.9 2.3c-.9.5-1.3 1-1.3 2m0 2.4v.1"/></symbol>"##,
     r##"<symbol id="ne-M" viewBox="0 0 24 24"><rect class="m" x="1.5" y="1.5" width="21" height="21" rx="1.5"/>"##,

@@ -23,7 +23,8 @@ fn without_port(host: &str) -> Option<&str> {
         Some(end) => host.split_at(end + 1),
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    let port_is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let port_is_fine =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
     (port_is_fine && !name.is_empty()).then_some(name)
 }
 
@@ -36,10 +37,14 @@ mod tests {
         let loopback: SocketAddr = "127.0.0.1:8080".parse().expect("an address");
         let plant: SocketAddr = "0.0.0.0:8080".parse().expect("an address");
         let names = ["box1.plant.example".to_owned()];
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]", "[::1]:8080", "Box1.plant.example:80"] {
+        for host in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]", "[::1]:8080", "Box1.plant.example:80"]
+        {
             assert!(is_ours(host, loopback, &names), "{host}");
         }
-        for host in ["", "evil.example", "127.0.0.1.evil.example", "localhost:x", "10.0.0.7", "[::1", "[::1]x", ":80"] {
+        for host in
+            ["", "evil.example", "127.0.0.1.evil.example", "localhost:x", "10.0.0.7", "[::1", "[::1]x", ":80"]
+        {
             assert!(!is_ours(host, loopback, &names), "{host}");
         }
         assert!(is_ours("10.0.0.7:8080", plant, &names));

@@ -59,7 +59,8 @@ impl Site {
         facts: Arc<dyn Facts>,
         stop: tokio_util::sync::CancellationToken,
     ) -> Self {
-        let files = [CSS, SCRIPT, ICON].iter().fold(0, |sum, file| crc32c::crc32c_append(sum, file.as_bytes()));
+        let files =
+            [CSS, SCRIPT, ICON].iter().fold(0, |sum, file| crc32c::crc32c_append(sum, file.as_bytes()));
         let started = facts.identity().started_us;
         Self {
             live: Arc::new(Semaphore::new(options.web_clients_max)),
@@ -177,7 +178,12 @@ fn machine_of(site: &Site, name: &str, asked: &Asked, speech: &Speech) -> Option
 
 fn clock(site: &Site, speech: &Speech) -> Cell {
     let synchronised = site.facts.identity().clock_synchronised;
-    page::clock(&speech.moment(speech.now_us), view::clock_words(synchronised, speech), synchronised == Some(false), speech)
+    page::clock(
+        &speech.moment(speech.now_us),
+        view::clock_words(synchronised, speech),
+        synchronised == Some(false),
+        speech,
+    )
 }
 
 /// All routes with their guard. What is not named here does not exist.
@@ -185,10 +191,26 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     Router::new()
         .route("/", get(|site, query, headers| show(Page::Overview, site, query, headers)))
         .route("/events", get(|site, query, headers| show(Page::Events, site, query, headers)))
-        .route("/m/{device}", get(|site, query, headers, Path(name): Path<String>| show(Page::Machine(name), site, query, headers)))
-        .route("/live", get(|site, query, headers, request| live::stream(Page::Overview, site, query, headers, request)))
-        .route("/live/events", get(|site, query, headers, request| live::stream(Page::Events, site, query, headers, request)))
-        .route("/live/m/{device}", get(|site, query, headers, Path(name): Path<String>, request| live::stream(Page::Machine(name), site, query, headers, request)))
+        .route(
+            "/m/{device}",
+            get(|site, query, headers, Path(name): Path<String>| {
+                show(Page::Machine(name), site, query, headers)
+            }),
+        )
+        .route(
+            "/live",
+            get(|site, query, headers, request| live::stream(Page::Overview, site, query, headers, request)),
+        )
+        .route(
+            "/live/events",
+            get(|site, query, headers, request| live::stream(Page::Events, site, query, headers, request)),
+        )
+        .route(
+            "/live/m/{device}",
+            get(|site, query, headers, Path(name): Path<String>, request| {
+                live::stream(Page::Machine(name), site, query, headers, request)
+            }),
+        )
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics_text))
         .route("/api/v1/status.json", get(status_json))
@@ -205,7 +227,12 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 /// The query, in whatever form it came.
 pub(super) type Asking = Query<HashMap<String, String>>;
 
-async fn show(page: Page, State(site): State<Arc<Site>>, Query(query): Asking, headers: HeaderMap) -> Response {
+async fn show(
+    page: Page,
+    State(site): State<Arc<Site>>,
+    Query(query): Asking,
+    headers: HeaderMap,
+) -> Response {
     let Some(_turn) = site.turn().await else { return too_many(&site, &headers) };
     let asked = Asked::read(&query, &headers, site.options.language);
     let speech = Speech::now(asked.language);
@@ -253,7 +280,8 @@ fn text(kind: &'static str, body: String) -> Response {
 
 fn asset(kind: &'static str, body: &'static str) -> Response {
     // The address carries the build, so a copy never gets old.
-    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let headers =
+        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, body).into_response()
 }
 

@@ -156,7 +156,9 @@ impl Tally {
         match self {
             Self { unreadable: 1.., .. } => Some(Letter::F),
             Self { served: 1.., .. } => Some(Letter::C),
-            Self { old: 1.., .. } | Self { outside: 1.., .. } | Self { uncertain: 1.., .. } => Some(Letter::S),
+            Self { old: 1.., .. } | Self { outside: 1.., .. } | Self { uncertain: 1.., .. } => {
+                Some(Letter::S)
+            }
             _ => None,
         }
     }

@@ -99,7 +99,12 @@ pub(super) async fn listen(listener: TcpListener, router: Router, live_max: usiz
     tasks.wait().await;
 }
 
-async fn connection(stream: TcpStream, service: TowerToHyperService<Router>, mark: LiveMark, end: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    service: TowerToHyperService<Router>,
+    mark: LiveMark,
+    end: CancellationToken,
+) {
     // Small answers, sent at once. A socket that refuses is slower, no more.
     let _slower = stream.set_nodelay(true);
     let answer = service_fn(|mut request: Request<Incoming>| {

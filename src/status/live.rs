@@ -59,9 +59,8 @@ pub(super) async fn stream(
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stop = site.stop.clone();
-    let stream = Stream {
-        page, site, asked, tick, sent: HashMap::new(), spoke: None, greeted: false, _place: place,
-    };
+    let stream =
+        Stream { page, site, asked, tick, sent: HashMap::new(), spoke: None, greeted: false, _place: place };
     let events = futures_util::stream::unfold(stream, move |mut stream| {
         let stop = stop.clone();
         async move {

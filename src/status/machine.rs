@@ -47,6 +47,8 @@ pub(super) struct TagRow {
     pub(super) letter: Option<Letter>,
     /// Why it is not good; empty when it is.
     pub(super) worth: &'static str,
+    /// It is not good because nothing of this machine is.
+    pub(super) away: bool,
     pub(super) age: String,
 }
 
@@ -150,6 +152,7 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
         bar: bar(tag, value, speech),
         letter: worth.letter(),
         worth: worth_words(worth, speech.words),
+        away: !matches!(state.link, Link::Up { .. }) || state.verified == Some(false),
         age,
     }
 }
@@ -204,8 +207,11 @@ pub(super) fn say_value(tag: &Tag, value: &Value, speech: &Speech) -> String {
         Value::Text(text) => plain(text),
         Value::DateTime(at_us) => speech.moment(*at_us),
         Value::Array(elements) => {
-            let mut said: Vec<_> =
-                elements.iter().take(ELEMENTS_SHOWN_MAX).map(|element| say_element(tag, element, speech)).collect();
+            let mut said: Vec<_> = elements
+                .iter()
+                .take(ELEMENTS_SHOWN_MAX)
+                .map(|element| say_element(tag, element, speech))
+                .collect();
             if elements.len() > ELEMENTS_SHOWN_MAX {
                 said.push(format!("… ({})", elements.len()));
             }
@@ -262,7 +268,7 @@ fn bar(tag: &Tag, value: &Value, speech: &Speech) -> Option<Bar> {
 
 fn connection(device: &Device, state: &DeviceState, speech: &Speech) -> Vec<(&'static str, String)> {
     let words = speech.words;
-    let mut facts = vec![(words.state, state_words(state, speech))];
+    let mut facts = Vec::new();
     if let Link::Down { cause, .. } = &state.link {
         facts.push((words.for_engineer, plain(&cause.message)));
     }
@@ -270,7 +276,10 @@ fn connection(device: &Device, state: &DeviceState, speech: &Speech) -> Vec<(&'s
     if state.round_us != 0 {
         #[allow(clippy::cast_precision_loss)] // milliseconds with one decimal
         let round_ms = state.round_us as f64 / 1e3;
-        facts.push((words.round_trip, format!("{} ms", speech.number(round_ms, usize::from(round_ms < 10.0)))));
+        facts.push((
+            words.round_trip,
+            format!("{} ms", speech.number(round_ms, usize::from(round_ms < 10.0))),
+        ));
     }
     facts.push((words.connects, times(state.connects, speech)));
     facts.push((words.errors, speech.count(state.errors)));
@@ -305,7 +314,9 @@ fn checks(device: &Device, state: &DeviceState, speech: &Speech) -> String {
                 .filter(|why| !why.is_empty())
                 .take(3)
                 .collect();
-            format!("{}: {}", speech.words.checks_failed, why.join("; ")).trim_end_matches([':', ' ']).to_owned()
+            format!("{}: {}", speech.words.checks_failed, why.join("; "))
+                .trim_end_matches([':', ' '])
+                .to_owned()
         }
     }
 }

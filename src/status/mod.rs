@@ -69,19 +69,25 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Somebody else listens there.
-    #[error("status page: {address} is taken by another program; stop that program or choose another port (status.listen)")]
+    #[error(
+        "status page: {address} is taken by another program; stop that program or choose another port (status.listen)"
+    )]
     Taken {
         /// Where.
         address: SocketAddr,
     },
     /// The address is none of this box, or not yet.
-    #[error("status page: {address} is no address of this box (yet); check the network cable, or choose 127.0.0.1 or 0.0.0.0 (status.listen)")]
+    #[error(
+        "status page: {address} is no address of this box (yet); check the network cable, or choose 127.0.0.1 or 0.0.0.0 (status.listen)"
+    )]
     NotHere {
         /// Where.
         address: SocketAddr,
     },
     /// The system forbids the port.
-    #[error("status page: the system does not allow to listen on {address}; choose a port from 1024 on (status.listen)")]
+    #[error(
+        "status page: the system does not allow to listen on {address}; choose a port from 1024 on (status.listen)"
+    )]
     Forbidden {
         /// Where.
         address: SocketAddr,

@@ -84,7 +84,14 @@ pub(super) fn encode(segment: &str) -> String {
 }
 
 /// What stands on every page.
-pub(super) fn frame(identity: &Identity, clock: &Cell, title: &str, body: &Markup, place: &Place, speech: &Speech) -> Markup {
+pub(super) fn frame(
+    identity: &Identity,
+    clock: &Cell,
+    title: &str,
+    body: &Markup,
+    place: &Place,
+    speech: &Speech,
+) -> Markup {
     let words = speech.words;
     let (before, after) = words.page_old.split_once("{0}").unwrap_or((words.page_old, ""));
     html! {
@@ -139,10 +146,14 @@ fn tab(path: &str, name: &str, place: &Place) -> Markup {
 
 /// The header's clock.
 pub(super) fn clock(time: &str, state: &str, wrong: bool, speech: &Speech) -> Cell {
-    cell("clock", "clock", html! {
-        @if wrong { (badge(Some(super::judge::Letter::S), speech.words)) }
-        b { (time) } " " span { (state) }
-    })
+    cell(
+        "clock",
+        "clock",
+        html! {
+            @if wrong { (badge(Some(super::judge::Letter::S), speech.words)) }
+            b { (time) } " " span { (state) }
+        },
+    )
 }
 
 /// All that can change on `/`.
@@ -160,19 +171,21 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
         section.verdict {
             @let [mark, text, oldest, note] = verdict_cells(view, speech);
             (spot(&mark))
-            h1 class=(text.class) id=(text.id) role="status" aria-live="polite" { (text.html) }
-            (spot(&oldest))
-            (spot(&note))
+            div.says {
+                h1 class=(text.class) id=(text.id) role="status" aria-live="polite" { (text.html) }
+                " " (spot(&oldest))
+                (spot(&note))
+            }
         }
         @if !view.machines.is_empty() {
             ul.machines.wide[part.to - part.from > 3] {
                 @for (at, row) in view.machines[part.from..part.to].iter().enumerate() {
                     @let [mark, cause, age, good, rate] = row_cells(at, row, speech);
                     li {
-                        a.row href=(place.to(&format!("/m/{}", encode(&row.name)))) {
+                        a.row href=(place.to(&format!("/m/{}", encode(&row.key)))) {
                             (spot(&mark))
-                            span.name { b { (row.name) } span { (row.title) } }
-                            (spot(&age)) (spot(&good)) (spot(&rate)) (spot(&cause))
+                            b.name { (row.name) }
+                            (spot(&age)) (spot(&good)) (spot(&cause)) (spot(&rate))
                         }
                     }
                 }
@@ -200,19 +213,25 @@ fn stripe(letter: Option<super::judge::Letter>) -> Markup {
 
 fn row_cells(at: usize, row: &Row, speech: &Speech) -> [Cell; 5] {
     let words = speech.words;
-    let rates: Vec<_> = row.rates.iter().map(|rate| rate.and_then(|rate| u32::try_from(rate).ok()).map(f64::from)).collect();
+    let rates: Vec<_> =
+        row.rates.iter().map(|rate| rate.and_then(|rate| u32::try_from(rate).ok()).map(f64::from)).collect();
     let now = row.rates.iter().rev().flatten().next().copied().unwrap_or_default();
     let title = fill(words.rate_title, &[&speech.count(now)]);
     [
         cell(format!("m{at}"), "mark", html! { (stripe(row.letter)) (badge(row.letter, words)) }),
-        cell(format!("c{at}"), "cause", html! {
-            (row.cause)
-            @if let (Some(since), super::view::State::Down) = (row.since_us, row.state) {
-                " · " (fill(words.since, &[&speech.moment(since)]))
-            }
-        }),
+        cell(
+            format!("c{at}"),
+            "cause",
+            html! {
+                @if row.cause.is_empty() { span.title { (row.title) } } @else { (row.cause) }
+            },
+        ),
         cell(format!("a{at}"), "age", html! { span title=(words.age_title) { (row.age) } }),
-        cell(format!("g{at}"), "good", html! { span title=(words.good_title) { (row.good) "/" (row.total) } }),
+        cell(
+            format!("g{at}"),
+            "good",
+            html! { span title=(words.good_title) { (row.good) "/" (row.total) } },
+        ),
         cell(format!("r{at}"), "rate", curve(&rates, None, &title)),
     ]
 }
@@ -270,9 +289,11 @@ pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Mark
     html! {
         section.verdict {
             (spot(&mark))
-            h1.text { (row.name) small { (row.title) } }
-            div.oldest id=(state.id) role="status" aria-live="polite" { (state.html) }
-            (spot(&good))
+            div.says {
+                h1.text { (row.name) " " small { (row.title) } }
+                div.note id=(state.id) role="status" aria-live="polite" { (state.html) }
+                (spot(&good))
+            }
         }
         (block(&predictions))
         div.groups {
@@ -300,18 +321,34 @@ fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {
     let words = speech.words;
     [
         cell("v-mark", "mark", html! { (stripe(row.letter)) (badge(row.letter, words)) }),
-        cell("v-text", "oldest", html! {
-            (machine.state) @if !row.cause.is_empty() && row.state != super::view::State::Starting { " · " (row.cause) }
-        }),
-        cell("v-good", "note", html! {
-            (row.good) "/" (row.total) " " (words.values) ", " (row.age)
-        }),
-        cell("p", "predictions", html! {
-            @for prediction in &machine.predictions { (prediction_block(prediction, speech)) }
-        }),
-        cell("k", "facts", html! {
-            dl { @for (label, value) in &machine.connection { div { dt { (label) } dd { (value) } } } }
-        }),
+        cell(
+            "v-text",
+            "note",
+            html! {
+                (machine.state) @if !row.cause.is_empty() && row.state != super::view::State::Starting { " · " (row.cause) }
+            },
+        ),
+        cell(
+            "v-good",
+            "oldest",
+            html! {
+                (row.good) "/" (row.total) " " (words.values) ", " (row.age)
+            },
+        ),
+        cell(
+            "p",
+            "predictions",
+            html! {
+                @for prediction in &machine.predictions { (prediction_block(prediction, speech)) }
+            },
+        ),
+        cell(
+            "k",
+            "facts",
+            html! {
+                dl { @for (label, value) in &machine.connection { div { dt { (label) } dd { (value) } } } }
+            },
+        ),
     ]
 }
 
@@ -339,38 +376,58 @@ fn prediction_block(p: &PredictionRow, speech: &Speech) -> Markup {
 fn tag_cells(tag: &TagRow, speech: &Speech) -> [Cell; 4] {
     let at = tag.index;
     [
-        cell(format!("m{at}"), "mark", html! { (stripe(tag.letter)) (badge(tag.letter, speech.words)) }),
-        cell(format!("v{at}"), "value", html! {
-            b { (tag.value) } @if !tag.unit.is_empty() { " " (tag.unit) }
-            @if !tag.worth.is_empty() { em { (tag.worth) } }
-        }),
-        cell(format!("b{at}"), "range", html! {
-            @if let Some(range) = &tag.bar { (bar(range, tag.letter.is_some())) }
-        }),
+        cell(
+            format!("m{at}"),
+            "mark",
+            html! {
+                @if !tag.away { (stripe(tag.letter)) }
+                (badge(tag.letter, speech.words))
+            },
+        ),
+        cell(
+            format!("v{at}"),
+            "value",
+            html! {
+                span.away[tag.away] { b { (tag.value) } @if !tag.unit.is_empty() { " " (tag.unit) } }
+                // The head of the page has said it once already.
+                @if !tag.away && !tag.worth.is_empty() { em { (tag.worth) } }
+            },
+        ),
+        cell(
+            format!("b{at}"),
+            "range",
+            html! {
+                @if let Some(range) = &tag.bar { (bar(range, tag.letter.is_some())) }
+            },
+        ),
         cell(format!("a{at}"), "age", html! { (tag.age) }),
     ]
 }
 
 /// All that can change on `/events`.
 pub(super) fn event_cells(events: &[EventRow], speech: &Speech) -> Vec<Cell> {
-    vec![cell("e", "events", html! {
-        @if events.is_empty() { p { (speech.words.no_events) } }
-        @else {
-            ol { @for event in events {
-                li {
-                    span.time { (event.time) }
-                    span.kind { (event.kind) }
-                    b { (event.device) }
-                    span.what lang=[event.english.then_some("en")] { (event.text) }
-                }
-            } }
-        }
-    })]
+    vec![cell(
+        "e",
+        "events",
+        html! {
+            @if events.is_empty() { p { (speech.words.no_events) } }
+            @else {
+                ol { @for event in events {
+                    li {
+                        span.time { (event.time) }
+                        span.kind { (event.kind) }
+                        b { (event.device) }
+                        span.what lang=[event.english.then_some("en")] { (event.text) }
+                    }
+                } }
+            }
+        },
+    )]
 }
 
 pub(super) fn events(events: &[EventRow], speech: &Speech) -> Markup {
     html! {
-        h1.title { (speech.words.events) }
+        h1.heading { (speech.words.events) }
         @for cell in &event_cells(events, speech) { (block(cell)) }
     }
 }

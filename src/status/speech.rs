@@ -108,7 +108,8 @@ impl Speech {
     }
 
     fn local(&self, at_us: i64, form: &str) -> String {
-        let (Ok(at), Ok(now)) = (Timestamp::from_microsecond(at_us), Timestamp::from_microsecond(self.now_us))
+        let (Ok(at), Ok(now)) =
+            (Timestamp::from_microsecond(at_us), Timestamp::from_microsecond(self.now_us))
         else {
             return "–".to_owned();
         };

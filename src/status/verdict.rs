@@ -54,9 +54,7 @@ pub(super) fn verdict(given: &Given, speech: &Speech) -> Verdict {
 
 fn note(given: &Given, speech: &Speech) -> String {
     match &given.to_it.state {
-        ToItState::Waiting { since_us, .. } => {
-            fill(speech.words.note_it_waits, &[&speech.moment(*since_us)])
-        }
+        ToItState::Waiting { since_us, .. } => fill(speech.words.note_it_waits, &[&speech.moment(*since_us)]),
         ToItState::Fenced => fill(speech.words.note_fenced, &[&plain(&given.identity.edge_id)]),
         ToItState::Up | ToItState::Connecting => String::new(),
     }

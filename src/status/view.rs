@@ -8,7 +8,7 @@ use super::speech::{Speech, plain};
 use super::verdict::{Verdict, verdict};
 use super::words::fill;
 use super::{tiles, verdict};
-use crate::twin::{Cause, DeviceTwin, Link, Twin};
+use crate::twin::{Cause, DeviceState, DeviceTwin, Link, Twin};
 
 /// Everything `/` says.
 #[derive(Serialize)]
@@ -38,6 +38,9 @@ pub(super) struct View {
 #[derive(Serialize)]
 pub(super) struct Row {
     pub(super) name: String,
+    /// The name as it was given, for links; never shown.
+    #[serde(skip)]
+    pub(super) key: String,
     /// Topic key.
     pub(super) path: String,
     /// Title of the profile.
@@ -64,8 +67,7 @@ pub(super) struct Row {
     pub(super) age: String,
     pub(super) good: usize,
     pub(super) total: usize,
-    /// Values per minute over the last hour, oldest first, the running minute scaled up; `None`
-    /// before the start.
+    /// Values per minute over the last hour, oldest first; `None` before the start.
     pub(super) rates: Vec<Option<u64>>,
     pub(super) values_read: u64,
     pub(super) samples: u64,
@@ -137,13 +139,16 @@ pub(super) fn view(twin: &Twin, facts: &dyn Facts, speech: &Speech) -> View {
         time: speech.moment(speech.now_us),
         at: speech.now_us,
         clock: clock_words(identity.clock_synchronised, speech),
-        verdict: verdict(&verdict::Given {
-            machines: &machines,
-            to_it: &to_it,
-            reserve: &reserve,
-            stopped: &facts.stopped(),
-            identity: &identity,
-        }, speech),
+        verdict: verdict(
+            &verdict::Given {
+                machines: &machines,
+                to_it: &to_it,
+                reserve: &reserve,
+                stopped: &facts.stopped(),
+                identity: &identity,
+            },
+            speech,
+        ),
         to_it: tiles::to_it(to_it, &identity, speech),
         reserve: tiles::reserve(reserve, speech),
         predictions: tiles::predictions(predictions, speech),
@@ -183,7 +188,8 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
         Link::Up { since_us } => (State::Up, Some(*since_us), None),
         Link::Down { since_us, cause } => (State::Down, Some(*since_us), Some(cause.clone())),
     };
-    let raised = predictions.iter().filter(|p| p.device == device.name).find(|p| p.letter == Some(Letter::M));
+    let name = plain(&device.name);
+    let raised = predictions.iter().filter(|p| p.device == name).find(|p| p.letter == Some(Letter::M));
     let worst = if kind == State::Down { Some(Letter::F) } else { tally.letter() };
     let cause = match (&down, kind) {
         (Some(cause), _) => cause_sentence(cause, words),
@@ -193,7 +199,8 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
     };
     let age_s = (state.good_us != 0).then(|| speech.age_s(state.good_us));
     Row {
-        name: plain(&device.name),
+        name,
+        key: device.name.clone(),
         path: plain(&device.path),
         title: plain(device.title.get(speech.language.code())),
         location: device.location.clone(),
@@ -224,23 +231,23 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-/// Values per minute of the last 60 minutes. The running minute is scaled up from what it has so
-/// far, and left out during its first five seconds, when that would be a guess.
-fn rates(state: &crate::twin::DeviceState, now_us: i64) -> Vec<Option<u64>> {
+/// Values per minute of the last 60 minutes. The running minute has what it counted so far and
+/// the rest of a minute from the one before, so that the curve neither drops nor jumps.
+fn rates(state: &DeviceState, now_us: i64) -> Vec<Option<u64>> {
+    const MINUTES: i64 = 60;
     const MINUTE_US: i64 = 60_000_000;
     let this = now_us.div_euclid(MINUTE_US);
-    let gone_us = now_us.rem_euclid(MINUTE_US);
-    let first = state.minutes.front().map_or(i64::MAX, |minute| minute.minute);
-    let of = |minute: i64| {
-        let values = state.minutes.iter().find(|m| m.minute == minute).map_or(0, |m| m.values);
-        match minute {
-            _ if minute < first => None,
-            _ if minute < this => Some(values),
-            _ if gone_us < 5_000_000 => None,
-            _ => Some(values.saturating_mul(60_000_000) / u64::try_from(gone_us).unwrap_or(1).max(1)),
-        }
+    let rest_us = u64::try_from(MINUTE_US - now_us.rem_euclid(MINUTE_US)).unwrap_or_default();
+    // The minute we started in is a part of one.
+    let first = state.minutes.front().map_or(i64::MAX, |minute| minute.minute + 1);
+    let first = if state.minutes.len() < 60 { first } else { this - MINUTES + 1 };
+    let values = |minute: i64| state.minutes.iter().find(|m| m.minute == minute).map_or(0, |m| m.values);
+    let of = |minute: i64| match minute {
+        _ if minute < first => None,
+        _ if minute < this => Some(values(minute)),
+        _ => Some(values(this).saturating_add(values(this - 1).saturating_mul(rest_us) / 60_000_000)),
     };
-    (this - 59..=this).map(of).collect()
+    (this - MINUTES + 1..=this).map(of).collect()
 }
 
 fn prediction(p: &Prediction, speech: &Speech) -> PredictionRow {

@@ -69,7 +69,9 @@ pub(super) fn fill(template: &str, parts: &[&str]) -> String {
         rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
     {
         out.push_str(before);
-        out.push_str(place.parse().ok().and_then(|place: usize| parts.get(place)).copied().unwrap_or_default());
+        out.push_str(
+            place.parse().ok().and_then(|place: usize| parts.get(place)).copied().unwrap_or_default(),
+        );
         rest = after;
     }
     out.push_str(rest);
@@ -249,7 +251,6 @@ words! {
     good_title: "Good values of all", "Gute Werte von allen";
     rate_title: "Values per minute in the last hour, now {0}", "Werte je Minute in der letzten Stunde, jetzt {0}";
     connection: "Connection", "Verbindung";
-    state: "State", "Zustand";
     state_up: "connected since {0}", "verbunden seit {0}";
     state_down: "no data since {0}", "keine Daten seit {0}";
     state_starting: "being connected", "wird verbunden";
