@@ -21,16 +21,22 @@ pub enum Format {
 /// Libraries speak from `warn` on: their chatter about one device that is away would bury
 /// everything else, and what matters of it is in our own messages.
 pub fn start(format: Format, level: &str) {
-    let filter = EnvFilter::new(format!("warn,forebay={level},opcua=off,opcua_client=off,opcua_server=off,librdkafka=error"));
+    let filter = EnvFilter::new(format!(
+        "warn,forebay={level},opcua=off,opcua_client=off,opcua_server=off,librdkafka=error"
+    ));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         Format::Text => {
             let color = std::io::stderr().is_terminal();
-            let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(color).with_target(false);
+            let layer = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(color)
+                .with_target(false);
             registry.with(layer).try_init()
         }
         Format::Json => {
-            let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().flatten_event(true);
+            let layer =
+                tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().flatten_event(true);
             registry.with(layer).try_init()
         }
     };

@@ -55,6 +55,7 @@ fn press(name: &str) -> Arc<Device> {
         enumeration: None,
         function_check: false,
         bit: None,
+        timezone: None,
         desc: String::new(),
         source: String::new(),
     };

@@ -64,7 +64,11 @@ impl Arrived {
 
     /// Telemetry records that have come without a hole before them.
     pub fn complete_to(&self, lane: &str) -> u64 {
-        self.offsets.iter().filter(|((name, _), _)| name == lane).map(|(_, offsets)| offsets.complete_to).sum()
+        self.offsets
+            .iter()
+            .filter(|((name, _), _)| name == lane)
+            .map(|(_, offsets)| offsets.complete_to)
+            .sum()
     }
 
     fn take(&mut self, lane: &str, message: &BorrowedMessage<'_>) -> Option<()> {
@@ -93,7 +97,8 @@ impl Arrived {
         let sample = samples.last()?;
         let unit = sample["unit"].as_str().unwrap_or_default();
         let value = format!("{} {unit}", sample["value"]);
-        self.last = Some((device.to_owned(), sample["tag"].as_str()?.to_owned(), value.trim_end().to_owned()));
+        self.last =
+            Some((device.to_owned(), sample["tag"].as_str()?.to_owned(), value.trim_end().to_owned()));
         Some(())
     }
 

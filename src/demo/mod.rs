@@ -3,13 +3,13 @@
 //! `forebay demo` serves them over real sockets; `forebay demo record` writes what they do as a
 //! table, so that the shipped model can be trained from nothing but this repository.
 
+mod consumer;
 mod drift;
 pub mod filler;
 pub mod machine;
 pub mod meter;
-pub mod record;
-mod consumer;
 mod plant;
+pub mod record;
 mod site;
 mod story;
 
@@ -20,8 +20,8 @@ use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::replicate::mock::Broker;
 use crate::replicate::Options as KafkaOptions;
+use crate::replicate::mock::Broker;
 use crate::run;
 
 use story::{Story, Timing};
@@ -97,7 +97,12 @@ fn introduce(options: &Demo, loaded: &config::Loaded, bootstrap: &str) {
     println!("Forebay demo: a simulated plant, read over real sockets on this machine only.");
     for device in &loaded.devices {
         let endpoint = &device.spec.endpoint;
-        println!("  {:<14} {} ({}) at {endpoint}", device.name, device.title.get("en"), device.protocol.name());
+        println!(
+            "  {:<14} {} ({}) at {endpoint}",
+            device.name,
+            device.title.get("en"),
+            device.protocol.name()
+        );
     }
     println!("  {:<14} embedded broker at {bootstrap}", "Kafka");
     println!("  {:<14} http://{}", "status page", options.listen);

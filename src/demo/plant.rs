@@ -95,7 +95,9 @@ fn satisfy_checks(device: &Device, simulator: &dyn Simulator) {
     for verify in &device.verify {
         match &verify.expected {
             Expected::Is(value) => simulator.set(verify.raw, value),
-            Expected::Between(low, high) => simulator.set(verify.raw, &Value::Lreal(f64::midpoint(*low, *high))),
+            Expected::Between(low, high) => {
+                simulator.set(verify.raw, &Value::Lreal(f64::midpoint(*low, *high)))
+            }
         }
     }
 }

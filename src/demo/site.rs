@@ -1,7 +1,7 @@
 //! The demo's configuration: real files, in a folder of its own that goes away at the end.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Topics are `demo.telemetry`, `demo.events`, `demo.checkpoints`.
 pub const PREFIX: &str = "demo";
@@ -55,11 +55,6 @@ impl Site {
             );
         }
         std::fs::write(self.folder.join("devices/demo.toml"), devices)
-    }
-
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 }
 

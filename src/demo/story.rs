@@ -39,7 +39,12 @@ pub struct Story {
 
 impl Story {
     /// A story that begins now.
-    pub fn new(broker: Broker, consumer: DemoConsumer, facts: Arc<dyn Facts>, stop: CancellationToken) -> Self {
+    pub fn new(
+        broker: Broker,
+        consumer: DemoConsumer,
+        facts: Arc<dyn Facts>,
+        stop: CancellationToken,
+    ) -> Self {
         let now = Instant::now();
         Self { broker, consumer, facts, stop, started: now, told_events: 0, last_report: now }
     }
@@ -122,7 +127,8 @@ impl Story {
             arrived.devices.len()
         );
         for prediction in self.facts.predictions() {
-            let score = prediction.score.map_or_else(|| "no score yet".to_owned(), |score| format!("{score:.2}"));
+            let score =
+                prediction.score.map_or_else(|| "no score yet".to_owned(), |score| format!("{score:.2}"));
             let state = match prediction.state {
                 PredictionState::Raised => "UNUSUAL",
                 PredictionState::Normal => "normal",
@@ -151,7 +157,8 @@ impl Story {
         self.tell_events();
         let arrived = self.consumer.arrived().clone();
         let missing = arrived.missing();
-        let verdict = if missing == 0 { "nothing is missing".to_owned() } else { format!("{missing} are missing") };
+        let verdict =
+            if missing == 0 { "nothing is missing".to_owned() } else { format!("{missing} are missing") };
         let repeated = if arrived.repeated == 0 {
             String::new()
         } else {

@@ -205,8 +205,11 @@ impl Model {
         assert!(first <= self.released, "records from {} were removed, not released", self.released);
         let (records, damages) = read_all(&mut self.journal.reader(first).unwrap());
         assert!(damages.is_empty(), "found {damages:?}");
-        let expected: BTreeMap<_, _> =
-            self.written.range(first..self.synced).map(|(offset, record)| (*offset, record.clone())).collect();
+        let expected: BTreeMap<_, _> = self
+            .written
+            .range(first..self.synced)
+            .map(|(offset, record)| (*offset, record.clone()))
+            .collect();
         assert_eq!(records.len(), expected.len(), "records from {first} to {}", self.synced);
         assert_eq!(records, expected);
         self.seen = self.seen.max(self.synced);

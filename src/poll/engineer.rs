@@ -170,7 +170,10 @@ fn scale_linear(value: &Value, scale: f64, offset: f64, clamp: Option<(f64, f64)
 }
 
 fn engineer(tag: &Tag, sample: &RawSample, checked: bool) -> (Value, Quality) {
-    let value = transform(tag.transform, &sample.value);
+    let value = match transform(tag.transform, &sample.value) {
+        Value::DateTime(local_us) => tag.utc_us(local_us).map_or(Value::Null, Value::DateTime),
+        value => value,
+    };
     let quality = match sample.quality {
         Quality::Good if value == Value::Null => Quality::Invalid,
         Quality::Good if checked => Quality::FunctionCheck,

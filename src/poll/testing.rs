@@ -32,6 +32,7 @@ pub fn tag(path: &str, raw: u32) -> Tag {
         enumeration: None,
         function_check: false,
         bit: None,
+        timezone: None,
         desc: String::new(),
         source: String::new(),
     }

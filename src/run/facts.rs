@@ -80,7 +80,9 @@ impl BoxFacts {
 
 /// Records that Kafka has not confirmed.
 fn backlog(status: &LaneStatus) -> u64 {
-    status.next_offset.saturating_sub(status.committed.unwrap_or(status.first_offset).max(status.first_offset))
+    status
+        .next_offset
+        .saturating_sub(status.committed.unwrap_or(status.first_offset).max(status.first_offset))
 }
 
 /// Bytes that Kafka has not confirmed: the lane's bytes, shared out by records.
@@ -97,12 +99,14 @@ impl Facts for BoxFacts {
 
     #[allow(clippy::cast_precision_loss)] // seconds for people
     fn to_it(&self) -> ToIt {
-        let states: Vec<ToItState> = self.lanes.iter().map(|lane| to_it_state(&lane.replication.snapshot())).collect();
+        let states: Vec<ToItState> =
+            self.lanes.iter().map(|lane| to_it_state(&lane.replication.snapshot())).collect();
         let statuses: Vec<LaneStatus> = self.lanes.iter().map(|lane| lane.status.borrow().clone()).collect();
         let rates = lock(&self.rates);
         let oldest_us = statuses.iter().filter_map(|status| status.oldest_unsent_us).min();
         let seen = statuses.iter().any(|status| status.committed.is_some());
-        let delay_s = oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0));
+        let delay_s =
+            oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0));
         ToIt {
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
@@ -134,7 +138,11 @@ impl Facts for BoxFacts {
             dropped_records: statuses.iter().map(|status| status.evicted_records).sum(),
             full: used_bytes >= budget_bytes.saturating_sub(budget_bytes / 8) && budget_bytes > 0,
             disk_error: error.map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message }),
-            lanes: statuses.iter().zip(&self.lanes).map(|(status, lane)| lane_numbers(status, lane)).collect(),
+            lanes: statuses
+                .iter()
+                .zip(&self.lanes)
+                .map(|(status, lane)| lane_numbers(status, lane))
+                .collect(),
         }
     }
 
@@ -173,16 +181,55 @@ impl Facts for BoxFacts {
         };
         use MetricKind::{Counter, Gauge};
         vec![
-            metric("forebay_samples_journalled_total", "Samples written and synced.", Counter, |lane, _| lane.samples as f64),
-            metric("forebay_journal_written_bytes_total", "Bytes written to the disk.", Counter, |lane, _| lane.written_bytes as f64),
+            metric("forebay_samples_journalled_total", "Samples written and synced.", Counter, |lane, _| {
+                lane.samples as f64
+            }),
+            metric(
+                "forebay_journal_written_bytes_total",
+                "Bytes written to the disk.",
+                Counter,
+                |lane, _| lane.written_bytes as f64,
+            ),
             metric("forebay_journal_syncs_total", "Blocks synced.", Counter, |lane, _| lane.syncs as f64),
-            metric("forebay_journal_failed_syncs_total", "Writes and syncs that failed.", Counter, |lane, _| lane.failed_syncs as f64),
-            metric("forebay_journal_lost_records_total", "Records damaged or not storable.", Counter, |lane, _| lane.lost_records as f64),
-            metric("forebay_journal_given_back_total", "Batches refused because the queue was full.", Counter, |lane, _| lane.given_back as f64),
-            metric("forebay_kafka_transactions_total", "Transactions committed.", Counter, |_, kafka| kafka.transactions as f64),
-            metric("forebay_kafka_aborts_total", "Transactions given up and sent again.", Counter, |_, kafka| kafka.aborts as f64),
-            metric("forebay_kafka_value_bytes_total", "Bytes of values committed, before compression.", Counter, |_, kafka| kafka.bytes as f64),
-            metric("forebay_kafka_last_commit_seconds", "Unix time of the last commit, 0 = never.", Gauge, |_, kafka| kafka.last_commit_us as f64 / 1e6),
+            metric(
+                "forebay_journal_failed_syncs_total",
+                "Writes and syncs that failed.",
+                Counter,
+                |lane, _| lane.failed_syncs as f64,
+            ),
+            metric(
+                "forebay_journal_lost_records_total",
+                "Records damaged or not storable.",
+                Counter,
+                |lane, _| lane.lost_records as f64,
+            ),
+            metric(
+                "forebay_journal_given_back_total",
+                "Batches refused because the queue was full.",
+                Counter,
+                |lane, _| lane.given_back as f64,
+            ),
+            metric("forebay_kafka_transactions_total", "Transactions committed.", Counter, |_, kafka| {
+                kafka.transactions as f64
+            }),
+            metric(
+                "forebay_kafka_aborts_total",
+                "Transactions given up and sent again.",
+                Counter,
+                |_, kafka| kafka.aborts as f64,
+            ),
+            metric(
+                "forebay_kafka_value_bytes_total",
+                "Bytes of values committed, before compression.",
+                Counter,
+                |_, kafka| kafka.bytes as f64,
+            ),
+            metric(
+                "forebay_kafka_last_commit_seconds",
+                "Unix time of the last commit, 0 = never.",
+                Gauge,
+                |_, kafka| kafka.last_commit_us as f64 / 1e6,
+            ),
         ]
     }
 }

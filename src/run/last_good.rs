@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::device::Device;
-use crate::lane::{Body, Opened};
+use crate::lane::{Body, LaneReader};
 use crate::state::State;
 use crate::twin::Twin;
 
@@ -21,13 +21,30 @@ const TAIL_RECORDS: u64 = 5000;
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Device path → microseconds since 1970 UTC.
-pub fn read(telemetry: &Opened, state: Option<&State>, devices: &[Arc<Device>]) -> HashMap<String, i64> {
-    let mut times: HashMap<String, i64> = HashMap::new();
-    for device in devices {
-        let saved = state.map_or(0, |state| state.last_good_us(&device.path));
-        times.insert(device.path.clone(), saved);
+pub fn read(
+    telemetry: &mut LaneReader,
+    state: Option<&State>,
+    devices: &[Arc<Device>],
+) -> HashMap<String, i64> {
+    let saved = |device: &Arc<Device>| state.map_or(0, |state| state.last_good_us(&device.path));
+    let mut times: HashMap<String, i64> =
+        devices.iter().map(|device| (device.path.clone(), saved(device))).collect();
+    let first = telemetry.offset();
+    telemetry.seek(first.max(telemetry.synced().saturating_sub(TAIL_RECORDS)));
+    loop {
+        let records = telemetry.next(512, 1 << 20);
+        if records.is_empty() {
+            break;
+        }
+        for record in records {
+            if let Body::Batch(batch) = record.body
+                && let Some(time) = times.get_mut(&batch.schema.device)
+            {
+                *time = batch.edge_us.max(*time);
+            }
+        }
     }
-    let _ = telemetry;
+    telemetry.seek(first);
     times
 }
 
@@ -66,9 +83,4 @@ fn write(state: &State, times: &[(String, i64)]) {
     if let Err(error) = state.save_last_good(known.map(|(path, us)| (path.as_str(), *us))) {
         tracing::warn!("times of last values not saved: {error}");
     }
-}
-
-#[allow(dead_code)]
-fn unused(_: Body) -> u64 {
-    TAIL_RECORDS
 }

@@ -12,7 +12,6 @@ mod service;
 mod source;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -80,9 +79,9 @@ struct Lanes {
 pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::Result<Running> {
     let box_path = format!("{}/{}", config.edge.site, config.edge.id);
     let (events, raw_events) = Events::new();
-    let lanes = open_lanes(config, &box_path, &events)?;
+    let mut lanes = open_lanes(config, &box_path, &events)?;
     let state = open_state(config, &box_path, &events);
-    let last_good = last_good::read(&lanes.telemetry, state.as_deref(), &loaded.devices);
+    let last_good = last_good::read(&mut lanes.telemetry.reader, state.as_deref(), &loaded.devices);
     let twin = Arc::new(Twin::new(&loaded.devices));
     let (stop_devices, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
@@ -129,7 +128,12 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let mut tasks = vec![
         tokio::spawn(distribute(raw_events, Arc::clone(&facts), kept[1].1.clone(), stop_rest.clone())),
         tokio::spawn(tick(Arc::clone(&facts), stop_rest.clone())),
-        tokio::spawn(serve_page(page_options(config), Arc::clone(&twin), Arc::clone(&page), stop_rest.clone())),
+        tokio::spawn(serve_page(
+            page_options(config),
+            Arc::clone(&twin),
+            Arc::clone(&page),
+            stop_rest.clone(),
+        )),
         tokio::spawn(service::watch(
             move || alive.stopped().is_empty() || alive.reserve().disk_error.is_some(),
             box_path.clone(),
@@ -268,7 +272,12 @@ fn open_state(config: &Config, box_path: &str, events: &Events) -> Option<Arc<St
     let trouble = match State::open(&config.paths.state.join("state")) {
         Ok(opened) => {
             if let Some(put_aside) = opened.put_aside {
-                box_event(events, box_path, "state-put-aside", format!("The small state was damaged: {put_aside}"));
+                box_event(
+                    events,
+                    box_path,
+                    "state-put-aside",
+                    format!("The small state was damaged: {put_aside}"),
+                );
             }
             return Some(Arc::new(opened.state));
         }
@@ -282,7 +291,13 @@ fn open_state(config: &Config, box_path: &str, events: &Events) -> Option<Arc<St
 fn box_event(events: &Events, box_path: &str, what: &str, text: String) {
     tracing::warn!("{text}");
     let data = json!({ "what": what });
-    events.emit(Event { kind: Kind::Box, edge_time: clock::now_us(), device: box_path.to_owned(), text, data });
+    events.emit(Event {
+        kind: Kind::Box,
+        edge_time: clock::now_us(),
+        device: box_path.to_owned(),
+        text,
+        data,
+    });
 }
 
 fn bind_models(
@@ -409,9 +424,4 @@ fn report_start(loaded: &Loaded, box_path: &str, events: &Events) {
         text,
         data: json!({ "what": "started", "version": env!("CARGO_PKG_VERSION"), "devices_refused": refused }),
     });
-}
-
-/// Address of the page as configured, for messages.
-pub fn page_address(config: &Config) -> SocketAddr {
-    config.status.listen
 }

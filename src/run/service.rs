@@ -20,12 +20,7 @@ pub fn notify(state: &[NotifyState<'_>]) {
 }
 
 /// Feeds systemd's watchdog while `alive` says so, and records jumps of the clock, until `stop`.
-pub async fn watch(
-    alive: impl Fn() -> bool + Send,
-    device: String,
-    events: Events,
-    stop: CancellationToken,
-) {
+pub async fn watch(alive: impl Fn() -> bool + Send, device: String, events: Events, stop: CancellationToken) {
     let watchdog = sd_notify::watchdog_enabled();
     // Three signs of life in the time that systemd waits for one.
     let period = watchdog.map_or(Duration::from_secs(5), |limit| (limit / 3).min(Duration::from_secs(5)));
@@ -53,7 +48,9 @@ pub async fn watch(
 #[allow(clippy::cast_precision_loss)] // seconds for people
 fn report_jump(jump_us: i64, now_us: i64, device: &str, events: &Events) {
     let seconds = jump_us as f64 / 1e6;
-    tracing::warn!("the clock was set by {seconds:+.1} s; order stays right, it does not depend on the clock");
+    tracing::warn!(
+        "the clock was set by {seconds:+.1} s; order stays right, it does not depend on the clock"
+    );
     events.emit(Event {
         kind: Kind::Box,
         edge_time: now_us,

@@ -39,7 +39,15 @@ impl LaneSource {
     ) -> Self {
         let epoch = reader.epoch().to_string();
         let key = Key::Device(String::new());
-        Self { lane: name, epoch, reader, first_offset: status, ahead: VecDeque::new(), value: Vec::new(), key }
+        Self {
+            lane: name,
+            epoch,
+            reader,
+            first_offset: status,
+            ahead: VecDeque::new(),
+            value: Vec::new(),
+            key,
+        }
     }
 }
 
