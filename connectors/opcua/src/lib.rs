@@ -38,6 +38,10 @@ impl Protocol for OpcUa {
         settings::OPTIONS
     }
 
+    fn has_server_units(&self) -> bool {
+        true
+    }
+
     fn check_address(&self, address: &str, data_type: DataType) -> Result<Address, AddressFault> {
         address::check(address, data_type)
     }

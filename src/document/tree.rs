@@ -1,0 +1,160 @@
+//! The text as a tree of values with their places, in the order of the file.
+
+use toml::de::{DeTable, DeValue};
+
+use super::layout::Layout;
+use crate::diagnostic::{Diagnostic, Faults, Place, Source, Span};
+
+/// Syntax faults reported of one file; a binary file would give thousands.
+const SYNTAX_FAULTS_MAX: usize = 50;
+
+/// A value and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Where it stands; for a table under a header, the header.
+    pub span: Span,
+    /// The value.
+    pub content: Content,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Text.
+    Text(String),
+    /// Whole number.
+    Int(i64),
+    /// Number with decimals.
+    Number(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// A TOML date or time, which no key takes.
+    Date,
+    /// A number that does not fit 64 bits.
+    TooLarge,
+    /// List.
+    Array(Vec<Node>),
+    /// Table.
+    Table(Table),
+}
+
+impl Content {
+    /// The kind in words, for "this is …".
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Int(_) => "a whole number",
+            Self::Number(_) => "a number with decimals",
+            Self::Bool(_) => "true or false",
+            Self::Date => "a date",
+            Self::TooLarge => "a number that does not fit 64 bits",
+            Self::Array(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// Keys and values in the order of the file.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+impl Table {
+    /// The entry with this key.
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+/// One `key = value`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The key, unquoted.
+    pub key: String,
+    /// Where the key stands.
+    pub key_span: Span,
+    /// The value.
+    pub node: Node,
+}
+
+/// Reads the text of file number `file` and reports its syntax faults.
+///
+/// The tree holds what could be read around the faults. `None` when the text is nested so deeply
+/// that reading it could exhaust the stack.
+pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
+    let layout = Layout::of(&source.text);
+    if let Some(at) = layout.too_deep {
+        let place = Place { file, span: Span::from(at..at + 1) };
+        faults.add(
+            Diagnostic::error("P0004", place, "this key has too many parts joined by dots")
+                .help("no key of a Forebay file has more than 4 parts"),
+        );
+        return None;
+    }
+    let place = |span: Span| Place { file, span };
+    for at in &layout.unclosed {
+        let span = Span::from(*at..*at);
+        faults.add(
+            Diagnostic::error("P0001", place(span), "this table is not closed at the end of its line")
+                .label("`}` is missing here")
+                .help("close it with `}`; to go on in the next line, end this one with a comma"),
+        );
+    }
+    let text = layout.mended(&source.text);
+    let (root, errors) = DeTable::parse_recoverable(&text);
+    for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
+        let span = error.span().map_or(text.len()..text.len(), |span| span);
+        report_syntax(source, file, layout.original(span.into()), error.message(), faults);
+    }
+    Some(table(root.into_inner(), &layout))
+}
+
+fn report_syntax(source: &Source, file: usize, span: Span, message: &str, faults: &Faults) {
+    let written = source.slice(span);
+    let place = Place { file, span };
+    let fault = match message {
+        "duplicate key" => {
+            Diagnostic::error("P0001", place, format!("`{}` stands twice here", short(written)))
+                .label("second time")
+                .help("remove one of the two, or give it another name")
+        }
+        other => Diagnostic::error("P0001", place, format!("not valid TOML: {other}")),
+    };
+    faults.add(fault);
+}
+
+/// At most 40 characters of what was written, on one line.
+fn short(written: &str) -> String {
+    written.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+fn table(read: DeTable<'_>, layout: &Layout) -> Table {
+    let mut entries: Vec<Entry> = read
+        .into_iter()
+        .map(|(key, value)| Entry {
+            key_span: layout.original(key.span().into()),
+            key: key.into_inner().into_owned(),
+            node: node(value, layout),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_span.start);
+    Table { entries }
+}
+
+fn node(read: toml::Spanned<DeValue<'_>>, layout: &Layout) -> Node {
+    let span = layout.original(read.span().into());
+    let content = match read.into_inner() {
+        DeValue::String(text) => Content::Text(text.into_owned()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Content::TooLarge, Content::Int)
+        }
+        DeValue::Float(number) => number.as_str().parse().map_or(Content::TooLarge, Content::Number),
+        DeValue::Boolean(yes) => Content::Bool(yes),
+        DeValue::Datetime(_) => Content::Date,
+        DeValue::Array(list) => Content::Array(list.into_iter().map(|item| node(item, layout)).collect()),
+        DeValue::Table(read) => Content::Table(table(read, layout)),
+    };
+    Node { span, content }
+}

@@ -1,0 +1,444 @@
+//! HTML of the pages. What can change stands in [`Cell`]s: the page and the live stream make them
+//! by the same functions.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::chronicle::EventRow;
+use super::draw::{SYMBOLS, badge, bar, curve};
+use super::facts::Identity;
+use super::machine::{Machine, Part, TagRow};
+use super::speech::{Speech, plain};
+use super::view::{PredictionRow, Row, Tile, View};
+use super::words::{Language, fill};
+
+/// Machines on one page at most: keeps the page under 60 KB.
+pub(super) const MACHINES_SHOWN_MAX: usize = 40;
+
+/// A place in the page that the live stream can fill anew.
+pub(super) struct Cell {
+    pub(super) id: String,
+    class: &'static str,
+    pub(super) html: Markup,
+}
+
+fn cell(id: impl Into<String>, class: &'static str, html: Markup) -> Cell {
+    Cell { id: id.into(), class, html }
+}
+
+fn spot(cell: &Cell) -> Markup {
+    html! { span class=(cell.class) id=(cell.id) { (cell.html) } }
+}
+
+fn block(cell: &Cell) -> Markup {
+    html! { div class=(cell.class) id=(cell.id) { (cell.html) } }
+}
+
+/// Where a page is, for its links.
+pub(super) struct Place<'a> {
+    /// Path, percent-encoded.
+    pub(super) path: &'a str,
+    /// Language, when the reader has chosen one in the address.
+    pub(super) chosen: Option<Language>,
+    pub(super) part: usize,
+    /// Changes when the process or its files do: tells an open page to load itself anew.
+    pub(super) build: &'a str,
+}
+
+impl Place<'_> {
+    fn link(&self, path: &str, chosen: Option<Language>, part: usize) -> String {
+        let mut link = path.to_owned();
+        let mut mark = '?';
+        if let Some(language) = chosen {
+            link.push(mark);
+            link.push_str("lang=");
+            link.push_str(language.code());
+            mark = '&';
+        }
+        if part > 1 {
+            link.push(mark);
+            link.push_str(&format!("part={part}"));
+        }
+        link
+    }
+
+    /// A page, in the language the reader has chosen.
+    fn to(&self, path: &str) -> String {
+        self.link(path, self.chosen, 1)
+    }
+
+    fn live(&self) -> String {
+        self.link(&format!("/live{}", self.path.trim_end_matches('/')), self.chosen, self.part)
+    }
+}
+
+/// Percent-encodes one path segment (RFC 3986, section 2.3).
+pub(super) fn encode(segment: &str) -> String {
+    let mut out = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// What stands on every page.
+pub(super) fn frame(
+    identity: &Identity,
+    clock: &Cell,
+    title: &str,
+    body: &Markup,
+    place: &Place,
+    speech: &Speech,
+) -> Markup {
+    let words = speech.words;
+    let (before, after) = words.page_old.split_once("{0}").unwrap_or((words.page_old, ""));
+    html! {
+        (DOCTYPE)
+        html lang=(speech.language.code()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                link rel="icon" type="image/svg+xml" href={ "/assets/icon.svg?v=" (place.build) };
+                link rel="stylesheet" href={ "/assets/forebay.css?v=" (place.build) };
+                noscript { meta http-equiv="refresh" content="5"; }
+                script src={ "/assets/live.js?v=" (place.build) } defer {}
+            }
+            body data-live=(place.live()) data-build=(place.build) {
+                (SYMBOLS)
+                a.skip href="#content" { (words.to_content) }
+                header {
+                    a.box href=(place.to("/")) {
+                        b { (plain(&identity.name)) }
+                        span { (plain(&identity.site)) }
+                    }
+                    nav.pages {
+                        (tab("/", words.overview, place))
+                        (tab("/events", words.events, place))
+                    }
+                    (spot(clock))
+                    nav.languages aria-label=(words.language) {
+                        @for language in Language::CHOICES {
+                            @let here = language.code() == speech.language.code();
+                            a href=(place.link(place.path, Some(language), place.part)) hreflang=(language.code())
+                                lang=(language.code()) aria-current=[here.then_some("true")] {
+                                (language.code().to_uppercase())
+                            }
+                        }
+                    }
+                }
+                p.old id="old" role="alert" hidden { (before) span id="old-since" { (speech.moment_exact(speech.now_us)) } (after) }
+                main id="content" { (body) }
+                footer {
+                    span { (fill(words.version, &[&plain(&identity.version)])) }
+                    span { (fill(words.up_since, &[&speech.moment(identity.started_us)])) }
+                }
+            }
+        }
+    }
+}
+
+fn tab(path: &str, name: &str, place: &Place) -> Markup {
+    html! { a href=(place.to(path)) aria-current=[(place.path == path).then_some("page")] { (name) } }
+}
+
+/// The header's clock.
+pub(super) fn clock(time: &str, state: &str, wrong: bool, speech: &Speech) -> Cell {
+    cell(
+        "clock",
+        "clock",
+        html! {
+            @if wrong { (badge(Some(super::judge::Letter::S), speech.words)) }
+            b { (time) } " " span { (state) }
+        },
+    )
+}
+
+/// All that can change on `/`.
+pub(super) fn overview_cells(view: &View, part: Part, speech: &Speech) -> Vec<Cell> {
+    let mut cells: Vec<_> = verdict_cells(view, speech).into();
+    cells.extend(tile_cells(view, speech));
+    for (at, row) in view.machines[part.from..part.to].iter().enumerate() {
+        cells.extend(row_cells(at, row, speech));
+    }
+    cells
+}
+
+pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) -> Markup {
+    html! {
+        section.verdict {
+            @let [mark, text, oldest, note] = verdict_cells(view, speech);
+            (spot(&mark))
+            div.says {
+                h1 class=(text.class) id=(text.id) role="status" aria-live="polite" { (text.html) }
+                " " (spot(&oldest))
+                (spot(&note))
+            }
+        }
+        @if !view.machines.is_empty() {
+            ul.machines.wide[part.to - part.from > 3] {
+                @for (at, row) in view.machines[part.from..part.to].iter().enumerate() {
+                    @let [mark, cause, age, good, rate] = row_cells(at, row, speech);
+                    li {
+                        a.row href=(place.to(&format!("/m/{}", encode(&row.key)))) {
+                            (spot(&mark))
+                            b.name { (row.name) }
+                            (spot(&age)) (spot(&good)) (spot(&cause)) (spot(&rate))
+                        }
+                    }
+                }
+            }
+        }
+        (parts(part, speech.words.machines_from_to, place, speech))
+        section.tiles { @for tile in &tile_cells(view, speech) { (block(tile)) } }
+    }
+}
+
+fn verdict_cells(view: &View, speech: &Speech) -> [Cell; 4] {
+    let verdict = &view.verdict;
+    [
+        cell("v-mark", "mark", html! { (stripe(verdict.letter)) (badge(verdict.letter, speech.words)) }),
+        cell("v-text", "text", html! { (verdict.text) }),
+        cell("v-oldest", "oldest", html! { (verdict.oldest) }),
+        cell("v-note", "note", html! { (verdict.note) }),
+    ]
+}
+
+/// The coloured edge of what is not good.
+fn stripe(letter: Option<super::judge::Letter>) -> Markup {
+    html! { @if let Some(letter) = letter { i class={ "stripe ne-" (letter.as_str()) } {} } }
+}
+
+fn row_cells(at: usize, row: &Row, speech: &Speech) -> [Cell; 5] {
+    let words = speech.words;
+    let rates: Vec<_> =
+        row.rates.iter().map(|rate| rate.and_then(|rate| u32::try_from(rate).ok()).map(f64::from)).collect();
+    let now = row.rates.iter().rev().flatten().next().copied().unwrap_or_default();
+    let title = fill(words.rate_title, &[&speech.count(now)]);
+    [
+        cell(format!("m{at}"), "mark", html! { (stripe(row.letter)) (badge(row.letter, words)) }),
+        cell(
+            format!("c{at}"),
+            "cause",
+            html! {
+                @if row.cause.is_empty() { span.title { (row.title) } } @else { (row.cause) }
+            },
+        ),
+        cell(format!("a{at}"), "age", html! { span title=(words.age_title) { (row.age) } }),
+        cell(
+            format!("g{at}"),
+            "good",
+            html! { span title=(words.good_title) { (row.good) "/" (row.total) } },
+        ),
+        cell(format!("r{at}"), "rate", curve(&rates, None, &title)),
+    ]
+}
+
+fn tile_cells(view: &View, speech: &Speech) -> [Cell; 3] {
+    let words = speech.words;
+    [
+        cell("t-it", "tile", tile(words.to_it, &view.to_it, speech)),
+        cell("t-reserve", "tile", tile(words.offline_reserve, &view.reserve, speech)),
+        cell("t-predictions", "tile", tile(words.predictions, &view.predictions, speech)),
+    ]
+}
+
+fn tile<T>(name: &str, tile: &Tile<T>, speech: &Speech) -> Markup {
+    html! {
+        (stripe(tile.letter))
+        h2 { (name) }
+        p.headline { (badge(tile.letter, speech.words)) span { (tile.headline) } }
+        @for line in &tile.lines {
+            p { (badge(line.letter, speech.words)) span { (line.text) } }
+        }
+    }
+}
+
+/// Links to the parts of a long list; nothing when it is short.
+fn parts(part: Part, words: &str, place: &Place, speech: &Speech) -> Markup {
+    let number = |n: usize| speech.count(n as u64);
+    html! {
+        @if part.parts > 1 {
+            nav.parts {
+                @if part.number > 1 {
+                    a rel="prev" href=(place.link(place.path, place.chosen, part.number - 1)) { "‹ " (speech.words.previous) }
+                }
+                span { (fill(words, &[&number(part.from + 1), &number(part.to), &number(part.total)])) }
+                @if part.number < part.parts {
+                    a rel="next" href=(place.link(place.path, place.chosen, part.number + 1)) { (speech.words.next) " ›" }
+                }
+            }
+        }
+    }
+}
+
+/// All that can change on `/m/<device>`.
+pub(super) fn machine_cells(machine: &Machine, speech: &Speech) -> Vec<Cell> {
+    let mut cells: Vec<_> = machine_head(machine, speech).into();
+    for tag in machine.groups.iter().flat_map(|group| &group.tags) {
+        cells.extend(tag_cells(tag, speech));
+    }
+    cells
+}
+
+pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Markup {
+    let row = &machine.row;
+    let [mark, state, good, predictions, connection] = machine_head(machine, speech);
+    html! {
+        section.verdict {
+            (spot(&mark))
+            div.says {
+                h1.text { (row.name) " " small { (row.title) } }
+                div.note id=(state.id) role="status" aria-live="polite" { (state.html) }
+                (spot(&good))
+            }
+        }
+        (block(&predictions))
+        div.groups {
+            @for group in &machine.groups {
+                section.group {
+                    h2 { (group.title) }
+                    @for tag in &group.tags {
+                        @let [mark, value, bar, age] = tag_cells(tag, speech);
+                        div.tag {
+                            (spot(&mark))
+                            span.name { b { (tag.name) } span { (tag.desc) } }
+                            (spot(&bar)) (spot(&value)) (spot(&age))
+                        }
+                    }
+                }
+            }
+        }
+        (parts(machine.part, speech.words.values_from_to, place, speech))
+        section.group.connection { h2 { (speech.words.connection) } (block(&connection)) }
+    }
+}
+
+fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {
+    let row = &machine.row;
+    let words = speech.words;
+    [
+        cell("v-mark", "mark", html! { (stripe(row.letter)) (badge(row.letter, words)) }),
+        cell(
+            "v-text",
+            "note",
+            html! {
+                (machine.state) @if !row.cause.is_empty() && row.state != super::view::State::Starting { " · " (row.cause) }
+            },
+        ),
+        cell(
+            "v-good",
+            "oldest",
+            html! {
+                (row.good) "/" (row.total) " " (words.values) ", " (row.age)
+            },
+        ),
+        cell(
+            "p",
+            "predictions",
+            html! {
+                @for prediction in &machine.predictions { (prediction_block(prediction, speech)) }
+            },
+        ),
+        cell(
+            "k",
+            "facts",
+            html! {
+                dl { @for (label, value) in &machine.connection { div { dt { (label) } dd { (value) } } } }
+            },
+        ),
+    ]
+}
+
+fn prediction_block(p: &PredictionRow, speech: &Speech) -> Markup {
+    let words = speech.words;
+    let history: Vec<_> = p.history.iter().map(|score| Some(f64::from(*score))).collect();
+    html! {
+        section.prediction {
+            (stripe(p.letter))
+            h2 { (words.predictions) ": " (p.title) }
+            p.headline { (badge(p.letter, words)) span { (p.text) } }
+            @if history.len() > 1 { (curve(&history, Some(p.threshold), words.score_title)) }
+            p {
+                @if let Some(score) = p.score {
+                    (fill(words.score_of, &[&speech.number(score, 2), &speech.number(p.threshold, 2)])) ", "
+                }
+                @if let Some(since) = p.since_us { (fill(words.since, &[&speech.moment(since)])) ", " }
+                @if let Some(age) = p.age_s { (fill(words.last_check, &[&speech.duration(age)])) ", " }
+                (fill(words.model_version, &[&p.version]))
+            }
+        }
+    }
+}
+
+fn tag_cells(tag: &TagRow, speech: &Speech) -> [Cell; 4] {
+    let at = tag.index;
+    [
+        cell(
+            format!("m{at}"),
+            "mark",
+            html! {
+                @if !tag.away { (stripe(tag.letter)) }
+                (badge(tag.letter, speech.words))
+            },
+        ),
+        cell(
+            format!("v{at}"),
+            "value",
+            html! {
+                span.away[tag.away] { b { (tag.value) } @if !tag.unit.is_empty() { " " (tag.unit) } }
+                // The head of the page has said it once already.
+                @if !tag.away && !tag.worth.is_empty() { em { (tag.worth) } }
+            },
+        ),
+        cell(
+            format!("b{at}"),
+            "range",
+            html! {
+                @if let Some(range) = &tag.bar { (bar(range, tag.letter.is_some())) }
+            },
+        ),
+        cell(format!("a{at}"), "age", html! { (tag.age) }),
+    ]
+}
+
+/// All that can change on `/events`.
+pub(super) fn event_cells(events: &[EventRow], speech: &Speech) -> Vec<Cell> {
+    vec![cell(
+        "e",
+        "events",
+        html! {
+            @if events.is_empty() { p { (speech.words.no_events) } }
+            @else {
+                ol { @for event in events {
+                    li {
+                        span.time { (event.time) }
+                        span.kind { (event.kind) }
+                        b { (event.device) }
+                        span.what lang=[event.english.then_some("en")] { (event.text) }
+                    }
+                } }
+            }
+        },
+    )]
+}
+
+pub(super) fn events(events: &[EventRow], speech: &Speech) -> Markup {
+    html! {
+        h1.heading { (speech.words.events) }
+        @for cell in &event_cells(events, speech) { (block(cell)) }
+    }
+}
+
+/// A page that says why there is none.
+pub(super) fn refusal(text: &str, language: Language) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang=(language.code()) {
+            head { meta charset="utf-8"; meta name="viewport" content="width=device-width"; title { "Forebay" } }
+            body { p { (text) } p { a href="/" { (language.words().overview) } } }
+        }
+    }
+}
