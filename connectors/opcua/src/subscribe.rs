@@ -183,11 +183,11 @@ impl OnSubscriptionNotificationCore for Listener {
                 if let Some(changes) = notification.into_inner_as::<DataChangeNotification>() {
                     self.take(*changes);
                 }
-            } else if let Some(change) = notification.inner_as::<StatusChangeNotification>() {
-                if change.status.is_bad() {
-                    let cause = format!("the server has ended the subscription ({})", change.status);
-                    self.inbox.fail(PollError::Lost { cause });
-                }
+            } else if let Some(change) = notification.inner_as::<StatusChangeNotification>()
+                && change.status.is_bad()
+            {
+                let cause = format!("the server has ended the subscription ({})", change.status);
+                self.inbox.fail(PollError::Lost { cause });
             }
         }
     }
