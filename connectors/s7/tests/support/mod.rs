@@ -1,4 +1,7 @@
 //! What the tests of this crate share.
+#![allow(dead_code)] // each test binary uses a part
+
+pub mod double;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
