@@ -139,7 +139,7 @@ async def main():
             print("ok", flush=True)
             break
         try:
-            answer = await commands.run(line)
+            answer = await commands.run(line.rstrip("\n"))
         except Exception as error:  # whatever is wrong with a command, the test should read it
             answer = f"error {type(error).__name__}: {error}"
         print(answer, flush=True)

@@ -317,7 +317,7 @@ fn bit_needed(address: &str, data_type: DataType) -> AddressFault {
         label: "add .0 to .15".into(),
         type_label: Some("1 bit".into()),
         help,
-        ..fault("M0204", "a BOOL in a register needs the bit number".into(), address.len()..address.len())
+        ..fault("M0204", "a BOOL in a register needs the bit number".into(), 0..address.len())
     }
 }
 

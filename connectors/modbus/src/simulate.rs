@@ -126,11 +126,12 @@ fn serve(listener: TcpListener, image: Arc<StdMutex<Image>>) -> JoinHandle<()> {
         let on_connected = |stream: TcpStream, peer| {
             let device = device.clone();
             async move {
-                stream.set_nodelay(true)?;
-                accept_tcp_connection(stream, peer, |_| Ok(Some(device.clone())))
+                // Fails when the client has gone already; an error here would end all connections.
+                let here = stream.set_nodelay(true).is_ok();
+                accept_tcp_connection(stream, peer, |_| Ok(here.then(|| device.clone())))
             }
         };
-        // A failed accept, for want of file handles or because the client has gone, is not the end.
+        // A failed accept, for want of file handles perhaps, is not the end.
         while server.serve(&on_connected, |_error| {}).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

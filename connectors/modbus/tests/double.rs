@@ -66,7 +66,9 @@ pub async fn connect_and_poll(
 /// Reads these scan classes.
 pub async fn poll(connector: &mut Box<dyn Connector>, due: &[usize]) -> Result<Vec<RawSample>, PollError> {
     let mut samples = Vec::new();
-    connector.poll(due, &mut samples).await.map(|()| samples)
+    let outcome = connector.poll(due, &mut samples).await;
+    assert!(outcome.is_ok() || samples.is_empty(), "samples of a failed poll");
+    outcome.map(|()| samples)
 }
 
 /// A listener on a port of its own, and the endpoint that leads to it.

@@ -17,7 +17,7 @@ fn unit(
     more: &[(&str, OptionValue)],
     tags: &[(&str, &str, usize)],
 ) -> Box<dyn Connector> {
-    let mut options = vec![("unit_id", OptionValue::Int(unit)), ("timeout", ms(150))];
+    let mut options = vec![("unit_id", OptionValue::Int(unit)), ("timeout", ms(20_000))];
     options.extend_from_slice(more);
     open(device(endpoint, &options, tags))
 }
@@ -108,8 +108,8 @@ async fn devices_behind_a_gateway_take_turns_on_one_connection() {
 async fn a_silent_neighbour_costs_time_and_nothing_else() {
     let (listener, endpoint) = listen().await;
     let gateway = answering(listener, |asked| if asked.unit() == 1 { vec![] } else { asked.honest() });
-    let mut silent = unit(&endpoint, 1, &[], &[("hr:0", "UINT", 0)]);
-    let mut healthy = unit(&endpoint, 2, &[("timeout", ms(5_000))], &[("hr:0", "UINT", 0)]);
+    let mut silent = unit(&endpoint, 1, &[("timeout", ms(150))], &[("hr:0", "UINT", 0)]);
+    let mut healthy = unit(&endpoint, 2, &[], &[("hr:0", "UINT", 0)]);
     healthy.connect().await.unwrap();
     for _ in 0..3 {
         let outcome = connect_and_poll(&mut silent, &[0]).await;
