@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use opcua::crypto::{CertificateStore, X509Data};
-use opcua::types::{EndpointDescription, StatusCode, UserTokenType};
+use opcua::types::{EndpointDescription, MessageSecurityMode, StatusCode, UserTokenType};
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
@@ -173,8 +173,11 @@ fn names(certificate: &Certificate) -> Vec<String> {
 }
 
 /// Leaves only those ways to send a password that protect it. The list of ways comes unprotected,
-/// so that anyone on the network could have added a weaker one.
+/// so that anyone on the network could have added a weaker one. In an encrypted channel all are safe.
 pub(crate) fn keep_safe_passwords(endpoint: &mut EndpointDescription) {
+    if endpoint.security_mode == MessageSecurityMode::SignAndEncrypt {
+        return;
+    }
     if let Some(tokens) = &mut endpoint.user_identity_tokens {
         tokens.retain(|token| {
             let uri = token.security_policy_uri.as_ref();
@@ -301,6 +304,86 @@ mod tests {
         for wrong in ["", "sha256:", "sha1:00", "sha256:zz", &format!("{seen}00")] {
             assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
         }
+    }
+
+    fn offered(uri: &str, days: u32) -> EndpointDescription {
+        let data = X509Data {
+            alt_host_names: X509Data::alt_host_names(uri, Some(vec!["plc-7".into()]), false, false, false),
+            certificate_duration_days: days,
+            ..X509Data::sample_cert()
+        };
+        let (certificate, _) = opcua::crypto::X509::cert_and_pkey(&data).expect("made");
+        let mut endpoint = EndpointDescription::from("opc.tcp://plc-7:4840");
+        endpoint.server.application_uri = "urn:plc-7:server".into();
+        endpoint.server_certificate = certificate.as_byte_string();
+        endpoint
+    }
+
+    fn said(checked: Result<(), PollError>) -> String {
+        match checked {
+            Err(PollError::Security { what }) => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_certificate_that_a_person_named_is_trusted() {
+        let endpoint = offered("urn:plc-7:server", 10);
+        let seen = Fingerprint::of(endpoint.server_certificate.as_ref());
+        assert_eq!(check_server(&endpoint, "plc-7", Some(seen)), Ok(()));
+        assert_eq!(check_server(&endpoint, "10.0.0.1", Some(seen)), Ok(()));
+
+        let ask = said(check_server(&endpoint, "plc-7", None));
+        assert!(
+            ask.contains(&format!("trust = \"{seen}\"")) && !ask.contains("does not name the host"),
+            "{ask}"
+        );
+        let ask = said(check_server(&endpoint, "10.0.0.1", None));
+        assert!(ask.contains("does not name the host"), "{ask}");
+
+        let other = Fingerprint::of(b"another");
+        let wrong = said(check_server(&endpoint, "plc-7", Some(other)));
+        assert!(wrong.contains(&seen.to_string()) && wrong.contains(&other.to_string()), "{wrong}");
+    }
+
+    #[test]
+    fn a_trusted_certificate_must_not_have_expired_nor_belong_to_another() {
+        let expired = offered("urn:plc-7:server", 0);
+        let seen = Fingerprint::of(expired.server_certificate.as_ref());
+        assert!(said(check_server(&expired, "plc-7", Some(seen))).contains("expired"));
+        let stranger = offered("urn:plc-8:server", 10);
+        let seen = Fingerprint::of(stranger.server_certificate.as_ref());
+        assert!(said(check_server(&stranger, "plc-7", Some(seen))).contains("another application"));
+        let mut none = EndpointDescription::from("opc.tcp://plc-7:4840");
+        assert!(said(check_server(&none, "plc-7", Some(seen))).contains("without a certificate"));
+        none.server_certificate = vec![0x30u8; 40].into();
+        let broken = Fingerprint::of(none.server_certificate.as_ref());
+        assert!(said(check_server(&none, "plc-7", Some(broken))).contains("cannot be read"));
+    }
+
+    #[test]
+    fn weak_ways_to_send_a_password_are_dropped() {
+        let mut endpoint = EndpointDescription::from("opc.tcp://plc-7:4840");
+        let token = |kind, policy: &str| opcua::types::UserTokenPolicy {
+            token_type: kind,
+            security_policy_uri: policy.into(),
+            ..Default::default()
+        };
+        let base = "http://opcfoundation.org/UA/SecurityPolicy#";
+        endpoint.user_identity_tokens = Some(vec![
+            token(UserTokenType::UserName, &format!("{base}None")),
+            token(UserTokenType::UserName, &format!("{base}Basic128Rsa15")),
+            token(UserTokenType::UserName, &format!("{base}Basic256Sha256")),
+            token(UserTokenType::UserName, ""),
+            token(UserTokenType::Anonymous, &format!("{base}None")),
+        ]);
+        let left = |mode| {
+            let mut endpoint = EndpointDescription { security_mode: mode, ..endpoint.clone() };
+            keep_safe_passwords(&mut endpoint);
+            endpoint.user_identity_tokens.map_or(0, |tokens| tokens.len())
+        };
+        assert_eq!(left(MessageSecurityMode::Sign), 3);
+        assert_eq!(left(MessageSecurityMode::SignAndEncrypt), 5);
     }
 
     #[test]

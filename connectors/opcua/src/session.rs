@@ -71,7 +71,8 @@ pub(crate) async fn client(device: &DeviceSpec, settings: &Settings) -> Result<A
         .max_array_length(1 << 16)
         .max_string_length(1 << 16)
         .max_byte_string_length(1 << 16)
-        .ignore_clock_skew(true);
+        // Despite its name this would shift every time the server sends by the difference of clocks.
+        .ignore_clock_skew(false);
     let made = tokio::task::spawn_blocking(move || {
         if secure {
             security::own_certificate(&pki)?;
@@ -119,19 +120,26 @@ impl Link {
             endpoint: settings.url.clone(),
             cause: "not an OPC UA endpoint".into(),
         })?;
-        let source = TcpSource { url: settings.url.clone(), host, port, timeout: settings.timeout };
+        let source = TcpSource {
+            url: settings.url.clone(),
+            host,
+            port,
+            timeout: settings.timeout,
+            fault: Arc::default(),
+        };
         let mut endpoint = discover(settings, client, source.clone()).await?;
         if settings.secure() {
             security::check_server(&endpoint, &source.host, settings.trust)?;
         }
         security::keep_safe_passwords(&mut endpoint);
         let token = identity(device, settings, &mut endpoint)?;
+        let fault = source.fault.clone();
         let (session, events) = client
             .session_builder()
             .connect_to_endpoint_directly(endpoint)
             .map(|builder| builder.user_identity_token(token).with_connector(source))
             .and_then(|builder| builder.build(client.certificate_store().clone()))
-            .map_err(|error| connect_error(settings, &error))?;
+            .map_err(|error| connect_error(settings, None, &error))?;
         let (ready, opened) = oneshot::channel();
         let lost = Arc::new(OnceLock::new());
         let task = tokio::spawn(drive(events, ready, lost.clone(), requests.clone()));
@@ -143,7 +151,7 @@ impl Link {
                 let own = settings
                     .secure()
                     .then(|| device.state_directory.join("pki").join(security::OWN_CERTIFICATE));
-                Err(status_error(settings, status, own.as_deref()))
+                Err(status_error(settings, status, fault.get(), own.as_deref()))
             }
             Ok(Err(_)) => Err(hostile()),
             Err(_) => Err(PollError::Timeout { waited: limit }),
@@ -284,12 +292,12 @@ async fn discover(
     client: &Arc<Client>,
     source: TcpSource,
 ) -> Result<EndpointDescription, PollError> {
-    let (asking, limit) = (client.clone(), settings.timeout * 2);
+    let (asking, limit, fault) = (client.clone(), settings.timeout * 2, source.fault.clone());
     let asked =
         AbortOnDropHandle::new(tokio::spawn(async move { asking.get_endpoints(source, &[], &[]).await }));
     let offered = match timeout(limit, asked).await {
         Ok(Ok(Ok(offered))) => offered,
-        Ok(Ok(Err(error))) => return Err(connect_error(settings, &error)),
+        Ok(Ok(Err(error))) => return Err(connect_error(settings, fault.get(), &error)),
         Ok(Err(_)) => return Err(hostile()),
         Err(_) => return Err(PollError::Timeout { waited: limit }),
     };
@@ -358,19 +366,34 @@ fn hostile() -> PollError {
     PollError::Mismatch { what: "the library failed on what the server sent".into() }
 }
 
-fn connect_error(settings: &Settings, error: &Error) -> PollError {
+fn connect_error(settings: &Settings, fault: Option<&String>, error: &Error) -> PollError {
     if error.status() == StatusCode::BadTimeout {
         return PollError::Timeout { waited: settings.timeout };
     }
-    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-    PollError::Connect { endpoint: settings.url.clone(), cause: cause.chars().take(300).collect() }
+    let cause = match (fault, error.status()) {
+        (Some(fault), _) => fault.clone(),
+        // From `TcpSource`, in the words of the system.
+        (None, StatusCode::BadNotConnected) => {
+            std::error::Error::source(error).map_or_else(String::new, ToString::to_string)
+        }
+        (None, status) => format!("it does not answer as an OPC UA server does ({status})"),
+    };
+    PollError::Connect { endpoint: settings.url.clone(), cause }
 }
 
-fn status_error(settings: &Settings, status: StatusCode, own: Option<&Path>) -> PollError {
+fn status_error(
+    settings: &Settings,
+    status: StatusCode,
+    fault: Option<&String>,
+    own: Option<&Path>,
+) -> PollError {
     let user = settings.user.as_ref().map(|user| user.name.as_str());
     security::refusal(status, user, own).unwrap_or_else(|| match status {
         StatusCode::BadTimeout => PollError::Timeout { waited: settings.timeout },
-        _ => PollError::Connect { endpoint: settings.url.clone(), cause: format!("no session ({status})") },
+        _ => {
+            let cause = fault.cloned().unwrap_or_else(|| format!("it opens no session ({status})"));
+            PollError::Connect { endpoint: settings.url.clone(), cause }
+        }
     })
 }
 

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use forebay_connector::{DataType, DeviceSpec, OpenFault, OptionValue, Scalar, Simulator, Value};
 use opcua::types::{
     DataTypeId, DataValue, DateTime, NodeId, ObjectId, StatusCode, UAString, VariableId, Variant,
 };
-use opcua_server::address_space::{AddressSpace, ObjectBuilder, VariableBuilder};
+use opcua_server::address_space::{AddressSpace, NodeType, ObjectBuilder, VariableBuilder};
 use opcua_server::diagnostics::NamespaceMetadata;
 use opcua_server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
 use opcua_server::{Server, ServerBuilder, ServerHandle};
@@ -28,8 +29,16 @@ const APPLICATION_URI: &str = "urn:forebay:simulator";
 /// Ticks of 100 ns from 1601 to 1970 (Part 6, 5.2.2.5).
 const TICKS_TO_1970: i64 = 116_444_736_000_000_000;
 
+/// How often changed values are looked through for those whose scan interval has passed.
+const SAMPLER_TICK: Duration = Duration::from_millis(20);
+
 /// A running simulated server.
 pub(crate) struct SimulatedServer {
+    shared: Arc<Shared>,
+    _sampler: AbortOnDropHandle<()>,
+}
+
+struct Shared {
     address: SocketAddr,
     folder: PathBuf,
     tags: Vec<SimulatedTag>,
@@ -41,10 +50,15 @@ struct SimulatedTag {
     address: NodeAddress,
     uri: String,
     data_type: DataType,
+    interval: Duration,
 }
 
 struct State {
     values: Vec<DataValue>,
+    /// When each tag was last sampled for subscribers.
+    sampled: Vec<Instant>,
+    /// Tags set since then.
+    changed: BTreeSet<usize>,
     running: Option<Running>,
 }
 
@@ -78,23 +92,39 @@ impl SimulatedServer {
                         message: format!("tag `{}`: namespace `{alias}` is not declared", tag.path),
                     })?,
                 };
-                Ok(SimulatedTag { address, uri, data_type: tag.data_type })
+                let interval = device.scans.get(tag.scan).map_or(Duration::ZERO, |scan| scan.interval);
+                Ok(SimulatedTag { address, uri, data_type: tag.data_type, interval })
             })
             .collect::<Result<Vec<_>, OpenFault>>()?;
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let address = listener.local_addr().map_err(|error| OpenFault { message: error.to_string() })?;
-        let values = tags.iter().map(|tag| DataValue::new_now(initial(tag.data_type))).collect();
-        let simulator = Self {
+        let state = State {
+            values: tags.iter().map(|tag| DataValue::new_now(initial(tag.data_type))).collect(),
+            sampled: vec![Instant::now(); tags.len()],
+            changed: BTreeSet::new(),
+            running: None,
+        };
+        let shared = Arc::new(Shared {
             address,
             folder: device.state_directory.join("simulator"),
             uris: tags.iter().map(|tag| tag.uri.clone()).filter(|uri| uri != CORE_URI).collect(),
             tags,
-            state: Mutex::new(State { values, running: None }),
-        };
-        simulator.run(listener)?;
-        Ok(simulator)
+            state: Mutex::new(state),
+        });
+        shared.run(listener)?;
+        let sampled = shared.clone();
+        let sampler = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SAMPLER_TICK);
+            loop {
+                ticks.tick().await;
+                sampled.sample();
+            }
+        });
+        Ok(Self { shared, _sampler: AbortOnDropHandle::new(sampler) })
     }
+}
 
+impl Shared {
     /// Starts a server with the values of now.
     fn run(&self, listener: TcpListener) -> Result<(), OpenFault> {
         let (server, handle) = self.build().map_err(|message| OpenFault { message })?;
@@ -157,6 +187,28 @@ impl SimulatedServer {
         known.into_iter().map(|(_, uri)| uri).collect()
     }
 
+    /// Sends subscribers the tags that were set, each at the pace of its scan class. The library's
+    /// own sampling loses the last of several quick changes.
+    fn sample(&self) {
+        let State { values, sampled, changed, running } = &mut *self.lock();
+        let Some(running) = running else { return };
+        changed.retain(|index| {
+            let tag = &self.tags[*index];
+            if sampled[*index].elapsed() <= tag.interval + Duration::from_millis(1) {
+                return true;
+            }
+            sampled[*index] = Instant::now();
+            let mut value = values[*index].clone();
+            value.source_timestamp = Some(DateTime::now());
+            if let Ok(manager) = manager(&running.handle, &tag.uri) {
+                // The node was created at start, so that it can be set.
+                let _known =
+                    manager.set_value(running.handle.subscriptions(), &running.nodes[*index], None, value);
+            }
+            false
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,28 +217,30 @@ impl SimulatedServer {
 #[async_trait]
 impl Simulator for SimulatedServer {
     fn endpoint(&self) -> String {
-        format!("opc.tcp://{}/", self.address)
+        format!("opc.tcp://{}/", self.shared.address)
     }
 
     fn set(&self, tag: u32, value: &Value) {
         let index = tag as usize;
-        let Some(simulated) = self.tags.get(index) else { return };
+        let Some(simulated) = self.shared.tags.get(index) else { return };
         let value = match encode(simulated.data_type, value) {
             Some(value) => DataValue::new_now(value),
             None => DataValue::new_now_status(Variant::Empty, StatusCode::BadNoData),
         };
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         state.values[index] = value.clone();
-        let Some(running) = &state.running else { return };
-        if let Ok(manager) = manager(&running.handle, &simulated.uri) {
-            // The node was created at start, so that it can be set.
-            let _known =
-                manager.set_value(running.handle.subscriptions(), &running.nodes[index], None, value);
+        state.changed.insert(index);
+        let Some(Running { handle, nodes, .. }) = &state.running else { return };
+        // Readers see the value at once.
+        if let Ok(manager) = manager(handle, &simulated.uri) {
+            if let Some(NodeType::Variable(node)) = manager.address_space().write().find_mut(&nodes[index]) {
+                node.set_data_value(value);
+            }
         }
     }
 
     async fn unplug(&self, unplugged: bool) {
-        let running = self.lock().running.take();
+        let running = self.shared.lock().running.take();
         if let Some(Running { task, .. }) = running {
             // Connections end with the server that holds them.
             task.abort();
@@ -195,9 +249,9 @@ impl Simulator for SimulatedServer {
         if unplugged {
             return;
         }
-        if let Ok(listener) = bind(self.address).await {
+        if let Ok(listener) = bind(self.shared.address).await {
             // A server that started once starts again.
-            let _started = self.run(listener);
+            let _started = self.shared.run(listener);
         }
     }
 }
@@ -258,7 +312,7 @@ fn variable(space: &mut AddressSpace, node: &NodeId, data_type: DataType, value:
         builder = builder.value_rank(1).array_dimensions(&[u32::from(length)]);
     }
     builder.insert(space);
-    if let Some(opcua_server::address_space::NodeType::Variable(variable)) = space.find_mut(node) {
+    if let Some(NodeType::Variable(variable)) = space.find_mut(node) {
         variable.set_data_value(value);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io::{Error as IoError, ErrorKind};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use opcua::client::transport::{
 };
 use opcua::core::comms::tcp_codec::TcpCodec;
 use opcua::types::{EndpointDescription, Error, StatusCode};
-use std::sync::Arc;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -36,6 +36,8 @@ pub(crate) struct TcpSource {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) timeout: Duration,
+    /// What the peer did wrong below the library, which itself only says that it failed.
+    pub(crate) fault: Arc<OnceLock<String>>,
 }
 
 impl TcpSource {
@@ -62,7 +64,7 @@ impl Connector for TcpSource {
     ) -> Result<Self::Transport, Error> {
         let open = |url: String, options| async move {
             let (reader, writer) = self.stream().await?.into_split();
-            let framed = FramedRead::new(FrameGuard::new(reader), TcpCodec::new(options));
+            let framed = FramedRead::new(FrameGuard::new(reader, self.fault.clone()), TcpCodec::new(options));
             Ok(StreamConnection::new(framed, writer, url))
         };
         StreamConnector::new(open, self.url.clone()).connect(channel, outgoing, config).await
@@ -89,11 +91,12 @@ pub(crate) struct FrameGuard<R> {
     have: usize,
     /// Bytes of the current frame's body that have not passed yet.
     left: usize,
+    fault: Arc<OnceLock<String>>,
 }
 
 impl<R> FrameGuard<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, header: [0; HEADER_BYTES], have: 0, left: 0 }
+    fn new(inner: R, fault: Arc<OnceLock<String>>) -> Self {
+        Self { inner, header: [0; HEADER_BYTES], have: 0, left: 0, fault }
     }
 
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), IoError> {
@@ -121,10 +124,15 @@ impl<R> FrameGuard<R> {
         let length = u32::from_le_bytes(length) as usize;
         let known = matches!(&[a, b, c], b"ACK" | b"ERR" | b"OPN" | b"MSG" | b"CLO");
         if !known || length <= HEADER_BYTES || length > MAX_CHUNK_BYTES {
-            return Err(IoError::new(
-                ErrorKind::InvalidData,
-                format!("not OPC UA: frame {:?} of {length} bytes", String::from_utf8_lossy(&[a, b, c])),
-            ));
+            let letters = [a, b, c];
+            let kind = letters.escape_ascii();
+            let what = if known {
+                format!("it sent a message `{kind}` of {length} bytes, {MAX_CHUNK_BYTES} are allowed")
+            } else {
+                format!("it does not speak OPC UA, its answer starts with `{kind}`")
+            };
+            let what = self.fault.get_or_init(|| what);
+            return Err(IoError::new(ErrorKind::InvalidData, what.as_str()));
         }
         Ok(length - HEADER_BYTES)
     }
@@ -138,6 +146,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for FrameGuard<R> {
     ) -> Poll<Result<(), IoError>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            self.fault.get_or_init(|| "it closed the connection".into());
+        }
         Poll::Ready(self.pass(&buffer.filled()[before..]))
     }
 }
@@ -155,7 +166,7 @@ mod tests {
     fn honest_frames_pass_in_any_pieces() {
         let stream = [frame(b"ACKF", &[0; 20]), frame(b"MSGC", &[7; 300]), frame(b"MSGF", &[1])].concat();
         for piece in [1, 3, 7, 8, 9, 64, 1000] {
-            let mut guard = FrameGuard::new(());
+            let mut guard = FrameGuard::new((), Arc::default());
             for bytes in stream.chunks(piece) {
                 guard.pass(bytes).expect("honest");
             }
@@ -170,7 +181,7 @@ mod tests {
         for stream in
             [long, frame(b"MSGF", &[]), frame(b"HTTP", &[0; 9]), b"HTTP/1.1 400 Bad".to_vec(), vec![0; 64]]
         {
-            assert!(FrameGuard::new(()).pass(&stream).is_err(), "{stream:?}");
+            assert!(FrameGuard::new((), Arc::default()).pass(&stream).is_err(), "{stream:?}");
         }
     }
 }
