@@ -474,9 +474,10 @@ fn a_flood_of_connections_does_not_stop_the_answers() {
     let mut flood = Vec::new();
     for at in 0..400 {
         let mut stream = TcpStream::connect(shop.address).expect("a connection");
-        let rude: &[u8] = match at % 3 {
+        let rude: &[u8] = match at % 4 {
             0 => b"",
             1 => b"GET / HTTP/1.1\r\nHost: loc",
+            2 => b"HEAD /live HTTP/1.1\r\nHost: localhost\r\n\r\n",
             _ => b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         };
         // The server may have thrown it out already.

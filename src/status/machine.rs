@@ -147,7 +147,7 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
         index,
         name,
         desc: plain(&tag.desc),
-        unit: if bits.is_some() { String::new() } else { unit(tag) },
+        unit: if bits.is_some() || *value == Value::Null { String::new() } else { unit(tag) },
         value: bits.filter(|_| *value != Value::Null).unwrap_or_else(|| say_value(tag, value, speech)),
         bar: bar(tag, value, speech),
         letter: worth.letter(),
@@ -194,7 +194,7 @@ pub(super) fn say_value(tag: &Tag, value: &Value, speech: &Speech) -> String {
         return text;
     }
     match value {
-        Value::Null => speech.words.no_value.to_owned(),
+        Value::Null => "–".to_owned(),
         Value::Bool(true) => speech.words.yes.to_owned(),
         Value::Bool(false) => speech.words.no.to_owned(),
         Value::Int(number) => {
