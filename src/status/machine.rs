@@ -239,18 +239,23 @@ fn enum_text(tag: &Tag, value: &Value, speech: &Speech) -> Option<String> {
     (!text.is_empty()).then(|| plain(text))
 }
 
-/// Decimals that mean something: as many as the deadband has, else a thousandth of the range,
-/// else four digits in all. The same for each value of a tag wherever possible, so that the
-/// column stands still.
+/// Decimals that mean something: as many as the deadband has, else about a thousandth of the
+/// range, else three or four digits in all. The same for each value of a tag wherever possible,
+/// so that the column stands still.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped to 0 … 4
 fn decimals(tag: &Tag, value: f64) -> usize {
-    let step = match tag.range {
-        _ if tag.deadband > 0.0 => tag.deadband,
-        Some((low, high)) if high > low => (high - low) / 1000.0,
-        _ => value.abs().max(1.0) / 1000.0,
+    let digits = match tag.range {
+        // 0.2 → 1, 0.05 → 2, 5 → 0; the small number keeps 0.1 from becoming 2.
+        _ if tag.deadband > 0.0 => (-tag.deadband.log10() - 1e-9).ceil(),
+        Some((low, high)) if high > low => (3.0 - (high - low).log10()).round(),
+        _ => match value.abs() {
+            0.0..1.0 => 3.0,
+            1.0..10.0 => 2.0,
+            10.0..1000.0 => 1.0,
+            _ => 0.0,
+        },
     };
-    // 0.2 → 1, 0.05 → 2, 5 → 0; the small number keeps 0.1 from becoming 2.
-    (-step.log10() - 1e-9).ceil().clamp(0.0, 4.0) as usize
+    digits.clamp(0.0, 4.0) as usize
 }
 
 fn bar(tag: &Tag, value: &Value, speech: &Speech) -> Option<Bar> {
