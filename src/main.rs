@@ -70,7 +70,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             demo::record::run(&record, &mut std::io::stdout().lock())?;
         }
         Command::Demo { record: None, options } => {
-            logging::start(logging::Format::Text, "warn");
+            // The story in the terminal says what the warnings would say.
+            logging::start(logging::Format::Text, "error");
             demo::run(options).await?;
         }
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,

@@ -55,8 +55,8 @@ fn a_stranger_reads_exactly_what_the_servers_held() {
     wait_for("values of all devices", Duration::from_secs(30), || {
         let status: Json =
             serde_json::from_str(&crate::support::get(&address, "/api/v1/status.json")?).ok()?;
-        let devices = status["devices"].as_array()?;
-        (devices.len() == servers.len() && devices.iter().all(|device| device["tags_good"] == 4))
+        let devices = status["machines"].as_array()?;
+        (devices.len() == servers.len() && devices.iter().all(|device| device["good"] == 4))
             .then_some(())
     });
     for step in 1..STEPS {

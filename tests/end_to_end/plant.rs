@@ -122,10 +122,10 @@ impl Server {
             Kind::Modbus => {}
             Kind::OpcUa => {
                 let Values { count, level, state, running } = self.last;
-                peer.command(&format!("add count UInt32 {count}"));
-                peer.command(&format!("add level Float {level}"));
-                peer.command(&format!("add state Int16 {state}"));
-                peer.command(&format!("add running Boolean {running}"));
+                peer.command(&format!("add s=count UDINT {count}"));
+                peer.command(&format!("add s=level REAL {level}"));
+                peer.command(&format!("add s=state INT {state}"));
+                peer.command(&format!("add s=running BOOL {running}"));
             }
         }
         self.peer = Some(peer);
@@ -155,10 +155,10 @@ impl Server {
                 peer.command(&format!("set co 0 {}", u8::from(running)));
             }
             Kind::OpcUa => {
-                peer.command(&format!("set count {count}"));
-                peer.command(&format!("set level {level}"));
-                peer.command(&format!("set state {state}"));
-                peer.command(&format!("set running {running}"));
+                peer.command(&format!("set s=count {count}"));
+                peer.command(&format!("set s=level {level}"));
+                peer.command(&format!("set s=state {state}"));
+                peer.command(&format!("set s=running {running}"));
             }
         }
     }
