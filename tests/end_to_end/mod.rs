@@ -36,7 +36,7 @@ fn wait_until_sent(gateway: &Gateway, limit: Duration) {
     wait_for("empty backlog", limit, || {
         let status = crate::support::get(&address, "/api/v1/status.json")?;
         let status: Json = serde_json::from_str(&status).ok()?;
-        (status["to_it"]["backlog_records"].as_u64()? < 20).then_some(())
+        (status["to_it"]["numbers"]["backlog_records"].as_u64()? < 20).then_some(())
     });
 }
 
