@@ -111,7 +111,7 @@ async fn answer(mut client: TcpStream, behaviour: Behaviour) -> std::io::Result<
         Behaviour::AcknowledgeHugeSizes => client.write_all(&acknowledge(u32::MAX)).await?,
         Behaviour::ErrorMessage => {
             let text = b"Unknown TCP error";
-            let body = [&0x8005_0000u32.to_le_bytes()[..], &(text.len() as u32).to_le_bytes(), text].concat();
+            let body = [&0x8005_0000u32.to_le_bytes()[..], &[17, 0, 0, 0], text].concat();
             client.write_all(&frame(b"ERRF", &body)).await?;
         }
         Behaviour::AcknowledgeThenSilence
@@ -119,15 +119,13 @@ async fn answer(mut client: TcpStream, behaviour: Behaviour) -> std::io::Result<
         | Behaviour::AcknowledgeThenShortChannel
         | Behaviour::AcknowledgeThenWrongChannel => {
             client.write_all(&acknowledge(65536)).await?;
-            client.read(&mut hello).await?;
+            let _request = client.read(&mut hello).await?;
             let answer = match behaviour {
                 Behaviour::AcknowledgeThenGarbage => numbers,
                 Behaviour::AcknowledgeThenShortChannel => frame(b"OPNF", &[0]),
                 Behaviour::AcknowledgeThenWrongChannel => {
                     let uri = b"http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256";
-                    let body =
-                        [&[1, 0, 0, 0][..], &(uri.len() as u32).to_le_bytes(), uri, &[0xFF; 8], &[9; 64]]
-                            .concat();
+                    let body = [&[1, 0, 0, 0][..], &[57, 0, 0, 0], uri, &[0xFF; 8], &[9; 64]].concat();
                     frame(b"OPNF", &body)
                 }
                 _ => Vec::new(),

@@ -65,7 +65,7 @@ async fn every_type_arrives_by_subscription_and_by_read() {
     let samples =
         poll_until(&mut connector, "one value of each tag", |samples| samples.len() >= types.len()).await;
     let mut read = Vec::new();
-    let numbers: Vec<u32> = (0..types.len() as u32).collect();
+    let numbers: Vec<u32> = (0u32..).take(types.len()).collect();
     connector.read(&numbers, &mut read).await.expect("read");
     assert_eq!(read.iter().map(|sample| sample.tag).collect::<Vec<_>>(), numbers);
     for (number, (name, value)) in (0u32..).zip(&types) {
