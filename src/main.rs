@@ -39,7 +39,7 @@ enum Command {
         #[command(subcommand)]
         record: Option<DemoCommand>,
         #[command(flatten)]
-        options: demo::Demo,
+        options: demo::DemoOptions,
     },
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),

@@ -246,6 +246,15 @@ fn it_has_a_dark_variant_for_the_night_shift() {
     browser.picture("overview-panel-dark");
     browser.go(&shop.url("/m/press-3"));
     browser.picture("machine-panel-dark");
+    browser.go(&shop.url("/m/filler-1"));
+    assert!(browser.text(".prediction").contains("look this week"), "{}", browser.text(".prediction"));
+    browser.picture("prediction-panel-dark");
+    let browser = Browser::open(Look { width: 1280, height: 800, ..PANEL });
+    browser.go(&shop.url("/?lang=de"));
+    assert!(browser.fits_across());
+    browser.picture("overview-desk-german");
+    browser.go(&shop.url("/m/press-3?lang=de"));
+    browser.picture("machine-desk-german");
 }
 
 #[test]
@@ -436,6 +445,35 @@ fn live_readers_are_bounded_and_the_page_stays_readable() {
 }
 
 #[test]
+fn requests_beyond_the_limit_are_told_to_come_again() {
+    let shop = Shop::with(plant::plant(), |options| options.web_clients_max = 2);
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", shop.address);
+    // Nobody gets facts, so pages pile up.
+    let held = shop.facts.0.lock().expect("no test panics in a change");
+    let piled: Vec<_> = (0..2)
+        .map(|_| {
+            let (address, request) = (shop.address, request.clone());
+            std::thread::spawn(move || exchange(address, request.as_bytes()))
+        })
+        .collect();
+    let refused = wait_for("refusal", SOON, || {
+        let mut stream = TcpStream::connect(shop.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_millis(200))).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        read_answer(&mut stream, false).ok()
+    });
+    assert_eq!(refused.status, 503);
+    assert!(refused.body.contains("Please try again"), "{}", refused.body);
+    drop(held);
+    for page in piled {
+        // One of them may itself have been the one too many.
+        let answer = page.join().expect("the thread ends").expect("an answer");
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+    }
+    wait_for("page", SOON, || (shop.get("/").status == 200).then_some(()));
+}
+
+#[test]
 fn a_live_stream_sends_changes_and_heartbeats() {
     let shop = Shop::open();
     let (mut stream, _) = live(&shop);
@@ -467,6 +505,18 @@ fn a_live_stream_sends_changes_and_heartbeats() {
     });
 }
 
+/// False when the server has closed the connection.
+fn is_open(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("a socket option");
+    loop {
+        match stream.read(&mut [0; 4096]) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
 #[test]
 fn a_flood_of_connections_does_not_stop_the_answers() {
     let shop = Shop::open();
@@ -474,9 +524,10 @@ fn a_flood_of_connections_does_not_stop_the_answers() {
     let mut flood = Vec::new();
     for at in 0..400 {
         let mut stream = TcpStream::connect(shop.address).expect("a connection");
-        let rude: &[u8] = match at % 3 {
+        let rude: &[u8] = match at % 4 {
             0 => b"",
             1 => b"GET / HTTP/1.1\r\nHost: loc",
+            2 => b"HEAD /live HTTP/1.1\r\nHost: localhost\r\n\r\n",
             _ => b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         };
         // The server may have thrown it out already.
@@ -489,6 +540,12 @@ fn a_flood_of_connections_does_not_stop_the_answers() {
     let begun = Instant::now();
     assert_eq!(shop.get("/").status, 200);
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    // 32 live and 64 passing connections are allowed; the others were closed, and long before
+    // their time was up.
+    wait_for("end of the connections that are too many", Duration::from_secs(3), || {
+        flood.retain_mut(is_open);
+        (flood.len() <= 96).then_some(())
+    });
 }
 
 #[test]

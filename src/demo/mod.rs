@@ -28,7 +28,7 @@ use story::{Story, Timing};
 
 /// Options of `forebay demo`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Demo {
+pub struct DemoOptions {
     /// Address and port of the page.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -57,7 +57,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// When it cannot start, or when records that should have arrived are missing.
-pub async fn run(options: Demo) -> anyhow::Result<()> {
+pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let site = site::Site::create().context("the demo needs a folder for temporary files")?;
     let broker = Broker::start(site::PREFIX).context("the embedded broker does not start")?;
     let bootstrap = broker.bootstrap().to_owned();
@@ -93,7 +93,7 @@ pub async fn run(options: Demo) -> anyhow::Result<()> {
     if told? { Ok(()) } else { bail!("not everything has arrived, see above") }
 }
 
-fn introduce(options: &Demo, loaded: &config::Loaded, bootstrap: &str) {
+fn introduce(options: &DemoOptions, loaded: &config::Loaded, bootstrap: &str) {
     println!("Forebay demo: a simulated plant, read over real sockets on this machine only.");
     for device in &loaded.devices {
         let endpoint = &device.spec.endpoint;

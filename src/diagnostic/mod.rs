@@ -7,7 +7,7 @@ mod render;
 mod source;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 pub use render::{Format, render};
 pub use source::{Place, Source, Sources, Span};
@@ -101,26 +101,37 @@ impl Diagnostic {
 }
 
 /// What identifies a diagnostic: the same fault found again is not reported twice.
-type Identity = (&'static str, Place, Option<String>);
+type Identity = (&'static str, Place, Option<String>, String);
 
 /// Collects the faults of one run.
 #[derive(Debug, Default)]
 pub struct Faults {
     list: RefCell<Vec<Diagnostic>>,
     seen: RefCell<HashSet<Identity>>,
+    /// Code and place of faults that belong to no device.
+    general: RefCell<HashSet<(&'static str, Place)>>,
+    /// Lines with a syntax fault: what else is found there follows from it.
+    broken_lines: RefCell<BTreeMap<(usize, usize), usize>>,
     hidden: Cell<usize>,
 }
 
 impl Faults {
-    /// Adds one, unless the same code stands at the same place already. A fault of the profile
-    /// itself is not repeated for each device that uses it.
+    /// Adds one, unless it is known already. A fault of the profile itself is not repeated for
+    /// each device that uses it, and nothing is said about lines that cannot be read.
     pub fn add(&self, diagnostic: Diagnostic) {
-        let mut seen = self.seen.borrow_mut();
-        let general = (diagnostic.code, diagnostic.place, None);
-        if seen.contains(&general) {
+        let Diagnostic { code, place, .. } = diagnostic;
+        if self.in_broken_line(place) {
             return;
         }
-        if !seen.insert((diagnostic.code, diagnostic.place, diagnostic.device.clone())) {
+        match &diagnostic.device {
+            Some(_) if self.general.borrow().contains(&(code, place)) => return,
+            Some(_) => {}
+            None => {
+                self.general.borrow_mut().insert((code, place));
+            }
+        }
+        let identity = (code, place, diagnostic.device.clone(), diagnostic.message.clone());
+        if !self.seen.borrow_mut().insert(identity) {
             return;
         }
         let mut list = self.list.borrow_mut();
@@ -131,10 +142,23 @@ impl Faults {
         }
     }
 
+    /// Adds a fault of the syntax, which spoils the whole `line` it stands in.
+    pub fn add_syntax(&self, diagnostic: Diagnostic, line: Span) {
+        let key = (diagnostic.place.file, line.start);
+        self.add(diagnostic);
+        self.broken_lines.borrow_mut().insert(key, line.end);
+    }
+
+    fn in_broken_line(&self, place: Place) -> bool {
+        let lines = self.broken_lines.borrow();
+        let before = lines.range(..=(place.file, place.span.start)).next_back();
+        before.is_some_and(|((file, _), end)| *file == place.file && place.span.start <= *end)
+    }
+
     /// True when an error was found in file number `file` so far.
     pub fn any_in(&self, file: usize) -> bool {
         let seen = self.seen.borrow();
-        seen.iter().any(|(_, place, _)| place.file == file)
+        seen.iter().any(|(_, place, ..)| place.file == file)
     }
 
     /// All of them, sorted by file and place, and how many more there were.

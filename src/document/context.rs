@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::rc::Rc;
 
 use super::fill::{self, FillFault, Filled, Param, Params};
 use super::nearest;
@@ -46,13 +45,13 @@ pub struct Context<'a> {
     faults: &'a Faults,
     params: Option<&'a Params>,
     instance: Option<&'a Instance>,
-    failed: Rc<Cell<bool>>,
+    failed: Cell<bool>,
 }
 
 impl<'a> Context<'a> {
     /// A walk in which `{…}` is plain text.
     pub fn new(file: usize, source: &'a Source, faults: &'a Faults) -> Self {
-        Self { file, source, faults, params: None, instance: None, failed: Rc::default() }
+        Self { file, source, faults, params: None, instance: None, failed: Cell::new(false) }
     }
 
     /// The same file, walked with these parameters, for a device or for the profile itself.
@@ -63,13 +62,19 @@ impl<'a> Context<'a> {
             faults: self.faults,
             params: Some(params),
             instance,
-            failed: Rc::default(),
+            failed: Cell::new(false),
         }
     }
 
-    /// The same walk with other parameters; its errors count for both.
+    /// A part of this walk with other parameters; [`Context::absorb`] adds its errors.
     pub fn with_params(&self, params: &'a Params) -> Self {
-        Self { params: Some(params), failed: Rc::clone(&self.failed), ..*self }
+        Self { params: Some(params), failed: Cell::new(false), ..*self }
+    }
+
+    /// Counts the errors of a part for the whole. True when there were any.
+    pub fn absorb(&self, part: &Self) -> bool {
+        self.failed.set(self.failed() || part.failed());
+        part.failed()
     }
 
     /// The parameters of this walk.

@@ -18,13 +18,15 @@ pub struct Layout {
     pub too_deep: Option<usize>,
     /// Bytes where the `}` of an inline table is missing at the end of a line, ascending.
     pub unclosed: Vec<usize>,
+    /// Texts of which a quote is missing.
+    pub unquoted: Vec<Span>,
 }
 
 impl Layout {
     /// Looks at the tokens of `text`.
     pub fn of(text: &str) -> Self {
         let tokens = TomlSource::new(text).lex().into_vec();
-        Self { too_deep: too_deep(&tokens), unclosed: unclosed(&tokens) }
+        Self { too_deep: too_deep(&tokens), unclosed: unclosed(&tokens), unquoted: unquoted(text, &tokens) }
     }
 
     /// The text with the missing `}` put in, so that one forgotten bracket is one complaint and
@@ -68,6 +70,26 @@ fn too_deep(tokens: &[Token]) -> Option<usize> {
         }
     }
     None
+}
+
+/// Strings of which a quote is missing: directly followed by a bare word, so that their end is
+/// really the beginning of the next string; or running to the end of their line.
+fn unquoted(text: &str, tokens: &[Token]) -> Vec<Span> {
+    let span = |token: &Token| Span::from(token.span().start()..token.span().end());
+    let is_text = |token: &Token| matches!(token.kind(), TokenKind::BasicString | TokenKind::LiteralString);
+    let lines = tokens.split(|token| token.kind() == TokenKind::Newline);
+    lines
+        .filter_map(|line| {
+            let early = line.windows(2).find(|two| is_text(&two[0]) && two[1].kind() == TokenKind::Atom);
+            let open = || {
+                line.iter().find(|token| {
+                    let written = text[token.span().start()..token.span().end()].as_bytes();
+                    is_text(token) && (written.len() < 2 || written.first() != written.last())
+                })
+            };
+            early.map(|two| &two[0]).or_else(open).map(span)
+        })
+        .collect()
 }
 
 /// A line break inside `{ … }` that follows neither a comma nor the opening bracket, with
@@ -154,6 +176,13 @@ mod tests {
         let text = "x = { a = { b = 1\ny = 2\n";
         let layout = Layout::of(text);
         assert_eq!(layout.mended(text), "x = { a = { b = 1}}\ny = 2\n");
+    }
+
+    #[test]
+    fn a_missing_quote_is_found_where_it_is_missing() {
+        let text = "a = \"1, b = \"2\"\nc = 'x\nd = \"it's\"\n";
+        let spans: Vec<&str> = Layout::of(text).unquoted.iter().map(|it| &text[it.start..it.end]).collect();
+        assert_eq!(spans, ["\"1, b = \"", "'x"]);
     }
 
     #[test]

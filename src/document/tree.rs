@@ -93,11 +93,21 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
         );
         return None;
     }
+    let report = |fault: Diagnostic| {
+        let at = fault.place.span.start;
+        faults.add_syntax(fault, Span { start: source.line_start(at), end: source.line_end(at) });
+    };
     let place = |span: Span| Place { file, span };
+    for span in &layout.unquoted {
+        report(
+            Diagnostic::error("P0001", place(*span), "a quote is missing in this line")
+                .label("this text does not end where it should")
+                .help("every text stands between two quotes"),
+        );
+    }
     for at in &layout.unclosed {
-        let span = Span::from(*at..*at);
-        faults.add(
-            Diagnostic::error("P0001", place(span), "this table is not closed at the end of its line")
+        report(
+            Diagnostic::error("P0001", place(Span::from(*at..*at)), "this table is not closed at the end of its line")
                 .label("`}` is missing here")
                 .help("close it with `}`; to go on in the next line, end this one with a comma"),
         );
@@ -106,23 +116,29 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
     let (root, errors) = DeTable::parse_recoverable(&text);
     for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
         let span = error.span().map_or(text.len()..text.len(), |span| span);
-        report_syntax(source, file, layout.original(span.into()), error.message(), faults);
+        let span = layout.original(span.into());
+        report(syntax(source.slice(span), place(span), error.message()));
     }
     Some(table(root.into_inner(), &layout))
 }
 
-fn report_syntax(source: &Source, file: usize, span: Span, message: &str, faults: &Faults) {
-    let written = source.slice(span);
-    let place = Place { file, span };
-    let fault = match message {
-        "duplicate key" => {
-            Diagnostic::error("P0001", place, format!("`{}` stands twice here", short(written)))
-                .label("second time")
-                .help("remove one of the two, or give it another name")
-        }
-        other => Diagnostic::error("P0001", place, format!("not valid TOML: {other}")),
-    };
-    faults.add(fault);
+/// A complaint of the parser, in words for people who do not know TOML where they are common.
+fn syntax(written: &str, place: Place, message: &str) -> Diagnostic {
+    let fault = |message: String| Diagnostic::error("P0001", place, message);
+    let invalid = |what: &str| message.starts_with(what);
+    if message == "duplicate key" {
+        fault(format!("`{}` stands twice here", short(written)))
+            .label("second time")
+            .help("remove one of the two, or give it another name")
+    } else if invalid("invalid unquoted key") {
+        fault("a name may not have this letter".to_owned())
+            .help("use letters (a to z, A to Z), digits, _ and -; words for people go into title or desc")
+    } else if invalid("string values must be quoted") {
+        fault("the value is missing, or is a text without quotes".to_owned())
+            .help("write name = \"text\", name = 12.5 or name = true")
+    } else {
+        fault(format!("not valid TOML: {message}"))
+    }
 }
 
 /// At most 40 characters of what was written, on one line.

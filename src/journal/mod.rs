@@ -28,6 +28,8 @@ mod memory_disk;
 mod proptests;
 mod reader;
 mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 mod scan;
 mod segment;
 pub mod varint;

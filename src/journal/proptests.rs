@@ -49,11 +49,25 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A record that tells its own number, half of it hard to compress.
-fn record(serial: u64, length: usize) -> Vec<u8> {
+/// Number and content of a dictionary.
+type Dictionary = (u32, u8);
+
+fn dictionary_bytes(content: u8) -> [u8; 40] {
+    [content; 40]
+}
+
+/// A record that tells its own number and its dictionary, half of the rest hard to compress.
+fn record(serial: u64, (number, content): Dictionary, length: usize) -> Vec<u8> {
     let mut fate = Fate::new(serial);
     let noise = (0..length).map(|at| if at % 2 == 0 { 7 } else { fate.next().to_le_bytes()[0] });
-    serial.to_le_bytes().into_iter().chain(noise).collect()
+    let head = serial.to_le_bytes().into_iter().chain(number.to_le_bytes()).chain([content]);
+    head.chain(noise).collect()
+}
+
+/// Whether the reader knows the dictionary that the record was written with; number 0 is none.
+fn has_dictionary(reader: &Reader, record: &[u8]) -> bool {
+    let number = u32::from_le_bytes(record[8..12].try_into().unwrap());
+    number == 0 || reader.dictionary(number).is_some_and(|bytes| **bytes == dictionary_bytes(record[12]))
 }
 
 fn open(disk: &MemoryDisk) -> (Journal, Recovery) {
@@ -61,12 +75,16 @@ fn open(disk: &MemoryDisk) -> (Journal, Recovery) {
 }
 
 /// Everything a reader gives: records by offset, and damage.
-fn read_all(reader: &mut Reader) -> (BTreeMap<u64, Vec<u8>>, Vec<Damage>) {
+///
+/// Each record must come with its dictionary, unless a file was damaged on purpose.
+fn read_all(reader: &mut Reader, undamaged: bool) -> (BTreeMap<u64, Vec<u8>>, Vec<Damage>) {
     let (mut records, mut damages) = (BTreeMap::new(), Vec::new());
     loop {
         match reader.read() {
             Read::Record { offset, bytes, .. } => {
-                assert!(records.insert(offset, bytes.to_vec()).is_none(), "offset {offset} came twice");
+                let bytes = bytes.to_vec();
+                assert!(!undamaged || has_dictionary(reader, &bytes), "offset {offset} lost its dictionary");
+                assert!(records.insert(offset, bytes).is_none(), "offset {offset} came twice");
             }
             Read::Damage(damage) => damages.push(damage),
             Read::Moved { .. } => {}
@@ -92,6 +110,8 @@ struct Model {
     /// What this start of the journal was told is committed.
     committed: u64,
     serial: u64,
+    /// What records refer to; number 0 is none.
+    dictionary: Dictionary,
 }
 
 impl Model {
@@ -101,14 +121,15 @@ impl Model {
         assert!(recovery.created);
         let follower = journal.reader(0).unwrap();
         let written = BTreeMap::new();
-        Self { disk, journal, follower, written, synced: 0, seen: 0, released: 0, committed: 0, serial: 0 }
+        Self { disk, journal, follower, written, synced: 0, seen: 0, released: 0, committed: 0, serial: 0, dictionary: (0, 0) }
     }
 
     fn apply(&mut self, op: Op) {
         match op {
             Op::Append(lengths) => lengths.into_iter().for_each(|length| self.append(length)),
-            Op::Define(byte) => {
-                self.journal.define(&[byte % 8; 40]).unwrap();
+            Op::Define(content) => {
+                let content = content % 8;
+                self.dictionary = (self.journal.define(&dictionary_bytes(content)).unwrap(), content);
             }
             Op::Sync => self.sync(),
             Op::Crash(seed) => {
@@ -126,7 +147,7 @@ impl Model {
     }
 
     fn append(&mut self, length: usize) {
-        let record = record(self.serial, length);
+        let record = record(self.serial, self.dictionary, length);
         self.serial += 1;
         let offset = self.journal.append(&record, 1).unwrap();
         assert!(offset >= self.seen, "offset {offset} is used again");
@@ -146,7 +167,7 @@ impl Model {
                 Err(_) => assert_eq!(self.journal.next_offset(), before),
             }
         }
-        let (records, damages) = read_all(&mut self.follower);
+        let (records, damages) = read_all(&mut self.follower, true);
         assert!(damages.is_empty(), "the follower found {damages:?}");
         for (offset, record) in &records {
             assert!(*offset < self.synced, "an unsynced record was read");
@@ -185,7 +206,7 @@ impl Model {
         self.disk.fill(None);
         self.disk.fail_syncs(0);
         self.disk.fail_directory_syncs(0);
-        self.committed = 0;
+        (self.committed, self.dictionary) = (0, (0, 0));
         let recovery;
         (self.journal, recovery) = open(&self.disk);
         assert!(recovery.damages.is_empty(), "a crash is no damage: {recovery:?}");
@@ -203,7 +224,7 @@ impl Model {
         let first = self.journal.first_offset();
         assert!(first <= self.released.max(self.synced), "{first} is beyond what may be gone");
         assert!(first <= self.released, "records from {} were removed, not released", self.released);
-        let (records, damages) = read_all(&mut self.journal.reader(first).unwrap());
+        let (records, damages) = read_all(&mut self.journal.reader(first).unwrap(), true);
         assert!(damages.is_empty(), "found {damages:?}");
         let expected: BTreeMap<_, _> = self
             .written
@@ -243,12 +264,13 @@ proptest! {
         let mut last_block = 0;
         {
             let (mut journal, _) = open(&disk);
-            for (serial, length) in (0..).zip(lengths) {
+            for (serial, length) in (0u64..).zip(lengths) {
                 if serial % 3 == 0 {
-                    journal.define(&[u8::try_from(serial % 251).unwrap(); 30]).unwrap();
+                    journal.define(&serial.to_le_bytes()).unwrap();
                     last_block = journal.sync(1).unwrap();
                 }
-                written.insert(journal.append(&record(serial, length), 1).unwrap(), record(serial, length));
+                let record = record(serial, (0, 0), length);
+                written.insert(journal.append(&record, 1).unwrap(), record);
             }
             journal.sync(1).unwrap();
         }
@@ -261,7 +283,7 @@ proptest! {
         let total = written.len() as u64;
         prop_assert!(next <= total, "offsets out of nothing");
         prop_assert!(next >= last_block || change.is_coarse(), "{next} of {total}, last block {last_block}");
-        let (records, damages) = read_all(&mut journal.reader(0).unwrap());
+        let (records, damages) = read_all(&mut journal.reader(0).unwrap(), false);
         for (offset, record) in &records {
             prop_assert_eq!(Some(record), written.get(offset), "offset {}", offset);
         }

@@ -36,7 +36,6 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     let mut next_sequence = highest_sequence(&names).map_or(0, |sequence| sequence.saturating_add(1));
     let mut candidates = read_headers(disk, &names, &mut recovery);
     let epoch = establish_epoch(disk, &mut candidates, &mut recovery)?;
-    let floor = offset_floor(&names, &recovery);
 
     let mut next_offset = 0;
     let mut newest = None;
@@ -50,9 +49,10 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
         disk.remove(&candidate.name.file()).map_err(failed("remove a torn segment from"))?;
     }
 
+    let newest_sequence = newest.as_ref().map(|(segment, _): &(Segment, u64)| segment.name.sequence);
+    next_offset = next_offset.max(offset_floor(&names, &recovery, newest_sequence));
     let mut index = Index::default();
     if let Some((segment, end)) = newest {
-        next_offset = next_offset.max(floor);
         if end < next_offset {
             let cause = format!("{} ends too early", segment.name.file());
             recovery.damages.push(Damage { from_offset: end, to_offset: next_offset, cause });
@@ -61,7 +61,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
         index.segments.push_front(segment);
         push_older(disk, candidates, &mut index.segments);
     }
-    index.next_offset = next_offset.max(floor);
+    index.next_offset = next_offset;
     clip_damages(&mut recovery.damages, &index);
     next_sequence = next_sequence.max(1);
     disk.sync_directory().map_err(failed("sync"))?;
@@ -77,11 +77,13 @@ fn highest_sequence(names: &[String]) -> Option<u64> {
     names.iter().filter_map(own).max()
 }
 
-/// Offsets below this may have been used by segments of a newer version that were put aside.
-fn offset_floor(names: &[String], recovery: &Recovery) -> u64 {
+/// Offsets below this may have been used by segments of a newer version that were put aside and
+/// are younger than all others, so that nothing else tells where they ended.
+fn offset_floor(names: &[String], recovery: &Recovery, newest_sequence: Option<u64>) -> u64 {
     let future = |name: &String| Name::parse(name.strip_suffix(ASIDE_FUTURE)?);
     let aside = names.iter().chain(&recovery.put_aside).filter_map(future);
-    aside.map(|name| name.first_offset.saturating_add(SEGMENT_RECORDS_MAX)).max().unwrap_or(0)
+    let younger = aside.filter(|name| newest_sequence.is_none_or(|newest| name.sequence > newest));
+    younger.map(|name| name.first_offset.saturating_add(SEGMENT_RECORDS_MAX)).max().unwrap_or(0)
 }
 
 /// The damage of a segment that was put aside ends where the next one begins.

@@ -61,7 +61,7 @@ impl<'a> Profile<'a> {
         for (key, what) in [
             ("name", "devices refer to the profile by it"),
             ("version", "yours to count, for example version = \"1.0.0\""),
-            ("protocol", "s7, modbus or opcua"),
+            ("protocol", "how the device is read, for example protocol = \"modbus\""),
             ("source", "say where the numbers come from: manual and page, or export and date"),
         ] {
             header.require(key, what);

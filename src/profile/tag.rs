@@ -321,13 +321,13 @@ fn deadband(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>)
         }
         Some(other) => other.as_f64(),
     };
-    match number.filter(|number| number.is_finite() && *number >= 0.0) {
-        Some(number) => number,
-        None => {
-            fields.refuse("P0126", "deadband", "`deadband` must be 0 or more", help);
-            0.0
-        }
-    }
+    let message = match number {
+        Some(number) if number.is_finite() && number >= 0.0 => return number,
+        Some(_) => "`deadband` must be 0 or more",
+        None => "`deadband` is neither a number nor a share",
+    };
+    fields.refuse("P0126", "deadband", message, help);
+    0.0
 }
 
 fn limits(fields: &Fields<'_>, data_type: DataType) -> BTreeMap<String, f64> {

@@ -162,15 +162,16 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
         (true, None) => {}
         (true, Some(repeat)) => {
             for number in repeat.from..=repeat.to {
-                if walked.full {
-                    break;
-                }
                 let mut params = root.ctx.params().cloned().unwrap_or_else(Params::new);
                 params.insert(repeat.name.clone(), Param::Int(i64::from(number)));
                 let ctx = root.ctx.with_params(&params);
                 let shift = (number - repeat.from).saturating_mul(repeat.stride);
                 let fields = Fields::any(&ctx, &subject, table, entry.key_span);
                 one_group(&fields, names, shared, &format!("{}.{number}", entry.key), shift, except, walked);
+                // The others have the same fault, or more of it.
+                if root.ctx.absorb(&ctx) || walked.full {
+                    break;
+                }
             }
         }
     }

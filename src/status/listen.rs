@@ -17,6 +17,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,13 +43,26 @@ const PASSING_MAX: usize = 64;
 pub(super) struct LiveMark(Arc<AtomicBool>);
 
 impl LiveMark {
-    /// From now on the connection is not the one that goes when the table is full.
-    pub(super) fn set(&self) {
+    /// While `place` is held, the connection is not the one that goes when the table is full.
+    pub(super) fn sit(self, place: OwnedSemaphorePermit) -> Seat {
         self.0.store(true, Ordering::Relaxed);
+        Seat { mark: self, _place: place }
     }
 
     fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The place of a live reader; free again when dropped.
+pub(super) struct Seat {
+    mark: LiveMark,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.mark.0.store(false, Ordering::Relaxed);
     }
 }
 

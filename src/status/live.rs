@@ -11,11 +11,10 @@ use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::http::{Asked, Asking, Page, Site, refuse, too_many};
-use super::listen::LiveMark;
+use super::listen::{LiveMark, Seat};
 use super::page::Cell;
 use super::speech::Speech;
 
@@ -33,7 +32,7 @@ struct Stream {
     spoke: Option<Instant>,
     greeted: bool,
     /// Frees the place when the reader goes.
-    _place: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 pub(super) async fn stream(
@@ -53,14 +52,12 @@ pub(super) async fn stream(
         return once(&page, &site, &asked, &headers).await;
     }
     let Ok(place) = Arc::clone(&site.live).try_acquire_owned() else { return too_many(&site, &headers) };
-    if let Some(mark) = request.extensions().get::<LiveMark>() {
-        mark.set();
-    }
+    let seat = request.extensions().get::<LiveMark>().cloned().unwrap_or_default().sit(place);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stop = site.stop.clone();
     let stream =
-        Stream { page, site, asked, tick, sent: HashMap::new(), spoke: None, greeted: false, _place: place };
+        Stream { page, site, asked, tick, sent: HashMap::new(), spoke: None, greeted: false, _seat: seat };
     let events = futures_util::stream::unfold(stream, move |mut stream| {
         let stop = stop.clone();
         async move {

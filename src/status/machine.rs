@@ -147,7 +147,7 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
         index,
         name,
         desc: plain(&tag.desc),
-        unit: if bits.is_some() { String::new() } else { unit(tag) },
+        unit: if bits.is_some() || *value == Value::Null { String::new() } else { unit(tag) },
         value: bits.filter(|_| *value != Value::Null).unwrap_or_else(|| say_value(tag, value, speech)),
         bar: bar(tag, value, speech),
         letter: worth.letter(),
@@ -194,7 +194,7 @@ pub(super) fn say_value(tag: &Tag, value: &Value, speech: &Speech) -> String {
         return text;
     }
     match value {
-        Value::Null => speech.words.no_value.to_owned(),
+        Value::Null => "–".to_owned(),
         Value::Bool(true) => speech.words.yes.to_owned(),
         Value::Bool(false) => speech.words.no.to_owned(),
         Value::Int(number) => {
@@ -239,18 +239,23 @@ fn enum_text(tag: &Tag, value: &Value, speech: &Speech) -> Option<String> {
     (!text.is_empty()).then(|| plain(text))
 }
 
-/// Decimals that mean something: as many as the deadband has, else a thousandth of the range,
-/// else four digits in all. The same for each value of a tag wherever possible, so that the
-/// column stands still.
+/// Decimals that mean something: as many as the deadband has, else about a thousandth of the
+/// range, else three or four digits in all. The same for each value of a tag wherever possible,
+/// so that the column stands still.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped to 0 … 4
 fn decimals(tag: &Tag, value: f64) -> usize {
-    let step = match tag.range {
-        _ if tag.deadband > 0.0 => tag.deadband,
-        Some((low, high)) if high > low => (high - low) / 1000.0,
-        _ => value.abs().max(1.0) / 1000.0,
+    let digits = match tag.range {
+        // 0.2 → 1, 0.05 → 2, 5 → 0; the small number keeps 0.1 from becoming 2.
+        _ if tag.deadband > 0.0 => (-tag.deadband.log10() - 1e-9).ceil(),
+        Some((low, high)) if high > low => (3.0 - (high - low).log10()).round(),
+        _ => match value.abs() {
+            0.0..1.0 => 3.0,
+            1.0..10.0 => 2.0,
+            10.0..1000.0 => 1.0,
+            _ => 0.0,
+        },
     };
-    // 0.2 → 1, 0.05 → 2, 5 → 0; the small number keeps 0.1 from becoming 2.
-    (-step.log10() - 1e-9).ceil().clamp(0.0, 4.0) as usize
+    digits.clamp(0.0, 4.0) as usize
 }
 
 fn bar(tag: &Tag, value: &Value, speech: &Speech) -> Option<Bar> {

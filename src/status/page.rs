@@ -332,7 +332,8 @@ fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {
             "v-good",
             "oldest",
             html! {
-                (row.good) "/" (row.total) " " (words.values) ", " (row.age)
+                (fill(words.values_good, &[&speech.count(row.good as u64), &speech.count(row.total as u64)]))
+                @if row.age_s.is_some() { ", " (fill(words.last_good, &[&row.age])) }
             },
         ),
         cell(

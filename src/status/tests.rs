@@ -150,7 +150,36 @@ fn a_failed_check_spoils_every_value() {
     let given = given();
     given.twin.device("press-3").expect("a machine").state().verified = Some(false);
     let (letter, cause) = letter_of(&given.view(Language::En), "press-3");
-    assert_eq!((letter, cause.as_str()), (Some(Letter::F), "13 of 13 values cannot be read"));
+    assert_eq!(
+        (letter, cause.as_str()),
+        (Some(Letter::F), "Check failed: wrong machine or changed program?")
+    );
+    let row = given.view(Language::En).machines.into_iter().find(|row| row.name == "press-3");
+    assert_eq!(row.map(|row| row.good), Some(0), "nothing of it may be believed");
+}
+
+#[test]
+fn the_rate_of_the_last_hour_has_no_step_at_the_running_minute() {
+    let given = given();
+    let device = given.twin.device("press-3").expect("a machine");
+    let rates = |given: &Given| {
+        let view = given.view(Language::En);
+        view.machines.into_iter().find(|row| row.name == "press-3").expect("it is there").rates
+    };
+    let mut full = rates(&given);
+    assert_eq!(full.len(), 60);
+    assert!(full.iter().flatten().all(|rate| (3700..4100).contains(rate)), "{full:?}");
+    // Gone since two minutes: zeros, not a hole. Started a few minutes ago: a hole before.
+    device.state().minutes.retain(|minute| minute.minute < NOW_US / MINUTE_US - 1);
+    full = rates(&given);
+    assert_eq!(&full[58..], [Some(0), Some(0)]);
+    device.state().minutes.drain(..50);
+    full = rates(&given);
+    assert_eq!(
+        full.iter().filter(|rate| rate.is_none()).count(),
+        51,
+        "the minute of the start is not whole: {full:?}"
+    );
 }
 
 #[test]

@@ -22,8 +22,8 @@ pub(super) fn to_it(numbers: ToIt, identity: &Identity, speech: &Speech) -> Tile
     let backlog = speech.count(numbers.backlog_records);
     let (letter, headline, lines) = match &numbers.state {
         ToItState::Connecting => {
-            let left = fill(words.records_left, &[&backlog]);
-            (None, words.it_connecting.to_owned(), vec![line(left)])
+            let left = (numbers.backlog_records > 0).then(|| line(fill(words.records_left, &[&backlog])));
+            (None, words.it_connecting.to_owned(), left.into_iter().collect())
         }
         ToItState::Waiting { since_us, cause } => {
             let headline = fill(words.it_waiting, &[&speech.moment(*since_us)]);

@@ -194,6 +194,7 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
     let cause = match (&down, kind) {
         (Some(cause), _) => cause_sentence(cause, words),
         (None, State::Starting) => words.connecting.to_owned(),
+        (None, _) if state.verified == Some(false) => words.cause_not_verified.to_owned(),
         (None, _) if worst.is_some() => tally.cause(speech),
         (None, _) => raised.map(|p| format!("{}: {}", p.title, p.text)).unwrap_or_default(),
     };

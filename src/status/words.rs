@@ -208,7 +208,7 @@ words! {
         "Eine andere Box benutzt den Namen {0}. Einer von beiden einen anderen Namen geben.";
     sending_rate: "{0} records per second", "{0} Datensätze je Sekunde";
     offline_reserve: "Offline reserve", "Offline-Reserve";
-    not_yet_known: "not yet known", "noch nicht bekannt";
+    not_yet_known: "Not yet known", "Noch nicht bekannt";
     disk_broken: "Disk does not accept data", "Speicher nimmt nichts an";
     reserve_full: "Full", "Voll";
     reserve_full_fix: "The oldest values are dropped first.", "Die ältesten Werte fallen zuerst weg.";
@@ -246,7 +246,8 @@ words! {
     to_content: "To the content", "Zum Inhalt";
 
     // The machine.
-    values: "values", "Werte";
+    values_good: "{0} of {1} values good", "{0} von {1} Werten gut";
+    last_good: "last good value {0} ago", "letzter guter Wert vor {0}";
     age_title: "Age of the last good value", "Alter des letzten guten Werts";
     good_title: "Good values of all", "Gute Werte von allen";
     rate_title: "Values per minute in the last hour, now {0}", "Werte je Minute in der letzten Stunde, jetzt {0}";
@@ -257,8 +258,8 @@ words! {
     address: "Address", "Adresse";
     round_trip: "Last reading took", "Letztes Lesen dauerte";
     requests: "Requests", "Anfragen";
-    errors: "Failures since the start", "Fehlschläge seit dem Start";
-    connects: "Connected since the start", "Verbunden seit dem Start";
+    errors: "Failures since the start", "Fehlschläge seit Start";
+    connects: "Connected since the start", "Seit dem Start verbunden";
     times_once: "once", "einmal";
     times: "{0} times", "{0}-mal";
     missed: "Readings too late", "Zu späte Lesungen";
@@ -270,7 +271,6 @@ words! {
     checks_waiting: "not yet run", "noch nicht gelaufen";
     for_engineer: "For the engineer", "Für den Techniker";
     never: "never", "nie";
-    no_value: "no value", "kein Wert";
     yes: "yes", "ja";
     no: "no", "nein";
     bits_none: "none", "keine";
