@@ -98,6 +98,35 @@ async fn all_changes_arrive_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_tags_change_and_nothing_is_missing() {
+    const TAGS: u32 = 5000;
+    const ROUNDS: u64 = 8;
+    let folder = tempfile::tempdir().expect("a folder");
+    let tags = (0..TAGS).map(|n| tag(&format!("t{n}"), &format!("ns=plc;i={n}"), "UDINT", 0)).collect();
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", tags);
+    spec.options.insert("timeout".into(), OptionValue::Duration(Duration::from_secs(20)));
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    let mut connector = open(&spec);
+    let start = Instant::now();
+    connector.connect().await.expect("connected");
+    println!("{TAGS} tags subscribed in {:?}", start.elapsed());
+    let all = |samples: &[RawSample]| samples.len() >= TAGS as usize;
+    poll_until(&mut connector, "the first values", all).await;
+    for round in 1..=ROUNDS {
+        for tag in 0..TAGS {
+            simulator.set(tag, &Value::Uint(round));
+        }
+        let start = Instant::now();
+        let mut samples = poll_until(&mut connector, "all values", all).await;
+        println!("round {round}: {TAGS} values in {:?}", start.elapsed());
+        samples.sort_by_key(|sample| sample.tag);
+        let got = samples.iter().map(|sample| (sample.tag, sample.value.clone(), sample.quality));
+        assert!(got.eq((0..TAGS).map(|tag| (tag, Value::Uint(round), Quality::Good))), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_tag_harms_only_itself() {
     let folder = tempfile::tempdir().expect("a folder");
     let tags = vec![tag("good", "ns=plc;s=good", "REAL", 0), tag("bad", "ns=plc;s=bad", "REAL", 0)];
