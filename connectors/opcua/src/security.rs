@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use opcua::crypto::{CertificateStore, X509Data};
@@ -195,6 +196,9 @@ pub(crate) fn keep_safe_passwords(endpoint: &mut EndpointDescription) {
 /// # Errors
 /// A sentence that names the file.
 pub(crate) fn own_certificate(folder: &Path) -> Result<(), String> {
+    // A caller that gave up waiting leaves its thread behind, still at work in the same folder.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let readable = CertificateStore::read_cert(&folder.join(OWN_CERTIFICATE)).is_ok()
         && CertificateStore::read_pkey(&folder.join(OWN_KEY)).is_ok();
     if readable {
