@@ -167,7 +167,7 @@ fn changed(text: &str, changes: &[Change]) -> String {
             Change::Insert(at, text) => {
                 let at = *at.min(&len);
                 bytes.splice(at..at, text.bytes());
-            },
+            }
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
