@@ -83,7 +83,7 @@ fn unquoted(text: &str, tokens: &[Token]) -> Vec<Span> {
             let early = line.windows(2).find(|two| is_text(&two[0]) && two[1].kind() == TokenKind::Atom);
             let open = || {
                 line.iter().find(|token| {
-                    let written = text[token.span().start()..token.span().end()].as_bytes();
+                    let written = &text.as_bytes()[token.span().start()..token.span().end()];
                     is_text(token) && (written.len() < 2 || written.first() != written.last())
                 })
             };
@@ -116,10 +116,10 @@ fn unclosed(tokens: &[Token]) -> Vec<usize> {
             }
             TokenKind::LeftCurlyBracket => open.push(TokenKind::LeftCurlyBracket),
             // A header is no list: only brackets inside a value are counted.
-            TokenKind::LeftSquareBracket if last.is_some_and(|it| it.kind() != TokenKind::Newline) => {
-                if !open.is_empty() {
-                    open.push(TokenKind::LeftSquareBracket);
-                }
+            TokenKind::LeftSquareBracket
+                if !open.is_empty() && last.is_some_and(|it| it.kind() != TokenKind::Newline) =>
+            {
+                open.push(TokenKind::LeftSquareBracket);
             }
             TokenKind::RightCurlyBracket if open.last() == Some(&TokenKind::LeftCurlyBracket) => {
                 open.pop();
