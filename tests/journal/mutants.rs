@@ -95,12 +95,12 @@ fn the_tests_of_the_journal_notice_every_mutant() {
     let home = write_crate(&mutants);
     let built = cargo(&home, 1, &["--no-run"]);
     assert!(built.status.success(), "the journal does not compile alone:\n{}", said(&built));
-    let original = cargo(&home, 500, &["original::"]);
+    let original = cargo(&home, 300, &["original::"]);
     assert!(original.status.success(), "the unchanged journal fails:\n{}", said(&original));
     let mut survivors = Vec::new();
     for mutant in &mutants {
         // Many cases, because the first that fails ends it.
-        let output = cargo(&home, 5000, &[&format!("{}::", mutant.name)]);
+        let output = cargo(&home, 2000, &[&format!("{}::", mutant.name)]);
         let noticed = !output.status.success() && said(&output).contains("test result: FAILED");
         if !noticed {
             survivors.push(&mutant.name);
