@@ -56,6 +56,9 @@ struct State {
     capacity: usize,
     failing_syncs: usize,
     failing_directory_syncs: usize,
+    /// Stops everything when the next file is synced: the process dies between write and sync.
+    dying: bool,
+    dead: bool,
 }
 
 /// See the module.
@@ -85,6 +88,10 @@ fn scar(bytes: &[u8], fate: &mut Fate) -> Vec<u8> {
 }
 
 impl State {
+    fn alive(&self) -> io::Result<()> {
+        if self.dead { Err(io::Error::other("the process is dead")) } else { Ok(()) }
+    }
+
     fn used(&self) -> usize {
         self.names.values().map(|file| file.lock().unwrap().cache.len()).sum()
     }
@@ -108,6 +115,8 @@ impl MemoryDisk {
             capacity: usize::MAX,
             failing_syncs: 0,
             failing_directory_syncs: 0,
+            dying: false,
+            dead: false,
         })))
     }
 
@@ -123,6 +132,19 @@ impl MemoryDisk {
     /// The next `count` syncs of the directory fail.
     pub(super) fn fail_directory_syncs(&self, count: usize) {
         self.state().failing_directory_syncs = count;
+    }
+
+    /// Nothing works any more from the next sync of a file on, as for a process that is killed
+    /// there. [`MemoryDisk::revive`] is the next start.
+    pub(super) fn die_at_sync(&self) {
+        self.state().dying = true;
+    }
+
+    /// Everything works again.
+    pub(super) fn revive(&self) {
+        let mut state = self.state();
+        (state.dying, state.dead) = (false, false);
+        (state.failing_syncs, state.failing_directory_syncs, state.capacity) = (0, 0, usize::MAX);
     }
 
     /// The disk is full when `bytes` more are written; `None` makes room again.
@@ -188,6 +210,7 @@ impl Disk for MemoryDisk {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
+        state.alive()?;
         if state.names.contains_key(name) {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
@@ -203,6 +226,7 @@ impl Disk for MemoryDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.alive()?;
         if !state.names.contains_key(name) {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         }
@@ -212,6 +236,7 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.alive()?;
         let file = state.names.get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
         state.set(to, Some(file));
         state.set(from, None);
@@ -220,6 +245,7 @@ impl Disk for MemoryDisk {
 
     fn sync_directory(&self) -> io::Result<()> {
         let mut state = self.state();
+        state.alive()?;
         if state.failing_directory_syncs > 0 {
             state.failing_directory_syncs -= 1;
             return Err(io::Error::other("the directory cannot be synced"));
@@ -242,6 +268,7 @@ impl Disk for MemoryDisk {
 impl DiskFile for MemoryFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let state = self.disk.lock().unwrap();
+        state.alive()?;
         let room = state.capacity.saturating_sub(state.used());
         let fitting = &bytes[..bytes.len().min(room)];
         self.file.lock().unwrap().cache.extend_from_slice(fitting);
@@ -258,6 +285,8 @@ impl DiskFile for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock().unwrap();
+        state.dead |= state.dying;
+        state.alive()?;
         let mut inode = self.file.lock().unwrap();
         if let Some(cut) = inode.cut.take() {
             inode.durable.truncate(cut);
@@ -275,6 +304,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
+        self.disk.lock().unwrap().alive()?;
         let mut inode = self.file.lock().unwrap();
         let length = usize::try_from(length).unwrap();
         inode.cache.truncate(length);

@@ -12,6 +12,7 @@ use super::memory_disk::{Fate, MemoryDisk};
 use super::{Damage, Journal, Options, Read, Reader, Recovery};
 
 const OPTIONS: Options = Options { segment_bytes: 600, budget_bytes: 2_000 };
+const LONG: Options = Options { segment_bytes: 4_000, ..OPTIONS };
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -21,8 +22,12 @@ enum Op {
     Sync,
     /// Power loss.
     Crash(u64),
-    /// kill -9: what was written but not synced is still there.
+    /// Power loss while the block is being synced.
+    CrashInSync(u64),
+    /// kill -9.
     Kill,
+    /// kill -9 between write and sync: what was written is still there, and not durable.
+    KillInSync,
     /// Commits this part of what is synced, and trims.
     Trim(Pick),
     Evict,
@@ -38,8 +43,10 @@ fn op() -> impl Strategy<Value = Op> {
         6 => vec(0usize..120, 1..6).prop_map(Op::Append),
         2 => any::<u8>().prop_map(Op::Define),
         6 => Just(Op::Sync),
-        3 => any::<u64>().prop_map(Op::Crash),
+        1 => any::<u64>().prop_map(Op::Crash),
+        3 => any::<u64>().prop_map(Op::CrashInSync),
         1 => Just(Op::Kill),
+        1 => Just(Op::KillInSync),
         2 => any::<Pick>().prop_map(Op::Trim),
         1 => Just(Op::Evict),
         1 => (1usize..3).prop_map(Op::FailSyncs),
@@ -136,7 +143,15 @@ impl Model {
                 self.disk = self.disk.crash(seed);
                 self.restart();
             }
+            Op::CrashInSync(seed) => {
+                self.die_in_sync();
+                self.apply(Op::Crash(seed));
+            }
             Op::Kill => self.restart(),
+            Op::KillInSync => {
+                self.die_in_sync();
+                self.restart();
+            }
             Op::Trim(part) => self.trim(part),
             Op::Evict => self.evict(),
             Op::FailSyncs(count) => self.disk.fail_syncs(count),
@@ -202,10 +217,15 @@ impl Model {
         self.check();
     }
 
+    fn die_in_sync(&mut self) {
+        self.disk.die_at_sync();
+        if self.journal.pending_records() > 0 {
+            assert!(self.journal.sync(1).is_err());
+        }
+    }
+
     fn restart(&mut self) {
-        self.disk.fill(None);
-        self.disk.fail_syncs(0);
-        self.disk.fail_directory_syncs(0);
+        self.disk.revive();
         (self.committed, self.dictionary) = (0, (0, 0));
         let recovery;
         (self.journal, recovery) = open(&self.disk);
@@ -258,12 +278,14 @@ proptest! {
         lengths in vec(0usize..200, 20..80),
         file in any::<Pick>(),
         change in change(),
+        long in any::<bool>(),
     ) {
         let disk = MemoryDisk::new(1);
+        let limits = if long { LONG } else { OPTIONS };
         let mut written = BTreeMap::new();
         let mut last_block = 0;
         {
-            let (mut journal, _) = open(&disk);
+            let (mut journal, _) = Journal::open(Arc::new(disk.clone()), limits).unwrap();
             for (serial, length) in (0u64..).zip(lengths) {
                 if serial % 3 == 0 {
                     journal.define(&serial.to_le_bytes()).unwrap();
