@@ -36,9 +36,6 @@ pub trait Source: Send {
     /// Identity of the journal: 32 hexadecimal digits.
     fn epoch(&self) -> &str;
 
-    /// Oldest offset that can still be read; for an empty lane the next one to be written.
-    fn first_offset(&self) -> u64;
-
     /// Goes on reading at `offset`, or at the first one after it that is there.
     ///
     /// # Errors
