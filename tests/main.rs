@@ -1,6 +1,7 @@
 //! One test binary: `cargo test --test forebay <module>` runs a part.
 
 mod cases;
+mod device;
 mod end_to_end;
 mod infer;
 mod journal;
