@@ -9,6 +9,7 @@
 mod checkpoint;
 pub mod encode;
 mod fault;
+mod journal;
 mod lane;
 pub mod mock;
 mod options;
@@ -23,6 +24,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
+pub use journal::JournalSource;
 pub use options::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
 pub use status::{Replication, ReplicationStatus, State};
 
