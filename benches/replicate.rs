@@ -201,10 +201,6 @@ impl Source for Ring {
         "00112233445566778899aabbccddeeff"
     }
 
-    fn first_offset(&self) -> u64 {
-        0
-    }
-
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
         self.next = offset;
         Ok(())

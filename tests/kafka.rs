@@ -1,6 +1,7 @@
 //! Replication against a real Kafka of three brokers, and against librdkafka's mock.
 #![allow(clippy::unwrap_used)] // a panic is how a test reports
 
+mod journal;
 mod kill;
 mod lanes;
 
@@ -177,7 +178,7 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
         ..options(&cluster, "outage")
     };
     let replicator = start(options, &source, "boot-a");
-    source.push_numbered(20_000);
+    source.push_numbered(8_000);
     source.wait_committed(1000, Duration::from_secs(60));
     (0..3).for_each(|index| cluster.pause(index));
     let paused = Instant::now();
@@ -186,10 +187,10 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
     wait_for("the end of the outage", Duration::from_secs(30), || {
         (paused.elapsed() > Duration::from_secs(14)).then_some(())
     });
-    assert!(source.committed_to() < 20_000, "the outage must hit open work");
+    assert!(source.committed_to() < 8_000, "the outage must hit open work");
     (0..3).for_each(|index| cluster.resume(index));
     let resumed = Instant::now();
-    source.wait_committed(20_000, Duration::from_secs(90));
+    source.wait_committed(8_000, Duration::from_secs(90));
     println!(
         "caught up {:?} after the brokers were back: {:?}",
         resumed.elapsed(),
@@ -198,7 +199,7 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
     wait_state(&replicator, "up", Duration::from_secs(5));
     replicator.join();
     let read = consume(&cluster.brokers(), &["outage.telemetry"], true, Duration::from_secs(3));
-    assert_exactly_once(&read, 20_000);
+    assert_exactly_once(&read, 8_000);
 }
 
 /// A second box with the same name takes over; the first stops, says so, does not fight, and

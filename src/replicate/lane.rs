@@ -303,31 +303,18 @@ fn start_offset<S: Source>(
     epoch: &str,
 ) -> Result<(), Fault> {
     let lane = &shared.lane;
-    let first = source.first_offset();
-    let start = match (session.found.next_offset, &session.found.other_epoch) {
-        (Some(next), _) if next < first => {
-            tracing::warn!(
-                lane,
-                "Kafka has everything before {next}, the journal begins at {first}: a gap tells why"
-            );
-            first
-        }
-        (Some(next), _) => {
-            source.committed(next);
-            next
-        }
+    let start = session.found.next_offset.unwrap_or(0);
+    match (session.found.next_offset, &session.found.other_epoch) {
+        // Also tells a journal that was put back from a copy not to number new records as old ones.
+        (Some(next), _) => source.committed(next),
         (None, Some(other)) => {
             tracing::warn!(
                 lane,
-                "Kafka knows this box with the journal {other}, this is {epoch}: sending from its start, {first}"
+                "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
             );
-            first
         }
-        (None, None) => {
-            tracing::info!(lane, "Kafka does not know this box yet: sending from {first}");
-            first
-        }
-    };
+        (None, None) => tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal"),
+    }
     source.seek(start).map_err(journal)?;
     shared.status.lock().next_offset = Some(start);
     if shared.status.set(State::Up) {

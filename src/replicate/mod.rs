@@ -9,6 +9,7 @@
 mod checkpoint;
 pub mod encode;
 mod fault;
+mod journal;
 mod lane;
 pub mod mock;
 mod options;
@@ -23,6 +24,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
+pub use journal::JournalSource;
 pub use options::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
 pub use status::{Replication, ReplicationStatus, State};
 
@@ -35,9 +37,6 @@ pub trait Source: Send {
 
     /// Identity of the journal: 32 hexadecimal digits.
     fn epoch(&self) -> &str;
-
-    /// Oldest offset that can still be read; for an empty lane the next one to be written.
-    fn first_offset(&self) -> u64;
 
     /// Goes on reading at `offset`, or at the first one after it that is there.
     ///

@@ -11,7 +11,7 @@ use forebay::replicate::{Options, Replicator, Source};
 
 use super::lanes::{Generator, assert_exactly_once, numbered};
 use crate::kafka_cluster::{Cluster, consume};
-use crate::support::wait_for;
+use crate::support::{root, wait_for};
 
 const CHILD: &str = "FOREBAY_TEST_REPLICATOR";
 
@@ -130,4 +130,18 @@ fn kill_9_of_replicator_and_brokers_loses_and_doubles_nothing() {
     println!("{} read_committed, {all} read_uncommitted, {:?} in all", read.len(), begin.elapsed());
     assert_exactly_once(&read, total);
     assert!(all > read.len(), "no attempt was given up: the kills came too late to prove anything");
+    assert_eq!(documented_proof(&cluster, "chaos", "read_committed"), "");
+    assert_ne!(documented_proof(&cluster, "chaos", "read_uncommitted"), "", "the proof must be able to fail");
+}
+
+/// What the command of docs/kafka.md prints for this prefix.
+fn documented_proof(cluster: &Cluster, prefix: &str, isolation: &str) -> String {
+    let text = std::fs::read_to_string(root().join("docs/kafka.md")).unwrap();
+    let section = text.split_once("### Proving it").unwrap().1;
+    let command = section.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+    let command = command.replace("forebay.telemetry", &format!("{prefix}.telemetry"));
+    let command = command.replace("read_committed", isolation);
+    let done = Command::new("bash").args(["-c", &command]).env("broker", cluster.brokers()).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
 }

@@ -75,10 +75,6 @@ impl Source for Memory {
         &self.epoch
     }
 
-    fn first_offset(&self) -> u64 {
-        0
-    }
-
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
         self.next = offset;
         Ok(())
@@ -130,10 +126,6 @@ impl Source for Generator {
 
     fn epoch(&self) -> &str {
         EPOCH
-    }
-
-    fn first_offset(&self) -> u64 {
-        0
     }
 
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
