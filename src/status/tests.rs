@@ -12,9 +12,10 @@ use jiff::tz::TimeZone;
 use plant::{FakeFacts, MINUTE_US, all_good, bearing, plant as six_machines, take_away};
 
 use super::facts::{DiskError, PredictionState, ToItState};
+use super::frame::{self, Place};
 use super::judge::Letter;
 use super::machine::machine;
-use super::page::{self, Place};
+use super::page;
 use super::speech::Speech;
 use super::view::{View, view};
 use super::words::Language;
@@ -361,8 +362,8 @@ fn long_lists_are_shown_in_parts_under_60_kb() {
     let speech = speech(Language::Stretched);
     let view = given.view(Language::Stretched);
     let frame = |body: &maud::Markup| {
-        let clock = page::clock(&view.time, view.clock, false, &speech);
-        page::frame(&view.identity, &clock, "title", body, &place(), &speech).into_string()
+        let clock = frame::clock(&view.time, view.clock, false, &speech);
+        frame::frame(&view.identity, &clock, "title", body, &place(), &speech).into_string()
     };
     let part = super::machine::Part::of(view.machines.len(), page::MACHINES_SHOWN_MAX, 2);
     assert_eq!((part.from, part.to, part.parts), (40, 80, 4));
