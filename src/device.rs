@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_connector::{DataType, DeviceSpec, Protocol, Value};
+use jiff::tz::TimeZone;
 
 /// Text in several languages, key = language (`en`, `de`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,10 +97,25 @@ pub struct Tag {
     pub function_check: bool,
     /// Text and priority of a named bit.
     pub bit: Option<BitText>,
+    /// Zone of the controller's clock; a DTL is its local time. [`Tag::utc_us`] converts.
+    pub timezone: Option<TimeZone>,
     /// `desc` of the profile, may be empty.
     pub desc: String,
     /// Profile `file:line`.
     pub source: String,
+}
+
+impl Tag {
+    /// A DTL, which the connector delivers as if the controller's clock ran on UTC, as real
+    /// UTC. Both in microseconds since 1970.
+    ///
+    /// An hour that occurs twice is taken the first time, one that is left out is moved on
+    /// (RFC 5545 rules). `None` outside years -9999 to 9999. Unchanged without a zone.
+    pub fn utc_us(&self, local_us: i64) -> Option<i64> {
+        let Some(zone) = &self.timezone else { return Some(local_us) };
+        let local = TimeZone::UTC.to_datetime(jiff::Timestamp::from_microsecond(local_us).ok()?);
+        Some(zone.to_ambiguous_timestamp(local).compatible().ok()?.as_microsecond())
+    }
 }
 
 /// How a raw value becomes the published one.

@@ -5,6 +5,7 @@ mod end_to_end;
 mod infer;
 mod journal;
 mod kafka;
+mod kafka_cluster;
 mod page;
 mod peers_modbus;
 mod peers_opcua;

@@ -1,1 +1,283 @@
-//! To come.
+//! OPC UA against a foreign server: asyncua.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_connector::{
+    Connector, DataType, DeviceSpec, OptionValue, PollError, Protocol, Quality, RawSample, ScanClass, Secrets,
+    TagSpec, Value,
+};
+use forebay_opcua::OpcUa;
+
+use crate::support::{Peer, Python};
+
+const SCRIPT: &str = "opcua_server.py";
+
+struct OneSecret(&'static str);
+
+impl Secrets for OneSecret {
+    fn read(&self, name: &str) -> Result<String, String> {
+        if name == "opcua-filler" { Ok(self.0.into()) } else { Err(format!("no credential {name}")) }
+    }
+}
+
+fn tag(address: &str, data_type: &str) -> TagSpec {
+    TagSpec {
+        path: address.into(),
+        address: address.into(),
+        data_type: DataType::parse(data_type).expect("a type"),
+        order: None,
+        scan: 0,
+        deadband: None,
+    }
+}
+
+fn device(folder: &tempfile::TempDir, port: u16, tags: Vec<TagSpec>) -> DeviceSpec {
+    let namespaces = BTreeMap::from([("test".to_owned(), "urn:forebay:test".to_owned())]);
+    DeviceSpec {
+        name: "filler-1".into(),
+        endpoint: format!("opc.tcp://127.0.0.1:{port}"),
+        options: BTreeMap::from([
+            ("security".into(), OptionValue::Text("None".into())),
+            ("publishing".into(), OptionValue::Duration(Duration::from_millis(100))),
+            ("timeout".into(), OptionValue::Duration(Duration::from_secs(2))),
+            ("namespaces".into(), OptionValue::Texts(namespaces)),
+        ]),
+        scans: vec![ScanClass { name: "fast".into(), interval: Duration::from_millis(50) }],
+        tags,
+        trust: None,
+        allow_insecure: true,
+        secrets: Arc::new(OneSecret("s3cret")),
+        state_directory: folder.path().join("state"),
+    }
+}
+
+fn open(device: &DeviceSpec) -> Box<dyn Connector> {
+    assert_eq!(OpcUa.check_device(device), []);
+    OpcUa.open(device.clone()).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+async fn poll_for(connector: &mut Box<dyn Connector>, count: usize) -> Vec<RawSample> {
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut samples = Vec::new();
+    while samples.len() < count {
+        connector.poll(&[0], &mut samples).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(Instant::now() < end, "{count} samples expected, only {samples:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    samples
+}
+
+async fn poll_error(connector: &mut Box<dyn Connector>) -> PollError {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Err(error) = connector.poll(&[0], &mut Vec::new()).await {
+            return error;
+        }
+        assert!(Instant::now() < end, "no error");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn security(result: Result<String, PollError>) -> String {
+    match result {
+        Err(PollError::Security { what }) => what,
+        other => panic!("{other:?} is no security error"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_arrives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut peer = Peer::start(Python::Current, SCRIPT, &[]);
+    let cases = [
+        ("s=bool", "BOOL", "true", Value::Bool(true)),
+        ("s=byte", "BYTE", "165", Value::Uint(165)),
+        ("s=sint", "SINT", "-100", Value::Int(-100)),
+        ("s=char", "CHAR", "\"x\"", Value::Text("x".into())),
+        ("i=1", "WORD", "48879", Value::Uint(48879)),
+        ("i=2", "INT", "-30000", Value::Int(-30000)),
+        ("i=3", "DWORD", "3735928559", Value::Uint(0xDEAD_BEEF)),
+        ("i=4", "DINT", "-2000000000", Value::Int(-2_000_000_000)),
+        ("i=5", "TIME", "86400000", Value::Int(86_400_000)),
+        ("i=6", "LWORD", "18446744073709551615", Value::Uint(u64::MAX)),
+        ("i=7", "LINT", "-9223372036854775808", Value::Int(i64::MIN)),
+        ("s=\"DB\".\"rLevel\"", "REAL", "41.2", Value::Real(41.2)),
+        ("s=lreal", "LREAL", "-1e300", Value::Lreal(-1e300)),
+        ("s=text", "STRING", "\"Flaschenf\\u00fcller\"", Value::Text("Flaschenfüller".into())),
+        ("s=date", "DATETIME", "1772413323123456", Value::DateTime(1_772_413_323_123_456)),
+        ("s=reals", "REAL[2]", "[1.5, -2.5]", Value::Array([Value::Real(1.5), Value::Real(-2.5)].into())),
+    ];
+    let mut tags = Vec::new();
+    for (node, data_type, json, _) in &cases {
+        peer.command(&format!("add {node} {data_type} {json}"));
+        tags.push(tag(&format!("ns=test;{node}"), data_type));
+    }
+    // Two tags that this server has not got, and one of another type than declared.
+    tags.push(tag("ns=test;s=nowhere", "REAL"));
+    tags.push(tag("ns=test;s=text", "DINT"));
+    let mut connector = open(&device(&folder, peer.port, tags));
+    connector.connect().await.expect("connected");
+    let mut samples = poll_for(&mut connector, cases.len() + 2).await;
+    samples.sort_by_key(|sample| sample.tag);
+    let numbers: Vec<u32> = (0..samples.len() as u32).collect();
+    let mut read = Vec::new();
+    connector.read(&numbers, &mut read).await.expect("read");
+    for got in [samples, read] {
+        for ((node, data_type, _, value), sample) in cases.iter().zip(&got) {
+            assert_eq!((&sample.value, sample.quality), (value, Quality::Good), "{node} {data_type}");
+        }
+        assert_eq!(got[cases.len()].quality, Quality::Refused);
+        assert_eq!(got[cases.len() + 1].quality, Quality::Invalid);
+    }
+    connector.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_arrive_in_order_with_their_source_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut peer = Peer::start(Python::Current, SCRIPT, &[]);
+    peer.command("add s=count DINT 0");
+    let mut connector = open(&device(&folder, peer.port, vec![tag("ns=test;s=count", "DINT")]));
+    connector.connect().await.expect("connected");
+    poll_for(&mut connector, 1).await;
+    let (mut samples, mut times) = (Vec::new(), Vec::new());
+    for round in 0..25i64 {
+        // No more than the server keeps between two messages.
+        for number in round * 8..round * 8 + 8 {
+            peer.command(&format!("set s=count {}", number + 1));
+            times.push(peer.command("time s=count").parse::<i64>().expect("a time"));
+        }
+        samples.extend(poll_for(&mut connector, 8).await);
+    }
+    let got: Vec<_> = samples.iter().map(|s| (s.value.clone(), s.quality, s.source_us)).collect();
+    let expected: Vec<_> =
+        (1..=200i64).zip(times).map(|(n, time)| (Value::Int(n), Quality::Good, Some(time))).collect();
+    assert_eq!(got, expected);
+
+    peer.command("bad s=count");
+    let samples = poll_for(&mut connector, 1).await;
+    assert_eq!((&samples[0].value, samples[0].quality), (&Value::Null, Quality::Bad));
+    peer.command("set s=count 7");
+    let samples = poll_for(&mut connector, 1).await;
+    assert_eq!((&samples[0].value, samples[0].quality), (&Value::Int(7), Quality::Good));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_may_number_its_namespaces_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut peer = Peer::start(Python::Current, SCRIPT, &["--filler", "1"]);
+    let port = peer.port;
+    peer.command("add i=7 DINT 1");
+    let mut connector = open(&device(&folder, port, vec![tag("ns=test;i=7", "DINT")]));
+    connector.connect().await.expect("connected");
+    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Int(1));
+    drop(peer);
+    let error = poll_error(&mut connector).await;
+    assert!(matches!(error, PollError::Lost { .. }), "{error}");
+    let error = connector.connect().await.expect_err("nobody there");
+    assert!(matches!(error, PollError::Connect { .. }), "{error}");
+
+    let mut peer = Peer::start(Python::Current, SCRIPT, &["--filler", "3", "--port", &port.to_string()]);
+    peer.command("add i=7 DINT 2");
+    connector.connect().await.expect("connected again");
+    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Int(2));
+    peer.command("set i=7 3");
+    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Int(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_pinned_server_and_the_right_password_will_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = |policy| {
+        let mut peer = Peer::start(
+            Python::Current,
+            SCRIPT,
+            &["--secure", policy, "--user", "forebay", "--password", "s3cret"],
+        );
+        peer.command("add s=level REAL 41.5");
+        peer
+    };
+    let mut peer = start("Basic256Sha256_SignAndEncrypt");
+    let fingerprint = peer.command("fingerprint");
+    let mut spec = device(&folder, peer.port, vec![tag("ns=test;s=level", "REAL")]);
+    let auth = BTreeMap::from([
+        ("user".to_owned(), "forebay".to_owned()),
+        ("password".to_owned(), "credential:opcua-filler".to_owned()),
+    ]);
+    spec.options.remove("security");
+    spec.options.insert("auth".into(), OptionValue::Texts(auth));
+    spec.allow_insecure = false;
+
+    let asked = security(open(&spec).connect().await);
+    assert!(asked.contains(&format!("trust = \"{fingerprint}\"")), "{asked}");
+    spec.trust = Some(format!("sha256:{}", "00".repeat(32)));
+    let wrong = security(open(&spec).connect().await);
+    assert!(wrong.contains(&fingerprint), "{wrong}");
+
+    spec.trust = Some(fingerprint);
+    spec.secrets = Arc::new(OneSecret("guessed"));
+    let denied = security(open(&spec).connect().await);
+    assert!(denied.contains("user `forebay`") && !denied.contains("guessed"), "{denied}");
+
+    spec.secrets = Arc::new(OneSecret("s3cret"));
+    let mut connector = open(&spec);
+    connector.connect().await.expect("trusted");
+    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Real(41.5));
+    peer.command("set s=level 42.5");
+    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Real(42.5));
+    connector.close().await;
+    drop(peer);
+
+    for (policy, security, mode) in [
+        ("Basic256Sha256_Sign", "Basic256Sha256", "Sign"),
+        ("Aes128Sha256RsaOaep_SignAndEncrypt", "Aes128_Sha256_RsaOaep", "SignAndEncrypt"),
+        ("Aes256Sha256RsaPss_SignAndEncrypt", "Aes256_Sha256_RsaPss", "SignAndEncrypt"),
+    ] {
+        let mut peer = start(policy);
+        spec.endpoint = format!("opc.tcp://127.0.0.1:{}", peer.port);
+        spec.trust = Some(peer.command("fingerprint"));
+        spec.options.insert("security".into(), OptionValue::Text(security.into()));
+        spec.options.insert("mode".into(), OptionValue::Text(mode.into()));
+        let mut connector = open(&spec);
+        connector.connect().await.unwrap_or_else(|error| panic!("{policy}: {error}"));
+        assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Real(41.5), "{policy}");
+        connector.close().await;
+    }
+}
+
+fn signal(peer: &Peer, name: &str) {
+    let sent = Command::new("kill").args([name, &peer.pid().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut peer = Peer::start(Python::Current, SCRIPT, &[]);
+    peer.command("add s=level REAL 1.5");
+    let mut connector = open(&device(&folder, peer.port, vec![tag("ns=test;s=level", "REAL")]));
+    connector.connect().await.expect("connected");
+    poll_for(&mut connector, 1).await;
+    signal(&peer, "-STOP");
+    let error = poll_error(&mut connector).await;
+    assert!(matches!(error, PollError::Timeout { .. } | PollError::Lost { .. }), "{error}");
+    let start = Instant::now();
+    let error = connector.connect().await.expect_err("still frozen");
+    assert!(matches!(error, PollError::Timeout { .. }) && start.elapsed() < Duration::from_secs(12), "{error}");
+    signal(&peer, "-CONT");
+    peer.command("set s=level 2.5");
+    connector.connect().await.expect("connected again");
+    let samples = poll_for(&mut connector, 1).await;
+    assert!(samples.iter().all(|sample| sample.value == Value::Real(2.5)), "{samples:?}");
+
+    // Old connections end, so that the server does not fill up.
+    for _ in 0..20 {
+        connector.connect().await.expect("connected again");
+    }
+    crate::support::wait_for("old connections to end", Duration::from_secs(10), || {
+        (peer.command("connections").parse::<u32>().expect("a number") <= 2).then_some(())
+    });
+}

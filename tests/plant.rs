@@ -48,6 +48,7 @@ pub fn tag(path: &str, data_type: &str, unit: &str, range: Option<(f64, f64)>) -
         enumeration: None,
         function_check: false,
         bit: None,
+        timezone: None,
         desc: String::new(),
         source: "plant.toml:1".to_owned(),
     }

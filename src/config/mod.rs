@@ -1,1 +1,179 @@
-//! To come.
+//! The site configuration: `forebay.toml`.
+//!
+//! Read like profiles (see [`crate::document`]): all faults of all files come in one run. What is
+//! required has no default; what has a default says so here. Secrets stand in files of their own
+//! ([`CredentialStore`]), never in this one.
+
+mod credentials;
+mod load;
+mod read;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use credentials::CredentialStore;
+pub use load::{Loaded, check_files, load};
+
+/// Everything in `forebay.toml`. Paths are resolved against the folder of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Who this box is.
+    pub edge: Edge,
+    /// Where data goes.
+    pub kafka: Kafka,
+    /// How it is kept until then.
+    pub journal: Journal,
+    /// Lane of measured values.
+    pub telemetry: Lane,
+    /// Lane of alarms, predictions, gaps and device states.
+    pub events: Lane,
+    /// Bounds.
+    pub limits: Limits,
+    /// The status page.
+    pub status: Status,
+    /// Log output.
+    pub log: Log,
+    /// Folders.
+    pub paths: Paths,
+    /// Models that run.
+    pub models: Vec<Model>,
+}
+
+/// `[edge]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Unique among all boxes that write to the same Kafka; required.
+    pub id: String,
+    /// Name for people; the id by default.
+    pub name: String,
+    /// Site, part of the transactional id; required.
+    pub site: String,
+    /// Language of texts that reach people: `en` (default) or `de`.
+    pub language: String,
+}
+
+/// `[kafka]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port` of at least one broker; required.
+    pub brokers: Vec<String>,
+    /// Topics are `<prefix>.telemetry`, `<prefix>.events`, `<prefix>.checkpoints`; `forebay` by default.
+    pub topic_prefix: String,
+    /// The broker gives up an open transaction after this long; 60 s by default.
+    pub transaction_timeout: Duration,
+    /// Time between commits while records trickle in; 1 s by default.
+    pub commit_interval: Duration,
+    /// A transaction is committed at the latest with this many records; 20,000 by default.
+    pub transaction_records_max: usize,
+    /// Missing topics are created; true by default.
+    pub create_topics: bool,
+    /// `[kafka.tls]`; without it data goes in the clear.
+    pub tls: Option<Tls>,
+    /// `[kafka.sasl]`; without it the box logs in as nobody, or by its certificate.
+    pub sasl: Option<Sasl>,
+}
+
+/// `[kafka.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate authorities (PEM); the system's by default.
+    pub ca: Option<PathBuf>,
+    /// The box's own certificate (PEM) and key.
+    pub identity: Option<(PathBuf, KeySource)>,
+}
+
+/// Where a private key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// In the credentials, under this name.
+    Credential(String),
+    /// In a file (PEM).
+    File(PathBuf),
+}
+
+/// `[kafka.sasl]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sasl {
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: String,
+    /// User.
+    pub username: String,
+    /// Name of the credential that holds the password, without `credential:`.
+    pub password: String,
+}
+
+/// `[journal]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// Folder; `journal` in `paths.state` by default.
+    pub directory: PathBuf,
+    /// Data is on disk at the latest after this long; 500 ms by default.
+    pub sync_interval: Duration,
+    /// … and at the latest with this many bytes; 256 KiB by default.
+    pub sync_bytes: u64,
+    /// Size of one file of the journal; 16 MiB by default.
+    pub segment_bytes: u64,
+}
+
+/// `[lanes.telemetry]`, `[lanes.events]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Bytes on disk; the oldest go first when it is full. 2 GiB and 64 MiB by default.
+    pub budget_bytes: u64,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest pause between two attempts to reach a device; 60 s by default.
+    pub reconnect_pause_max: Duration,
+    /// Readers of the status page at once; 32 by default.
+    pub web_clients: usize,
+    /// Devices; 500 by default.
+    pub devices: usize,
+    /// Published tags of all devices; 100,000 by default.
+    pub tags: usize,
+}
+
+/// `[status]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Address and port of the page; 127.0.0.1:8080 by default.
+    pub listen: SocketAddr,
+    /// Language of the page; that of `[edge]` by default.
+    pub language: String,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// One JSON object a line instead of text.
+    pub json: bool,
+    /// `error`, `warn`, `info` (default), `debug` or `trace`.
+    pub level: String,
+}
+
+/// `[paths]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Folders with profiles; `profiles` by default.
+    pub profiles: Vec<PathBuf>,
+    /// Folders with device files; `devices` by default.
+    pub devices: Vec<PathBuf>,
+    /// Folders with models; `models` by default.
+    pub models: Vec<PathBuf>,
+    /// Folder for everything Forebay writes; `/var/lib/forebay` by default.
+    pub state: PathBuf,
+    /// Folder with credentials, besides `$CREDENTIALS_DIRECTORY`.
+    pub credentials: Option<PathBuf>,
+}
+
+/// `[[model]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// Folder name under `paths.models`.
+    pub name: String,
+    /// Devices it watches, by name.
+    pub devices: Vec<String>,
+}

@@ -77,6 +77,13 @@ pub trait Connector: Send {
     /// Requests sent since the start, for the page and the metrics.
     fn requests(&self) -> u64;
 
+    /// Why the device refuses this tag (index into `DeviceSpec::tags`), in the words of the engineer
+    /// who can mend it; `None` when it does not, or when nothing more than the quality is known.
+    fn refusal(&self, tag: u32) -> Option<String> {
+        let _ = tag;
+        None
+    }
+
     /// Says goodbye as the protocol asks for. Bounded by the caller.
     async fn close(&mut self);
 }

@@ -155,6 +155,11 @@ pub trait Protocol: Send + Sync {
     /// Keys of the protocol's table in a profile.
     fn options(&self) -> &'static [OptionKey];
 
+    /// True when a device tells the units of its values, so that `unit = "server"` makes sense.
+    fn has_server_units(&self) -> bool {
+        false
+    }
+
     /// Checks an address together with its type.
     ///
     /// # Errors

@@ -1,28 +1,64 @@
-//! To come.
-use forebay_connector::*;
-/// The protocol.
+//! Modbus TCP: reads coils, discrete inputs, input and holding registers.
+//!
+//! `address` understands what profiles write, `plan` turns tags into few requests, `session` is one
+//! connection that trusts nothing, `line` shares it among the devices behind one gateway,
+//! `connector` joins them. `simulate` is the other side, for the demo and for tests.
+//!
+//! Nothing here writes to a device.
+
+mod address;
+mod connector;
+mod decode;
+mod encode;
+mod line;
+mod plan;
+mod session;
+mod settings;
+mod simulate;
+
+use async_trait::async_trait;
+use forebay_connector::{
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, Protocol,
+    Simulator,
+};
+
+use connector::ModbusConnector;
+use settings::Settings;
+use simulate::ModbusSimulator;
+
+/// The protocol, `protocol = "modbus"` in profiles.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Modbus;
-#[async_trait::async_trait]
+
+#[async_trait]
 impl Protocol for Modbus {
     fn name(&self) -> &'static str {
         "modbus"
     }
+
     fn options(&self) -> &'static [OptionKey] {
-        &[]
+        settings::OPTIONS
     }
-    fn check_address(&self, _: &str, _: DataType) -> Result<Address, AddressFault> {
-        unimplemented!()
+
+    fn check_address(&self, address: &str, data_type: DataType) -> Result<Address, AddressFault> {
+        let (place, _) = address::check(address, data_type)?;
+        Ok(Address { canonical: place.to_string(), place: place.wire() })
     }
-    fn shift_address(&self, _: &str, _: u32) -> Result<String, AddressFault> {
-        unimplemented!()
+
+    fn shift_address(&self, address: &str, by: u32) -> Result<String, AddressFault> {
+        let shifted = address::parse(address)?.shifted(by);
+        shifted.map(|place| place.to_string()).ok_or_else(|| address::past_the_end(address, by))
     }
-    fn check_device(&self, _: &DeviceSpec) -> Vec<DeviceComplaint> {
-        Vec::new()
+
+    fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
+        Settings::read(device).err().unwrap_or_default()
     }
-    fn open(&self, _: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {
-        unimplemented!()
+
+    fn open(&self, device: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {
+        Ok(Box::new(ModbusConnector::open(&device)?))
     }
-    async fn simulate(&self, _: &DeviceSpec) -> Result<Box<dyn Simulator>, OpenFault> {
-        unimplemented!()
+
+    async fn simulate(&self, device: &DeviceSpec) -> Result<Box<dyn Simulator>, OpenFault> {
+        Ok(Box::new(ModbusSimulator::start(device)?))
     }
 }

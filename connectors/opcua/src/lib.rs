@@ -1,28 +1,64 @@
-//! To come.
-use forebay_connector::*;
-/// The protocol.
+//! OPC UA by subscription, on the library async-opcua.
+//!
+//! The library never reconnects by itself here: after a reconnect of its own it sends no Publish
+//! any more, so that a subscription would stay silent for ever. Every loss is reported to the
+//! poller, and `connect` builds channel, session and subscriptions anew. What the library cannot
+//! be left to do is done in this crate: the check of the server's certificate ([`security`]),
+//! the limit on the length of a frame ([`transport`]), and a watchdog over silence
+//! ([`connector`]).
+
+mod address;
+mod connector;
+mod decode;
+mod inbox;
+mod security;
+mod session;
+mod settings;
+mod simulate;
+mod subscribe;
+mod transport;
+
+use async_trait::async_trait;
+use forebay_connector::{
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, Protocol,
+    Simulator,
+};
+
+/// The protocol `opcua`.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct OpcUa;
-#[async_trait::async_trait]
+
+#[async_trait]
 impl Protocol for OpcUa {
     fn name(&self) -> &'static str {
         "opcua"
     }
+
     fn options(&self) -> &'static [OptionKey] {
-        &[]
+        settings::OPTIONS
     }
-    fn check_address(&self, _: &str, _: DataType) -> Result<Address, AddressFault> {
-        unimplemented!()
+
+    fn has_server_units(&self) -> bool {
+        true
     }
-    fn shift_address(&self, _: &str, _: u32) -> Result<String, AddressFault> {
-        unimplemented!()
+
+    fn check_address(&self, address: &str, data_type: DataType) -> Result<Address, AddressFault> {
+        address::check(address, data_type)
     }
-    fn check_device(&self, _: &DeviceSpec) -> Vec<DeviceComplaint> {
-        Vec::new()
+
+    fn shift_address(&self, address: &str, _by: u32) -> Result<String, AddressFault> {
+        Err(address::no_shift(address))
     }
-    fn open(&self, _: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {
-        unimplemented!()
+
+    fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
+        settings::Settings::read(device).1
     }
-    async fn simulate(&self, _: &DeviceSpec) -> Result<Box<dyn Simulator>, OpenFault> {
-        unimplemented!()
+
+    fn open(&self, device: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {
+        Ok(Box::new(connector::OpcUaConnector::new(device)?))
+    }
+
+    async fn simulate(&self, device: &DeviceSpec) -> Result<Box<dyn Simulator>, OpenFault> {
+        Ok(Box::new(simulate::SimulatedServer::start(device).await?))
     }
 }

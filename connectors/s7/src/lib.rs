@@ -1,28 +1,103 @@
-//! To come.
-use forebay_connector::*;
-/// The protocol.
+//! Siemens S7 over ISO on TCP: reads data blocks, bit memory and the process images of S7-300,
+//! S7-400, S7-1200, S7-1500 and LOGO!, and simulates such a CPU.
+//!
+//! ```text
+//! address, kepware   what an address means, and what is wrong with it
+//! plan               which bytes to ask for, in which requests
+//! frame, wire        bytes to messages (pure) and messages over TCP
+//! session            one connection: set-up, one request and its answer
+//! connector          the tags of a device: plan, ask, remember refusals, decode
+//! decode, encode     bytes of a block to values and back
+//! simulate           a strict CPU for the demo and for tests
+//! ```
+//!
+//! S7comm has no checksum, and a late answer looks like a punctual one: an answer must carry the
+//! reference of its request, and the lengths that were asked for. Whatever does not fit ends the
+//! connection, see [`forebay_connector::PollError::Mismatch`].
+
+mod address;
+mod connector;
+mod decode;
+mod encode;
+mod frame;
+mod identity;
+mod kepware;
+mod plan;
+mod refusal;
+mod session;
+mod settings;
+mod simulate;
+mod wire;
+
+use async_trait::async_trait;
+use forebay_connector::{
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, Protocol,
+    Simulator,
+};
+
+use crate::address::Place;
+use crate::connector::S7Connector;
+use crate::settings::Settings;
+use crate::simulate::S7Simulator;
+
+/// The protocol `s7` of profiles.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct S7;
-#[async_trait::async_trait]
+
+#[async_trait]
 impl Protocol for S7 {
     fn name(&self) -> &'static str {
         "s7"
     }
+
     fn options(&self) -> &'static [OptionKey] {
-        &[]
+        settings::OPTIONS
     }
-    fn check_address(&self, _: &str, _: DataType) -> Result<Address, AddressFault> {
-        unimplemented!()
+
+    fn check_address(&self, address: &str, data_type: DataType) -> Result<Address, AddressFault> {
+        Place::read(address, data_type).map(|place| place.address())
     }
-    fn shift_address(&self, _: &str, _: u32) -> Result<String, AddressFault> {
-        unimplemented!()
+
+    fn shift_address(&self, address: &str, by: u32) -> Result<String, AddressFault> {
+        address::shift(address, by)
     }
-    fn check_device(&self, _: &DeviceSpec) -> Vec<DeviceComplaint> {
-        Vec::new()
+
+    fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
+        settings::complaints(device)
     }
-    fn open(&self, _: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {
-        unimplemented!()
+
+    fn open(&self, device: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {
+        let settings = Settings::read(&device)
+            .map_err(|complaint| OpenFault { message: format!("{}: {}", device.name, complaint.message) })?;
+        let places = places(&device)?;
+        Ok(Box::new(S7Connector::new(settings, &device, places)))
     }
-    async fn simulate(&self, _: &DeviceSpec) -> Result<Box<dyn Simulator>, OpenFault> {
-        unimplemented!()
+
+    async fn simulate(&self, device: &DeviceSpec) -> Result<Box<dyn Simulator>, OpenFault> {
+        let places = places(device)?;
+        // Only the PDU size counts; the endpoint need not be a valid one.
+        let device = DeviceSpec { endpoint: "127.0.0.1".into(), ..device.clone() };
+        let settings =
+            Settings::read(&device).map_err(|complaint| OpenFault { message: complaint.message })?;
+        let simulator = S7Simulator::start(places, settings.pdu_bytes).await.map_err(|error| OpenFault {
+            message: format!("{}: no socket for the simulated CPU: {error}", device.name),
+        })?;
+        Ok(Box::new(simulator))
     }
+}
+
+/// The places of all tags, in profile order.
+fn places(device: &DeviceSpec) -> Result<Vec<Place>, OpenFault> {
+    device
+        .tags
+        .iter()
+        .map(|tag| {
+            let place = Place::read(&tag.address, tag.data_type);
+            place.map(|place| Place { order: tag.order.unwrap_or_default(), ..place }).map_err(|fault| {
+                OpenFault {
+                    message: format!("{}: tag {}: {}; {}", device.name, tag.path, fault.message, fault.help),
+                }
+            })
+        })
+        .collect()
 }

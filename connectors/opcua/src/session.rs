@@ -1,0 +1,417 @@
+//! One session with one server, from the first byte to the last.
+//!
+//! The library runs in tasks of its own, which end with the [`Link`]. A panic there, on hostile
+//! bytes, is an error of this device and of nothing else.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use forebay_connector::{DeviceSpec, PollError};
+use futures_util::StreamExt;
+use opcua::client::transport::TransportPollResult;
+use opcua::client::{
+    Client, ClientBuilder, IdentityToken, Session, SessionActivity, SessionEventLoop, SessionPollResult,
+    SubscriptionActivity,
+};
+use opcua::types::{
+    DataValue, EndpointDescription, Error, NodeId, ReadValueId, StatusCode, TimestampsToReturn,
+    UserTokenPolicy, UserTokenType, VariableId, Variant,
+};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::security;
+use crate::settings::{Settings, authority};
+use crate::transport::{MAX_CHUNK_BYTES, MAX_CHUNKS, TcpSource};
+
+/// How often the session is kept alive by a read of the server's state.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A session that we could not close ends on the server after this time, so that a link that
+/// comes and goes does not fill the server with sessions.
+const SESSION_TIMEOUT_MS: u32 = 30_000;
+/// A Publish is answered with the next keep-alive of a subscription, much earlier than this.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(120);
+/// Keys of the secure channel are renewed in this time.
+const CHANNEL_LIFETIME_MS: u32 = 600_000;
+/// Most nodes in one request where the server sets no lower limit.
+const NODES_PER_REQUEST: usize = 500;
+/// Longest time to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// What is made once for a device: the library's client with our certificate.
+pub(crate) async fn client(device: &DeviceSpec, settings: &Settings) -> Result<Arc<Client>, PollError> {
+    let pki = device.state_directory.join("pki");
+    let secure = settings.secure();
+    let builder = ClientBuilder::new()
+        .application_name(security::APPLICATION_NAME)
+        .application_uri(security::APPLICATION_URI)
+        .product_uri(security::APPLICATION_URI)
+        .session_name(format!("forebay:{}", device.name))
+        .pki_dir(&pki)
+        .certificate_path(security::OWN_CERTIFICATE)
+        .private_key_path(security::OWN_KEY)
+        // The server's certificate is checked by `security::check_server` before it gets here.
+        .trust_server_certs(true)
+        .verify_server_certs(false)
+        .session_retry_limit(0)
+        .recreate_subscriptions(false)
+        .keep_alive_interval(KEEP_ALIVE)
+        .max_failed_keep_alive_count(0)
+        .session_timeout(SESSION_TIMEOUT_MS)
+        .channel_lifetime(CHANNEL_LIFETIME_MS)
+        .request_timeout(settings.timeout)
+        .publish_timeout(PUBLISH_TIMEOUT)
+        .max_chunk_size(MAX_CHUNK_BYTES)
+        .max_incoming_chunk_size(MAX_CHUNK_BYTES)
+        .max_chunk_count(MAX_CHUNKS)
+        .max_message_size(MAX_CHUNKS * MAX_CHUNK_BYTES)
+        .max_array_length(1 << 16)
+        .max_string_length(1 << 16)
+        .max_byte_string_length(1 << 16)
+        // Despite its name this would shift every time the server sends by the difference of clocks.
+        .ignore_clock_skew(false);
+    let made = tokio::task::spawn_blocking(move || {
+        if secure {
+            security::own_certificate(&pki)?;
+        }
+        builder.client().map_err(|faults| faults.join(", "))
+    });
+    let cause = match made.await {
+        Ok(Ok(client)) => return Ok(Arc::new(client)),
+        Ok(Err(cause)) => cause,
+        Err(_) => "the library failed while reading our certificate".into(),
+    };
+    Err(PollError::Security { what: format!("our own certificate cannot be made: {cause}") })
+}
+
+/// An open session.
+pub(crate) struct Link {
+    pub(crate) session: Arc<Session>,
+    /// Why the link ended, once it has.
+    lost: Arc<OnceLock<String>>,
+    task: AbortOnDropHandle<()>,
+    timeout: Duration,
+}
+
+/// What the server says of itself.
+pub(crate) struct Facts {
+    /// Namespace URIs, position = index until the server's next start.
+    pub(crate) namespaces: Vec<String>,
+    /// Product and version, empty when the server says nothing.
+    pub(crate) identity: String,
+    /// Most nodes in one Read.
+    pub(crate) read_chunk: usize,
+    /// Most items in one CreateMonitoredItems.
+    pub(crate) item_chunk: usize,
+}
+
+impl Link {
+    /// Opens channel and session. Bounded by about five times the device's timeout.
+    pub(crate) async fn open(
+        device: &DeviceSpec,
+        settings: &Settings,
+        client: &Arc<Client>,
+        requests: &Arc<AtomicU64>,
+    ) -> Result<Self, PollError> {
+        let (host, port) = authority(&settings.url).ok_or_else(|| PollError::Connect {
+            endpoint: settings.url.clone(),
+            cause: "not an OPC UA endpoint".into(),
+        })?;
+        let source = TcpSource {
+            url: settings.url.clone(),
+            host,
+            port,
+            timeout: settings.timeout,
+            fault: Arc::default(),
+        };
+        let mut endpoint = discover(settings, client, source.clone()).await?;
+        if settings.secure() {
+            security::check_server(&endpoint, &source.host, settings.trust)?;
+        }
+        security::keep_safe_passwords(&mut endpoint);
+        let token = identity(device, settings, &mut endpoint)?;
+        let fault = source.fault.clone();
+        let (session, events) = client
+            .session_builder()
+            .connect_to_endpoint_directly(endpoint)
+            .map(|builder| builder.user_identity_token(token).with_connector(source))
+            .and_then(|builder| builder.build(client.certificate_store().clone()))
+            .map_err(|error| connect_error(settings, None, &error))?;
+        let (ready, opened) = oneshot::channel();
+        let lost = Arc::new(OnceLock::new());
+        let task = tokio::spawn(drive(events, ready, lost.clone(), requests.clone()));
+        let link = Self { session, lost, task: AbortOnDropHandle::new(task), timeout: settings.timeout };
+        let limit = settings.timeout * 3;
+        match timeout(limit, opened).await {
+            Ok(Ok(Ok(()))) => Ok(link),
+            Ok(Ok(Err(status))) => {
+                let own = settings
+                    .secure()
+                    .then(|| device.state_directory.join("pki").join(security::OWN_CERTIFICATE));
+                Err(status_error(settings, status, fault.get(), own.as_deref()))
+            }
+            Ok(Err(_)) => Err(hostile()),
+            Err(_) => Err(PollError::Timeout { waited: limit }),
+        }
+    }
+
+    /// Fails once the session is gone.
+    pub(crate) fn check(&self) -> Result<(), PollError> {
+        if let Some(cause) = self.lost.get() {
+            return Err(PollError::Lost { cause: cause.clone() });
+        }
+        if self.task.is_finished() { Err(hostile()) } else { Ok(()) }
+    }
+
+    /// Reads the value of each node, in order and fresh from the source.
+    pub(crate) async fn read(&self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, PollError> {
+        let max_age_ms = 0.0;
+        let answers = self.request(self.session.read(nodes, TimestampsToReturn::Both, max_age_ms)).await?;
+        if answers.len() == nodes.len() {
+            Ok(answers)
+        } else {
+            let what = format!("{} values asked for, {} came", nodes.len(), answers.len());
+            Err(PollError::Mismatch { what })
+        }
+    }
+
+    /// Waits for one answer of the library, with the device's timeout.
+    pub(crate) async fn request<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, PollError> {
+        let silent = PollError::Timeout { waited: self.timeout };
+        match timeout(self.timeout, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Err(_) => Err(silent),
+            Ok(Err(error)) if error.status() == StatusCode::BadTimeout => Err(silent),
+            Ok(Err(error)) => {
+                self.check()?;
+                Err(security::refusal(error.status(), None, None)
+                    .unwrap_or_else(|| PollError::Lost { cause: error.to_string() }))
+            }
+        }
+    }
+
+    /// Asks the server about itself. Namespaces are read anew for every session, because a
+    /// server may number them differently after each start (Part 6, 5.1.12).
+    pub(crate) async fn facts(&self) -> Result<Facts, PollError> {
+        let nodes = [
+            VariableId::Server_NamespaceArray,
+            VariableId::Server_ServerStatus_BuildInfo_ProductName,
+            VariableId::Server_ServerStatus_BuildInfo_SoftwareVersion,
+            VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+            VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        ]
+        .map(|variable| ReadValueId::from(NodeId::from(variable)));
+        let answers = self.read(&nodes).await?;
+        let [namespaces, product, version, reads, items] = <[DataValue; 5]>::try_from(answers)
+            .map_err(|_| PollError::Mismatch { what: "not five values".into() })?;
+        let Some(Variant::Array(namespaces)) = namespaces.value else {
+            return Err(PollError::Mismatch { what: "the server has no list of namespaces".into() });
+        };
+        let identity = [text(product), text(version)].join(" ").trim().chars().take(120).collect();
+        Ok(Facts {
+            namespaces: namespaces.values.iter().map(ToString::to_string).collect(),
+            identity,
+            read_chunk: chunk(reads),
+            item_chunk: chunk(items),
+        })
+    }
+
+    /// Closes session and channel, as far as the server still listens.
+    pub(crate) async fn close(self) {
+        // The session ends by its timeout where the goodbye does not arrive.
+        let _silent = timeout(GOODBYE, self.session.disconnect()).await;
+    }
+}
+
+fn text(answer: DataValue) -> String {
+    match answer.value {
+        Some(Variant::String(text)) => text.to_string().chars().filter(|c| !c.is_control()).collect(),
+        _ => String::new(),
+    }
+}
+
+/// A limit of the server; 0 and nothing mean none (Part 5, 6.3.11).
+fn chunk(answer: DataValue) -> usize {
+    match answer.value {
+        Some(Variant::UInt32(limit)) if limit > 0 => NODES_PER_REQUEST.min(limit as usize),
+        _ => NODES_PER_REQUEST,
+    }
+}
+
+/// Runs the library's event loop until the session is gone, and says why.
+async fn drive(
+    events: SessionEventLoop<TcpSource>,
+    ready: oneshot::Sender<Result<(), StatusCode>>,
+    lost: Arc<OnceLock<String>>,
+    requests: Arc<AtomicU64>,
+) {
+    let mut ready = Some(ready);
+    let mut events = std::pin::pin!(events.enter());
+    let cause = loop {
+        match events.next().await {
+            Some(Ok(SessionPollResult::Reconnected(_))) => {
+                // Nobody waits any more when the caller gave up: then the link is dropped, too.
+                let _gone = ready.take().map(|ready| ready.send(Ok(())));
+            }
+            Some(Ok(SessionPollResult::Transport(TransportPollResult::OutgoingMessage))) => {
+                requests.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Ok(SessionPollResult::ConnectionLost(status))) => break format!("connection ended ({status})"),
+            Some(Ok(SessionPollResult::ReconnectFailed(status)) | Err(status)) => {
+                let _gone = ready.take().map(|ready| ready.send(Err(status)));
+                break format!("session ended ({status})");
+            }
+            Some(Ok(SessionPollResult::SessionActivity(SessionActivity::KeepAliveFailed(status))))
+                // A server that answers, but runs no program or hides its state, still has values.
+                if status != StatusCode::BadServerHalted && status != StatusCode::BadUnknownResponse =>
+            {
+                break format!("the server does not answer any more ({status})");
+            }
+            Some(Ok(SessionPollResult::Subscription(
+                SubscriptionActivity::FatalFailure(status)
+                | SubscriptionActivity::PublishFailed(status @ StatusCode::BadNoSubscription),
+            ))) => break format!("the server has dropped the subscriptions ({status})"),
+            Some(Ok(_)) => {}
+            None => break "connection closed".into(),
+        }
+    };
+    // Set once only: this task is the only one that writes.
+    let _first = lost.set(cause);
+}
+
+/// Asks for the endpoints and picks the configured one, with the configured host and port: what
+/// the server advertises is often a name or address that is valid on its own side only.
+async fn discover(
+    settings: &Settings,
+    client: &Arc<Client>,
+    source: TcpSource,
+) -> Result<EndpointDescription, PollError> {
+    let (asking, limit, fault) = (client.clone(), settings.timeout * 2, source.fault.clone());
+    let asked =
+        AbortOnDropHandle::new(tokio::spawn(async move { asking.get_endpoints(source, &[], &[]).await }));
+    let offered = match timeout(limit, asked).await {
+        Ok(Ok(Ok(offered))) => offered,
+        Ok(Ok(Err(error))) => return Err(connect_error(settings, fault.get(), &error)),
+        Ok(Err(_)) => return Err(hostile()),
+        Err(_) => return Err(PollError::Timeout { waited: limit }),
+    };
+    let policy = settings.policy.to_uri();
+    let fits = |endpoint: &&EndpointDescription| {
+        endpoint.security_policy_uri.as_ref() == policy
+            && endpoint.security_mode == settings.mode
+            && endpoint.endpoint_url.as_ref().starts_with("opc.tcp://")
+    };
+    let Some(endpoint) = offered.iter().find(fits) else {
+        let names: Vec<_> = offered
+            .iter()
+            .take(20)
+            .map(|endpoint| {
+                let policy = endpoint.security_policy_uri.as_ref().rsplit('#').next().unwrap_or_default();
+                format!("{policy}/{:?}", endpoint.security_mode)
+            })
+            .collect();
+        return Err(PollError::Security {
+            what: format!(
+                "the server does not offer {}/{:?}, only {}; see `security` and `mode` in [opcua], or enable it \
+                 on the server",
+                settings.policy,
+                settings.mode,
+                if names.is_empty() { "nothing".into() } else { names.join(", ") }
+            ),
+        });
+    };
+    let mut endpoint = endpoint.clone();
+    endpoint.endpoint_url = patched(&settings.url, endpoint.endpoint_url.as_ref()).into();
+    Ok(endpoint)
+}
+
+/// Configured host and port, advertised path.
+fn patched(configured: &str, advertised: &str) -> String {
+    let scheme = "opc.tcp://".len();
+    let end = |url: &str| url[scheme..].find('/').map_or(url.len(), |slash| scheme + slash);
+    format!("{}{}", &configured[..end(configured)], &advertised[end(advertised)..])
+}
+
+/// How we log in; the password is read now, so that a new one is used without a restart.
+fn identity(
+    device: &DeviceSpec,
+    settings: &Settings,
+    endpoint: &mut EndpointDescription,
+) -> Result<IdentityToken, PollError> {
+    let tokens = endpoint.user_identity_tokens.get_or_insert_with(|| vec![UserTokenPolicy::anonymous()]);
+    let takes = |kind| tokens.iter().any(|token| token.token_type == kind);
+    let Some(user) = &settings.user else {
+        return if takes(UserTokenType::Anonymous) {
+            Ok(IdentityToken::Anonymous)
+        } else {
+            Err(PollError::Security { what: "the server takes no guests; write auth in [opcua]".into() })
+        };
+    };
+    if !takes(UserTokenType::UserName) {
+        let what =
+            "the server takes no user and password that would be protected on the way; see its settings";
+        return Err(PollError::Security { what: what.into() });
+    }
+    let password = device.secrets.read(&user.credential).map_err(|what| PollError::Security { what })?;
+    Ok(IdentityToken::UserName(user.name.clone(), password.into()))
+}
+
+fn hostile() -> PollError {
+    PollError::Mismatch { what: "the library failed on what the server sent".into() }
+}
+
+fn connect_error(settings: &Settings, fault: Option<&String>, error: &Error) -> PollError {
+    if error.status() == StatusCode::BadTimeout {
+        return PollError::Timeout { waited: settings.timeout };
+    }
+    let cause = match (fault, error.status()) {
+        (Some(fault), _) => fault.clone(),
+        // From `TcpSource`, in the words of the system.
+        (None, StatusCode::BadNotConnected) => {
+            std::error::Error::source(error).map_or_else(String::new, ToString::to_string)
+        }
+        (None, status) => format!("it does not answer as an OPC UA server does ({status})"),
+    };
+    PollError::Connect { endpoint: settings.url.clone(), cause }
+}
+
+fn status_error(
+    settings: &Settings,
+    status: StatusCode,
+    fault: Option<&String>,
+    own: Option<&Path>,
+) -> PollError {
+    let user = settings.user.as_ref().map(|user| user.name.as_str());
+    security::refusal(status, user, own).unwrap_or_else(|| match status {
+        StatusCode::BadTimeout => PollError::Timeout { waited: settings.timeout },
+        _ => {
+            let cause = fault.cloned().unwrap_or_else(|| format!("it opens no session ({status})"));
+            PollError::Connect { endpoint: settings.url.clone(), cause }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configured_host_wins() {
+        for (configured, advertised, expected) in [
+            (
+                "opc.tcp://10.0.0.1:14840",
+                "opc.tcp://plc:4840/ua/server",
+                "opc.tcp://10.0.0.1:14840/ua/server",
+            ),
+            ("opc.tcp://10.0.0.1:14840/x", "opc.tcp://plc", "opc.tcp://10.0.0.1:14840"),
+        ] {
+            assert_eq!(patched(configured, advertised), expected);
+        }
+    }
+}

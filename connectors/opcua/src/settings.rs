@@ -1,0 +1,295 @@
+//! The `[opcua]` table of a profile: keys, defaults, and what must not be combined.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue};
+use opcua::crypto::SecurityPolicy;
+use opcua::types::MessageSecurityMode;
+
+use crate::address::NodeAddress;
+use crate::security::Fingerprint;
+
+/// Keys of `[opcua]`.
+pub(crate) const OPTIONS: &[OptionKey] = &[
+    OptionKey {
+        name: "security",
+        kind: OptionKind::Choice(&[
+            "None",
+            "Basic256Sha256",
+            "Aes128_Sha256_RsaOaep",
+            "Aes256_Sha256_RsaPss",
+        ]),
+        help: "Security policy; Basic256Sha256 unless written. None needs allow_insecure = true on the device.",
+    },
+    OptionKey {
+        name: "mode",
+        kind: OptionKind::Choice(&["None", "Sign", "SignAndEncrypt"]),
+        help: "Message security; SignAndEncrypt unless written, None with security = \"None\".",
+    },
+    OptionKey {
+        name: "auth",
+        kind: OptionKind::Table(&["user", "password"]),
+        help: "User and the name of the password, as { user = \"…\", password = \"credential:NAME\" }.",
+    },
+    OptionKey {
+        name: "publishing",
+        kind: OptionKind::DurationMs(50, 60_000),
+        help: "How often the server sends what has changed, 500ms unless written.",
+    },
+    OptionKey {
+        name: "read",
+        kind: OptionKind::Choice(&["subscribe", "poll"]),
+        help: "subscribe (the server sends changes) or poll (every tag is asked for in every scan).",
+    },
+    OptionKey {
+        name: "namespaces",
+        kind: OptionKind::Texts,
+        help: "Short names for namespace URIs: plc = \"http://www.siemens.com/simatic-s7-opcua\".",
+    },
+    OptionKey {
+        name: "timeout",
+        kind: OptionKind::DurationMs(100, 60_000),
+        help: "Longest wait for one answer, 5s unless written.",
+    },
+];
+
+/// User name, and the name of the credential that holds the password.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) credential: String,
+}
+
+/// The options of one device, defaults filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// `opc.tcp://host:port/path` as configured.
+    pub(crate) url: String,
+    pub(crate) policy: SecurityPolicy,
+    pub(crate) mode: MessageSecurityMode,
+    pub(crate) user: Option<User>,
+    pub(crate) publishing: Duration,
+    /// True for `read = "poll"`.
+    pub(crate) polled: bool,
+    pub(crate) namespaces: BTreeMap<String, String>,
+    pub(crate) timeout: Duration,
+    pub(crate) trust: Option<Fingerprint>,
+}
+
+impl Settings {
+    /// Reads the options and all complaints about them; with complaints the settings are not used.
+    pub(crate) fn read(device: &DeviceSpec) -> (Self, Vec<DeviceComplaint>) {
+        let mut complaints = Vec::new();
+        check_endpoint(&device.endpoint, &mut complaints);
+        let (policy, mode) = check_security(device, &mut complaints);
+        let secure = policy != SecurityPolicy::None;
+        let settings = Self {
+            url: device.endpoint.clone(),
+            policy,
+            mode,
+            user: check_user(device, secure, &mut complaints),
+            publishing: duration(device, "publishing", Duration::from_millis(500)),
+            polled: text(device, "read") == Some("poll"),
+            namespaces: texts(device, "namespaces").cloned().unwrap_or_default(),
+            timeout: duration(device, "timeout", Duration::from_secs(5)),
+            trust: check_trust(device, secure, &mut complaints),
+        };
+        check_aliases(device, &settings.namespaces, &mut complaints);
+        (settings, complaints)
+    }
+
+    /// True when messages are signed and the server has to prove who it is.
+    pub(crate) fn secure(&self) -> bool {
+        self.policy != SecurityPolicy::None
+    }
+}
+
+fn complain(
+    code: &'static str,
+    key: &'static str,
+    message: String,
+    help: impl Into<String>,
+) -> DeviceComplaint {
+    DeviceComplaint { code, key, message, help: help.into() }
+}
+
+fn text<'a>(device: &'a DeviceSpec, key: &str) -> Option<&'a str> {
+    match device.options.get(key) {
+        Some(OptionValue::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn texts<'a>(device: &'a DeviceSpec, key: &str) -> Option<&'a BTreeMap<String, String>> {
+    match device.options.get(key) {
+        Some(OptionValue::Texts(texts)) => Some(texts),
+        _ => None,
+    }
+}
+
+fn duration(device: &DeviceSpec, key: &str, default: Duration) -> Duration {
+    match device.options.get(key) {
+        Some(OptionValue::Duration(duration)) => *duration,
+        _ => default,
+    }
+}
+
+fn check_endpoint(endpoint: &str, complaints: &mut Vec<DeviceComplaint>) {
+    if authority(endpoint).is_none() {
+        complaints.push(complain(
+            "O0304",
+            "endpoint",
+            format!("`{endpoint}` is no OPC UA endpoint"),
+            "write opc.tcp://<host>:<port>, for example opc.tcp://192.168.30.10:4840",
+        ));
+    }
+}
+
+/// Host (without brackets) and port of an endpoint; the port is 4840 unless written.
+pub(crate) fn authority(endpoint: &str) -> Option<(String, u16)> {
+    let rest = endpoint.strip_prefix("opc.tcp://")?;
+    let authority = rest.split('/').next()?;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            (host, port.strip_prefix(':').or(port.is_empty().then_some("4840"))?)
+        }
+        None => authority.split_once(':').unwrap_or((authority, "4840")),
+    };
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    let clean = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "@?#%".contains(c));
+    clean.then(|| (host.to_owned(), port))
+}
+
+fn check_security(
+    device: &DeviceSpec,
+    complaints: &mut Vec<DeviceComplaint>,
+) -> (SecurityPolicy, MessageSecurityMode) {
+    let policy = match text(device, "security") {
+        Some("None") => SecurityPolicy::None,
+        Some("Aes128_Sha256_RsaOaep") => SecurityPolicy::Aes128Sha256RsaOaep,
+        Some("Aes256_Sha256_RsaPss") => SecurityPolicy::Aes256Sha256RsaPss,
+        _ => SecurityPolicy::Basic256Sha256,
+    };
+    let none = policy == SecurityPolicy::None;
+    let mode = match text(device, "mode") {
+        Some("None") => MessageSecurityMode::None,
+        Some("Sign") => MessageSecurityMode::Sign,
+        Some("SignAndEncrypt") => MessageSecurityMode::SignAndEncrypt,
+        _ if none => MessageSecurityMode::None,
+        _ => MessageSecurityMode::SignAndEncrypt,
+    };
+    if none != (mode == MessageSecurityMode::None) {
+        complaints.push(complain(
+            "O0302",
+            "mode",
+            format!("security {policy} and mode {mode:?} exclude each other"),
+            "write both as \"None\", or neither",
+        ));
+    } else if none && !device.allow_insecure {
+        complaints.push(complain(
+            "O0301",
+            "security",
+            format!("device `{}` would be read without encryption", device.name),
+            "write security = \"Basic256Sha256\" in [opcua], or allow_insecure = true in [[device]] if the \
+             server can do nothing better and its network is its own",
+        ));
+    }
+    (policy, mode)
+}
+
+fn check_user(device: &DeviceSpec, secure: bool, complaints: &mut Vec<DeviceComplaint>) -> Option<User> {
+    let auth = texts(device, "auth")?;
+    let name = auth.get("user").filter(|name| !name.is_empty());
+    let credential = auth
+        .get("password")
+        .and_then(|text| text.strip_prefix("credential:"))
+        .filter(|name| !name.is_empty());
+    // The password itself stays out of the message: it goes to logs and pages.
+    if credential.is_none() {
+        complaints.push(complain(
+            "O0303",
+            "auth",
+            "the password stands in the file".into(),
+            "write password = \"credential:NAME\" and store the password under that name; change it, because \
+             files are copied",
+        ));
+    }
+    if name.is_none() {
+        complaints.push(complain(
+            "O0303",
+            "auth",
+            "auth has no user".into(),
+            "write auth = { user = \"…\", password = \"credential:NAME\" }",
+        ));
+    }
+    if !secure {
+        complaints.push(complain(
+            "O0305",
+            "auth",
+            "the password would cross the network for everyone to read".into(),
+            "write security = \"Basic256Sha256\", or leave auth out and read as a guest",
+        ));
+    }
+    Some(User { name: name?.clone(), credential: credential?.to_owned() })
+}
+
+fn check_trust(
+    device: &DeviceSpec,
+    secure: bool,
+    complaints: &mut Vec<DeviceComplaint>,
+) -> Option<Fingerprint> {
+    let text = device.trust.as_deref()?;
+    let parsed = Fingerprint::parse(text);
+    if parsed.is_none() {
+        complaints.push(complain(
+            "O0306",
+            "trust",
+            format!("`{text}` is no fingerprint"),
+            "write sha256: and 64 hexadecimal digits",
+        ));
+    } else if !secure {
+        complaints.push(complain(
+            "O0307",
+            "trust",
+            "without security nothing proves that the server owns this certificate".into(),
+            "write security = \"Basic256Sha256\" in [opcua], or leave trust out",
+        ));
+    }
+    parsed
+}
+
+fn check_aliases(
+    device: &DeviceSpec,
+    namespaces: &BTreeMap<String, String>,
+    complaints: &mut Vec<DeviceComplaint>,
+) {
+    for (alias, uri) in namespaces {
+        if uri.is_empty() {
+            complaints.push(complain(
+                "O0211",
+                "namespaces",
+                format!("namespace `{alias}` has no URI"),
+                "copy the URI from the server's NamespaceArray",
+            ));
+        }
+    }
+    for tag in &device.tags {
+        // A broken address has been reported where it stands.
+        let Ok(NodeAddress { alias: Some(alias), .. }) = NodeAddress::parse(&tag.address) else { continue };
+        if !namespaces.contains_key(&alias) {
+            let known: Vec<_> = namespaces.keys().map(String::as_str).collect();
+            complaints.push(complain(
+                "O0210",
+                "namespaces",
+                format!("tag `{}`: namespace `{alias}` is not declared", tag.path),
+                if known.is_empty() {
+                    format!("add [opcua.namespaces] with {alias} = \"<namespace URI>\"")
+                } else {
+                    format!("[opcua.namespaces] has: {}", known.join(", "))
+                },
+            ));
+        }
+    }
+}

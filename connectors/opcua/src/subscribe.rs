@@ -1,0 +1,219 @@
+//! One subscription per scan class, one monitored item per tag.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_connector::{DataType, DeviceSpec, PollError};
+use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore};
+use opcua::types::{
+    DataChangeFilter, DataChangeNotification, DataChangeTrigger, DeadbandType, ExtensionObject,
+    MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NodeId, NotificationMessage,
+    ReadValueId, StatusChangeNotification, StatusCode, TimestampsToReturn,
+};
+
+use crate::decode;
+use crate::inbox::Inbox;
+use crate::session::Link;
+
+/// A quiet subscription says that it is alive about this often.
+const QUIET: Duration = Duration::from_secs(2);
+/// Keep-alives that may be missing before the subscription counts as dead.
+const KEEP_ALIVES_MISSED: u32 = 3;
+/// The server drops a subscription nobody asks about after so many keep-alives; at least 3
+/// (Part 4, 5.13.2).
+const LIFETIME_KEEP_ALIVES: u32 = 15;
+/// Values of one message; more come at once in the next.
+const VALUES_PER_MESSAGE: u32 = 1000;
+/// Least values the server keeps for a tag between two messages.
+const QUEUE_MIN: u32 = 10;
+/// Most values the server is asked to keep for a tag.
+const QUEUE_MAX: u32 = 1000;
+
+/// How long each subscription may be silent, index = its number in the inbox.
+pub(crate) type Silences = Vec<Duration>;
+
+/// Creates all subscriptions. Tags that the server refuses become one sample each.
+///
+/// `nodes` holds for each tag its id on this server, `None` where it has none.
+pub(crate) async fn subscribe(
+    device: &DeviceSpec,
+    publishing: Duration,
+    link: &Link,
+    item_chunk: usize,
+    nodes: &[Option<NodeId>],
+    inbox: &Arc<Inbox>,
+) -> Result<Silences, PollError> {
+    let types: Arc<[DataType]> = device.tags.iter().map(|tag| tag.data_type).collect();
+    let mut silences = Vec::new();
+    for (scan, class) in device.scans.iter().enumerate() {
+        let tags: Vec<u32> = (0u32..)
+            .zip(&device.tags)
+            .filter(|(number, tag)| tag.scan == scan && nodes[*number as usize].is_some())
+            .map(|(number, _)| number)
+            .collect();
+        if tags.is_empty() {
+            continue;
+        }
+        let listener =
+            Listener { inbox: inbox.clone(), types: types.clone(), subscription: silences.len(), next: None };
+        let (id, silence) = create(link, publishing, listener).await?;
+        for chunk in tags.chunks(item_chunk) {
+            let items =
+                chunk.iter().map(|tag| request(device, nodes, *tag, publishing, class.interval)).collect();
+            monitor(link, id, items, inbox).await?;
+        }
+        inbox.hear(silences.len());
+        silences.push(silence);
+    }
+    Ok(silences)
+}
+
+/// Creates one subscription; returns its id and how long it may be silent.
+async fn create(link: &Link, publishing: Duration, listener: Listener) -> Result<(u32, Duration), PollError> {
+    let per_keep_alive = QUIET.as_millis().div_ceil(publishing.as_millis().max(1));
+    let keep_alive = u32::try_from(per_keep_alive).unwrap_or(1).max(1);
+    let lifetime = keep_alive * LIFETIME_KEEP_ALIVES;
+    let creating = link.session.create_subscription(
+        publishing,
+        lifetime,
+        keep_alive,
+        VALUES_PER_MESSAGE,
+        0,
+        true,
+        listener,
+    );
+    let id = link.request(creating).await?;
+    // What the server made of our wishes.
+    let state = link.session.subscription_state.lock();
+    let revised =
+        state.get(id).map(|made| made.publishing_interval().saturating_mul(made.max_keep_alive_count()));
+    let quiet = revised.unwrap_or(QUIET).clamp(QUIET.min(publishing), Duration::from_secs(600));
+    Ok((id, quiet * KEEP_ALIVES_MISSED + publishing))
+}
+
+fn request(
+    device: &DeviceSpec,
+    nodes: &[Option<NodeId>],
+    tag: u32,
+    publishing: Duration,
+    sampling: Duration,
+) -> MonitoredItemCreateRequest {
+    let index = tag as usize;
+    let filter = match device.tags[index].deadband {
+        Some(deadband) if deadband > 0.0 => ExtensionObject::from_message(DataChangeFilter {
+            trigger: DataChangeTrigger::StatusValue,
+            deadband_type: DeadbandType::Absolute as u32,
+            deadband_value: deadband,
+        }),
+        _ => ExtensionObject::null(),
+    };
+    let between = publishing.as_millis().div_ceil(sampling.as_millis().max(1));
+    let queue_size = u32::try_from(between * 2).unwrap_or(QUEUE_MAX).clamp(QUEUE_MIN, QUEUE_MAX);
+    MonitoredItemCreateRequest {
+        item_to_monitor: ReadValueId::from(nodes[index].clone().unwrap_or_default()),
+        monitoring_mode: MonitoringMode::Reporting,
+        requested_parameters: MonitoringParameters {
+            // The library gives a number of its own to handle 0.
+            client_handle: tag + 1,
+            sampling_interval: sampling.as_secs_f64() * 1e3,
+            filter,
+            queue_size,
+            discard_oldest: true,
+        },
+    }
+}
+
+/// Creates items; those whose deadband the server does not know are created without.
+async fn monitor(
+    link: &Link,
+    subscription: u32,
+    items: Vec<MonitoredItemCreateRequest>,
+    inbox: &Arc<Inbox>,
+) -> Result<(), PollError> {
+    let asked = items.clone();
+    let creating = link.session.create_monitored_items(subscription, TimestampsToReturn::Both, items);
+    let results = link.request(creating).await?;
+    if results.len() != asked.len() {
+        let what = format!("{} items asked for, {} came", asked.len(), results.len());
+        return Err(PollError::Mismatch { what });
+    }
+    let mut plain = Vec::new();
+    for (mut item, made) in asked.into_iter().zip(results) {
+        let status = made.result.status_code;
+        if !status.is_bad() {
+            continue;
+        }
+        if is_filter_fault(status) && !item.requested_parameters.filter.is_null() {
+            item.requested_parameters.filter = ExtensionObject::null();
+            plain.push(item);
+        } else {
+            inbox.push(decode::refused(item.requested_parameters.client_handle - 1));
+        }
+    }
+    if plain.is_empty() { Ok(()) } else { Box::pin(monitor(link, subscription, plain, inbox)).await }
+}
+
+fn is_filter_fault(status: StatusCode) -> bool {
+    [
+        StatusCode::BadFilterNotAllowed,
+        StatusCode::BadMonitoredItemFilterInvalid,
+        StatusCode::BadMonitoredItemFilterUnsupported,
+        StatusCode::BadDeadbandFilterInvalid,
+    ]
+    .contains(&status)
+}
+
+/// Takes the notifications of one subscription, in the library's task.
+struct Listener {
+    inbox: Arc<Inbox>,
+    types: Arc<[DataType]>,
+    /// Number of the subscription in the inbox.
+    subscription: usize,
+    /// Number that the next message with values must have.
+    next: Option<u32>,
+}
+
+impl OnSubscriptionNotificationCore for Listener {
+    fn on_subscription_notification(&mut self, message: NotificationMessage, _: MonitoredItemMap<'_>) {
+        self.inbox.hear(self.subscription);
+        let Some(notifications) = message.notification_data.filter(|data| !data.is_empty()) else { return };
+        self.count(message.sequence_number);
+        for notification in notifications {
+            if notification.inner_is::<DataChangeNotification>() {
+                if let Some(changes) = notification.into_inner_as::<DataChangeNotification>() {
+                    self.take(*changes);
+                }
+            } else if let Some(change) = notification.inner_as::<StatusChangeNotification>()
+                && change.status.is_bad()
+            {
+                let cause = format!("the server has ended the subscription ({})", change.status);
+                self.inbox.fail(PollError::Lost { cause });
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Messages are numbered without holes; a hole is lost values, and only a new subscription
+    /// brings the current ones (Part 4, 5.13.1.1).
+    fn count(&mut self, number: u32) {
+        if self.next.is_some_and(|next| next != number) {
+            let cause = format!("message {number} came instead of {:?}, values are missing", self.next);
+            self.inbox.fail(PollError::Lost { cause });
+        }
+        self.next = Some(number.checked_add(1).unwrap_or(1));
+    }
+
+    fn take(&self, changes: DataChangeNotification) {
+        for change in changes.monitored_items.into_iter().flatten() {
+            let tag = change.client_handle.wrapping_sub(1);
+            match self.types.get(tag as usize) {
+                Some(data_type) => self.inbox.push(decode::sample(tag, *data_type, change.value)),
+                None => {
+                    let what = format!("value for item {}, which does not exist", change.client_handle);
+                    self.inbox.fail(PollError::Mismatch { what });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The TCP connection below the library, with a limit on what a peer may make us hold in memory.
+//!
+//! The library's codec keeps collecting until a frame is complete, however long the frame claims
+//! to be: four bytes of a hostile header cost 4 GiB. The reader here looks at every frame header
+//! that passes and ends the connection at the first impossible one.
+
+use std::io::{Error as IoError, ErrorKind};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use opcua::client::ConnectionSource;
+use opcua::client::transport::{
+    Connector, RequestRecv, SecureChannelState, StreamConnection, StreamConnector, StreamTransport,
+    TransportConfiguration,
+};
+use opcua::core::comms::tcp_codec::TcpCodec;
+use opcua::types::{EndpointDescription, Error, StatusCode};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::codec::FramedRead;
+
+/// Longest chunk that we offer to receive, in bytes; a longer frame ends the connection.
+pub(crate) const MAX_CHUNK_BYTES: usize = 64 * 1024;
+/// Most chunks of one message: together 4 MiB.
+pub(crate) const MAX_CHUNKS: usize = 64;
+/// Header of every frame: type, kind of chunk, length (Part 6, 7.1.2.2).
+const HEADER_BYTES: usize = 8;
+
+/// Connects to one host and port, whatever addresses the server advertises.
+#[derive(Debug, Clone)]
+pub(crate) struct TcpSource {
+    pub(crate) url: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) timeout: Duration,
+    /// What the peer did wrong below the library, which itself only says that it failed.
+    pub(crate) fault: Arc<OnceLock<String>>,
+}
+
+impl TcpSource {
+    async fn stream(&self) -> Result<TcpStream, Error> {
+        let fail = |what: String| Error::new(StatusCode::BadNotConnected, what);
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let stream = tokio::time::timeout(self.timeout, connecting)
+            .await
+            .map_err(|_| fail(format!("no answer within {} ms", self.timeout.as_millis())))?
+            .map_err(|error| fail(error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| fail(error.to_string()))?;
+        Ok(stream)
+    }
+}
+
+impl Connector for TcpSource {
+    type Transport = StreamTransport<FrameGuard<OwnedReadHalf>, OwnedWriteHalf>;
+
+    async fn connect(
+        &self,
+        channel: Arc<SecureChannelState>,
+        outgoing: RequestRecv,
+        config: TransportConfiguration,
+    ) -> Result<Self::Transport, Error> {
+        let open = |url: String, options| async move {
+            let (reader, writer) = self.stream().await?.into_split();
+            let framed = FramedRead::new(FrameGuard::new(reader, self.fault.clone()), TcpCodec::new(options));
+            Ok(StreamConnection::new(framed, writer, url))
+        };
+        StreamConnector::new(open, self.url.clone()).connect(channel, outgoing, config).await
+    }
+
+    fn default_endpoint(&self) -> EndpointDescription {
+        EndpointDescription::from(self.url.as_str())
+    }
+}
+
+impl ConnectionSource for TcpSource {
+    type Builder = Self;
+
+    fn get_connector(&self, _endpoint: &EndpointDescription) -> Result<Self, Error> {
+        Ok(self.clone())
+    }
+}
+
+/// Passes bytes on while their frame headers are possible.
+pub(crate) struct FrameGuard<R> {
+    inner: R,
+    header: [u8; HEADER_BYTES],
+    /// Bytes of the current header that have passed.
+    have: usize,
+    /// Bytes of the current frame's body that have not passed yet.
+    left: usize,
+    fault: Arc<OnceLock<String>>,
+}
+
+impl<R> FrameGuard<R> {
+    fn new(inner: R, fault: Arc<OnceLock<String>>) -> Self {
+        Self { inner, header: [0; HEADER_BYTES], have: 0, left: 0, fault }
+    }
+
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<(), IoError> {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let body = self.left.min(bytes.len());
+                self.left -= body;
+                bytes = &bytes[body..];
+                continue;
+            }
+            let part = (HEADER_BYTES - self.have).min(bytes.len());
+            self.header[self.have..self.have + part].copy_from_slice(&bytes[..part]);
+            self.have += part;
+            bytes = &bytes[part..];
+            if self.have == HEADER_BYTES {
+                self.left = self.body_length()?;
+                self.have = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn body_length(&self) -> Result<usize, IoError> {
+        let [a, b, c, _, length @ ..] = self.header;
+        let length = u32::from_le_bytes(length) as usize;
+        let known = matches!(&[a, b, c], b"ACK" | b"ERR" | b"OPN" | b"MSG" | b"CLO");
+        if !known || length <= HEADER_BYTES || length > MAX_CHUNK_BYTES {
+            let letters = [a, b, c];
+            let kind = letters.escape_ascii();
+            let what = if known {
+                format!("it sent a message `{kind}` of {length} bytes, {MAX_CHUNK_BYTES} are allowed")
+            } else {
+                format!("it does not speak OPC UA, its answer starts with `{kind}`")
+            };
+            let what = self.fault.get_or_init(|| what);
+            return Err(IoError::new(ErrorKind::InvalidData, what.as_str()));
+        }
+        Ok(length - HEADER_BYTES)
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for FrameGuard<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), IoError>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            self.fault.get_or_init(|| "it closed the connection".into());
+        }
+        Poll::Ready(self.pass(&buffer.filled()[before..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(HEADER_BYTES + body.len()).expect("short");
+        [&kind[..], &length.to_le_bytes(), body].concat()
+    }
+
+    #[test]
+    fn honest_frames_pass_in_any_pieces() {
+        let stream = [frame(b"ACKF", &[0; 20]), frame(b"MSGC", &[7; 300]), frame(b"MSGF", &[1])].concat();
+        for piece in [1, 3, 7, 8, 9, 64, 1000] {
+            let mut guard = FrameGuard::new((), Arc::default());
+            for bytes in stream.chunks(piece) {
+                guard.pass(bytes).expect("honest");
+            }
+            assert_eq!((guard.have, guard.left), (0, 0));
+        }
+    }
+
+    #[test]
+    fn impossible_headers_end_the_connection() {
+        let mut long = frame(b"MSGF", &[]);
+        long[4..].copy_from_slice(&u32::MAX.to_le_bytes());
+        for stream in
+            [long, frame(b"MSGF", &[]), frame(b"HTTP", &[0; 9]), b"HTTP/1.1 400 Bad".to_vec(), vec![0; 64]]
+        {
+            assert!(FrameGuard::new((), Arc::default()).pass(&stream).is_err(), "{stream:?}");
+        }
+    }
+}

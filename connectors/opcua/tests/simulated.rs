@@ -1,0 +1,225 @@
+//! The connector against the crate's own simulator.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::{device, open, poll_error, poll_until, reconnect, tag};
+use forebay_connector::{OptionValue, PollError, Protocol, Quality, RawSample, Value};
+use forebay_opcua::OpcUa;
+
+fn all_types() -> Vec<(&'static str, Value)> {
+    vec![
+        ("BOOL", Value::Bool(true)),
+        ("BYTE", Value::Uint(0xA5)),
+        ("SINT", Value::Int(-100)),
+        ("USINT", Value::Uint(200)),
+        ("CHAR", Value::Text("ß".into())),
+        ("WORD", Value::Uint(0xBEEF)),
+        ("INT", Value::Int(-30_000)),
+        ("UINT", Value::Uint(60_000)),
+        ("DWORD", Value::Uint(0xDEAD_BEEF)),
+        ("DINT", Value::Int(-2_000_000_000)),
+        ("UDINT", Value::Uint(4_000_000_000)),
+        ("TIME", Value::Int(86_400_000)),
+        ("LWORD", Value::Uint(u64::MAX)),
+        ("LINT", Value::Int(i64::MIN)),
+        ("ULINT", Value::Uint(u64::MAX - 1)),
+        ("REAL", Value::Real(41.2)),
+        ("LREAL", Value::Lreal(-1e300)),
+        ("STRING", Value::Text("Flaschenfüller".into())),
+        ("STRING[16]", Value::Text("Rezept 7".into())),
+        ("WSTRING", Value::Text("充填".into())),
+        ("DATETIME", Value::DateTime(1_772_413_323_123_456)),
+        ("REAL[3]", Value::Array([Value::Real(1.5), Value::Real(-2.5), Value::Real(0.0)].into())),
+        ("BYTE[2]", Value::Array([Value::Uint(1), Value::Uint(255)].into())),
+    ]
+}
+
+fn values_of(samples: &[RawSample], tag: u32) -> Vec<Value> {
+    samples.iter().filter(|sample| sample.tag == tag).map(|sample| sample.value.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_arrives_by_subscription_and_by_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let types = all_types();
+    let tags = types
+        .iter()
+        .enumerate()
+        .map(|(number, (name, _))| tag(name, &format!("ns=plc;s=\"DB\".\"{number}\""), name, number % 2))
+        .collect();
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", tags);
+    let start = Instant::now();
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    println!("simulator started in {:?}", start.elapsed());
+    spec.endpoint = simulator.endpoint();
+    assert_eq!(OpcUa.check_device(&spec), []);
+    for (number, (_, value)) in (0u32..).zip(&types) {
+        simulator.set(number, value);
+    }
+    let mut connector = open(&spec);
+    assert!(connector.connect().await.expect("connected").contains("Forebay simulator"));
+    let samples =
+        poll_until(&mut connector, "one value of each tag", |samples| samples.len() >= types.len()).await;
+    let mut read = Vec::new();
+    let numbers: Vec<u32> = (0..types.len() as u32).collect();
+    connector.read(&numbers, &mut read).await.expect("read");
+    assert_eq!(read.iter().map(|sample| sample.tag).collect::<Vec<_>>(), numbers);
+    for (number, (name, value)) in (0u32..).zip(&types) {
+        assert_eq!(values_of(&samples, number), std::slice::from_ref(value), "{name} by subscription");
+        assert_eq!(read[number as usize].value, *value, "{name} by read");
+    }
+    assert!(samples.iter().chain(&read).all(|s| s.quality == Quality::Good && s.source_us.is_some()));
+    assert!(connector.requests() > 5);
+    connector.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_changes_arrive_in_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("count", "ns=plc;i=7", "DINT", 0)]);
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    let mut connector = open(&spec);
+    connector.connect().await.expect("connected");
+    poll_until(&mut connector, "the first value", |samples| !samples.is_empty()).await;
+    let mut seen = Vec::new();
+    for number in 1..=30i64 {
+        simulator.set(0, &Value::Int(number));
+        let got = poll_until(&mut connector, "the value", |samples| !samples.is_empty());
+        seen.extend(got.await);
+    }
+    assert_eq!(values_of(&seen, 0), (1..=30).map(Value::Int).collect::<Vec<_>>());
+    assert!(seen.windows(2).all(|pair| pair[0].source_us <= pair[1].source_us));
+    assert!(seen.iter().all(|sample| sample.quality == Quality::Good));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_tag_harms_only_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tags = vec![tag("good", "ns=plc;s=good", "REAL", 0), tag("bad", "ns=plc;s=bad", "REAL", 0)];
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", tags);
+    let served = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("good", "ns=plc;s=good", "REAL", 0)]);
+    let simulator = OpcUa.simulate(&served).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    spec.tags.push(tag("other", "ns=other;s=x", "REAL", 0));
+    if let Some(OptionValue::Texts(namespaces)) = spec.options.get_mut("namespaces") {
+        namespaces.insert("other".into(), "urn:not:there".into());
+    }
+    let mut connector = open(&spec);
+    for round in 0..2 {
+        connector.connect().await.expect("connected");
+        let samples = poll_until(&mut connector, "three samples", |samples| samples.len() >= 3).await;
+        let quality = |tag| samples.iter().filter(|s| s.tag == tag).map(|s| s.quality).collect::<Vec<_>>();
+        assert_eq!(quality(0), [Quality::Good], "round {round}");
+        assert_eq!(quality(1), [Quality::Refused], "round {round}");
+        assert_eq!(quality(2), [Quality::Refused], "round {round}");
+    }
+    let mut read = Vec::new();
+    connector.read(&[2, 0, 1], &mut read).await.expect("read");
+    let got: Vec<_> = read.iter().map(|sample| (sample.tag, sample.quality)).collect();
+    assert_eq!(got, [(2, Quality::Refused), (0, Quality::Good), (1, Quality::Refused)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_type_is_invalid_and_no_namespace_is_a_refusal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut served = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
+    let simulator = OpcUa.simulate(&served).await.expect("a simulator");
+    simulator.set(0, &Value::Int(70_000));
+    served.endpoint = simulator.endpoint();
+    served.tags[0] = tag("x", "ns=plc;s=x", "INT", 0);
+    let mut connector = open(&served);
+    connector.connect().await.expect("connected");
+    let samples = poll_until(&mut connector, "a sample", |samples| !samples.is_empty()).await;
+    assert_eq!((&samples[0].value, samples[0].quality), (&Value::Null, Quality::Invalid));
+
+    served.options.insert(
+        "namespaces".into(),
+        OptionValue::Texts(BTreeMap::from([("plc".to_owned(), "urn:elsewhere".to_owned())])),
+    );
+    let refused = open(&served).connect().await.expect_err("no namespace");
+    assert!(matches!(&refused, PollError::Refused { what } if what.contains("urn:elsewhere")), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unplugged_server_comes_back_with_its_values() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    let mut connector = open(&spec);
+    for round in 1..=3i64 {
+        simulator.set(0, &Value::Int(round));
+        reconnect(&mut connector).await;
+        let samples = poll_until(&mut connector, "the value", |samples| !samples.is_empty()).await;
+        assert_eq!(samples[0].value, Value::Int(round));
+        simulator.unplug(true).await;
+        let error = poll_error(&mut connector, Duration::from_secs(5)).await;
+        assert!(matches!(error, PollError::Lost { .. }), "{error}");
+        let error = connector.connect().await.expect_err("nobody there");
+        assert!(matches!(error, PollError::Connect { .. }), "{error}");
+        simulator.unplug(false).await;
+        assert_eq!(simulator.endpoint(), spec.endpoint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polling_reads_only_what_is_due() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // More tags than fit into one request.
+    let tags: Vec<_> = (0..1200)
+        .map(|number| tag(&format!("t{number}"), &format!("ns=plc;i={number}"), "UINT", number % 2))
+        .collect();
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", tags);
+    spec.options.insert("read".into(), OptionValue::Text("poll".into()));
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    for number in 0..1200u32 {
+        simulator.set(number, &Value::Uint(u64::from(number)));
+    }
+    let mut connector = open(&spec);
+    connector.connect().await.expect("connected");
+    for _ in 0..2 {
+        let mut samples = Vec::new();
+        connector.poll(&[1], &mut samples).await.expect("polled");
+        let got: Vec<_> = samples.iter().map(|sample| (sample.tag, sample.value.clone())).collect();
+        let expected: Vec<_> = (1..1200u32).step_by(2).map(|n| (n, Value::Uint(u64::from(n)))).collect();
+        assert_eq!(got, expected);
+    }
+    simulator.unplug(true).await;
+    let mut samples = Vec::new();
+    assert!(connector.poll(&[0], &mut samples).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_applies_the_deadband() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "REAL", 0)]);
+    spec.tags[0].deadband = Some(1.0);
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    let mut connector = open(&spec);
+    connector.connect().await.expect("connected");
+    poll_until(&mut connector, "the first value", |samples| !samples.is_empty()).await;
+    for value in [0.5, 2.0, 2.5, 5.0] {
+        simulator.set(0, &Value::Real(value));
+        // The value can be read at once, and reaches subscribers with the next sample of the server.
+        let mut read = Vec::new();
+        connector.read(&[0], &mut read).await.expect("read");
+        assert_eq!(read[0].value, Value::Real(value));
+        let sampled = read[0].source_us;
+        while read.last().is_some_and(|sample| sample.source_us == sampled) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            connector.read(&[0], &mut read).await.expect("read");
+        }
+    }
+    let samples = poll_until(&mut connector, "the last value", |samples| {
+        samples.last().is_some_and(|sample| sample.value == Value::Real(5.0))
+    })
+    .await;
+    assert_eq!(values_of(&samples, 0), [Value::Real(2.0), Value::Real(5.0)]);
+}

@@ -1,0 +1,331 @@
+//! Addresses in Siemens notation: reading, checking against the type, writing canonically.
+
+mod cursor;
+
+use std::fmt;
+use std::ops::Range;
+
+use forebay_connector::{Address, AddressFault, ByteOrder, DataType, Scalar};
+
+use cursor::Cursor;
+
+/// Bytes of one area that an S7ANY pointer can name; blocks readable by offset are never larger.
+const AREA_BYTES: u32 = 65_536;
+
+/// What is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Area {
+    /// Process image of the inputs.
+    Input,
+    /// Process image of the outputs.
+    Output,
+    /// Bit memory.
+    Memory,
+    /// Data block with this number, never 0.
+    Db(u16),
+}
+
+/// How wide an address is, by its letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Bit,
+    Byte,
+    Word,
+    Double,
+}
+
+impl Width {
+    fn letter(self) -> char {
+        match self {
+            Self::Bit => 'X',
+            Self::Byte => 'B',
+            Self::Word => 'W',
+            Self::Double => 'D',
+        }
+    }
+
+    fn bits(self) -> u32 {
+        match self {
+            Self::Bit => 1,
+            Self::Byte => 8,
+            Self::Word => 16,
+            Self::Double => 32,
+        }
+    }
+
+    /// The width an address of this type is written with. Types wider than 32 bits are written
+    /// with the letter B and their first byte: the notation has no letter for them.
+    fn of(scalar: Scalar) -> Self {
+        match scalar.bits() {
+            Some(1) => Self::Bit,
+            Some(16) => Self::Word,
+            Some(32) => Self::Double,
+            _ => Self::Byte,
+        }
+    }
+}
+
+/// An address as written, without its type.
+#[derive(Debug, Clone, PartialEq)]
+struct Written {
+    area: Area,
+    /// `None` for `M10` and the like, where only the bit number would say what is meant.
+    width: Option<Width>,
+    byte: u32,
+    bit: Option<u8>,
+    /// Where the letters stand that give the width.
+    letters: Range<usize>,
+}
+
+/// Where a tag's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Place {
+    pub area: Area,
+    /// First byte, from 0.
+    pub byte: u32,
+    /// Bit of the first byte, 0 unless the type is BOOL.
+    pub bit: u8,
+    /// Bytes to read.
+    pub len_bytes: u32,
+    pub data_type: DataType,
+    /// Order of the bytes of a number; CPUs store the high byte first, data taken over from other
+    /// devices may lie otherwise.
+    pub order: ByteOrder,
+}
+
+impl Place {
+    /// Reads an address and checks it against the type.
+    pub(crate) fn read(address: &str, data_type: DataType) -> Result<Self, AddressFault> {
+        let written = Written::read(address)?;
+        let scalar_bytes = element_bytes(address, data_type)?;
+        written.check_width(address, data_type)?;
+        let bit = written.bit.unwrap_or(0);
+        let elements = u32::from(data_type.array_len.unwrap_or(1));
+        let len_bytes = match data_type.scalar {
+            Scalar::Bool => (u32::from(bit) + elements).div_ceil(8),
+            _ => scalar_bytes * elements,
+        };
+        if written.byte + len_bytes > AREA_BYTES {
+            return Err(fault(
+                "S0206",
+                format!("the {len_bytes} bytes of {data_type} end behind byte {}", AREA_BYTES - 1),
+                written.letters.start..address.len(),
+                "too high",
+                "a block that can be read by offset has at most 65536 bytes".into(),
+            ));
+        }
+        let order = ByteOrder::default();
+        Ok(Self { area: written.area, byte: written.byte, bit, len_bytes, data_type, order })
+    }
+
+    /// The canonical spelling and the place, for [`forebay_connector::Protocol::check_address`].
+    pub(crate) fn address(&self) -> Address {
+        let bits = match self.data_type.scalar {
+            Scalar::Bool => u32::from(self.data_type.array_len.unwrap_or(1)),
+            _ => self.len_bytes * 8,
+        };
+        Address {
+            canonical: self.to_string(),
+            place: format!("{}+{}.{}/{bits}", self.area, self.byte, self.bit),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_address(f, self.area, Width::of(self.data_type.scalar), self.byte, self.bit)
+    }
+}
+
+impl Area {
+    /// Code of the area in an S7ANY pointer.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Input => 0x81,
+            Self::Output => 0x82,
+            Self::Memory => 0x83,
+            Self::Db(_) => 0x84,
+        }
+    }
+
+    /// Number of the data block, 0 for the other areas.
+    pub(crate) fn db(self) -> u16 {
+        if let Self::Db(number) = self { number } else { 0 }
+    }
+
+    /// The area an S7ANY pointer names.
+    pub(crate) fn from_code(code: u8, db: u16) -> Option<Self> {
+        Some(match code {
+            0x81 => Self::Input,
+            0x82 => Self::Output,
+            0x83 => Self::Memory,
+            0x84 if db > 0 => Self::Db(db),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input => f.write_str("I"),
+            Self::Output => f.write_str("Q"),
+            Self::Memory => f.write_str("M"),
+            Self::Db(number) => write!(f, "DB{number}"),
+        }
+    }
+}
+
+/// The address `by` bytes further on, canonically.
+pub(crate) fn shift(address: &str, by: u32) -> Result<String, AddressFault> {
+    let mut written = Written::read(address)?;
+    written.byte = written.byte.checked_add(by).filter(|byte| *byte < AREA_BYTES).ok_or_else(|| {
+        fault(
+            "S0206",
+            format!("{by} bytes further on is behind byte {}", AREA_BYTES - 1),
+            written.letters.start..address.len(),
+            "too high",
+            "fewer repetitions or a smaller stride".into(),
+        )
+    })?;
+    Ok(written.to_string())
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.width, self.bit) {
+            (None, _) | (Some(Width::Bit), None) => {
+                // Incomplete on purpose: the check with the type says what is missing.
+                let letters = if matches!(self.area, Area::Db(_)) { ".DBX" } else { "" };
+                write!(f, "{}{letters}{}", self.area, self.byte)
+            }
+            (Some(width), bit) => write_address(f, self.area, width, self.byte, bit.unwrap_or(0)),
+        }
+    }
+}
+
+fn write_address(f: &mut fmt::Formatter<'_>, area: Area, width: Width, byte: u32, bit: u8) -> fmt::Result {
+    match (area, width) {
+        (Area::Db(_), Width::Bit) => write!(f, "{area}.DBX{byte}.{bit}"),
+        (Area::Db(_), _) => write!(f, "{area}.DB{}{byte}", width.letter()),
+        (_, Width::Bit) => write!(f, "{area}{byte}.{bit}"),
+        _ => write!(f, "{area}{}{byte}", width.letter()),
+    }
+}
+
+impl Written {
+    fn read(address: &str) -> Result<Self, AddressFault> {
+        let mut cursor = Cursor { text: address, at: 0 };
+        cursor.eat("%");
+        let start = cursor.at;
+        let area = cursor.area()?;
+        let (letters, width) = cursor.width(area, start)?;
+        let byte = cursor.number("the byte number", AREA_BYTES - 1)?;
+        let bit = cursor.bit(width)?;
+        if cursor.at < address.len() {
+            let rest = cursor.at..address.len();
+            return Err(not_an_address(rest, "not expected", "nothing may follow the address".into()));
+        }
+        // The process images and bit memory need no letter for a bit: `M10.1`.
+        let width = width.or(bit.map(|_| Width::Bit));
+        Ok(Self { area, width, byte, bit, letters })
+    }
+
+    fn check_width(&self, address: &str, data_type: DataType) -> Result<(), AddressFault> {
+        let scalar = DataType::single(data_type.scalar);
+        let wanted = Width::of(data_type.scalar);
+        let right = |f: &Self| Self { width: Some(wanted), bit: Some(f.bit.unwrap_or(0)), ..f.clone() };
+        match self.width {
+            Some(Width::Bit) | None if wanted == Width::Bit && self.bit.is_none() => Err(fault(
+                "S0204",
+                "a bit address needs the bit number".into(),
+                self.letters.start..address.len(),
+                "add .0 to .7",
+                format!("write {} for the lowest bit of the byte", right(self)),
+            )),
+            Some(width) if width == wanted => Ok(()),
+            None => Err(fault(
+                "S0203",
+                format!("address has no width, type {scalar} needs one"),
+                self.letters.clone(),
+                "B, W or D is missing",
+                format!("write {} or another type", right(self)),
+            )),
+            Some(width) => {
+                let bytes = match data_type.scalar {
+                    Scalar::String(_) | Scalar::Wstring(_) | Scalar::Dtl => true,
+                    scalar => scalar.bits() == Some(64),
+                };
+                let first = if bytes { ", its first byte," } else { "" };
+                Err(AddressFault {
+                    type_label: Some(type_width(data_type.scalar)),
+                    ..fault(
+                        "S0203",
+                        format!(
+                            "address is {} wide, type {scalar} is {}",
+                            bits(width.bits()),
+                            type_width(data_type.scalar).trim_end_matches(" bits")
+                        ),
+                        self.letters.clone(),
+                        &bits(width.bits()),
+                        format!("write {}{first} or another type", right(self)),
+                    )
+                })
+            }
+        }
+    }
+}
+
+fn bits(bits: u32) -> String {
+    if bits == 1 { "1 bit".into() } else { format!("{bits} bits") }
+}
+
+fn type_width(scalar: Scalar) -> String {
+    match scalar.bits() {
+        Some(width) if scalar != Scalar::Dtl => bits(width),
+        _ => format!("{} bytes", text_bytes(scalar)),
+    }
+}
+
+/// Bytes of a type without a numeric width, heads included.
+fn text_bytes(scalar: Scalar) -> u32 {
+    match scalar {
+        Scalar::String(len) => u32::from(len.unwrap_or(0)) + 2,
+        Scalar::Wstring(len) => u32::from(len.unwrap_or(0)) * 2 + 4,
+        scalar => scalar.bits().unwrap_or(0).div_ceil(8),
+    }
+}
+
+/// Bytes of one element, or why the type does not exist in an S7 block.
+fn element_bytes(address: &str, data_type: DataType) -> Result<u32, AddressFault> {
+    let (problem, help) = match data_type.scalar {
+        Scalar::String(None) | Scalar::Wstring(None) => {
+            ("needs its length", "write the length of the block's declaration, for example STRING[16]")
+        }
+        Scalar::String(Some(255..)) => ("is too long", "a STRING has at most 254 characters"),
+        Scalar::Wstring(Some(16_383..)) => ("is too long", "a WSTRING has at most 16382 characters"),
+        Scalar::DateTime => ("does not exist in S7", "write DTL, or an integer type for the raw value"),
+        scalar => return Ok(text_bytes(scalar)),
+    };
+    Err(AddressFault {
+        type_label: Some(problem.into()),
+        ..fault("S0207", format!("type {data_type} {problem}"), 0..address.len(), "", help.into())
+    })
+}
+
+pub(crate) fn fault(
+    code: &'static str,
+    message: String,
+    span: Range<usize>,
+    label: &str,
+    help: String,
+) -> AddressFault {
+    AddressFault { code, message, span, label: label.into(), type_label: None, help }
+}
+
+fn not_an_address(span: Range<usize>, label: &str, help: String) -> AddressFault {
+    fault("S0200", "this is not an S7 address".into(), span, label, help)
+}
+
+#[cfg(test)]
+mod tests;

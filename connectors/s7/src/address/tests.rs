@@ -1,0 +1,167 @@
+use forebay_connector::DataType;
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(address: &str, data_type: &str) -> Result<Place, AddressFault> {
+    Place::read(address, DataType::parse(data_type).unwrap())
+}
+
+fn canonical(address: &str, data_type: &str) -> String {
+    read(address, data_type).unwrap_or_else(|fault| panic!("{address}: {fault:?}")).to_string()
+}
+
+#[test]
+fn canonical_addresses_stay_and_others_become_canonical() {
+    for (address, data_type) in [
+        ("DB10.DBX2.0", "BOOL"),
+        ("DB10.DBB52", "STRING[16]"),
+        ("DB10.DBW4", "INT"),
+        ("DB10.DBD8", "REAL"),
+        ("DB10.DBB8", "LREAL"),
+        ("DB10.DBB70", "DTL"),
+        ("DB10.DBD8", "REAL[24]"),
+        ("M10.1", "BOOL"),
+        ("MB10", "BYTE"),
+        ("MW10", "WORD"),
+        ("MD10", "TIME"),
+        ("IW64", "INT"),
+        ("QB4", "USINT"),
+    ] {
+        assert_eq!(canonical(address, data_type), address);
+    }
+    assert_eq!(canonical("%DB10.DBX2.0", "BOOL"), "DB10.DBX2.0");
+    assert_eq!(canonical("db10.dbw04", "INT"), "DB10.DBW4");
+    assert_eq!(canonical("%EW64", "INT"), "IW64");
+    assert_eq!(canonical("A4.7", "BOOL"), "Q4.7");
+    assert_eq!(canonical("%MX10.1", "BOOL"), "M10.1");
+    assert_eq!(canonical("E0.0", "BOOL"), "I0.0");
+}
+
+#[test]
+fn lengths_are_those_of_a_standard_block() {
+    for (address, data_type, len_bytes) in [
+        ("DB1.DBX0.0", "BOOL", 1),
+        ("DB1.DBX0.7", "BOOL[2]", 2),
+        ("DB1.DBX0.0", "BOOL[16]", 2),
+        ("DB1.DBB0", "STRING[254]", 256),
+        ("DB1.DBB0", "WSTRING[10]", 24),
+        ("DB1.DBB0", "DTL", 12),
+        ("DB1.DBB0", "LINT", 8),
+        ("DB1.DBD0", "REAL[24]", 96),
+        ("DB1.DBW65534", "INT", 2),
+    ] {
+        assert_eq!(read(address, data_type).unwrap().len_bytes, len_bytes, "{address} {data_type}");
+    }
+}
+
+/// Code, marked text, and a part of message, label or help.
+fn refused(address: &str, data_type: &str) -> (&'static str, String, String) {
+    let fault = read(address, data_type).expect_err(address);
+    let text = address[fault.span.clone()].to_owned();
+    (fault.code, text, format!("{} | {} | {}", fault.message, fault.label, fault.help))
+}
+
+#[test]
+fn the_width_is_compared_with_the_type() {
+    let fault = read("DB10.DBW32", "REAL").unwrap_err();
+    assert_eq!(fault.code, "S0203");
+    assert_eq!(fault.message, "address is 16 bits wide, type REAL is 32");
+    assert_eq!(fault.span, 5..8);
+    assert_eq!(fault.label, "16 bits");
+    assert_eq!(fault.type_label.as_deref(), Some("32 bits"));
+    assert_eq!(fault.help, "write DB10.DBD32 or another type");
+
+    let (code, text, words) = refused("DB10.DBD8", "LREAL");
+    assert_eq!((code, text.as_str()), ("S0203", "DBD"));
+    assert_eq!(
+        words,
+        "address is 32 bits wide, type LREAL is 64 | 32 bits | write DB10.DBB8, its first byte, or another type"
+    );
+    assert!(refused("DB10.DBW52", "STRING[16]").2.contains("type STRING[16] is 18 bytes"));
+    assert!(refused("MW10", "BOOL").2.contains("type BOOL is 1 bit | 16 bits | write M10.0 or"));
+    assert!(refused("M10.1", "INT").2.contains("address is 1 bit wide"));
+    assert_eq!(refused("M10", "INT").1, "M");
+    assert!(refused("M10", "INT").2.contains("write MW10"));
+}
+
+#[test]
+fn each_fault_marks_its_place_and_names_the_fix() {
+    for (address, data_type, code, text, words) in [
+        ("DB10,REAL48", "REAL", "S0201", "DB10,REAL48", "write DB10.DBD48 with type = \"REAL\""),
+        ("DB10,X2.0", "BOOL", "S0201", "DB10,X2.0", "write DB10.DBX2.0 with type = \"BOOL\""),
+        ("%db10,string52.16", "BOOL", "S0201", "db10,string52.16", "DB10.DBB52 with type = \"STRING[16]\""),
+        ("DB10,INT4[8]", "INT", "S0201", "DB10,INT4[8]", "write DB10.DBW4 with type = \"INT[8]\""),
+        ("DB10,", "INT", "S0201", "DB10,", "write DB10.DBD48"),
+        ("DB10.DBX2", "BOOL", "S0204", "DBX2", "add .0 to .7"),
+        ("M10", "BOOL", "S0204", "M10", "write M10.0 for the lowest bit"),
+        ("DB10.DBX2.8", "BOOL", "S0205", "8", "bit 8 does not exist"),
+        ("M10.99999999999", "BOOL", "S0206", "99999999999", "the bit number"),
+        ("DB0.DBW2", "INT", "S0206", "0", "from 1 to 65535"),
+        ("DB65536.DBW2", "INT", "S0206", "65536", "65535"),
+        ("DB99999999999999999999.DBW2", "INT", "S0206", "99999999999999999999", "65535"),
+        ("DB1.DBW65536", "INT", "S0206", "65536", "byte number"),
+        ("DB1.DBD65534", "REAL", "S0206", "DBD65534", "end behind byte 65535"),
+        ("DB1.DBB0", "STRING", "S0207", "DB1.DBB0", "needs its length"),
+        ("DB1.DBB0", "STRING[255]", "S0207", "DB1.DBB0", "at most 254"),
+        ("DB1.DBB0", "DATETIME", "S0207", "DB1.DBB0", "write DTL"),
+        ("DB1.DBW4.1", "INT", "S0208", ".1", "16-bit address has no bit number"),
+        ("T5", "INT", "S0202", "T", "timers and counters"),
+        ("PIW256", "INT", "S0202", "PIW", "process image"),
+        ("DBW4", "INT", "S0202", "DBW", "say which block"),
+        ("VW4", "INT", "S0202", "VW", "LOGO!"),
+        ("", "INT", "S0202", "", "write DB10.DBW4"),
+        ("ÄW4", "INT", "S0202", "Ä", "area is unknown"),
+        ("MÄ4", "INT", "S0202", "M", "area is unknown"),
+        ("DB10", "INT", "S0200", "DB10", "place in the block is missing"),
+        ("DB10.", "INT", "S0200", "DB10", "place in the block is missing"),
+        ("DB10.W4", "INT", "S0200", "W4", "write DB10.DBX2.0"),
+        ("DB10.DB4", "INT", "S0200", "DB4", "X, B, W or D is missing"),
+        ("DB10.DBW", "INT", "S0200", "W", "number missing"),
+        ("DB10.DBWx", "INT", "S0200", "x", "number missing"),
+        ("MW10 ", "INT", "S0200", " ", "nothing may follow"),
+        ("IW64:P", "INT", "S0200", ":P", "nothing may follow"),
+    ] {
+        let (found, marked, said) = refused(address, data_type);
+        assert_eq!((found, marked.as_str()), (code, text), "{address:?}: {said}");
+        assert!(said.contains(words), "{address:?}: {said}");
+    }
+}
+
+#[test]
+fn shifting_counts_bytes() {
+    assert_eq!(shift("DB10.DBD82", 14).unwrap(), "DB10.DBD96");
+    assert_eq!(shift("%db10.dbx2.3", 1).unwrap(), "DB10.DBX3.3");
+    assert_eq!(shift("M10.1", 0).unwrap(), "M10.1");
+    assert_eq!(shift("DB10.DBX2", 1).unwrap(), "DB10.DBX3", "what is missing stays missing");
+    assert_eq!(shift("DB10.DBW65534", 2).unwrap_err().code, "S0206");
+    assert_eq!(shift("DB10.DBW65534", u32::MAX).unwrap_err().code, "S0206");
+}
+
+#[test]
+fn the_same_place_is_found_whatever_the_spelling() {
+    let place = |address, data_type| read(address, data_type).unwrap().address().place;
+    assert_eq!(place("%EW64", "INT"), place("IW64", "WORD"));
+    assert_ne!(place("IW64", "INT"), place("IB64", "BYTE"));
+    assert_ne!(place("DB1.DBX0.0", "BOOL"), place("DB1.DBX0.1", "BOOL"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered_with_a_span_inside_it(
+        address in "(%?(DB|db|M|E|A|Q|I|T)?[0-9]{0,6}[.,]?(DB)?[XBWD]?[0-9]{0,6}(\\.[0-9]{0,3})?)|\\PC{0,12}",
+    ) {
+        for data_type in ["BOOL", "INT", "REAL", "LREAL", "STRING[16]", "STRING", "BOOL[65535]"] {
+            match read(&address, data_type) {
+                Ok(place) => {
+                    prop_assert_eq!(read(&place.to_string(), data_type), Ok(place));
+                    prop_assert!(place.byte + place.len_bytes <= AREA_BYTES);
+                }
+                Err(fault) => prop_assert!(address.get(fault.span.clone()).is_some(), "{:?}", fault),
+            }
+        }
+        if let Ok(shifted) = shift(&address, 3) {
+            prop_assert!(shift(&shifted, 0).is_ok());
+        }
+    }
+}

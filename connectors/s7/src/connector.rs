@@ -1,0 +1,295 @@
+//! Reads a device's tags: plans, asks, remembers what is refused, decodes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use forebay_connector::{Connector, DeviceSpec, PollError, Quality, RawSample, Value};
+use tokio::time::Instant;
+
+use crate::address::Place;
+use crate::decode;
+use crate::frame::ITEM_GOOD;
+use crate::plan::{Plan, Slot, Want};
+use crate::refusal;
+use crate::session::Session;
+use crate::settings::Settings;
+
+/// How long a refused tag is not asked again: one missing block must not cost a request a scan.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+
+/// Plans kept; one per combination of scan classes that were due together.
+const PLANS_MAX: usize = 64;
+
+/// How a tag is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Together with its neighbours.
+    Merged,
+    /// By an item of its own: a range with neighbours was refused.
+    Alone,
+    /// Not at all until then, for this return code.
+    Refused { code: u8, until: Instant },
+}
+
+struct Tag {
+    place: Place,
+    scan: usize,
+    standing: Standing,
+}
+
+/// The connector of one device.
+pub(crate) struct S7Connector {
+    settings: Settings,
+    tags: Vec<Tag>,
+    /// Taken out while a request is under way, so that a dropped call leaves no connection behind.
+    session: Option<Session>,
+    plans: HashMap<Vec<usize>, Plan>,
+    /// When the first refused tag is to be asked again.
+    recheck: Option<Instant>,
+    image: Vec<u8>,
+    codes: Vec<u8>,
+    /// Requests sent, by this and earlier connections.
+    requests: u64,
+    /// The device does not answer questions about itself.
+    anonymous: bool,
+}
+
+impl S7Connector {
+    /// Prepares a connector for checked tags.
+    pub(crate) fn new(settings: Settings, device: &DeviceSpec, places: Vec<Place>) -> Self {
+        let tags = device
+            .tags
+            .iter()
+            .zip(places)
+            .map(|(tag, place)| Tag { place, scan: tag.scan, standing: Standing::Merged })
+            .collect();
+        Self {
+            settings,
+            tags,
+            session: None,
+            plans: HashMap::new(),
+            recheck: None,
+            image: Vec::new(),
+            codes: Vec::new(),
+            requests: 0,
+            anonymous: false,
+        }
+    }
+
+    /// Reads the tags of `plan` and pushes one sample each. True when a refusal changed what the
+    /// next plan has to look like.
+    async fn run(
+        &mut self,
+        session: &mut Session,
+        plan: &Plan,
+        samples: &mut Vec<RawSample>,
+    ) -> Result<bool, PollError> {
+        self.request(session, plan).await?;
+        let first = samples.len();
+        samples.extend(plan.slots.iter().map(|slot| self.sample(slot)));
+        let doubtful: Vec<usize> =
+            (0..plan.slots.len()).filter(|index| self.code(&plan.slots[*index]).is_some()).collect();
+        if doubtful.is_empty() {
+            return Ok(false);
+        }
+        // One tag that does not exist spoils the whole range: ask for each tag by itself.
+        let wants = doubtful.iter().map(|index| self.want(plan.slots[*index].tag, true)).collect();
+        let single = Plan::new(wants, session.limits());
+        self.request(session, &single).await?;
+        let until = Instant::now() + REFUSED_FOR;
+        let mut explained = vec![false; plan.ranges.len()];
+        for (slot, index) in single.slots.iter().zip(&doubtful) {
+            if let Some(code) = self.code(slot) {
+                self.tags[slot.tag as usize].standing = Standing::Refused { code, until };
+                self.recheck = Some(self.recheck.map_or(until, |recheck| recheck.min(until)));
+                explained[plan.slots[*index].ranges.clone()].fill(true);
+            }
+        }
+        for (slot, index) in single.slots.iter().zip(&doubtful) {
+            if self.code(slot).is_none() {
+                samples[first + index] = self.sample(slot);
+                if !explained[plan.slots[*index].ranges.start] {
+                    // Each tag can be read, their range cannot: the bytes between them are at fault.
+                    self.tags[slot.tag as usize].standing = Standing::Alone;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends the requests of `plan`; afterwards `image` and `codes` hold the answers.
+    async fn request(&mut self, session: &mut Session, plan: &Plan) -> Result<(), PollError> {
+        self.image.resize(plan.image_bytes, 0);
+        self.codes.clear();
+        self.codes.resize(plan.ranges.len(), 0);
+        for request in &plan.requests {
+            self.requests += 1;
+            session.read(plan, request, &mut self.image, &mut self.codes).await?;
+        }
+        Ok(())
+    }
+
+    /// The return code that keeps this tag from being read, if any.
+    fn code(&self, slot: &Slot) -> Option<u8> {
+        self.codes[slot.ranges.clone()].iter().copied().find(|code| *code != ITEM_GOOD)
+    }
+
+    fn sample(&self, slot: &Slot) -> RawSample {
+        if self.code(slot).is_some() {
+            return refused(slot.tag);
+        }
+        let place = &self.tags[slot.tag as usize].place;
+        match decode::value(place, &self.image[slot.image.clone()]) {
+            Ok(value) => RawSample { tag: slot.tag, value, quality: Quality::Good, source_us: None },
+            Err(_) => {
+                RawSample { tag: slot.tag, value: Value::Null, quality: Quality::Invalid, source_us: None }
+            }
+        }
+    }
+
+    fn want(&self, tag: u32, alone: bool) -> Want {
+        let Place { area, byte, len_bytes, .. } = self.tags[tag as usize].place;
+        Want { tag, area, start: byte, len_bytes, alone }
+    }
+
+    /// Plans the reading of these tags, without those refused lately.
+    fn plan(&self, tags: impl Iterator<Item = u32>, session: &Session) -> Plan {
+        let wants = tags
+            .filter_map(|tag| match self.tags[tag as usize].standing {
+                Standing::Merged => Some(self.want(tag, false)),
+                Standing::Alone => Some(self.want(tag, true)),
+                Standing::Refused { .. } => None,
+            })
+            .collect();
+        Plan::new(wants, session.limits())
+    }
+
+    /// Lets refused tags be asked again whose time has come.
+    fn recheck(&mut self) {
+        let now = Instant::now();
+        if self.recheck.is_none_or(|recheck| now < recheck) {
+            return;
+        }
+        self.recheck = None;
+        for tag in &mut self.tags {
+            match tag.standing {
+                Standing::Refused { until, .. } if until <= now => tag.standing = Standing::Merged,
+                Standing::Refused { until, .. } => {
+                    self.recheck = Some(self.recheck.map_or(until, |recheck| recheck.min(until)));
+                }
+                _ => {}
+            }
+        }
+        self.plans.clear();
+    }
+
+    /// Adds the tags that were not asked, so that each tag of `tags` has its sample.
+    fn fill(&self, tags: impl Iterator<Item = u32>, first: usize, samples: &mut Vec<RawSample>) {
+        if self.recheck.is_none() {
+            return; // nothing is refused
+        }
+        let asked = samples.len();
+        for tag in tags {
+            let missing = samples[first..asked].binary_search_by_key(&tag, |sample| sample.tag).is_err();
+            if missing {
+                samples.push(refused(tag));
+            }
+        }
+        // Two runs in order, which a stable sort merges.
+        samples[first..].sort_by_key(|sample| sample.tag);
+    }
+
+    fn due(&self, due: &[usize]) -> impl Iterator<Item = u32> {
+        (0u32..).zip(&self.tags).filter(|(_, tag)| due.contains(&tag.scan)).map(|(index, _)| index)
+    }
+
+    /// Takes the connection out, or says that there is none.
+    fn take_session(&mut self) -> Result<Session, PollError> {
+        self.session.take().ok_or_else(|| PollError::Lost { cause: "not connected".into() })
+    }
+}
+
+fn refused(tag: u32) -> RawSample {
+    RawSample { tag, value: Value::Null, quality: Quality::Refused, source_us: None }
+}
+
+#[async_trait]
+impl Connector for S7Connector {
+    async fn connect(&mut self) -> Result<String, PollError> {
+        self.session = None;
+        // Another program may run in the CPU by now.
+        self.plans.clear();
+        self.recheck = None;
+        self.tags.iter_mut().for_each(|tag| tag.standing = Standing::Merged);
+
+        let mut session = Session::open(&self.settings).await?;
+        let mut identity = String::new();
+        if !self.anonymous {
+            match session.identity().await {
+                Ok(text) => identity = text,
+                // A device that does not know the question may have lost its thread over it.
+                Err(_) => {
+                    self.anonymous = true;
+                    session = Session::open(&self.settings).await?;
+                }
+            }
+        }
+        self.session = Some(session);
+        Ok(identity)
+    }
+
+    async fn poll(&mut self, due: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        let mut session = self.take_session()?;
+        self.recheck();
+        // Taken out of the map while it is used; put back unless a refusal made it outdated.
+        let (key, plan) = match self.plans.remove_entry(due) {
+            Some(known) => known,
+            None => (due.to_vec(), self.plan(self.due(due), &session)),
+        };
+        let first = samples.len();
+        if self.run(&mut session, &plan, samples).await? {
+            self.plans.clear();
+        } else if self.plans.len() < PLANS_MAX {
+            self.plans.insert(key, plan);
+        }
+        self.fill(self.due(due), first, samples);
+        self.session = Some(session);
+        Ok(())
+    }
+
+    async fn read(&mut self, tags: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        let mut session = self.take_session()?;
+        self.recheck();
+        let known = |tag: &u32| (*tag as usize) < self.tags.len();
+        let mut tags: Vec<u32> = tags.iter().copied().filter(known).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let plan = self.plan(tags.iter().copied(), &session);
+        let first = samples.len();
+        if self.run(&mut session, &plan, samples).await? {
+            self.plans.clear();
+        }
+        self.fill(tags.iter().copied(), first, samples);
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    fn refusal(&self, tag: u32) -> Option<String> {
+        let tag = self.tags.get(tag as usize)?;
+        match tag.standing {
+            Standing::Refused { code, .. } => Some(refusal::of_item(code, &tag.place)),
+            Standing::Merged | Standing::Alone => None,
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+    }
+}

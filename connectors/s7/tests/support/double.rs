@@ -1,0 +1,195 @@
+//! A CPU that misbehaves on demand, written without the codec under test.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forebay_connector::{DeviceSpec, OptionValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the CPU does; everything else it does right.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    Honest,
+    /// These bytes instead of the connection confirm; none closes the connection.
+    Confirm(Vec<u8>),
+    /// Confirms units of 2 to this power.
+    Units(u8),
+    /// The setup's answer, changed.
+    Setup(fn(&mut Vec<u8>)),
+    /// Never answers a question about itself.
+    AnonymousSilence,
+    /// Answers such a question by closing the connection.
+    AnonymousClose,
+    /// Every read is answered by what this makes of the right answer.
+    Answer(fn(Vec<u8>) -> Vec<u8>),
+    /// Every read is answered by these bytes.
+    Bytes(Vec<u8>),
+    /// Every read is answered by these bytes and the end of the connection.
+    Last(Vec<u8>),
+    /// The right answer, byte by byte in segments of their own.
+    Trickle,
+    /// The answer to the read before is sent, or nothing the first time.
+    Late,
+    /// Sends this again and again.
+    Endless(Vec<u8>),
+    /// Sends a part of the answer and closes.
+    CloseAfter(usize),
+}
+
+/// The double; it listens until it is dropped.
+pub struct Double {
+    pub endpoint: String,
+    mode: Arc<Mutex<Mode>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Double {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = listener.local_addr().expect("an address").to_string();
+        let mode = Arc::new(Mutex::new(Mode::Honest));
+        let shared = Arc::clone(&mode);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mode = Arc::clone(&shared);
+                tokio::spawn(async move { serve(stream, &mode).await });
+            }
+        });
+        Self { endpoint, mode, task }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        *self.mode.lock().expect("no panic") = mode;
+    }
+
+    /// A device on this CPU with these tags, impatient so that the tests are quick.
+    pub fn device<'a>(&self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> DeviceSpec {
+        let mut device = super::device(tags);
+        device.endpoint.clone_from(&self.endpoint);
+        let timeout = OptionValue::Duration(Duration::from_millis(500));
+        device.options.insert("timeout".into(), timeout);
+        device
+    }
+}
+
+/// The word at an even offset of a block, different for all blocks and offsets of the tests.
+pub fn word(block: u16, offset: u16) -> u16 {
+    block * 1000 + offset
+}
+
+/// Wraps an S7 message into one COTP unit and one frame.
+pub fn frame(message: &[u8]) -> Vec<u8> {
+    unit(true, message)
+}
+
+/// A frame with a part of a message.
+pub fn unit(last: bool, part: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(part.len() + 7).expect("short").to_be_bytes();
+    [&[3, 0, length[0], length[1], 2, 0xF0, if last { 0x80 } else { 0 }], part].concat()
+}
+
+/// The right answer to a read request.
+fn answer(request: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for item in request[12..].chunks_exact(12) {
+        let number = |at: usize| u16::from_be_bytes([item[at], item[at + 1]]);
+        let (len, block, start) = (number(4), number(6), number(10) / 8);
+        if data.len() % 2 == 1 {
+            data.push(0);
+        }
+        data.extend([0xFF, 4]);
+        data.extend((len * 8).to_be_bytes());
+        for offset in start..start + len {
+            data.push(word(block, offset & !1).to_be_bytes()[usize::from(offset & 1)]);
+        }
+    }
+    let length = u16::try_from(data.len()).expect("short").to_be_bytes();
+    let head = [0x32, 3, 0, 0, request[4], request[5], 0, 2, length[0], length[1], 0, 0, 4, request[11]];
+    frame(&[&head[..], &data].concat())
+}
+
+async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await.ok()?;
+    let mut rest = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]])) - 4];
+    stream.read_exact(&mut rest).await.ok()?;
+    Some(rest)
+}
+
+async fn serve(mut stream: TcpStream, mode: &Mutex<Mode>) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    message(&mut stream).await?;
+    let mode = || mode.lock().expect("no panic").clone();
+    let confirm = match mode() {
+        Mode::Confirm(bytes) if bytes.is_empty() => return None,
+        Mode::Confirm(bytes) => bytes,
+        Mode::Units(exponent) => vec![3, 0, 0, 14, 9, 0xD0, 0, 1, 0, 7, 0, 0xC0, 1, exponent],
+        _ => vec![3, 0, 0, 14, 9, 0xD0, 0, 1, 0, 7, 0, 0xC0, 1, 10],
+    };
+    stream.write_all(&confirm).await.ok()?;
+    let mut previous = Vec::new();
+    loop {
+        let unit = message(&mut stream).await?;
+        let request = &unit[3..];
+        match (request[1], request.get(10), mode()) {
+            (7, _, Mode::AnonymousSilence) => {}
+            (7, _, Mode::AnonymousClose) => return None,
+            (7, ..) => {
+                let head = [0x32, 7, 0, 0, request[4], request[5], 0, 0, 0, 4, 0x0A, 0, 0, 0];
+                stream.write_all(&frame(&head)).await.ok()?;
+            }
+            (1, Some(0xF0), mode) => {
+                let reference = [request[4], request[5]];
+                let [high, low] = reference;
+                let mut setup = vec![0x32, 3, 0, 0, high, low, 0, 8, 0, 0, 0, 0, 0xF0, 0, 0, 1, 0, 1, 0, 240];
+                if let Mode::Setup(change) = mode {
+                    change(&mut setup);
+                }
+                stream.write_all(&frame(&setup)).await.ok()?;
+            }
+            (_, _, mode) => {
+                let right = answer(request);
+                misbehave(&mut stream, mode, right.clone(), &previous).await?;
+                previous = right;
+            }
+        }
+    }
+}
+
+async fn misbehave(stream: &mut TcpStream, mode: Mode, right: Vec<u8>, previous: &[u8]) -> Option<()> {
+    let bytes = match mode {
+        Mode::Answer(change) => change(right),
+        Mode::Bytes(bytes) => bytes,
+        Mode::Last(bytes) => {
+            stream.write_all(&bytes).await.ok()?;
+            return None;
+        }
+        Mode::Late => previous.to_vec(),
+        Mode::Trickle => {
+            for byte in right {
+                stream.write_all(&[byte]).await.ok()?;
+                stream.flush().await.ok()?;
+                // Lets the reader take this byte before the next is there.
+                tokio::task::yield_now().await;
+            }
+            return Some(());
+        }
+        Mode::Endless(bytes) => loop {
+            stream.write_all(&bytes).await.ok()?;
+        },
+        Mode::CloseAfter(len) => {
+            stream.write_all(&right[..len]).await.ok()?;
+            stream.shutdown().await.ok()?;
+            return None;
+        }
+        _ => right,
+    };
+    stream.write_all(&bytes).await.ok()
+}

@@ -1,0 +1,270 @@
+//! From the files of a site to its configuration and devices.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::read::{self, Read};
+use super::{Config, CredentialStore};
+use crate::device::Device;
+use crate::diagnostic::{Diagnostic, Faults, Format, Place, Severity, Source, Sources, Span, render};
+use crate::document::{Context, FILE_BYTES_MAX, Table, nearest, parse};
+use crate::profile::{self, BUILTIN, Environment, Input, Instances, Refused};
+
+/// Most files of one folder.
+const FOLDER_FILES_MAX: usize = 2000;
+
+/// Most devices and tags when files are checked without a `forebay.toml`.
+const CHECK_DEVICES_MAX: usize = 500;
+const CHECK_TAGS_MAX: usize = 100_000;
+
+/// Everything the files gave, and everything that is wrong with them.
+#[derive(Default)]
+pub struct Loaded {
+    /// The configuration; `None` when `forebay.toml` has errors, or when only profile and device
+    /// files were checked.
+    pub config: Option<Config>,
+    /// Devices without faults.
+    pub devices: Vec<Arc<Device>>,
+    /// Devices that cannot run as written; the others run.
+    pub refused: Vec<Refused>,
+    /// All faults, sorted by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Faults beyond the most that are kept.
+    pub hidden: usize,
+    /// The files, in the order in which they are reported.
+    pub sources: Sources,
+}
+
+impl Loaded {
+    /// The diagnostics as text; empty when there are none (`[]` as JSON).
+    pub fn render(&self, format: Format, color: bool) -> String {
+        render(&self.sources, &self.diagnostics, self.hidden, format, color)
+    }
+
+    /// Errors found, warnings not counted.
+    pub fn errors(&self) -> usize {
+        let errors = self.diagnostics.iter().filter(|it| it.severity == Severity::Error).count();
+        errors + self.hidden
+    }
+}
+
+/// Loads a site: `forebay.toml` and all profiles and devices it names.
+pub fn load(path: &Path) -> Loaded {
+    let mut files = Files::default();
+    let Some((file, table)) = files.read(path) else { return files.finish(None, Instances::default()) };
+    files.site(path, file, &table)
+}
+
+/// Checks files for `forebay check FILE…`: each may be a `forebay.toml` (told by `[edge]` or
+/// `[kafka]`), a profile, a device file, or a folder of such. A `forebay.toml` brings the files
+/// it names; without one, profiles are those given and those that come with the program.
+pub fn check_files(paths: &[PathBuf]) -> Loaded {
+    let mut files = Files::default();
+    let mut site = None;
+    for path in expand(paths) {
+        let Some((file, table)) = files.read(&path) else { continue };
+        if table.get("edge").is_none() && table.get("kafka").is_none() {
+            files.take(file, table);
+        } else if site.is_some() {
+            let place = Place { file, span: Span::default() };
+            let fault = Diagnostic::error("P0003", place, "a second forebay.toml was given");
+            files.faults.add(fault.help("check one site at a time"));
+        } else {
+            site = Some((path, file, table));
+        }
+    }
+    match site {
+        Some((path, file, table)) => files.site(&path, file, &table),
+        None => {
+            let environment = Environment {
+                secrets: Arc::new(CredentialStore::new(None)),
+                state_directory: PathBuf::new(),
+                devices_max: CHECK_DEVICES_MAX,
+                tags_max: CHECK_TAGS_MAX,
+            };
+            let found = files.profiles(&environment);
+            files.finish(None, found)
+        }
+    }
+}
+
+/// Folders replaced by their `*.toml`.
+fn expand(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let folder = |path: &PathBuf| match path.is_dir() {
+        true => toml_files(path).unwrap_or_default(),
+        false => vec![path.clone()],
+    };
+    paths.iter().flat_map(folder).collect()
+}
+
+fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)?.take(FOLDER_FILES_MAX) {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.extension().is_some_and(|end| end == "toml") && path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The files of one run.
+#[derive(Default)]
+struct Files {
+    sources: Sources,
+    faults: Faults,
+    inputs: Vec<Input>,
+    /// Real paths of what was read, so that no file is read twice.
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Files {
+    /// Reads a file and adds it to the sources. `None` when nothing can be read from it, which
+    /// is reported.
+    fn read(&mut self, path: &Path) -> Option<(usize, Table)> {
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if !self.seen.insert(real) {
+            return None;
+        }
+        let name = path.display().to_string();
+        let bytes = match read_bytes(path) {
+            Ok(bytes) => bytes,
+            Err(message) => {
+                let file = self.sources.add(Source::new(name, String::new()));
+                let place = Place { file, span: Span::default() };
+                self.faults.add(Diagnostic::error("P0002", place, message));
+                return None;
+            }
+        };
+        let valid = std::str::from_utf8(&bytes).map_err(|error| error.valid_up_to());
+        let file = self.sources.add(Source::new(name, String::from_utf8_lossy(&bytes).into_owned()));
+        if let Err(at) = valid {
+            let place = Place { file, span: Span::from(at..at + 1) };
+            let fault =
+                Diagnostic::error("P0002", place, "the file is not UTF-8 text").label("first wrong byte");
+            self.faults.add(fault.help("save it as UTF-8 in the editor"));
+            return None;
+        }
+        let table = parse(self.sources.files.get(file)?, file, &self.faults)?;
+        Some((file, table))
+    }
+
+    /// Takes a profile or device file on.
+    fn take(&mut self, file: usize, table: Table) {
+        let known = ["profile", "device"].iter().any(|key| table.get(key).is_some());
+        let syntax = !self.faults.any_in(file);
+        if known {
+            self.inputs.push(Input { file, table, syntax, builtin: false });
+        } else if syntax {
+            let place = Place { file, span: Span::default() };
+            let fault = Diagnostic::error("P0003", place, "this is no file of Forebay");
+            self.faults.add(fault.help(
+                "a profile has [profile], a device file has [[device]], a forebay.toml has [edge] and [kafka]",
+            ));
+        }
+    }
+
+    fn folder(&mut self, folder: &Path) {
+        // A folder that is not there has been reported, or is a default that nobody needs.
+        for path in toml_files(folder).unwrap_or_default() {
+            if let Some((file, table)) = self.read(&path) {
+                self.take(file, table);
+            }
+        }
+    }
+
+    fn site(mut self, path: &Path, file: usize, table: &Table) -> Loaded {
+        let base = path.parent().unwrap_or(Path::new(""));
+        let syntax = !self.faults.any_in(file);
+        let Some(source) = self.sources.files.get(file) else {
+            return self.finish(None, Instances::default());
+        };
+        let ctx = Context::new(file, source, &self.faults);
+        let Read { config, paths, written_folders, model_devices, limits } = read::read(&ctx, table, base);
+        for (folder, span) in written_folders {
+            if !folder.is_dir() {
+                let fault =
+                    ctx.error("C0204", span, format!("[paths]: there is no folder {}", folder.display()));
+                ctx.report(fault.help("make the folder, or correct the path; it is relative to this file"));
+            }
+        }
+        let sound = syntax && !ctx.failed();
+        for folder in paths.profiles.iter().chain(&paths.devices) {
+            self.folder(folder);
+        }
+        let environment = Environment {
+            secrets: Arc::new(CredentialStore::new(paths.credentials.clone())),
+            state_directory: paths.state.clone(),
+            devices_max: limits.devices,
+            tags_max: limits.tags,
+        };
+        let found = self.profiles(&environment);
+        self.check_models(file, &model_devices, &found);
+        let config = config.filter(|_| sound);
+        self.finish(config, found)
+    }
+
+    /// A model may watch a device that is refused today; it may not watch one that is nowhere.
+    fn check_models(&self, file: usize, named: &[(String, Span)], found: &Instances) {
+        let names = || {
+            let running = found.devices.iter().map(|device| device.name.as_str());
+            running.chain(found.refused.iter().map(|refused| refused.name.as_str()))
+        };
+        for (name, span) in named {
+            if !names().any(|known| known == name) {
+                let place = Place { file, span: *span };
+                let fault =
+                    Diagnostic::error("C0205", place, format!("[[model]]: there is no device \"{name}\""));
+                self.faults.add(fault.help(match nearest(name, names()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => "write the name of a [[device]]".to_owned(),
+                }));
+            }
+        }
+    }
+
+    /// Walks all files taken on, with the built-in profiles behind them.
+    fn profiles(&mut self, environment: &Environment) -> Instances {
+        let mut inputs = Vec::new();
+        for (name, text) in BUILTIN {
+            let file = self.sources.add(Source::new(format!("built-in {name}"), (*text).to_owned()));
+            let table = self.sources.files.get(file).and_then(|source| parse(source, file, &self.faults));
+            inputs.extend(table.map(|table| Input { file, table, syntax: true, builtin: true }));
+        }
+        inputs.append(&mut self.inputs);
+        profile::load(&self.sources, &inputs, &self.faults, environment)
+    }
+
+    fn finish(self, config: Option<Config>, found: Instances) -> Loaded {
+        let (diagnostics, hidden) = self.faults.finish();
+        Loaded {
+            config,
+            devices: found.devices,
+            refused: found.refused,
+            diagnostics,
+            hidden,
+            sources: self.sources,
+        }
+    }
+}
+
+/// The bytes of a file of at most [`FILE_BYTES_MAX`], or why not.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    // Opening a pipe would wait for its writer.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err(format!("{} is no file", path.display()));
+    }
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let limit = FILE_BYTES_MAX as u64;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(format!("{} is larger than {} KiB", path.display(), FILE_BYTES_MAX / 1024));
+    }
+    Ok(bytes)
+}

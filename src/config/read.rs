@@ -1,0 +1,358 @@
+//! Walks the tree of `forebay.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::credentials::{PREFIX, is_credential_name};
+use super::{Config, Edge, Journal, Kafka, KeySource, Lane, Limits, Log, Model, Paths, Sasl, Status, Tls};
+use crate::diagnostic::Span;
+use crate::document::{Context, FORMAT_VERSION, Fields, Table, TextValue};
+
+/// Tables and keys at the top of the file.
+const ROOT_KEYS: [&str; 10] =
+    ["forebay", "edge", "kafka", "journal", "lanes", "limits", "status", "log", "paths", "model"];
+
+/// Languages of texts and pages.
+const LANGUAGES: [&str; 2] = ["en", "de"];
+
+/// Most entries of a list of brokers, folders, models or devices.
+const LIST_MAX: usize = 500;
+
+/// What was read, with the places that later checks need.
+pub struct Read {
+    /// The configuration; `None` when it has errors.
+    pub config: Option<Config>,
+    /// Folders and credentials, also when the rest has errors, so that profiles and devices are
+    /// checked in the same run.
+    pub paths: Paths,
+    /// Folders written in the file, which must exist: kind, folder, place.
+    pub written_folders: Vec<(PathBuf, Span)>,
+    /// Devices named by models: name and place.
+    pub model_devices: Vec<(String, Span)>,
+    /// Limits, defaults where they are faulty.
+    pub limits: Limits,
+}
+
+/// Reads the file whose relative paths start at `base`.
+pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
+    let root = Fields::open(ctx, "forebay.toml", table, Span::default(), &ROOT_KEYS);
+    match root.int("forebay", i64::MIN..=i64::MAX) {
+        Some(FORMAT_VERSION) => {}
+        Some(_) => {
+            let help = format!("this program reads forebay = {FORMAT_VERSION}");
+            root.refuse("P0005", "forebay", "this version of the file format is unknown", help);
+        }
+        None if root.has("forebay") => {}
+        None => {
+            let fault = ctx.error("P0005", root.span, "forebay.toml does not say its format");
+            ctx.report(fault.help(format!("begin it with forebay = {FORMAT_VERSION}")));
+        }
+    }
+    let mut written_folders = Vec::new();
+    let paths = paths(&root, base, &mut written_folders);
+    let limits = limits(&root);
+    let mut model_devices = Vec::new();
+    let edge = edge(&root);
+    let kafka = kafka(&root, base);
+    let journal = journal(&root, base, &paths.state);
+    let telemetry = lane(&root, "telemetry", 2 << 30);
+    let events = lane(&root, "events", 64 << 20);
+    let language = edge.as_ref().map_or("en", |edge| edge.language.as_str());
+    let status = status(&root, language);
+    let log = log(&root);
+    let models = models(&root, &mut model_devices);
+    let config = edge.zip(kafka).filter(|_| !ctx.failed()).map(|(edge, kafka)| Config {
+        edge,
+        kafka,
+        journal,
+        telemetry,
+        events,
+        limits: limits.clone(),
+        status,
+        log,
+        paths: paths.clone(),
+        models,
+    });
+    Read { config, paths, written_folders, model_devices, limits }
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// An id that becomes part of topics, transactional ids and paths.
+fn id(fields: &Fields<'_>, key: &str, what: &str) -> Option<String> {
+    fields.require(key, what);
+    let text = fields.text(key)?.text;
+    let fits = (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    if !fits {
+        let message = format!("`{key}` cannot be \"{}\"", text.escape_debug());
+        fields.refuse("C0207", key, &message, "use 1 to 64 letters (a to z, A to Z), digits, _, - and .");
+        return None;
+    }
+    Some(text)
+}
+
+fn edge(root: &Fields<'_>) -> Option<Edge> {
+    root.require("edge", "write [edge] with id and site: who this box is");
+    let fields = root.table("edge", "[edge]", &["id", "name", "site", "language"])?;
+    let id_text = id(&fields, "id", "a name for this box, unique among all that write to the same Kafka");
+    let site = id(&fields, "site", "the plant this box stands in");
+    let name = fields.text("name").map(|text| text.text);
+    let language = fields.choice("language", &LANGUAGES).unwrap_or("en").to_owned();
+    let (id, site) = (id_text?, site?);
+    Some(Edge { name: name.unwrap_or_else(|| id.clone()), id, site, language })
+}
+
+fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
+    root.require("kafka", "write [kafka] with brokers = [\"host:9092\"]: where data goes");
+    let keys = [
+        "brokers",
+        "topic_prefix",
+        "transaction_timeout",
+        "commit_interval",
+        "transaction_records_max",
+        "create_topics",
+        "tls",
+        "sasl",
+    ];
+    let fields = root.table("kafka", "[kafka]", &keys)?;
+    fields.require("brokers", "at least one broker: brokers = [\"kafka1.example.com:9092\"]");
+    let brokers = fields.list("brokers").map(|list| brokers(&fields, &list));
+    let topic_prefix =
+        if fields.has("topic_prefix") { id(&fields, "topic_prefix", "") } else { Some("forebay".to_owned()) };
+    let transaction_timeout = fields.duration("transaction_timeout", seconds(10)..=seconds(900));
+    let commit_interval = fields.duration("commit_interval", Duration::from_millis(100)..=seconds(60));
+    let records = fields.int("transaction_records_max", 100..=50_000);
+    let create_topics = fields.bool("create_topics").unwrap_or(true);
+    let tls = tls(&fields, base);
+    let sasl = sasl(&fields);
+    if let (Some(sasl), None) = (&sasl, &tls)
+        && sasl.mechanism == "PLAIN"
+        && !fields.has("tls")
+    {
+        let span = fields.entry("sasl").map_or(fields.span, |entry| entry.key_span);
+        let fault = fields.ctx.warning("C0206", span, "[kafka.sasl]: PLAIN sends the password in the clear");
+        fields.ctx.report(fault.help("add [kafka.tls], or use SCRAM-SHA-512"));
+    }
+    Some(Kafka {
+        brokers: brokers?,
+        topic_prefix: topic_prefix?,
+        transaction_timeout: transaction_timeout.unwrap_or(seconds(60)),
+        commit_interval: commit_interval.unwrap_or(seconds(1)),
+        transaction_records_max: records.and_then(|number| usize::try_from(number).ok()).unwrap_or(20_000),
+        create_topics,
+        tls,
+        sasl,
+    })
+}
+
+fn brokers(fields: &Fields<'_>, list: &[TextValue]) -> Vec<String> {
+    if list.is_empty() {
+        fields.refuse("C0202", "brokers", "`brokers` is empty", "write at least one \"host:port\"");
+    }
+    too_many(fields, "brokers", list.len());
+    for broker in list {
+        let fits = broker.text.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty()
+                && !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ','))
+                && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        if !fits {
+            let message = format!("[kafka]: \"{}\" is no broker", broker.text.escape_debug());
+            let fault = fields.ctx.error("C0202", broker.span, message);
+            fields
+                .ctx
+                .report(fault.help("write host:port without a scheme, for example kafka1.example.com:9092"));
+        }
+    }
+    list.iter().map(|broker| broker.text.clone()).collect()
+}
+
+fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
+    if count > LIST_MAX {
+        fields.refuse(
+            "P0104",
+            key,
+            &format!("`{key}` has {count} entries, at most {LIST_MAX} are possible"),
+            "",
+        );
+    }
+}
+
+fn tls(kafka: &Fields<'_>, base: &Path) -> Option<Tls> {
+    let fields = kafka.table("tls", "[kafka.tls]", &["ca", "certificate", "key"])?;
+    let ca = fields.text("ca").map(|path| base.join(path.text));
+    if fields.has("certificate") != fields.has("key") {
+        let (key, other) = if fields.has("key") { ("key", "certificate") } else { ("certificate", "key") };
+        fields.refuse(
+            "C0208",
+            key,
+            &format!("`{key}` needs `{other}`"),
+            "a certificate is of use only with its key",
+        );
+    }
+    let certificate = fields.text("certificate").map(|path| base.join(path.text));
+    let key = fields.text("key").and_then(|text| key_source(&fields, &text, base));
+    Some(Tls { ca, identity: certificate.zip(key) })
+}
+
+fn key_source(fields: &Fields<'_>, text: &TextValue, base: &Path) -> Option<KeySource> {
+    if text.text.starts_with(PREFIX) {
+        return credential(fields, "key").map(KeySource::Credential);
+    }
+    if text.text.contains("-----BEGIN") {
+        let help = "put it into a file that only the service can read and write key = \"credential:NAME\"";
+        fields.refuse("C0201", "key", "a private key must not stand in this file", help);
+        return None;
+    }
+    Some(KeySource::File(base.join(&text.text)))
+}
+
+/// The name behind `credential:`; a secret itself is refused and not shown.
+fn credential(fields: &Fields<'_>, key: &str) -> Option<String> {
+    let text = fields.text(key)?.text;
+    let name = text.strip_prefix(PREFIX);
+    match name {
+        Some(name) if is_credential_name(name) => Some(name.to_owned()),
+        Some(name) => {
+            let message = format!("\"{}\" cannot be the name of a credential", name.escape_debug());
+            fields.refuse("C0201", key, &message, "use letters, digits, _, - and .");
+            None
+        }
+        None => {
+            let help = format!(
+                "write {key} = \"credential:NAME\" and put the secret into the file NAME: by LoadCredential= in \
+                 the systemd unit, or in the folder `credentials` under [paths]"
+            );
+            fields.refuse("C0201", key, &format!("`{key}` must not stand in this file"), help);
+            None
+        }
+    }
+}
+
+fn sasl(kafka: &Fields<'_>) -> Option<Sasl> {
+    let fields = kafka.table("sasl", "[kafka.sasl]", &["mechanism", "username", "password"])?;
+    fields.require("mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
+    fields.require("username", "the user your IT gave to this box");
+    fields.require("password", "password = \"credential:NAME\"");
+    let mechanism = fields.choice("mechanism", &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]);
+    let username = fields.text("username").map(|text| text.text);
+    let password = credential(&fields, "password");
+    Some(Sasl { mechanism: mechanism?.to_owned(), username: username?, password: password? })
+}
+
+fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {
+    let fields =
+        root.table("journal", "[journal]", &["directory", "sync_interval", "sync_size", "segment_size"]);
+    let fields = fields.as_ref();
+    let directory = fields.and_then(|it| it.text("directory")).map(|path| base.join(path.text));
+    let interval =
+        fields.and_then(|it| it.duration("sync_interval", Duration::from_millis(10)..=seconds(60)));
+    let sync = fields.and_then(|it| it.size_bytes("sync_size", 4096..=16 << 20));
+    let segment = fields.and_then(|it| it.size_bytes("segment_size", 1 << 20..=1 << 30));
+    Journal {
+        directory: directory.unwrap_or_else(|| state.join("journal")),
+        sync_interval: interval.unwrap_or(Duration::from_millis(500)),
+        sync_bytes: sync.unwrap_or(256 << 10),
+        segment_bytes: segment.unwrap_or(16 << 20),
+    }
+}
+
+fn lane(root: &Fields<'_>, name: &str, default: u64) -> Lane {
+    let lanes = root.table("lanes", "[lanes]", &["telemetry", "events"]);
+    let fields = lanes.as_ref().and_then(|lanes| lanes.table(name, format!("[lanes.{name}]"), &["budget"]));
+    let budget = fields.as_ref().and_then(|fields| fields.size_bytes("budget", 4 << 20..=64 << 40));
+    Lane { budget_bytes: budget.unwrap_or(default) }
+}
+
+fn limits(root: &Fields<'_>) -> Limits {
+    let fields = root.table("limits", "[limits]", &["reconnect_pause_max", "web_clients", "devices", "tags"]);
+    let fields = fields.as_ref();
+    let count = |key, max, default| {
+        let number = fields.and_then(|fields| fields.int(key, 1..=max));
+        number.and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
+    };
+    Limits {
+        reconnect_pause_max: fields
+            .and_then(|it| it.duration("reconnect_pause_max", seconds(1)..=seconds(3600)))
+            .unwrap_or(seconds(60)),
+        web_clients: count("web_clients", 1000, 32),
+        devices: count("devices", 10_000, 500),
+        tags: count("tags", 1_000_000, 100_000),
+    }
+}
+
+fn status(root: &Fields<'_>, language: &str) -> Status {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let fields = root.table("status", "[status]", &["listen", "language"]);
+    let Some(fields) = fields else { return Status { listen, language: language.to_owned() } };
+    let written = fields.text("listen").map(|text| text.text);
+    let parsed = written.as_ref().map(|text| text.parse::<SocketAddr>());
+    if let Some(Err(_)) = parsed {
+        let message = format!("`listen` cannot be \"{}\"", written.unwrap_or_default().escape_debug());
+        let help = "write address:port, for example \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all networks";
+        fields.refuse("C0203", "listen", &message, help);
+    }
+    Status {
+        listen: parsed.and_then(Result::ok).unwrap_or(listen),
+        language: fields.choice("language", &LANGUAGES).unwrap_or(language).to_owned(),
+    }
+}
+
+fn log(root: &Fields<'_>) -> Log {
+    let fields = root.table("log", "[log]", &["format", "level"]);
+    let fields = fields.as_ref();
+    let format = fields.and_then(|fields| fields.choice("format", &["text", "json"]));
+    let level = fields.and_then(|it| it.choice("level", &["error", "warn", "info", "debug", "trace"]));
+    Log { json: format == Some("json"), level: level.unwrap_or("info").to_owned() }
+}
+
+fn paths(root: &Fields<'_>, base: &Path, written: &mut Vec<(PathBuf, Span)>) -> Paths {
+    let fields = root.table("paths", "[paths]", &["profiles", "devices", "models", "state", "credentials"]);
+    let fields = fields.as_ref();
+    let mut folders = |key: &str| {
+        let list = fields.and_then(|fields| {
+            let list = fields.list(key)?;
+            too_many(fields, key, list.len());
+            Some(list)
+        });
+        match list {
+            None => vec![base.join(key)],
+            Some(list) => {
+                written.extend(list.iter().map(|folder| (base.join(&folder.text), folder.span)));
+                list.iter().map(|folder| base.join(&folder.text)).collect()
+            }
+        }
+    };
+    let (profiles, devices, models) = (folders("profiles"), folders("devices"), folders("models"));
+    let path = |key| fields.and_then(|fields| fields.text(key)).map(|path| base.join(path.text));
+    Paths {
+        profiles,
+        devices,
+        models,
+        state: path("state").unwrap_or_else(|| PathBuf::from("/var/lib/forebay")),
+        credentials: path("credentials"),
+    }
+}
+
+fn models(root: &Fields<'_>, devices: &mut Vec<(String, Span)>) -> Vec<Model> {
+    let mut models: Vec<Model> = Vec::new();
+    for (table, span) in root.tables("model") {
+        let fields = Fields::open(root.ctx, "[[model]]", table, span, &["name", "devices"]);
+        let name = id(&fields, "name", "the folder of the model under [paths] models");
+        fields.require("devices", "the devices it watches, for example devices = [\"press-3\"]");
+        let list = fields.list("devices").unwrap_or_default();
+        too_many(&fields, "devices", list.len());
+        devices.extend(list.iter().map(|device| (device.text.clone(), device.span)));
+        let Some(name) = name else { continue };
+        if models.iter().any(|model| model.name == name) {
+            let help = "put all its devices into one [[model]]";
+            fields.refuse("C0205", "name", &format!("model `{name}` stands twice"), help);
+        }
+        models.push(Model { name, devices: list.into_iter().map(|device| device.text).collect() });
+    }
+    models
+}

@@ -1,0 +1,247 @@
+//! What every reader of one file needs: its text, its parameters, and where faults go.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use super::fill::{self, FillFault, Filled, Param, Params};
+use super::nearest;
+use super::tree::{Content, Node, Table};
+use crate::diagnostic::{Diagnostic, Faults, Place, Severity, Source, Span};
+
+/// The device for which a profile is being walked.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// Name of the device.
+    pub device: String,
+    /// Number of the file in which it stands.
+    pub file: usize,
+    /// `file:line` of its `[[device]]`.
+    pub source: String,
+    /// The parameters it gives, with their values.
+    pub given: Vec<(String, String)>,
+}
+
+impl Instance {
+    /// "in press-4 (line 92), db = 110", with the parameters that stand in `line`.
+    fn note(&self, file: usize, line: &str) -> String {
+        let place = match self.source.rsplit_once(':') {
+            Some((_, number)) if file == self.file => format!("line {number}"),
+            _ => self.source.clone(),
+        };
+        let mut note = format!("in {} ({place})", self.device);
+        for (name, value) in self.given.iter().filter(|(name, _)| line.contains(&format!("{{{name}}}"))) {
+            note.push_str(&format!(", {name} = {value}"));
+        }
+        note
+    }
+}
+
+/// One walk over one file.
+pub struct Context<'a> {
+    /// Number of the file.
+    pub file: usize,
+    /// The file.
+    pub source: &'a Source,
+    faults: &'a Faults,
+    params: Option<&'a Params>,
+    instance: Option<&'a Instance>,
+    failed: Cell<bool>,
+}
+
+impl<'a> Context<'a> {
+    /// A walk in which `{…}` is plain text.
+    pub fn new(file: usize, source: &'a Source, faults: &'a Faults) -> Self {
+        Self { file, source, faults, params: None, instance: None, failed: Cell::new(false) }
+    }
+
+    /// The same file, walked with these parameters, for a device or for the profile itself.
+    pub fn filling(&self, params: &'a Params, instance: Option<&'a Instance>) -> Self {
+        Self {
+            file: self.file,
+            source: self.source,
+            faults: self.faults,
+            params: Some(params),
+            instance,
+            failed: Cell::new(false),
+        }
+    }
+
+    /// A part of this walk with other parameters; [`Context::absorb`] adds its errors.
+    pub fn with_params(&self, params: &'a Params) -> Self {
+        Self { params: Some(params), failed: Cell::new(false), ..*self }
+    }
+
+    /// Counts the errors of a part for the whole. True when there were any.
+    pub fn absorb(&self, part: &Self) -> bool {
+        self.failed.set(self.failed() || part.failed());
+        part.failed()
+    }
+
+    /// The parameters of this walk.
+    pub fn params(&self) -> Option<&'a Params> {
+        self.params
+    }
+
+    /// A place in this file.
+    pub fn place(&self, span: Span) -> Place {
+        Place { file: self.file, span }
+    }
+
+    /// An error in this file, to be completed and given to [`Context::report`].
+    pub fn error(&self, code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(code, self.place(span), message)
+    }
+
+    /// A warning in this file.
+    pub fn warning(&self, code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(code, self.place(span), message)
+    }
+
+    /// Reports a fault found on this walk.
+    pub fn report(&self, mut diagnostic: Diagnostic) {
+        if diagnostic.severity == Severity::Error {
+            self.failed.set(true);
+        }
+        if let Some(instance) = self.instance {
+            diagnostic.device = Some(instance.device.clone());
+            let at = diagnostic.place.span.start;
+            let line = Span { start: self.source.line_start(at), end: self.source.line_end(at) };
+            diagnostic.notes.push(instance.note(self.file, self.source.slice(line)));
+        }
+        self.faults.add(diagnostic);
+    }
+
+    /// True when an error was found on this walk, also one that had been reported before.
+    pub fn failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    /// The value of a node with its parameters filled in. `None` when a parameter has no value
+    /// (then nothing can be said) or does not exist (then it is reported).
+    pub fn resolve<'n>(&self, subject: &str, node: &'n Node) -> Option<Resolved<'n>> {
+        Some(match &node.content {
+            Content::Int(number) => Resolved::Int(*number),
+            Content::Number(number) => Resolved::Number(*number),
+            Content::Bool(yes) => Resolved::Bool(*yes),
+            Content::Array(_) | Content::Table(_) | Content::Date | Content::TooLarge => {
+                Resolved::Other(node.content.kind())
+            }
+            Content::Text(template) => {
+                let typed = self.params.zip(fill::only_param(template));
+                match typed.and_then(|(params, name)| params.get(name)) {
+                    Some(Param::Int(number)) => Resolved::Int(*number),
+                    Some(Param::Number(number)) => Resolved::Number(*number),
+                    Some(Param::Text(_) | Param::Unknown) | None => {
+                        Resolved::Text(self.text(subject, node, template)?)
+                    }
+                }
+            }
+        })
+    }
+
+    /// The text of a node that is wanted as text: numbers that come from a parameter are written
+    /// out. `None` as for [`Context::resolve`].
+    pub fn text(&self, subject: &str, node: &Node, template: &str) -> Option<TextValue> {
+        let Some(params) = self.params else {
+            return Some(TextValue::new(Filled::plain(template), template, node.span));
+        };
+        match fill::fill(template, params) {
+            Ok(filled) => Some(TextValue::new(filled, template, node.span)),
+            Err(FillFault::Unknown) => None,
+            Err(FillFault::Undeclared(name, range)) => {
+                let span = inside(self.source, node.span, template, range);
+                let fault = self.error("P0106", span, format!("{subject}: there is no parameter `{name}`"));
+                let known: Vec<&str> = params.keys().map(String::as_str).collect();
+                self.report(fault.help(match nearest(&name, known.iter().copied()) {
+                    Some(near) => format!("did you mean {{{near}}}?"),
+                    None if known.is_empty() => format!("declare it: [params] {name} = {{ type = \"int\" }}"),
+                    None => format!("[params] in this file has: {}", known.join(", ")),
+                }));
+                None
+            }
+        }
+    }
+}
+
+/// The value of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolved<'n> {
+    /// Text.
+    Text(TextValue),
+    /// Whole number.
+    Int(i64),
+    /// Number with decimals.
+    Number(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// Anything else, in words.
+    Other(&'n str),
+}
+
+impl Resolved<'_> {
+    /// The kind in words, for "this is …".
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Int(_) => "a whole number",
+            Self::Number(number) if !number.is_finite() => "not a finite number",
+            Self::Number(_) => "a number with decimals",
+            Self::Bool(_) => "true or false",
+            Self::Other(kind) => kind,
+        }
+    }
+
+    /// As a number; `None` when it is none.
+    #[allow(clippy::cast_precision_loss)] // limits and scales over 2^53 lose their last digits
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int(number) => Some(*number as f64),
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+/// A text of the file, parameters filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextValue {
+    /// The text.
+    pub text: String,
+    /// The whole value in the file, quotes included.
+    pub span: Span,
+    filled: Filled,
+    template: String,
+}
+
+impl TextValue {
+    fn new(filled: Filled, template: &str, span: Span) -> Self {
+        Self { text: filled.text.clone(), span, filled, template: template.to_owned() }
+    }
+
+    /// Where these bytes of the text stand in the file; the whole value where that cannot be said.
+    pub fn span_of(&self, source: &Source, range: Range<usize>) -> Span {
+        if range.start > self.text.len() || range.end > self.text.len() {
+            return self.span;
+        }
+        inside(source, self.span, &self.template, self.filled.template(range))
+    }
+
+    /// A help text that proposes this text with another end, with the parameters put back.
+    pub fn restore(&self, help: &str) -> String {
+        self.filled.restore(help, &self.template)
+    }
+}
+
+/// Bytes of a string as a place: behind the opening quote, as long as nothing is escaped.
+fn inside(source: &Source, span: Span, text: &str, range: Range<usize>) -> Span {
+    let written = source.slice(span);
+    let plain = written.len() == text.len() + 2 && written.get(1..written.len() - 1) == Some(text);
+    if plain && range.end <= text.len() {
+        Span::from(span.start + 1 + range.start..span.start + 1 + range.end)
+    } else {
+        span
+    }
+}
+
+/// A table that is not there.
+pub static EMPTY: Table = Table { entries: Vec::new() };

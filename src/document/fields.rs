@@ -1,0 +1,372 @@
+//! Walking a tree: typed access to keys, reporting what does not fit.
+
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use super::context::{Context, Resolved, TextValue};
+use super::nearest;
+use super::quantity;
+use super::tree::{Content, Entry, Node, Table};
+use crate::device::Text;
+use crate::diagnostic::Span;
+
+/// A table being read, with tables behind it that supply what it leaves out.
+pub struct Fields<'a> {
+    /// Where faults go and parameters come from.
+    pub ctx: &'a Context<'a>,
+    /// How messages call it, for example "tag `pressure`" or "[edge]".
+    pub subject: String,
+    /// Where a missing key is reported.
+    pub span: Span,
+    own: &'a Table,
+    inherited: Vec<&'a Table>,
+}
+
+impl<'a> Fields<'a> {
+    /// Opens a table in which only `keys` may stand; others are reported.
+    pub fn open(
+        ctx: &'a Context<'a>,
+        subject: impl Into<String>,
+        table: &'a Table,
+        span: Span,
+        keys: &[&str],
+    ) -> Self {
+        let fields = Self::any(ctx, subject, table, span);
+        fields.refuse_unknown(keys);
+        fields
+    }
+
+    /// Opens a table whose keys are names given by the writer.
+    pub fn any(ctx: &'a Context<'a>, subject: impl Into<String>, table: &'a Table, span: Span) -> Self {
+        Self { ctx, subject: subject.into(), span, own: table, inherited: Vec::new() }
+    }
+
+    /// Opens the table under `key`; `None` when it is absent or no table.
+    pub fn table(&self, key: &str, subject: impl Into<String>, keys: &[&str]) -> Option<Fields<'a>> {
+        let entry = self.entry(key)?;
+        self.as_table(entry).map(|table| Fields::open(self.ctx, subject, table, entry.node.span, keys))
+    }
+
+    /// Adds tables that supply keys this one leaves out, nearest first.
+    #[must_use]
+    pub fn inheriting(mut self, tables: impl IntoIterator<Item = &'a Table>) -> Self {
+        self.inherited.extend(tables);
+        self
+    }
+
+    fn refuse_unknown(&self, keys: &[&str]) {
+        for entry in self.own.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+            let message = format!("{} has an unknown key `{}`", self.subject, entry.key);
+            let help = match nearest(&entry.key, keys.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None if keys.is_empty() => "it has no keys".to_owned(),
+                None => format!("it may have: {}", keys.join(", ")),
+            };
+            self.ctx.report(self.ctx.error("P0102", entry.key_span, message).help(help));
+        }
+    }
+
+    /// The entries as written, in the order of the file.
+    pub fn entries(&self) -> &'a [Entry] {
+        &self.own.entries
+    }
+
+    /// The entry of a key, from this table or from those behind it.
+    pub fn entry(&self, key: &str) -> Option<&'a Entry> {
+        self.own.get(key).or_else(|| self.inherited.iter().find_map(|table| table.get(key)))
+    }
+
+    /// True when the key stands in this table itself.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.own.get(key).is_some()
+    }
+
+    /// True when the key stands here or behind.
+    pub fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Reports a key that must be there and is not; `what` says what it is for.
+    pub fn require(&self, key: &str, what: &str) -> bool {
+        let found = self.has(key);
+        if !found {
+            let message = format!("{} needs `{key}`", self.subject);
+            self.ctx.report(self.ctx.error("P0101", self.span, message).help(what));
+        }
+        found
+    }
+
+    /// Reports that the value of `key` is wrong: `{subject}: {message}`.
+    pub fn refuse(&self, code: &'static str, key: &str, message: &str, help: impl Into<String>) {
+        let span = self.entry(key).map_or(self.span, |entry| entry.node.span);
+        let message = format!("{}: {message}", self.subject);
+        self.ctx.report(self.ctx.error(code, span, message).help(help));
+    }
+
+    fn wrong_kind(&self, entry: &Entry, wanted: &str, found: &str, help: &str) {
+        let message = format!("{}: `{}` must be {wanted}", self.subject, entry.key);
+        let fault = self.ctx.error("P0103", entry.node.span, message).label(format!("this is {found}"));
+        self.ctx.report(fault.help(help));
+    }
+
+    /// The table of an entry, or a report.
+    pub fn as_table(&self, entry: &'a Entry) -> Option<&'a Table> {
+        match &entry.node.content {
+            Content::Table(table) => Some(table),
+            other => {
+                self.wrong_kind(entry, "a table", other.kind(), "");
+                None
+            }
+        }
+    }
+
+    /// The tables of `[[key]]`, or a report.
+    pub fn tables(&self, key: &str) -> Vec<(&'a Table, Span)> {
+        let Some(entry) = self.entry(key) else { return Vec::new() };
+        let Content::Array(list) = &entry.node.content else {
+            self.wrong_kind(entry, "a list", entry.node.content.kind(), &format!("write [[{key}]]"));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for node in list {
+            match &node.content {
+                Content::Table(table) => tables.push((table, node.span)),
+                other => self.item_kind(key, node, "a table", other.kind()),
+            }
+        }
+        tables
+    }
+
+    fn item_kind(&self, key: &str, node: &Node, wanted: &str, found: &str) {
+        let message = format!("{}: each entry of `{key}` must be {wanted}", self.subject);
+        self.ctx.report(self.ctx.error("P0103", node.span, message).label(format!("this is {found}")));
+    }
+
+    /// A text.
+    pub fn text(&self, key: &str) -> Option<TextValue> {
+        let entry = self.entry(key)?;
+        match &entry.node.content {
+            Content::Text(template) => self.ctx.text(&self.subject, &entry.node, template),
+            other => {
+                self.wrong_kind(entry, "a text", other.kind(), "put it in quotes");
+                None
+            }
+        }
+    }
+
+    /// One of these texts.
+    pub fn choice(&self, key: &str, choices: &[&'static str]) -> Option<&'static str> {
+        let text = self.text(key)?;
+        let found = choices.iter().find(|choice| **choice == text.text);
+        if found.is_none() {
+            let hint = nearest(&text.text, choices.iter().copied());
+            let help = match hint {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => format!("it may be: {}", choices.join(", ")),
+            };
+            self.refuse("P0104", key, &format!("`{key}` cannot be \"{}\"", text.text), help);
+        }
+        found.copied()
+    }
+
+    /// Yes or no.
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        let entry = self.entry(key)?;
+        match self.ctx.resolve(&self.subject, &entry.node)? {
+            Resolved::Bool(yes) => Some(yes),
+            other => {
+                self.wrong_kind(entry, "true or false", other.kind(), "write it without quotes");
+                None
+            }
+        }
+    }
+
+    /// A whole number within these bounds.
+    pub fn int(&self, key: &str, bounds: RangeInclusive<i64>) -> Option<i64> {
+        let entry = self.entry(key)?;
+        let number = match self.ctx.resolve(&self.subject, &entry.node)? {
+            Resolved::Int(number) => number,
+            other => {
+                self.wrong_kind(
+                    entry,
+                    "a whole number",
+                    other.kind(),
+                    "write it without quotes and decimals",
+                );
+                return None;
+            }
+        };
+        if !bounds.contains(&number) {
+            let message = format!("`{key}` = {number} is not within {} to {}", bounds.start(), bounds.end());
+            self.refuse("P0104", key, &message, "");
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A finite number.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        let entry = self.entry(key)?;
+        self.as_number(&entry.node, &format!("`{key}`"))
+    }
+
+    /// The finite number of a node called `what`, or a report.
+    pub fn as_number(&self, node: &Node, what: &str) -> Option<f64> {
+        let found = self.ctx.resolve(&self.subject, node)?;
+        if let Some(number) = found.as_f64().filter(|number| number.is_finite()) {
+            return Some(number);
+        }
+        let message = format!("{}: {what} must be a number", self.subject);
+        let fault = self.ctx.error("P0103", node.span, message).label(format!("this is {}", found.kind()));
+        self.ctx.report(fault.help("write it without quotes, with a decimal point"));
+        None
+    }
+
+    /// Two numbers, the first the smaller: `[low, high]`.
+    pub fn pair(&self, key: &str) -> Option<(f64, f64)> {
+        let (low, high) = self.two_numbers(key)?;
+        if low >= high {
+            self.refuse(
+                "P0124",
+                key,
+                &format!("`{key}` runs from {low} to {high}"),
+                "write the smaller number first",
+            );
+            return None;
+        }
+        Some((low, high))
+    }
+
+    /// Two numbers in any order.
+    pub fn two_numbers(&self, key: &str) -> Option<(f64, f64)> {
+        let entry = self.entry(key)?;
+        let Content::Array(list) = &entry.node.content else {
+            self.wrong_kind(entry, "two numbers", entry.node.content.kind(), "write [low, high]");
+            return None;
+        };
+        let [low, high] = list.as_slice() else {
+            self.wrong_kind(entry, "two numbers", &format!("a list of {}", list.len()), "write [low, high]");
+            return None;
+        };
+        let (low, high) =
+            (self.as_number(low, &format!("`{key}`")), self.as_number(high, &format!("`{key}`")));
+        Some((low?, high?))
+    }
+
+    /// A duration such as `"200ms"` within these bounds.
+    pub fn duration(&self, key: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+        let text = self.quantity(key, "a duration", "200ms, 1s, 5m or 1h")?;
+        let Some(value) = quantity::duration(&text.text) else {
+            self.refuse(
+                "P0105",
+                key,
+                &format!("\"{}\" is not a duration", text.text),
+                "write a number and its unit, for example \"200ms\", \"1s\", \"5m\" or \"1h\"",
+            );
+            return None;
+        };
+        if !bounds.contains(&value) {
+            let message =
+                format!("`{key}` = {value:?} is not within {:?} to {:?}", bounds.start(), bounds.end());
+            self.refuse("P0104", key, &message, "");
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A size such as `"256KiB"` within these bounds, in bytes.
+    pub fn size_bytes(&self, key: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.quantity(key, "a size", "256KiB, 16MiB or 2GiB")?;
+        let Some(value) = quantity::size_bytes(&text.text) else {
+            self.refuse(
+                "P0105",
+                key,
+                &format!("\"{}\" is not a size", text.text),
+                "write a number and its unit, for example \"256KiB\", \"16MiB\" or \"2GiB\"",
+            );
+            return None;
+        };
+        if !bounds.contains(&value) {
+            let message =
+                format!("`{key}` = {value} bytes is not within {} to {}", bounds.start(), bounds.end());
+            self.refuse("P0104", key, &message, "");
+            return None;
+        }
+        Some(value)
+    }
+
+    fn quantity(&self, key: &str, wanted: &str, examples: &str) -> Option<TextValue> {
+        let entry = self.entry(key)?;
+        match self.ctx.resolve(&self.subject, &entry.node)? {
+            Resolved::Text(text) => Some(text),
+            other => {
+                let help = format!("write a text with its unit, for example {examples}, in quotes");
+                self.wrong_kind(entry, &format!("{wanted} with its unit"), other.kind(), &help);
+                None
+            }
+        }
+    }
+
+    /// A list of texts.
+    pub fn list(&self, key: &str) -> Option<Vec<TextValue>> {
+        let entry = self.entry(key)?;
+        let Content::Array(list) = &entry.node.content else {
+            let help = format!("write {key} = [\"…\"]");
+            self.wrong_kind(entry, "a list of texts", entry.node.content.kind(), &help);
+            return None;
+        };
+        let mut texts = Vec::new();
+        for node in list {
+            match self.ctx.resolve(&self.subject, node) {
+                Some(Resolved::Text(text)) => texts.push(text),
+                Some(other) => self.item_kind(key, node, "a text", other.kind()),
+                None => {}
+            }
+        }
+        Some(texts)
+    }
+
+    /// A text, or a table of texts by language.
+    pub fn languages(&self, key: &str) -> Option<Text> {
+        let entry = self.entry(key)?;
+        match &entry.node.content {
+            Content::Table(table) => {
+                let subject = format!("{}: `{key}`", self.subject);
+                let inner = Fields::any(self.ctx, subject, table, entry.node.span);
+                inner.language_keys(&[])
+            }
+            _ => self.text(key).map(|text| Text::plain(text.text)),
+        }
+    }
+
+    /// The keys that are languages (`en`, `de`): all but `others`. At least one must be there.
+    pub fn language_keys(&self, others: &[&str]) -> Option<Text> {
+        let mut text = Text::default();
+        for entry in self.entries().iter().filter(|entry| !others.contains(&entry.key.as_str())) {
+            if entry.key.len() != 2 || !entry.key.bytes().all(|byte| byte.is_ascii_lowercase()) {
+                let message = format!("{} has an unknown key `{}`", self.subject, entry.key);
+                let help = match nearest(&entry.key, others.iter().copied()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => {
+                        "texts stand under the two letters of their language, for example en or de".to_owned()
+                    }
+                };
+                self.ctx.report(self.ctx.error("P0102", entry.key_span, message).help(help));
+            } else if let Some(words) = self.text(&entry.key) {
+                text.0.insert(entry.key.clone(), words.text);
+            }
+        }
+        let written = self.entries().iter().any(|entry| !others.contains(&entry.key.as_str()));
+        if !written {
+            let message = format!("{} needs a text", self.subject);
+            let fault = self.ctx.error("P0101", self.span, message);
+            self.ctx.report(fault.help("write at least en = \"…\""));
+        }
+        (!text.0.is_empty()).then_some(text)
+    }
+
+    /// Where these bytes of a text stand in the file.
+    pub fn within(&self, text: &TextValue, range: Range<usize>) -> Span {
+        text.span_of(self.ctx.source, range)
+    }
+}

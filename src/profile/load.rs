@@ -1,0 +1,208 @@
+//! From files to devices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::device::{self, Environment};
+use super::read::{Profile, check_version};
+use crate::device::Device;
+use crate::diagnostic::{Diagnostic, Faults, Place, Sources, Span};
+use crate::document::{Context, Fields, Table, nearest};
+
+/// One profile or device file, read.
+pub struct Input {
+    /// Number of the file.
+    pub file: usize,
+    /// Its content.
+    pub table: Table,
+    /// False when the text had syntax faults: nothing in it is used, but all of it is checked.
+    pub syntax: bool,
+    /// Comes with the program: any other file may replace it, and its devices are examples.
+    pub builtin: bool,
+}
+
+/// What the files gave.
+#[derive(Default)]
+pub struct Instances {
+    /// Devices without faults, in the order of the files.
+    pub devices: Vec<Arc<Device>>,
+    /// Devices that cannot run as written.
+    pub refused: Vec<Refused>,
+}
+
+/// A device that cannot run as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its name, or empty when it has no usable one.
+    pub name: String,
+    /// `file:line` of its `[[device]]`.
+    pub source: String,
+}
+
+/// Reads all profiles and makes all devices; every fault goes to `faults`.
+pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &Environment) -> Instances {
+    let contexts: Vec<Option<Context<'_>>> = inputs
+        .iter()
+        .map(|input| Some(Context::new(input.file, sources.files.get(input.file)?, faults)))
+        .collect();
+    let mut library = Library::default();
+    let mut own: Vec<Option<String>> = Vec::new();
+    for (input, ctx) in inputs.iter().zip(&contexts) {
+        let Some(ctx) = ctx else { continue };
+        own.push(match input.table.get("profile") {
+            Some(_) => Profile::read(ctx, &input.table, input.syntax)
+                .map(|profile| library.add(profile, input.builtin, faults)),
+            None => {
+                let root = Fields::open(
+                    ctx,
+                    "the device file",
+                    &input.table,
+                    Span::default(),
+                    &["forebay", "device"],
+                );
+                check_version(&root);
+                None
+            }
+        });
+    }
+    let mut loading = Loading {
+        sources,
+        faults,
+        environment,
+        library,
+        names: BTreeMap::new(),
+        found: Instances::default(),
+        tags: 0,
+    };
+    for ((input, ctx), own) in inputs.iter().zip(&contexts).zip(&own) {
+        if let (Some(ctx), false) = (ctx, input.builtin) {
+            loading.devices(ctx, input, own.as_deref());
+        }
+    }
+    loading.found
+}
+
+/// Profiles by name.
+#[derive(Default)]
+struct Library<'a> {
+    profiles: BTreeMap<String, (Profile<'a>, bool)>,
+}
+
+impl<'a> Library<'a> {
+    /// Adds a profile under its name and returns the name; replaces a built-in one.
+    fn add(&mut self, profile: Profile<'a>, builtin: bool, faults: &Faults) -> String {
+        let name = profile.name.clone();
+        match self.profiles.get(&name) {
+            Some((first, false)) => {
+                let place = |profile: &Profile<'_>| Place { file: profile.file, span: profile.name_span };
+                let message = format!("two profiles are named `{name}`");
+                faults.add(
+                    Diagnostic::error("P0145", place(&profile), message)
+                        .label("second")
+                        .also(place(first), "first")
+                        .help("rename one of them, or remove it"),
+                );
+            }
+            _ => {
+                self.profiles.insert(name.clone(), (profile, builtin));
+            }
+        }
+        name
+    }
+}
+
+struct Loading<'a> {
+    sources: &'a Sources,
+    faults: &'a Faults,
+    environment: &'a Environment,
+    library: Library<'a>,
+    names: BTreeMap<String, Place>,
+    found: Instances,
+    tags: usize,
+}
+
+impl Loading<'_> {
+    fn devices(&mut self, ctx: &Context<'_>, input: &Input, own: Option<&str>) {
+        let is_profile = input.table.get("profile").is_some();
+        let root = Fields::any(ctx, "the file", &input.table, Span::default());
+        for (table, span) in root.tables("device") {
+            // Its own context, so that a fault of one device is not a fault of the next.
+            let ctx = Context::new(ctx.file, ctx.source, self.faults);
+            let fields = device::open(&ctx, table, span, !is_profile);
+            let name = device::name(&fields);
+            let refused = Refused {
+                name: name.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
+                source: ctx.source.at_line(span.start),
+            };
+            match self.device(&ctx, &fields, name, is_profile, own).filter(|_| input.syntax) {
+                Some(device) => self.keep(&ctx, &fields, device, refused),
+                None => self.found.refused.push(refused),
+            }
+        }
+    }
+
+    fn device(
+        &mut self,
+        ctx: &Context<'_>,
+        fields: &Fields<'_>,
+        name: Option<(String, Span)>,
+        is_profile: bool,
+        own: Option<&str>,
+    ) -> Option<Device> {
+        let unique = name.as_ref().is_none_or(|(name, span)| self.unique(ctx, fields, name, *span));
+        let profile = if is_profile { own.map(str::to_owned) } else { self.profile_of(fields) };
+        let (profile, _) = self.library.profiles.get(&profile?)?;
+        // A name that is missing has been reported; the rest is checked all the same.
+        let name = name.map_or("?".to_owned(), |(name, _)| name);
+        let device = device::build(self.sources, self.faults, self.environment, fields, &name, profile);
+        device.filter(|_| unique)
+    }
+
+    fn unique(&mut self, ctx: &Context<'_>, fields: &Fields<'_>, name: &str, span: Span) -> bool {
+        if let Some(first) = self.names.get(name) {
+            let message = format!("{} exists already", fields.subject);
+            let fault = ctx.error("P0140", span, message).label("second").also(*first, "first");
+            ctx.report(fault.help("names are unique on the box: rename one of the two"));
+            return false;
+        }
+        self.names.insert(name.to_owned(), ctx.place(span));
+        true
+    }
+
+    fn profile_of(&self, fields: &Fields<'_>) -> Option<String> {
+        fields.require("profile", "the profile of its type, for example profile = \"eastron-sdm630\"");
+        let text = fields.text("profile")?;
+        if self.library.profiles.contains_key(&text.text) {
+            return Some(text.text);
+        }
+        let names = || self.library.profiles.keys().map(String::as_str);
+        let help = match nearest(&text.text, names()) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => format!("profiles are: {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        fields.refuse("P0114", "profile", &format!("there is no profile \"{}\"", text.text), help);
+        None
+    }
+
+    /// Takes a device on, within the limits of the box.
+    fn keep(&mut self, ctx: &Context<'_>, fields: &Fields<'_>, device: Device, refused: Refused) {
+        let Environment { devices_max, tags_max, .. } = *self.environment;
+        let over = if self.found.devices.len() >= devices_max {
+            Some(format!("the box has {devices_max} devices already"))
+        } else if self.tags + device.tags.len() > tags_max {
+            Some(format!("with it the box would have more than {tags_max} tags"))
+        } else {
+            None
+        };
+        if let Some(message) = over {
+            let fault = ctx.error("P0131", fields.span, format!("{}: {message}", fields.subject));
+            ctx.report(
+                fault.help("raise the limit under [limits] in forebay.toml if the box is large enough"),
+            );
+            self.found.refused.push(refused);
+            return;
+        }
+        self.tags += device.tags.len();
+        self.found.devices.push(Arc::new(device));
+    }
+}

@@ -1,0 +1,192 @@
+//! The shipped profiles, whole; and what no file may do to the program.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_connector::{OptionValue, Scalar, Value};
+use proptest::prelude::*;
+
+use super::{BUILTIN, Environment, Input, Instances, load};
+use crate::config::CredentialStore;
+use crate::device::{Device, Expected, Transform};
+use crate::diagnostic::{Faults, Format, Source, Sources, render};
+use crate::document::parse;
+
+fn read(files: &[(&str, &str)], devices_max: usize, tags_max: usize) -> (Instances, String) {
+    let (mut sources, faults) = (Sources::default(), Faults::default());
+    let mut inputs = Vec::new();
+    for (name, text) in files {
+        let file = sources.add(Source::new(*name, (*text).to_owned()));
+        if let Some(table) = parse(&sources.files[file], file, &faults) {
+            inputs.push(Input { file, table, syntax: !faults.any_in(file), builtin: false });
+        }
+    }
+    let environment = Environment {
+        secrets: Arc::new(CredentialStore::default()),
+        state_directory: "state".into(),
+        devices_max,
+        tags_max,
+    };
+    let found = load(&sources, &inputs, &faults, &environment);
+    let (diagnostics, hidden) = faults.finish();
+    (found, render(&sources, &diagnostics, hidden, Format::Text, false))
+}
+
+fn builtin_devices() -> Vec<Arc<Device>> {
+    let (found, said) = read(BUILTIN, 100, 100_000);
+    assert_eq!(said, "");
+    found.devices
+}
+
+fn device(name: &str) -> Arc<Device> {
+    builtin_devices().into_iter().find(|device| device.name == name).unwrap()
+}
+
+#[test]
+fn validate_builtin() {
+    let names: Vec<String> = builtin_devices().iter().map(|device| device.name.clone()).collect();
+    assert_eq!(names, ["press-3", "press-4", "filler-1", "filler-2", "meter-hall-2", "meter-compressor"]);
+}
+
+#[test]
+fn the_press_is_read_as_written() {
+    let press = device("press-4");
+    assert_eq!(press.path, "Werk1/Presswerk/Linie3/Presse4/press-4");
+    assert_eq!(press.title.get("de"), "Mechanische Presse 630 t");
+    let tag = |path: &str| &press.tags[press.tag_index(path).unwrap_or_else(|| panic!("no {path}"))];
+    let address = |path: &str| press.spec.tags[tag(path).raw as usize].address.as_str();
+
+    assert_eq!(address("hydraulics.pressure"), "DB110.DBD32");
+    assert_eq!(tag("hydraulics.pressure").deadband, 2.0);
+    assert_eq!(press.spec.scans[tag("hydraulics.pressure").scan].interval, Duration::from_millis(200));
+    assert_eq!(tag("hydraulics.oil_temp").limits["hi"], 60.0);
+    assert_eq!(tag("hydraulics.oil_temp").max_silence, Duration::from_secs(60));
+    assert_eq!(
+        tag("hydraulics.oil_level").transform,
+        Transform::Linear { scale: 100.0 / 27648.0, offset: 0.0, clamp: Some((0.0, 100.0)) }
+    );
+    assert_eq!(address("station.3.code"), "DB110.DBW122");
+    assert!(press.tag_index("station.4.code").is_none(), "except leaves it out");
+    assert_eq!(
+        tag("production.cycle_time").transform,
+        Transform::Linear { scale: 0.001, offset: 0.0, clamp: None }
+    );
+    assert_eq!(tag("production.cycle_time").data_type.scalar, Scalar::Lreal);
+    assert!(tag("production.parts").counter && tag("status.maint_mode").function_check);
+    let texts = tag("status.state").enumeration.as_ref().unwrap();
+    assert_eq!(texts[&6].text.get("de"), "Läuft");
+    let bit = tag("status.fault_word.oil_hot");
+    assert_eq!((bit.transform, bit.raw), (Transform::Bit(8), tag("status.fault_word").raw));
+    assert_eq!(bit.bit.as_ref().unwrap().priority, "medium");
+    assert_eq!(press.verify[0].expected, Expected::Is(Value::Int(3)));
+    assert_eq!(press.spec.tags[press.verify[0].raw as usize].address, "DB110.DBW0");
+    assert!(tag("hydraulics.pressure").source.starts_with("acme-press-630t.toml:"));
+}
+
+#[test]
+fn a_dtl_is_local_time() {
+    let press = device("press-3");
+    let tag = &press.tags[press.tag_index("production.fault_since").unwrap()];
+    // 2026-07-01T12:00:00 in Berlin is 10:00 in UTC.
+    let noon = 1_782_907_200_000_000;
+    assert_eq!(tag.utc_us(noon), Some(noon - 2 * 3_600_000_000));
+    assert_eq!(tag.utc_us(i64::MAX), None);
+}
+
+#[test]
+fn the_meter_and_the_filler_are_read_as_written() {
+    let meter = device("meter-compressor");
+    assert_eq!(meter.spec.options["unit_id"], OptionValue::Int(13));
+    assert_eq!(meter.spec.options["timeout"], OptionValue::Duration(Duration::from_millis(800)));
+    assert_eq!(meter.tags.len(), 17);
+    assert_eq!(meter.verify[0].expected, Expected::Between(45.0, 65.0));
+    assert!(meter.tags.iter().filter(|tag| tag.counter).count() == 3);
+
+    let filler = device("filler-2");
+    assert!(filler.spec.tags[0].address.contains("\"DB_Filler2\".\"UnitModeCurrent\""));
+    assert_eq!(filler.spec.tags[9].data_type.array_len, Some(24));
+    assert!(filler.tags[0].enumeration.as_ref().unwrap()[&2].function_check);
+    assert!(filler.spec.trust.as_ref().unwrap().ends_with("ddeeff"));
+}
+
+#[test]
+fn the_box_has_limits() {
+    let (found, said) = read(BUILTIN, 2, 100_000);
+    assert_eq!((found.devices.len(), found.refused.len()), (2, 4));
+    assert!(said.contains("P0131") && said.contains("has 2 devices already"), "{said}");
+    let (found, _) = read(BUILTIN, 100, 60);
+    let tags: usize = found.devices.iter().map(|device| device.tags.len()).sum();
+    assert!(tags <= 60 && !found.refused.is_empty());
+}
+
+#[test]
+fn a_huge_repeat_ends_early() {
+    let text = BUILTIN[0].1.replace("to = 4, stride = 14", "to = 99999, stride = 0");
+    assert_ne!(text, BUILTIN[0].1);
+    let (found, said) = read(&[("big.toml", &text)], 100, 100_000);
+    assert!(found.devices.is_empty());
+    assert!(said.contains("more than 20000 tags"), "{said}");
+}
+
+/// One change to a text's bytes.
+#[derive(Debug, Clone)]
+enum Change {
+    Put(usize, u8),
+    Cut(usize, usize),
+    Copy(usize, usize, usize),
+    Insert(usize, String),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let at = 0..6000usize;
+    prop_oneof![
+        (at.clone(), any::<u8>()).prop_map(|(at, byte)| Change::Put(at, byte)),
+        (at.clone(), 1..200usize).prop_map(|(at, len)| Change::Cut(at, len)),
+        (at.clone(), 1..200usize, at.clone()).prop_map(|(from, len, to)| Change::Copy(from, len, to)),
+        (at, prop_oneof!["[\\]{}=.,\"'\n#x0-9%]{1,8}", "\\PC{1,4}"])
+            .prop_map(|(at, text)| Change::Insert(at, text)),
+    ]
+}
+
+fn changed(text: &str, changes: &[Change]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for change in changes {
+        let len = bytes.len();
+        match change {
+            Change::Put(at, byte) => {
+                if let Some(old) = bytes.get_mut(at % len.max(1)) {
+                    *old = *byte;
+                }
+            }
+            Change::Cut(at, count) => drop(bytes.drain(*at.min(&len)..(at + count).min(len))),
+            Change::Copy(from, count, to) => {
+                let part = bytes[*from.min(&len)..(from + count).min(len)].to_vec();
+                let to = *to.min(&len);
+                bytes.splice(to..to, part);
+            }
+            Change::Insert(at, text) => {
+                let at = *at.min(&len);
+                bytes.splice(at..at, text.bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Files are hostile input: whatever they hold, there is an answer, and a file that gave an
+    /// error gave no fewer words than that.
+    #[test]
+    fn no_file_makes_it_panic(which in 0..BUILTIN.len(), changes in prop::collection::vec(change(), 1..6)) {
+        let (name, text) = BUILTIN[which];
+        let text = changed(text, &changes);
+        let (found, said) = read(&[(name, &text)], 100, 100_000);
+        prop_assert!(found.refused.is_empty() || !said.is_empty(), "refused in silence");
+        for device in &found.devices {
+            prop_assert!(device.tags.iter().all(|tag| (tag.raw as usize) < device.spec.tags.len()));
+            prop_assert!(device.spec.tags.iter().all(|tag| tag.scan < device.spec.scans.len()));
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! One walk over a profile with one set of parameters: scan classes, groups, tags, checks.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use forebay_connector::{OptionValue, Protocol, ScanClass, TagSpec};
+
+use super::tag::{self, Names, ReadTag};
+use super::{check_name, options, texts, verify};
+use crate::device::{Tag, Verify};
+use crate::diagnostic::Span;
+use crate::document::{Context, EMPTY, Entry, Fields, Param, Params, Table, is_name};
+
+/// Most published tags of one device.
+pub const TAGS_MAX: usize = 20_000;
+
+/// Most scan classes of one profile.
+const SCANS_MAX: usize = 16;
+
+/// Bounds of a scan interval.
+const SCAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(86_400);
+
+/// What a walk found.
+#[derive(Default)]
+pub struct Walked {
+    /// Options of the protocol.
+    pub options: BTreeMap<String, OptionValue>,
+    /// Scan classes.
+    pub scans: Vec<ScanClass>,
+    /// Raw tags.
+    pub raws: Vec<TagSpec>,
+    /// Published tags.
+    pub tags: Vec<Tag>,
+    /// Checks.
+    pub verify: Vec<Verify>,
+    /// Place of an address → tag that reads it first.
+    places: HashMap<String, (String, Span)>,
+    full: bool,
+}
+
+/// Patterns of `except`, and whether each has matched.
+#[derive(Default)]
+pub struct Except(pub Vec<(String, Span, Cell<bool>)>);
+
+impl Except {
+    /// True when a pattern matches the path; `*` stands for anything.
+    pub fn takes(&self, path: &str) -> bool {
+        let mut taken = false;
+        for (pattern, _, used) in &self.0 {
+            if matches(pattern, path) {
+                used.set(true);
+                taken = true;
+            }
+        }
+        taken
+    }
+}
+
+/// Wildcard match with `*`, in time proportional to the product of the lengths.
+fn matches(pattern: &str, path: &str) -> bool {
+    let (pattern, path) = (pattern.as_bytes(), path.as_bytes());
+    let (mut p, mut s) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while s < path.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, s));
+                p += 1;
+            }
+            Some(byte) if *byte == path[s] => {
+                p += 1;
+                s += 1;
+            }
+            _ => match star {
+                // Let the last star take one byte more.
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    s = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// Walks the profile `root`, reporting into its context.
+pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walked {
+    let mut walked = Walked { options: options::read(root, protocol), ..Walked::default() };
+    let defaults =
+        root.table("defaults", "[defaults]", &tag::DEFAULT_KEYS).and(plain_table(root, "defaults"));
+    let names = Names {
+        protocol,
+        scans: scans(root),
+        enumerations: texts::enumerations(root),
+        bits: texts::bit_fields(root),
+        defaults: defaults.unwrap_or(&EMPTY),
+    };
+    match plain_table(root, "tags") {
+        Some(groups) if !groups.entries.is_empty() => {
+            for entry in &groups.entries {
+                group(root, &names, entry, except, &mut walked);
+            }
+        }
+        _ => {
+            let fault = root.ctx.error("P0101", root.span, "the profile has no tags");
+            root.ctx.report(fault.help("write [tags.<group>] and under it one line per tag"));
+        }
+    }
+    walked.scans = names.scans.clone();
+    verify::read(root, &names, except, &mut walked);
+    walked
+}
+
+/// A table that was checked elsewhere, or is none.
+fn plain_table<'a>(root: &Fields<'a>, key: &str) -> Option<&'a Table> {
+    root.entry(key).and_then(|entry| root.as_table(entry))
+}
+
+fn scans(root: &Fields<'_>) -> Vec<ScanClass> {
+    let Some(entry) = root.entry("scan") else { return Vec::new() };
+    let Some(table) = root.as_table(entry) else { return Vec::new() };
+    let fields = Fields::any(root.ctx, "[scan]", table, entry.node.span);
+    if table.entries.len() > SCANS_MAX {
+        let message = format!("[scan] has {} classes, at most {SCANS_MAX} are possible", table.entries.len());
+        root.ctx.report(root.ctx.error("P0131", entry.key_span, message));
+    }
+    let classes = table.entries.iter().take(SCANS_MAX).filter_map(|entry| {
+        check_name(&fields, "the name of a scan class", &entry.key, entry.key_span);
+        Some(ScanClass { name: entry.key.clone(), interval: fields.duration(&entry.key, SCAN)? })
+    });
+    classes.collect()
+}
+
+/// `repeat = { as, from, to, stride }`.
+struct Repeat {
+    name: String,
+    from: u32,
+    to: u32,
+    stride: u32,
+}
+
+fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, walked: &mut Walked) {
+    let subject = format!("[tags.{}]", entry.key);
+    let Some(table) = root.as_table(entry) else { return };
+    let fields = Fields::any(root.ctx, &subject, table, entry.key_span);
+    check_name(&fields, "a group's name", &entry.key, entry.key_span);
+    if let Some(address) =
+        table.get("address").filter(|it| !matches!(it.node.content, crate::document::Content::Table(_)))
+    {
+        let message = format!("tag `{}` stands in no group", entry.key);
+        let fault = root.ctx.error("P0103", address.key_span, message);
+        root.ctx.report(fault.help(format!("write it under [tags.<group>] as {} = {{ … }}", entry.key)));
+        return;
+    }
+    let shared = fields.table("defaults", format!("`defaults` of {subject}"), &tag::DEFAULT_KEYS);
+    let shared = shared.and(plain_table(&fields, "defaults")).unwrap_or(&EMPTY);
+    match (fields.has("repeat"), repeat(&fields)) {
+        (false, _) => one_group(&fields, names, shared, &entry.key, 0, except, walked),
+        (true, None) => {}
+        (true, Some(repeat)) => {
+            for number in repeat.from..=repeat.to {
+                let mut params = root.ctx.params().cloned().unwrap_or_else(Params::new);
+                params.insert(repeat.name.clone(), Param::Int(i64::from(number)));
+                let ctx = root.ctx.with_params(&params);
+                let shift = (number - repeat.from).saturating_mul(repeat.stride);
+                let fields = Fields::any(&ctx, &subject, table, entry.key_span);
+                one_group(&fields, names, shared, &format!("{}.{number}", entry.key), shift, except, walked);
+                // The others have the same fault, or more of it.
+                if root.ctx.absorb(&ctx) || walked.full {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn repeat(group: &Fields<'_>) -> Option<Repeat> {
+    let subject = format!("`repeat` of {}", group.subject);
+    let fields = group.table("repeat", subject, &["as", "from", "to", "stride"])?;
+    for key in ["as", "from", "to"] {
+        fields.require(key, "for example repeat = { as = \"n\", from = 1, to = 4, stride = 14 }");
+    }
+    let name = fields.text("as")?;
+    if !is_name(&name.text) || group.ctx.params().is_some_and(|params| params.contains_key(&name.text)) {
+        let help = "letters, digits and _ only, and no name of [params]; {name} then stands for the number";
+        fields.refuse("P0107", "as", &format!("`as` cannot be \"{}\"", name.text), help);
+    }
+    let count = |key, max| fields.int(key, 0..=max).and_then(|number| u32::try_from(number).ok());
+    let (from, to) = (count("from", 99_999), count("to", 99_999));
+    let stride = if fields.has("stride") { count("stride", 1_000_000) } else { Some(0) };
+    let (from, to, stride) = (from?, to?, stride?);
+    if from > to {
+        fields.refuse(
+            "P0124",
+            "to",
+            &format!("`repeat` runs from {from} to {to}"),
+            "write the smaller number first",
+        );
+        return None;
+    }
+    Some(Repeat { name: name.text, from, to, stride })
+}
+
+fn one_group(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    shared: &Table,
+    path: &str,
+    shift: u32,
+    except: &Except,
+    walked: &mut Walked,
+) {
+    let lines = fields.entries().iter().filter(|entry| !matches!(entry.key.as_str(), "defaults" | "repeat"));
+    for entry in lines {
+        check_name(fields, "a tag's name", &entry.key, entry.key_span);
+        let Some(table) = fields.as_table(entry) else { continue };
+        let path = format!("{path}.{}", entry.key);
+        if except.takes(&path) && table.get("bits").is_none() {
+            continue;
+        }
+        let tag = tag::open(fields.ctx, &entry.key, table, entry.key_span, [shared, names.defaults]);
+        if let Some(read) = tag::read(names, &tag, &path, shift) {
+            add(&tag, read, except, walked);
+        }
+        if walked.full {
+            return;
+        }
+    }
+}
+
+fn add(fields: &Fields<'_>, read: ReadTag, except: &Except, walked: &mut Walked) {
+    let ctx = fields.ctx;
+    let raw = u32::try_from(walked.raws.len()).unwrap_or(u32::MAX);
+    let tags: Vec<Tag> =
+        read.tags.into_iter().filter(|tag| !except.takes(&tag.path)).map(|tag| Tag { raw, ..tag }).collect();
+    if tags.is_empty() {
+        return;
+    }
+    if walked.tags.len() + tags.len() > TAGS_MAX {
+        let message = format!("the device has more than {TAGS_MAX} tags");
+        let fault = ctx.error("P0131", fields.span, message).label("this one is too many");
+        ctx.report(fault.help("split it into two profiles, or make `repeat` smaller"));
+        walked.full = true;
+        return;
+    }
+    if let Some(place) = read.place {
+        let path = read.raw.path.clone();
+        if let Some((first, at)) = walked.places.get(&place) {
+            let message = format!("{} reads the same address as `{first}`", fields.subject);
+            warn_double(ctx, read.span, *at, message);
+        } else {
+            walked.places.insert(place, (path, read.span));
+        }
+    }
+    walked.raws.push(read.raw);
+    walked.tags.extend(tags);
+}
+
+fn warn_double(ctx: &Context<'_>, span: Span, first: Span, message: String) {
+    let mut fault = ctx.warning("P0150", span, message).label("again here");
+    // A `repeat` without stride finds its own line.
+    if first != span {
+        fault = fault.also(ctx.place(first), "first here");
+    }
+    ctx.report(fault.help("correct one of the addresses, or remove one of the tags"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        assert!(matches("station.4.*", "station.4.die_temp"));
+        assert!(!matches("station.4.*", "station.40.die_temp"));
+        assert!(matches("*.temp", "a.b.temp"));
+        assert!(matches("a*b*c", "a1b2b3c"));
+        assert!(!matches("a*b*c", "a1b2b3"));
+        assert!(matches("a.b", "a.b") && !matches("a.b", "a.bc") && matches("*", ""));
+    }
+}

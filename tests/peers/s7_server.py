@@ -1,0 +1,118 @@
+"""An S7 server on python-snap7, for tests of Forebay against a foreign implementation.
+
+Runs on python-snap7 2.0.2, which wraps the C library Snap7, and on 3.x, which is written in
+Python. Prints `ready PORT` when it answers, takes one command a line, answers `ok` or
+`error REASON`, and ends when its input closes.
+
+    db NUMBER SIZE        registers a data block, all bytes 0
+    set DB OFFSET HEX     writes bytes into a data block
+    setm OFFSET HEX       writes bytes into the bit memory
+    seti OFFSET HEX       writes bytes into the process image of the inputs
+    quit
+"""
+
+import argparse
+import ctypes
+import logging
+import socket
+import sys
+import time
+
+from snap7.server import Server
+from snap7.type import SrvArea
+
+# Bytes of the bit memory and of the process images.
+AREA_BYTES = 1024
+
+
+def free_port() -> int:
+    """A port that is free now: neither server can choose one by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(port: int) -> tuple[Server, int]:
+    """Starts a server. Somebody else may have the port: then another free one is tried, or the
+    same again until it is free."""
+    for attempt in range(50):
+        server = Server(log=False)
+        chosen = port or free_port()
+        try:
+            server.start(tcp_port=chosen)
+            return server, chosen
+        except Exception:
+            if attempt == 49:
+                raise
+            time.sleep(0.1)
+    raise RuntimeError("unreachable")
+
+
+class Memory:
+    """The areas of the server. What is registered must stay alive and be written in place."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.areas = {}
+        for area in (SrvArea.PE, SrvArea.PA, SrvArea.MK):
+            self.register(area, 0, AREA_BYTES)
+
+    def register(self, area: SrvArea, number: int, size: int) -> None:
+        buffer = (ctypes.c_uint8 * size)()
+        self.server.register_area(area, number, buffer)
+        # 3.x copies the bytes it is given; its own copy is the one to write.
+        copies = getattr(self.server, "memory_areas", {})
+        for (kind, index), copy in copies.items():
+            if kind.name == area.name and index == number:
+                buffer = copy
+        self.areas[area, number] = buffer
+
+    def write(self, area: SrvArea, number: int, offset: int, data: bytes) -> None:
+        buffer = self.areas[area, number]
+        if offset + len(data) > len(buffer):
+            raise ValueError(f"{area.name} {number} has only {len(buffer)} bytes")
+        # Locked, so that no answer carries half a value.
+        self.server.lock_area(area, number)
+        try:
+            buffer[offset : offset + len(data)] = data
+        finally:
+            self.server.unlock_area(area, number)
+
+
+def execute(memory: Memory, words: list[str]) -> None:
+    match words:
+        case ["db", number, size]:
+            memory.register(SrvArea.DB, int(number), int(size))
+        case ["set", number, offset, data]:
+            memory.write(SrvArea.DB, int(number), int(offset), bytes.fromhex(data))
+        case ["setm", offset, data]:
+            memory.write(SrvArea.MK, 0, int(offset), bytes.fromhex(data))
+        case ["seti", offset, data]:
+            memory.write(SrvArea.PE, 0, int(offset), bytes.fromhex(data))
+        case _:
+            raise ValueError("unknown command")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    # Standard output belongs to the tests.
+    logging.disable(logging.CRITICAL)
+    server, port = start(parser.parse_args().port)
+    memory = Memory(server)
+    print(f"ready {port}", flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        if words == ["quit"]:
+            print("ok", flush=True)
+            break
+        try:
+            execute(memory, words)
+            print("ok", flush=True)
+        except Exception as problem:
+            print(f"error {problem!r}", flush=True)
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
