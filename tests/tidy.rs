@@ -37,7 +37,9 @@ fn files(folder: &str) -> Vec<File> {
     let mut found = Vec::new();
     let mut open = vec![root().join(folder)];
     while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        for entry in
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        {
             let path: PathBuf = entry.expect("it can be read").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() && !path.is_symlink() && !SKIPPED.contains(&name.as_str()) {
@@ -88,7 +90,8 @@ fn functions_are_short() {
         let lines = file.production();
         for (start, line) in lines.iter().enumerate() {
             let code = line.trim_start();
-            let is_function = code.starts_with("fn ") || (code.starts_with("pub") || code.starts_with("async")) && code.contains(" fn ");
+            let is_function = code.starts_with("fn ")
+                || (code.starts_with("pub") || code.starts_with("async")) && code.contains(" fn ");
             if !is_function || code.ends_with(';') || code.ends_with('}') {
                 continue;
             }
@@ -96,7 +99,11 @@ fn functions_are_short() {
             let end = format!("{}}}", &line[..line.len() - code.len()]);
             let length = lines[start..].iter().position(|line| *line == end).map_or(0, |at| at + 1);
             if length > FUNCTION_LINES_MAX {
-                long.push(format!("{}:{}: {length} lines, at most {FUNCTION_LINES_MAX}", file.path, start + 1));
+                long.push(format!(
+                    "{}:{}: {length} lines, at most {FUNCTION_LINES_MAX}",
+                    file.path,
+                    start + 1
+                ));
             }
         }
     }
@@ -121,13 +128,14 @@ fn the_journal_stands_alone() {
 fn profiles_know_no_protocol() {
     let names: Vec<String> =
         forebay::connectors::all().iter().map(|protocol| format!("\"{}\"", protocol.name())).collect();
-    let found = files("src/profile").into_iter().filter(|file| !file.path.ends_with("tests.rs")).flat_map(|file| {
-        let lines = file.production().into_iter().enumerate();
-        lines
-            .filter(|(_, line)| names.iter().any(|name| line.contains(name)))
-            .map(|(number, line)| format!("{}:{}: {}", file.path, number + 1, line.trim()))
-            .collect::<Vec<_>>()
-    });
+    let found =
+        files("src/profile").into_iter().filter(|file| !file.path.ends_with("tests.rs")).flat_map(|file| {
+            let lines = file.production().into_iter().enumerate();
+            lines
+                .filter(|(_, line)| names.iter().any(|name| line.contains(name)))
+                .map(|(number, line)| format!("{}:{}: {}", file.path, number + 1, line.trim()))
+                .collect::<Vec<_>>()
+        });
     nothing(&found.collect::<Vec<_>>());
 }
 
@@ -166,7 +174,8 @@ pub fn diagnostic_codes(folders: &[&str]) -> BTreeSet<String> {
             && matches!(bytes[0], b'C' | b'M' | b'O' | b'P' | b'S')
             && bytes[1..].iter().all(u8::is_ascii_digit);
         let numbered = text.strip_prefix("FB-").is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
+            !rest.is_empty()
+                && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
         });
         lettered || numbered
     };
@@ -187,7 +196,12 @@ fn every_code_is_explained() {
     assert!(codes.len() > 40, "only {} codes found", codes.len());
     let missing: Vec<String> =
         codes.into_iter().filter(|code| !explained.contains(&format!("\n## {code}: "))).collect();
-    nothing(&missing.iter().map(|code| format!("docs/errors has no section \"## {code}: …\"")).collect::<Vec<_>>());
+    nothing(
+        &missing
+            .iter()
+            .map(|code| format!("docs/errors has no section \"## {code}: …\""))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]

@@ -107,9 +107,13 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
     }
     for at in &layout.unclosed {
         report(
-            Diagnostic::error("P0001", place(Span::from(*at..*at)), "this table is not closed at the end of its line")
-                .label("`}` is missing here")
-                .help("close it with `}`; to go on in the next line, end this one with a comma"),
+            Diagnostic::error(
+                "P0001",
+                place(Span::from(*at..*at)),
+                "this table is not closed at the end of its line",
+            )
+            .label("`}` is missing here")
+            .help("close it with `}`; to go on in the next line, end this one with a comma"),
         );
     }
     let text = layout.mended(&source.text);

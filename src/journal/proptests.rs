@@ -121,7 +121,18 @@ impl Model {
         assert!(recovery.created);
         let follower = journal.reader(0).unwrap();
         let written = BTreeMap::new();
-        Self { disk, journal, follower, written, synced: 0, seen: 0, released: 0, committed: 0, serial: 0, dictionary: (0, 0) }
+        Self {
+            disk,
+            journal,
+            follower,
+            written,
+            synced: 0,
+            seen: 0,
+            released: 0,
+            committed: 0,
+            serial: 0,
+            dictionary: (0, 0),
+        }
     }
 
     fn apply(&mut self, op: Op) {

@@ -259,6 +259,26 @@ fn a_machine_shows_its_values_as_people_say_them() {
     assert!((oil.value - 0.55).abs() < 1e-6 && oil.normal.1 < 0.61, "{} {:?}", oil.value, oil.normal);
 }
 
+#[test]
+fn events_of_machines_are_told_in_the_readers_language() {
+    let given = given();
+    given.facts.set(|a| {
+        let data = serde_json::json!({
+            "tags": "*", "from": "2026-02-11T13:32:07Z", "to": "2026-02-11T13:35:11.5Z", "cause": "unreachable",
+        });
+        (a.events[1].data, a.events[1].edge_time) = (data, NOW_US - MINUTE_US);
+    });
+    let events = super::chronicle::events(&*given.facts, &speech(Language::De));
+    let gap = &events[1];
+    assert_eq!((gap.time.as_str(), gap.kind, gap.device.as_str()), ("14:35:05", "Lücke", "press-4"));
+    assert_eq!(gap.text, "keine Werte von 14:32:07 bis 14:35:11 (Kabel oder SPS aus?)");
+    assert_eq!(events[2].text, "sendet nichts (Kabel oder SPS aus?)");
+    assert!(
+        !events[2].english && events[3].english,
+        "a text without words of ours stays English, and says so"
+    );
+}
+
 fn place<'a>() -> Place<'a> {
     Place { path: "/", chosen: None, part: 1, build: "0" }
 }
