@@ -52,7 +52,7 @@ impl Browser {
             _profile: profile,
         };
         let capabilities = capabilities(look, browser._profile.path());
-        let answer = browser.call("POST", "/session", &capabilities);
+        let answer = browser.call("POST", "/session", &capabilities).expect("a browser");
         browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
         // The window's outer size differs from the page's; this sets the page's.
         browser.cdp(
@@ -77,13 +77,19 @@ impl Browser {
 
     /// The visible text of the first element that fits the CSS selector.
     pub fn text(&self, selector: &str) -> String {
-        let found = self.command("POST", "element", &json!({ "using": "css selector", "value": selector }));
-        let id = found[ELEMENT].as_str().expect("an element").to_owned();
-        let text = self.command("GET", &format!("element/{id}/text"), &Value::Null);
-        text.as_str().unwrap_or_default().to_owned()
+        // The page may load itself anew between the two questions.
+        wait_for(selector, Duration::from_secs(10), || self.text_now(selector).ok())
     }
 
-    /// What a script in the page returns. Works also where the page's own scripts are off.
+    fn text_now(&self, selector: &str) -> Result<String, String> {
+        let find = json!({ "using": "css selector", "value": selector });
+        let found = self.call("POST", &self.path("element"), &find)?;
+        let id = found[ELEMENT].as_str().ok_or("no element")?.to_owned();
+        let text = self.call("GET", &self.path(&format!("element/{id}/text")), &Value::Null)?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// What a script in the page returns.
     pub fn script(&self, script: &str) -> Value {
         self.command("POST", "execute/sync", &json!({ "script": script, "args": [] }))
     }
@@ -122,16 +128,22 @@ impl Browser {
         self.command("POST", "goog/cdp/execute", &json!({ "cmd": name, "params": parameters }))
     }
 
-    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.call(method, &format!("/session/{}/{path}", self.session), body)
+    fn path(&self, path: &str) -> String {
+        format!("/session/{}/{path}", self.session)
     }
 
-    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.call(method, &self.path(path), body).unwrap_or_else(|message| panic!("{path}: {message}"))
+    }
+
+    /// The value of the answer, or what chromedriver complains of.
+    fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let answer = self.exchange(method, path, body).expect("chromedriver answers");
-        let value: Value =
-            serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{path}: {}", answer.body));
-        assert!(answer.status == 200, "{method} {path}: {}", value["value"]["message"]);
-        value["value"].clone()
+        let mut value: Value = serde_json::from_str(&answer.body).map_err(|_| answer.body.clone())?;
+        match answer.status {
+            200 => Ok(value["value"].take()),
+            _ => Err(value["value"]["message"].to_string()),
+        }
     }
 
     fn exchange(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Answer> {

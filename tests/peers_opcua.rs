@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_connector::{
-    Connector, DataType, DeviceSpec, OptionValue, PollError, Protocol, Quality, RawSample, ScanClass, Secrets,
-    TagSpec, Value,
+    Connector, DataType, DeviceSpec, OptionValue, PollError, Protocol, Quality, RawSample, ScanClass,
+    Secrets, TagSpec, Value,
 };
 use forebay_opcua::OpcUa;
 
@@ -290,7 +290,10 @@ async fn a_frozen_server_is_noticed() {
     assert!(matches!(error, PollError::Timeout { .. } | PollError::Lost { .. }), "{error}");
     let start = Instant::now();
     let error = connector.connect().await.expect_err("still frozen");
-    assert!(matches!(error, PollError::Timeout { .. }) && start.elapsed() < Duration::from_secs(12), "{error}");
+    assert!(
+        matches!(error, PollError::Timeout { .. }) && start.elapsed() < Duration::from_secs(12),
+        "{error}"
+    );
     signal(&peer, "-CONT");
     peer.command("set s=level 2.5");
     connector.connect().await.expect("connected again");

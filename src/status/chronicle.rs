@@ -46,19 +46,30 @@ fn event_row(event: &Event, speech: &Speech) -> EventRow {
     }
 }
 
-/// Words in the reader's language for the events whose data say all: a machine that came or went
-/// (`state`: `up` or `down`, `cause`: code of [`Cause`]). `None` leaves the event's own text.
+/// Words in the reader's language for the events whose data say all (docs/kafka.md): a machine
+/// that came or went, and the gap it left. `None` leaves the event's own text.
 fn own_words(event: &Event, speech: &Speech) -> Option<String> {
-    if event.kind != Kind::DeviceState {
-        return None;
-    }
-    match event.data.get("state")?.as_str()? {
-        "up" => Some(speech.words.event_up.to_owned()),
-        "down" => {
-            let code = event.data.get("cause")?.as_str()?.to_owned();
-            let hint = hint(&Cause { code, message: String::new() }, speech.words);
-            (hint != speech.words.hint_other).then(|| fill(speech.words.event_down, &[hint]))
+    let words = speech.words;
+    let data = |name: &str| event.data.get(name)?.as_str();
+    let moment = |name: &str| {
+        let at: jiff::Timestamp = data(name)?.parse().ok()?;
+        Some(speech.moment_exact(at.as_microsecond()))
+    };
+    match event.kind {
+        Kind::DeviceState if data("state") == Some("up") => Some(words.event_up.to_owned()),
+        Kind::DeviceState if data("state") == Some("down") => {
+            Some(fill(words.event_down, &[known_hint(data("cause")?, speech)?]))
+        }
+        Kind::Gap if data("tags") == Some("*") => {
+            let hint = known_hint(data("cause")?, speech)?;
+            Some(fill(words.event_gap, &[&moment("from")?, &moment("to")?, hint]))
         }
         _ => None,
     }
+}
+
+/// The hint for this code of [`Cause`], `None` when it has none of its own.
+fn known_hint(code: &str, speech: &Speech) -> Option<&'static str> {
+    let hint = hint(&Cause { code: code.to_owned(), message: String::new() }, speech.words);
+    (hint != speech.words.hint_other).then_some(hint)
 }

@@ -15,12 +15,12 @@ use axum::routing::get;
 use maud::Markup;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::frame::{self, Cell, Place};
 use super::machine::{Machine, Part};
-use super::page::{self, Cell, Place};
 use super::speech::Speech;
 use super::view::View;
 use super::words::Language;
-use super::{Options, chronicle, live, machine, metrics, view};
+use super::{Options, chronicle, live, machine, metrics, page, view};
 use crate::status::facts::Facts;
 use crate::twin::Twin;
 
@@ -128,7 +128,7 @@ impl Page {
     fn path(&self) -> String {
         match self {
             Self::Overview => "/".to_owned(),
-            Self::Machine(name) => format!("/m/{}", page::encode(name)),
+            Self::Machine(name) => format!("/m/{}", frame::encode(name)),
             Self::Events => "/events".to_owned(),
         }
     }
@@ -178,7 +178,7 @@ fn machine_of(site: &Site, name: &str, asked: &Asked, speech: &Speech) -> Option
 
 fn clock(site: &Site, speech: &Speech) -> Cell {
     let synchronised = site.facts.identity().clock_synchronised;
-    page::clock(
+    frame::clock(
         &speech.moment(speech.now_us),
         view::clock_words(synchronised, speech),
         synchronised == Some(false),
@@ -242,7 +242,7 @@ async fn show(
         return refuse(&site, &headers, StatusCode::NOT_FOUND, |words| words.no_such_machine);
     };
     let identity = site.facts.identity();
-    let html = page::frame(&identity, &clock(&site, &speech), &made.title, &made.body, &place, &speech);
+    let html = frame::frame(&identity, &clock(&site, &speech), &made.title, &made.body, &place, &speech);
     text("text/html; charset=utf-8", html.into_string())
 }
 
@@ -293,7 +293,7 @@ pub(super) fn refuse(
     text_of: fn(&super::words::Words) -> &'static str,
 ) -> Response {
     let language = Asked::read(&HashMap::new(), headers, site.options.language).language;
-    let html = page::refusal(text_of(language.words()), language).into_string();
+    let html = frame::refusal(text_of(language.words()), language).into_string();
     (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }
 

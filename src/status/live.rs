@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::frame::Cell;
 use super::http::{Asked, Asking, Page, Site, refuse, too_many};
 use super::listen::{LiveMark, Seat};
-use super::page::Cell;
 use super::speech::Speech;
 
 const TICK: Duration = Duration::from_secs(1);

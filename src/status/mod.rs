@@ -11,6 +11,7 @@
 mod chronicle;
 mod draw;
 pub mod facts;
+mod frame;
 mod host;
 mod http;
 mod judge;

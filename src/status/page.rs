@@ -1,160 +1,18 @@
 //! HTML of the pages. What can change stands in [`Cell`]s: the page and the live stream make them
 //! by the same functions.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
 use super::chronicle::EventRow;
-use super::draw::{SYMBOLS, badge, bar, curve};
-use super::facts::Identity;
+use super::draw::{badge, bar, curve};
+use super::frame::{Cell, Place, block, cell, encode, parts, spot, stripe};
 use super::machine::{Machine, Part, TagRow};
-use super::speech::{Speech, plain};
-use super::view::{PredictionRow, Row, Tile, View};
-use super::words::{Language, fill};
+use super::speech::Speech;
+use super::view::{PredictionRow, Row, State, Tile, View};
+use super::words::fill;
 
 /// Machines on one page at most: keeps the page under 60 KB.
 pub(super) const MACHINES_SHOWN_MAX: usize = 40;
-
-/// A place in the page that the live stream can fill anew.
-pub(super) struct Cell {
-    pub(super) id: String,
-    class: &'static str,
-    pub(super) html: Markup,
-}
-
-fn cell(id: impl Into<String>, class: &'static str, html: Markup) -> Cell {
-    Cell { id: id.into(), class, html }
-}
-
-fn spot(cell: &Cell) -> Markup {
-    html! { span class=(cell.class) id=(cell.id) { (cell.html) } }
-}
-
-fn block(cell: &Cell) -> Markup {
-    html! { div class=(cell.class) id=(cell.id) { (cell.html) } }
-}
-
-/// Where a page is, for its links.
-pub(super) struct Place<'a> {
-    /// Path, percent-encoded.
-    pub(super) path: &'a str,
-    /// Language, when the reader has chosen one in the address.
-    pub(super) chosen: Option<Language>,
-    pub(super) part: usize,
-    /// Changes when the process or its files do: tells an open page to load itself anew.
-    pub(super) build: &'a str,
-}
-
-impl Place<'_> {
-    fn link(&self, path: &str, chosen: Option<Language>, part: usize) -> String {
-        let mut link = path.to_owned();
-        let mut mark = '?';
-        if let Some(language) = chosen {
-            link.push(mark);
-            link.push_str("lang=");
-            link.push_str(language.code());
-            mark = '&';
-        }
-        if part > 1 {
-            link.push(mark);
-            link.push_str(&format!("part={part}"));
-        }
-        link
-    }
-
-    /// A page, in the language the reader has chosen.
-    fn to(&self, path: &str) -> String {
-        self.link(path, self.chosen, 1)
-    }
-
-    fn live(&self) -> String {
-        self.link(&format!("/live{}", self.path.trim_end_matches('/')), self.chosen, self.part)
-    }
-}
-
-/// Percent-encodes one path segment (RFC 3986, section 2.3).
-pub(super) fn encode(segment: &str) -> String {
-    let mut out = String::with_capacity(segment.len());
-    for byte in segment.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-/// What stands on every page.
-pub(super) fn frame(
-    identity: &Identity,
-    clock: &Cell,
-    title: &str,
-    body: &Markup,
-    place: &Place,
-    speech: &Speech,
-) -> Markup {
-    let words = speech.words;
-    let (before, after) = words.page_old.split_once("{0}").unwrap_or((words.page_old, ""));
-    html! {
-        (DOCTYPE)
-        html lang=(speech.language.code()) {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                link rel="icon" type="image/svg+xml" href={ "/assets/icon.svg?v=" (place.build) };
-                link rel="stylesheet" href={ "/assets/forebay.css?v=" (place.build) };
-                noscript { meta http-equiv="refresh" content="5"; }
-                script src={ "/assets/live.js?v=" (place.build) } defer {}
-            }
-            body data-live=(place.live()) data-build=(place.build) {
-                (SYMBOLS)
-                a.skip href="#content" { (words.to_content) }
-                header {
-                    a.box href=(place.to("/")) {
-                        b { (plain(&identity.name)) }
-                        span { (plain(&identity.site)) }
-                    }
-                    nav.pages {
-                        (tab("/", words.overview, place))
-                        (tab("/events", words.events, place))
-                    }
-                    (spot(clock))
-                    nav.languages aria-label=(words.language) {
-                        @for language in Language::CHOICES {
-                            @let here = language.code() == speech.language.code();
-                            a href=(place.link(place.path, Some(language), place.part)) hreflang=(language.code())
-                                lang=(language.code()) aria-current=[here.then_some("true")] {
-                                (language.code().to_uppercase())
-                            }
-                        }
-                    }
-                }
-                p.old id="old" role="alert" hidden { (before) span id="old-since" { (speech.moment_exact(speech.now_us)) } (after) }
-                main id="content" { (body) }
-                footer {
-                    span { (fill(words.version, &[&plain(&identity.version)])) }
-                    span { (fill(words.up_since, &[&speech.moment(identity.started_us)])) }
-                }
-            }
-        }
-    }
-}
-
-fn tab(path: &str, name: &str, place: &Place) -> Markup {
-    html! { a href=(place.to(path)) aria-current=[(place.path == path).then_some("page")] { (name) } }
-}
-
-/// The header's clock.
-pub(super) fn clock(time: &str, state: &str, wrong: bool, speech: &Speech) -> Cell {
-    cell(
-        "clock",
-        "clock",
-        html! {
-            @if wrong { (badge(Some(super::judge::Letter::S), speech.words)) }
-            b { (time) } " " span { (state) }
-        },
-    )
-}
 
 /// All that can change on `/`.
 pub(super) fn overview_cells(view: &View, part: Part, speech: &Speech) -> Vec<Cell> {
@@ -206,11 +64,6 @@ fn verdict_cells(view: &View, speech: &Speech) -> [Cell; 4] {
     ]
 }
 
-/// The coloured edge of what is not good.
-fn stripe(letter: Option<super::judge::Letter>) -> Markup {
-    html! { @if let Some(letter) = letter { i class={ "stripe ne-" (letter.as_str()) } {} } }
-}
-
 fn row_cells(at: usize, row: &Row, speech: &Speech) -> [Cell; 5] {
     let words = speech.words;
     let rates: Vec<_> =
@@ -252,24 +105,6 @@ fn tile<T>(name: &str, tile: &Tile<T>, speech: &Speech) -> Markup {
         p.headline { (badge(tile.letter, speech.words)) span { (tile.headline) } }
         @for line in &tile.lines {
             p { (badge(line.letter, speech.words)) span { (line.text) } }
-        }
-    }
-}
-
-/// Links to the parts of a long list; nothing when it is short.
-fn parts(part: Part, words: &str, place: &Place, speech: &Speech) -> Markup {
-    let number = |n: usize| speech.count(n as u64);
-    html! {
-        @if part.parts > 1 {
-            nav.parts {
-                @if part.number > 1 {
-                    a rel="prev" href=(place.link(place.path, place.chosen, part.number - 1)) { "‹ " (speech.words.previous) }
-                }
-                span { (fill(words, &[&number(part.from + 1), &number(part.to), &number(part.total)])) }
-                @if part.number < part.parts {
-                    a rel="next" href=(place.link(place.path, place.chosen, part.number + 1)) { (speech.words.next) " ›" }
-                }
-            }
         }
     }
 }
@@ -325,7 +160,7 @@ fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {
             "v-text",
             "note",
             html! {
-                (machine.state) @if !row.cause.is_empty() && row.state != super::view::State::Starting { " · " (row.cause) }
+                (machine.state) @if !row.cause.is_empty() && row.state != State::Starting { " · " (row.cause) }
             },
         ),
         cell(
@@ -430,16 +265,5 @@ pub(super) fn events(events: &[EventRow], speech: &Speech) -> Markup {
     html! {
         h1.heading { (speech.words.events) }
         @for cell in &event_cells(events, speech) { (block(cell)) }
-    }
-}
-
-/// A page that says why there is none.
-pub(super) fn refusal(text: &str, language: Language) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang=(language.code()) {
-            head { meta charset="utf-8"; meta name="viewport" content="width=device-width"; title { "Forebay" } }
-            body { p { (text) } p { a href="/" { (language.words().overview) } } }
-        }
     }
 }

@@ -12,9 +12,10 @@ use jiff::tz::TimeZone;
 use plant::{FakeFacts, MINUTE_US, all_good, bearing, plant as six_machines, take_away};
 
 use super::facts::{DiskError, PredictionState, ToItState};
+use super::frame::{self, Place};
 use super::judge::Letter;
 use super::machine::machine;
-use super::page::{self, Place};
+use super::page;
 use super::speech::Speech;
 use super::view::{View, view};
 use super::words::Language;
@@ -258,6 +259,26 @@ fn a_machine_shows_its_values_as_people_say_them() {
     assert!((oil.value - 0.55).abs() < 1e-6 && oil.normal.1 < 0.61, "{} {:?}", oil.value, oil.normal);
 }
 
+#[test]
+fn events_of_machines_are_told_in_the_readers_language() {
+    let given = given();
+    given.facts.set(|a| {
+        let data = serde_json::json!({
+            "tags": "*", "from": "2026-02-11T13:32:07Z", "to": "2026-02-11T13:35:11.5Z", "cause": "unreachable",
+        });
+        (a.events[1].data, a.events[1].edge_time) = (data, NOW_US - MINUTE_US);
+    });
+    let events = super::chronicle::events(&*given.facts, &speech(Language::De));
+    let gap = &events[1];
+    assert_eq!((gap.time.as_str(), gap.kind, gap.device.as_str()), ("14:35:05", "Lücke", "press-4"));
+    assert_eq!(gap.text, "keine Werte von 14:32:07 bis 14:35:11 (Kabel oder SPS aus?)");
+    assert_eq!(events[2].text, "sendet nichts (Kabel oder SPS aus?)");
+    assert!(
+        !events[2].english && events[3].english,
+        "a text without words of ours stays English, and says so"
+    );
+}
+
 fn place<'a>() -> Place<'a> {
     Place { path: "/", chosen: None, part: 1, build: "0" }
 }
@@ -361,8 +382,8 @@ fn long_lists_are_shown_in_parts_under_60_kb() {
     let speech = speech(Language::Stretched);
     let view = given.view(Language::Stretched);
     let frame = |body: &maud::Markup| {
-        let clock = page::clock(&view.time, view.clock, false, &speech);
-        page::frame(&view.identity, &clock, "title", body, &place(), &speech).into_string()
+        let clock = frame::clock(&view.time, view.clock, false, &speech);
+        frame::frame(&view.identity, &clock, "title", body, &place(), &speech).into_string()
     };
     let part = super::machine::Part::of(view.machines.len(), page::MACHINES_SHOWN_MAX, 2);
     assert_eq!((part.from, part.to, part.parts), (40, 80, 4));

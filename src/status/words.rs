@@ -303,6 +303,7 @@ words! {
     kind_model: "Model", "Modell";
     kind_box: "Box", "Box";
     event_up: "delivers data", "liefert Daten";
+    event_gap: "no values from {0} to {1} ({2})", "keine Werte von {0} bis {1} ({2})";
     event_down: "sends nothing ({0})", "sendet nichts ({0})";
 
     // Refusals.
