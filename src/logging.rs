@@ -22,7 +22,7 @@ pub enum Format {
 /// everything else, and what matters of it is in our own messages.
 pub fn start(format: Format, level: &str) {
     let filter = EnvFilter::new(format!(
-        "warn,forebay={level},opcua=off,opcua_client=off,opcua_server=off,librdkafka=error"
+        "warn,forebay={level},opcua_client=off,opcua_core=off,opcua_crypto=off,opcua_types=off,opcua_server=off"
     ));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {

@@ -73,6 +73,7 @@ pub fn device(name: &str, types: &[Scalar]) -> Arc<Device> {
         enumeration: None,
         function_check: false,
         bit: None,
+        timezone: None,
         desc: String::new(),
         source: "test.toml:1".to_owned(),
     };

@@ -94,7 +94,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let mut kept = Vec::new();
     for (name, opened) in [("telemetry", telemetry), ("events", event_lane)] {
         let status = opened.writer.status();
-        let source = source::LaneSource::new(name, opened.reader, status.clone());
+        let source = source::LaneSource::new(name, opened.reader);
         let replicator = Replicator::start(kafka.clone(), source, &boot, Some(events.clone()))
             .with_context(|| format!("no thread for the {name} lane"))?;
         let replication = replicator.status();

@@ -18,7 +18,6 @@ pub struct LaneSource {
     lane: &'static str,
     epoch: String,
     reader: LaneReader,
-    first_offset: tokio::sync::watch::Receiver<crate::lane::LaneStatus>,
     ahead: VecDeque<Stored>,
     value: Vec<u8>,
     key: Key,
@@ -32,22 +31,10 @@ enum Key {
 
 impl LaneSource {
     /// The lane `name`, read by `reader`.
-    pub fn new(
-        name: &'static str,
-        reader: LaneReader,
-        status: tokio::sync::watch::Receiver<crate::lane::LaneStatus>,
-    ) -> Self {
+    pub fn new(name: &'static str, reader: LaneReader) -> Self {
         let epoch = reader.epoch().to_string();
         let key = Key::Device(String::new());
-        Self {
-            lane: name,
-            epoch,
-            reader,
-            first_offset: status,
-            ahead: VecDeque::new(),
-            value: Vec::new(),
-            key,
-        }
+        Self { lane: name, epoch, reader, ahead: VecDeque::new(), value: Vec::new(), key }
     }
 }
 
@@ -58,10 +45,6 @@ impl Source for LaneSource {
 
     fn epoch(&self) -> &str {
         &self.epoch
-    }
-
-    fn first_offset(&self) -> u64 {
-        self.first_offset.borrow().first_offset
     }
 
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {

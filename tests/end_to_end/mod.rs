@@ -56,8 +56,7 @@ fn a_stranger_reads_exactly_what_the_servers_held() {
         let status: Json =
             serde_json::from_str(&crate::support::get(&address, "/api/v1/status.json")?).ok()?;
         let devices = status["machines"].as_array()?;
-        (devices.len() == servers.len() && devices.iter().all(|device| device["good"] == 4))
-            .then_some(())
+        (devices.len() == servers.len() && devices.iter().all(|device| device["good"] == 4)).then_some(())
     });
     for step in 1..STEPS {
         std::thread::sleep(HOLD);
