@@ -128,7 +128,18 @@ impl Model {
         assert!(recovery.created);
         let follower = journal.reader(0).unwrap();
         let written = BTreeMap::new();
-        Self { disk, journal, follower, written, synced: 0, seen: 0, released: 0, committed: 0, serial: 0, dictionary: (0, 0) }
+        Self {
+            disk,
+            journal,
+            follower,
+            written,
+            synced: 0,
+            seen: 0,
+            released: 0,
+            committed: 0,
+            serial: 0,
+            dictionary: (0, 0),
+        }
     }
 
     fn apply(&mut self, op: Op) {
@@ -246,8 +257,11 @@ impl Model {
         assert!(first <= self.released, "records from {} were removed, not released", self.released);
         let (records, damages) = read_all(&mut self.journal.reader(first).unwrap(), true);
         assert!(damages.is_empty(), "found {damages:?}");
-        let expected: BTreeMap<_, _> =
-            self.written.range(first..self.synced).map(|(offset, record)| (*offset, record.clone())).collect();
+        let expected: BTreeMap<_, _> = self
+            .written
+            .range(first..self.synced)
+            .map(|(offset, record)| (*offset, record.clone()))
+            .collect();
         assert_eq!(records.len(), expected.len(), "records from {first} to {}", self.synced);
         assert_eq!(records, expected);
         self.seen = self.seen.max(self.synced);

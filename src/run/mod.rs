@@ -9,7 +9,6 @@ mod kafka;
 mod last_good;
 mod rates;
 mod service;
-mod source;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -30,7 +29,7 @@ use crate::event::{Event, Events, Kind};
 use crate::infer;
 use crate::lane::{self, Lane, LaneOptions, LaneWriter};
 use crate::poll;
-use crate::replicate::{Options as KafkaOptions, Replicator};
+use crate::replicate::{JournalSource, Options as KafkaOptions, Replicator};
 use crate::state::State;
 use crate::status::{self, Facts, Language};
 use crate::twin::Twin;
@@ -94,7 +93,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let mut kept = Vec::new();
     for (name, opened) in [("telemetry", telemetry), ("events", event_lane)] {
         let status = opened.writer.status();
-        let source = source::LaneSource::new(name, opened.reader);
+        let source = JournalSource::new(name, opened.reader);
         let replicator = Replicator::start(kafka.clone(), source, &boot, Some(events.clone()))
             .with_context(|| format!("no thread for the {name} lane"))?;
         let replication = replicator.status();
