@@ -201,14 +201,8 @@ impl Running {
                 tracing::error!("a device's task ended with a panic");
             }
         }
-        let writers: Vec<LaneWriter> = self.lanes.iter().map(|(_, writer)| writer.clone()).collect();
-        let flushed = tokio::task::spawn_blocking(move || {
-            writers.iter().all(|writer| writer.flush(SYNC_REST_MAX).is_some())
-        });
-        if !flushed.await.unwrap_or(false) {
-            tracing::error!("not everything could be stored within {} s", SYNC_REST_MAX.as_secs());
-        }
-        send_rest(&self.box_facts).await;
+        let synced = sync_rest(self.lanes.iter().map(|(_, writer)| writer.clone()).collect()).await;
+        send_rest(&self.box_facts, &synced).await;
         self.stop_rest.cancel();
         for task in self.tasks {
             if task.await.is_err() {
@@ -234,19 +228,33 @@ impl Running {
     }
 }
 
-/// Waits until Kafka has everything, as long as it takes something.
-async fn send_rest(facts: &BoxFacts) {
+/// Has everything that was handed over synced; the offset behind it for each lane, 0 when that
+/// is not known because the disk does not work.
+async fn sync_rest(writers: Vec<LaneWriter>) -> Vec<u64> {
+    let flush = move || writers.iter().map(|writer| writer.flush(SYNC_REST_MAX)).collect::<Vec<_>>();
+    let synced = tokio::task::spawn_blocking(flush).await.unwrap_or_default();
+    if synced.iter().any(Option::is_none) {
+        tracing::error!("not everything could be stored within {} s", SYNC_REST_MAX.as_secs());
+    }
+    synced.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// Waits until Kafka has everything before `synced`, as long as it takes something.
+async fn send_rest(facts: &BoxFacts, synced: &[u64]) {
     let end = tokio::time::Instant::now() + SEND_REST_MAX;
-    while tokio::time::Instant::now() < end {
-        let to_it = facts.to_it();
-        if to_it.backlog_records == 0 || to_it.state != status::facts::ToItState::Up {
-            break;
+    loop {
+        let lanes = facts.lanes.iter().zip(synced);
+        let rest: u64 = lanes
+            .map(|(lane, synced)| synced.saturating_sub(lane.replication.snapshot().next_offset.unwrap_or(0)))
+            .sum();
+        if rest == 0 {
+            return;
+        }
+        if facts.to_it().state != status::facts::ToItState::Up || tokio::time::Instant::now() >= end {
+            tracing::info!("{rest} records are on disk and are sent after the next start");
+            return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let rest = facts.to_it().backlog_records;
-    if rest > 0 {
-        tracing::info!("{rest} records are on disk and are sent after the next start");
     }
 }
 
