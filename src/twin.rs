@@ -3,7 +3,7 @@
 //! Written by the pollers, read by everyone else. Locks are held for copies only; nobody holds
 //! one while waiting.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_connector::{Quality, Value};
@@ -102,6 +102,9 @@ pub struct Minute {
     pub values: u64,
 }
 
+/// Reasons for refused tags kept for one device at most; the others show their quality only.
+pub const REFUSALS_MAX: usize = 200;
+
 /// State of one device.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceState {
@@ -129,8 +132,11 @@ pub struct DeviceState {
     pub scans_missed: u64,
     /// Values read in each of the last 60 minutes, oldest first.
     pub minutes: VecDeque<Minute>,
-    /// Last result of each `[[verify]]`: `None` = not yet run.
+    /// Whether all `[[verify]]` held after the last connect; `None` = not yet run, or there is none.
     pub verified: Option<bool>,
+    /// Why the device refuses tags, by [`Tag::raw`](crate::device::Tag::raw), in the words of the
+    /// connector; at most [`REFUSALS_MAX`]. A refused tag of which nothing more is known is not here.
+    pub refusals: BTreeMap<u32, String>,
 }
 
 impl DeviceState {

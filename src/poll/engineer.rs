@@ -8,7 +8,7 @@ use forebay_connector::{Quality, RawSample, Value};
 
 use crate::batch::Sample;
 use crate::device::{Device, Tag, Transform};
-use crate::twin::DeviceState;
+use crate::twin::{Current, DeviceState};
 
 /// What was published last of one tag.
 #[derive(Debug, Clone, Default)]
@@ -27,8 +27,11 @@ pub struct Engineer {
     published: Vec<Published>,
     /// Tags that said in this scan or before that someone works on the machine.
     function_check: Vec<bool>,
-    /// Edge time of the last raw sample of each tag in this scan; marks what a subscription left out.
+    /// Edge time of the last raw sample of each tag on this connection, 0 = none yet; marks what a
+    /// subscription left out.
     seen_us: Vec<i64>,
+    /// A tag has come to be refused, or is not any more, since the last look.
+    refusals_changed: bool,
 }
 
 impl Engineer {
@@ -47,14 +50,28 @@ impl Engineer {
             published: vec![Published::default(); tags],
             function_check: vec![false; tags],
             seen_us: vec![0; tags],
+            refusals_changed: false,
             device,
         }
     }
 
-    /// After a connection was lost everything is published again, so that the value after a gap
-    /// stands in the record even when it has not changed.
+    /// A connection was lost: everything is published again once it has been read again, so that
+    /// the value after a gap stands in the record even when it has not changed.
     pub fn forget(&mut self) {
+        self.publish_again();
+        // A value from before must not pass for one that is unchanged now.
+        self.seen_us.fill(0);
+        self.refusals_changed = true;
+    }
+
+    /// What was published has not been stored: the next scan publishes every tag.
+    pub fn publish_again(&mut self) {
         self.published.fill(Published::default());
+    }
+
+    /// True once after the set of refused tags has changed.
+    pub fn take_refusals_changed(&mut self) -> bool {
+        std::mem::take(&mut self.refusals_changed)
     }
 
     /// Takes the raw samples of one scan, updates the twin, and pushes what is to be published.
@@ -79,6 +96,8 @@ impl Engineer {
                 let tag = &device.tags[index];
                 let (value, quality) = engineer(tag, sample, checked);
                 self.seen_us[index] = edge_us;
+                let was_refused = state.values[index].quality == Quality::Refused;
+                self.refusals_changed |= was_refused != (quality == Quality::Refused);
                 update(state, index, &value, quality, edge_us, sample.source_us);
                 if self.is_news(index, tag, &value, quality, edge_us) {
                     self.published[index] = Published { value: value.clone(), quality, edge_us };
@@ -86,7 +105,7 @@ impl Engineer {
                 }
             }
         }
-        self.renew_unchanged(&device, due, edge_us, state, out);
+        self.renew_unchanged(due, checked, edge_us, state, out);
         state.count(edge_us, raw.len() as u64);
         state.samples += out.len() as u64;
     }
@@ -110,29 +129,30 @@ impl Engineer {
             || is_change(tag, &last.value, value)
     }
 
+    /// A tag that was left out has the value it had; only whether someone works on the machine may
+    /// have changed for it.
     fn renew_unchanged(
         &mut self,
-        device: &Device,
         due: &[usize],
+        checked: bool,
         edge_us: i64,
         state: &mut DeviceState,
         out: &mut Vec<Sample>,
     ) {
-        for (index, tag) in device.tags.iter().enumerate() {
-            if self.seen_us[index] == edge_us || !due.contains(&tag.scan) {
+        for (index, tag) in self.device.tags.iter().enumerate() {
+            let seen_us = self.seen_us[index];
+            if seen_us == 0 || seen_us == edge_us || !due.contains(&tag.scan) {
                 continue;
             }
             let current = &mut state.values[index];
-            if current.edge_us == 0 {
-                continue;
-            }
+            current.quality = unchanged_quality(tag, current, checked);
             current.edge_us = edge_us;
             if current.quality.is_good() {
                 current.good_us = edge_us;
                 state.good_us = edge_us;
             }
             let last = &mut self.published[index];
-            if last.edge_us == 0 || is_silent(tag, last.edge_us, edge_us) {
+            if last.edge_us == 0 || last.quality != current.quality || is_silent(tag, last.edge_us, edge_us) {
                 last.edge_us = edge_us;
                 last.value.clone_from(&current.value);
                 last.quality = current.quality;
@@ -176,11 +196,29 @@ fn engineer(tag: &Tag, sample: &RawSample, checked: bool) -> (Value, Quality) {
     };
     let quality = match sample.quality {
         Quality::Good if value == Value::Null => Quality::Invalid,
-        Quality::Good if checked => Quality::FunctionCheck,
-        Quality::Good if is_outside(tag, &value) => Quality::OutOfRange,
+        Quality::Good => readable_quality(tag, &value, checked),
         quality => quality,
     };
     (value, quality)
+}
+
+/// Quality of a value that the device calls good.
+fn readable_quality(tag: &Tag, value: &Value, checked: bool) -> Quality {
+    match checked {
+        true => Quality::FunctionCheck,
+        false if is_outside(tag, value) => Quality::OutOfRange,
+        false => Quality::Good,
+    }
+}
+
+/// Quality of a value that was not sent because it has not changed.
+fn unchanged_quality(tag: &Tag, current: &Current, checked: bool) -> Quality {
+    match current.quality {
+        Quality::Good | Quality::FunctionCheck | Quality::OutOfRange => {
+            readable_quality(tag, &current.value, checked)
+        }
+        quality => quality,
+    }
 }
 
 fn is_function_check(tag: &Tag, value: &Value) -> bool {
@@ -213,6 +251,10 @@ fn is_change(tag: &Tag, last: &Value, value: &Value) -> bool {
 }
 
 fn is_silent(tag: &Tag, last_us: i64, edge_us: i64) -> bool {
+    // Where the clock was set back nobody knows how long it was: better once too often.
+    if edge_us < last_us {
+        return true;
+    }
     let silence = Duration::from_micros(u64::try_from(edge_us - last_us).unwrap_or(0));
     silence >= tag.max_silence
 }
@@ -304,6 +346,55 @@ mod tests {
         assert!(out.iter().all(|sample| sample.quality == Quality::FunctionCheck), "{out:?}");
         let out = scan(&mut engineer, &mut state, &raw(5.0, false), 200);
         assert_eq!(out.len(), 3, "a change of quality is news for every tag");
+    }
+
+    #[test]
+    fn a_value_from_before_an_outage_is_not_renewed_after_it() {
+        let device = device(vec![tag("a", 0), tag("b", 1)]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        scan(&mut engineer, &mut state, &[real(0, 1.0), real(1, 1.0)], 0);
+        engineer.forget();
+        assert_eq!(scan(&mut engineer, &mut state, &[], 5000).len(), 0, "nothing was read yet");
+        assert_eq!(state.good_us, 1_000_000, "nothing was good since");
+        let out = scan(&mut engineer, &mut state, &[real(1, 1.0)], 5100);
+        assert_eq!(out.iter().map(|sample| sample.tag).collect::<Vec<_>>(), [1], "only what was read");
+    }
+
+    #[test]
+    fn what_was_not_stored_is_published_again() {
+        let device = device(vec![tag("a", 0)]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        scan(&mut engineer, &mut state, &[real(0, 1.0)], 0);
+        engineer.publish_again();
+        assert_eq!(
+            scan(&mut engineer, &mut state, &[], 100).len(),
+            1,
+            "also when the device sends changes only"
+        );
+    }
+
+    #[test]
+    fn a_function_check_is_true_of_unchanged_values_too() {
+        let mut maintenance = tag("maintenance", 1);
+        maintenance.function_check = true;
+        let device = device(vec![tag("speed", 0), maintenance]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        let switch = |on| RawSample { value: Value::Bool(on), ..real(1, 0.0) };
+        scan(&mut engineer, &mut state, &[real(0, 1.0), switch(false)], 0);
+        for (at_ms, on, expected) in [(100, true, Quality::FunctionCheck), (200, false, Quality::Good)] {
+            let out = scan(&mut engineer, &mut state, &[switch(on)], at_ms);
+            assert!(out.iter().all(|sample| sample.quality == expected), "{out:?}");
+            assert_eq!(out.len(), 2, "speed was not sent, but is worth something else now");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_silences_nobody() {
+        let device = device(vec![tag("a", 0)]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        scan(&mut engineer, &mut state, &[real(0, 1.0)], 3_600_000);
+        assert_eq!(scan(&mut engineer, &mut state, &[real(0, 1.0)], 100).len(), 1);
+        assert_eq!(scan(&mut engineer, &mut state, &[real(0, 1.0)], 200).len(), 0);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, las
         let work = task::Task::new(Arc::clone(&device), Arc::clone(&twin), shared.clone());
         let ended = std::panic::AssertUnwindSafe(work.run(&mut outage)).catch_unwind().await;
         if ended.is_ok() {
-            return;
+            break;
         }
         let cause = Cause {
             code: "panic".into(),
@@ -72,8 +72,9 @@ pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, las
         };
         outage.begin(&twin, clock::now_us(), cause);
         tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = shared.stop.cancelled() => break,
             () = tokio::time::sleep(PANIC_PAUSE) => {}
         }
     }
+    outage.tell_loss();
 }

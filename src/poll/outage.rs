@@ -17,6 +17,20 @@ use crate::twin::{Cause, DeviceTwin, Link};
 /// The same fault is logged again after this time, not at every attempt.
 const REMIND: Duration = Duration::from_secs(600);
 
+/// Why samples are lost although the device delivers them.
+const JOURNAL_FULL: &str = "the disk is full or too slow, and the memory for what waits for it is full";
+/// Code of the gap that ends when the box starts.
+const BOX_OFF: &str = "box-off";
+/// Losses closer together than this are one gap record. Microseconds.
+const LOSSES_APART_US: i64 = 1_000_000;
+
+/// Samples that the journal's queue had no room for.
+struct Loss {
+    from_us: i64,
+    to_us: i64,
+    samples: u64,
+}
+
 /// One device's current outage, if any, and what was said of it.
 pub struct Outage {
     device: Arc<Device>,
@@ -25,6 +39,10 @@ pub struct Outage {
     last_good_us: i64,
     /// Cause the gap will be given; `None` while values come in.
     open: Option<Cause>,
+    /// What kept the device away after the box had started again.
+    then: Option<Cause>,
+    /// Kept until it is over, so that a disk that is full for hours is one record and not one a scan.
+    loss: Option<Loss>,
     logged: Option<(String, Instant)>,
 }
 
@@ -32,8 +50,8 @@ impl Outage {
     /// The time since the box was switched off counts as an outage too.
     pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64) -> Self {
         let open = (last_good_us != 0)
-            .then(|| Cause { code: "box-off".into(), message: "Forebay was not running".into() });
-        Self { device, events, last_good_us, open, logged: None }
+            .then(|| Cause { code: BOX_OFF.into(), message: "Forebay was not running".into() });
+        Self { device, events, last_good_us, open, then: None, loss: None, logged: None }
     }
 
     /// Values came in at `edge_us`; closes an outage with its gap record.
@@ -45,10 +63,14 @@ impl Outage {
                 state.link = Link::Up { since_us: edge_us };
             }
         }
-        if let Some(cause) = self.open.take() {
+        if let Some(mut cause) = self.open.take() {
+            let then = self.then.take();
+            if let Some(then) = &then {
+                cause.message = format!("{}; then {}", cause.message, then.message);
+            }
             tracing::info!(device = %self.device.name, "values come in again after: {}", cause.message);
             if self.last_good_us != 0 {
-                self.emit_gap(self.last_good_us, edge_us, &cause);
+                self.emit_gap(self.last_good_us, edge_us, &cause, then.as_ref());
             }
             self.emit_state(edge_us, "up", None);
         } else if self.last_good_us == 0 {
@@ -61,6 +83,12 @@ impl Outage {
     /// Notes that values came in, without an outage before.
     pub fn note_good(&mut self, edge_us: i64) {
         self.last_good_us = edge_us;
+    }
+
+    /// The device had been silent since `us` when the connection was given up: what a subscription
+    /// seemed to leave unchanged since then is unknown.
+    pub fn silent_since(&mut self, us: i64) {
+        self.last_good_us = self.last_good_us.min(us);
     }
 
     /// True while values come in.
@@ -84,25 +112,53 @@ impl Outage {
         if changed {
             self.emit_state(now_us, "down", Some(&cause));
         }
-        // The first cause names the gap: what follows (refused after reset) is a consequence.
-        self.open.get_or_insert(cause);
+        // The first cause names the gap: what follows (refused after reset) is a consequence. Only
+        // of the box itself it is not.
+        match &self.open {
+            None => self.open = Some(cause),
+            Some(open) if open.code == BOX_OFF => {
+                self.then.get_or_insert(cause);
+            }
+            Some(_) => {}
+        }
     }
 
-    /// Records that a batch could not be journalled.
-    pub fn lost_batch(&self, from_us: i64, to_us: i64, samples: usize) {
-        let cause = Cause {
-            code: "journal-full".into(),
-            message: "the disk is too slow: the journal's queue was full".into(),
-        };
-        tracing::warn!(device = %self.device.name, samples, "{}", cause.message);
+    /// Notes samples of `edge_us` that the journal's queue had no room for.
+    pub fn lost(&mut self, edge_us: i64, samples: usize) {
+        let samples = samples as u64;
+        match &mut self.loss {
+            Some(loss) => {
+                loss.to_us = edge_us;
+                loss.samples += samples;
+            }
+            None => {
+                tracing::error!(device = %self.device.name, "samples are lost: {JOURNAL_FULL}");
+                self.loss = Some(Loss { from_us: edge_us, to_us: edge_us, samples });
+            }
+        }
+    }
+
+    /// Everything of `edge_us` was taken by the journal: a loss that is over becomes a gap record.
+    pub fn stored(&mut self, edge_us: i64) {
+        if self.loss.as_ref().is_some_and(|loss| (edge_us - loss.to_us).abs() >= LOSSES_APART_US) {
+            self.tell_loss();
+        }
+    }
+
+    /// Records what was lost, if anything was.
+    pub fn tell_loss(&mut self) {
+        let Some(Loss { from_us, to_us, samples }) = self.loss.take() else { return };
+        let (from, to) = (clock::rfc3339(from_us), clock::rfc3339(to_us));
+        let text = format!("{samples} samples from {from} to {to} are missing: {JOURNAL_FULL}");
+        tracing::warn!(device = %self.device.name, "{text}");
         self.events.emit(Event {
             kind: Kind::Gap,
-            edge_time: to_us,
+            edge_time: clock::now_us(),
             device: self.device.path.clone(),
-            text: format!("{samples} samples are missing: {}", cause.message),
+            text,
             data: json!({
-                "tags": "*", "from": clock::rfc3339(from_us), "to": clock::rfc3339(to_us),
-                "cause": cause.code, "samples": samples,
+                "tags": "*", "from": from, "to": to,
+                "cause": "journal-full", "cause_text": JOURNAL_FULL, "samples": samples,
             }),
         });
     }
@@ -121,7 +177,7 @@ impl Outage {
         }
     }
 
-    fn emit_gap(&self, from_us: i64, to_us: i64, cause: &Cause) {
+    fn emit_gap(&self, from_us: i64, to_us: i64, cause: &Cause, then: Option<&Cause>) {
         self.events.emit(Event {
             kind: Kind::Gap,
             edge_time: to_us,
@@ -135,6 +191,7 @@ impl Outage {
             data: json!({
                 "tags": "*", "from": clock::rfc3339(from_us), "to": clock::rfc3339(to_us),
                 "cause": cause.code, "cause_text": cause.message,
+                "then": then.map(|then| &then.code),
             }),
         });
     }

@@ -1,5 +1,6 @@
 //! The life of one device: connect, verify, read, and from any failure back to connect.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use super::schedule::Schedule;
 use crate::batch::{BATCH_SAMPLES_MAX, Batch, Sample};
 use crate::clock;
 use crate::device::{Device, Expected, Verify};
-use crate::twin::{Cause, DeviceTwin};
+use crate::twin::{Cause, DeviceTwin, REFUSALS_MAX};
 
 /// Connectors bound their own waits; this only catches one that does not.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// The same for one round of reads.
 const POLL_MAX: Duration = Duration::from_secs(60);
+/// Refused tags named in the log at once.
+const REFUSALS_LOGGED_MAX: usize = 5;
 /// Longest goodbye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -126,11 +129,17 @@ impl Task {
             self.raw.clear();
             let polled = timeout(POLL_MAX, connector.poll(&due, &mut self.raw)).await;
             if let Err(error) = polled.unwrap_or(Err(PollError::Timeout { waited: POLL_MAX })) {
+                if let PollError::Timeout { waited } = error {
+                    outage.silent_since(before(clock::now_us(), waited));
+                }
                 let (cause, retry) = cause_of(&error);
                 return Ended::Failed(cause, retry);
             }
             backoff.reset();
             self.deliver(&due, connector.requests(), started, missed, outage);
+            if self.engineer.take_refusals_changed() {
+                self.note_refusals(connector);
+            }
         }
         // A device without scan classes has nothing to read.
         stop.cancelled().await;
@@ -211,15 +220,56 @@ impl Task {
         } else if !self.raw.is_empty() {
             outage.end(&self.twin, edge_us);
         }
+        let mut lost = 0;
         while !self.samples.is_empty() {
             let rest = self.samples.split_off(self.samples.len().min(BATCH_SAMPLES_MAX));
             let samples = std::mem::replace(&mut self.samples, rest);
             let batch = Batch { device: Arc::clone(&self.device), edge_us, samples };
             if let Err(batch) = self.shared.sink.append(batch) {
-                outage.lost_batch(edge_us, edge_us, batch.samples.len());
+                lost += batch.samples.len();
             }
         }
+        if lost == 0 {
+            outage.stored(edge_us);
+        } else {
+            outage.lost(edge_us, lost);
+            self.engineer.publish_again();
+        }
     }
+
+    /// Takes over the connector's words for the tags that the device refuses, and logs them once.
+    fn note_refusals(&self, connector: &dyn Connector) {
+        let tags = &self.device.tags;
+        let mut state = self.twin.state();
+        let refused = tags.iter().zip(&state.values);
+        let refused = refused.filter(|(_, now)| now.edge_us != 0 && now.quality == Quality::Refused);
+        let raw: BTreeSet<u32> = refused.map(|(tag, _)| tag.raw).collect();
+        let words = raw.iter().filter_map(|raw| Some((*raw, connector.refusal(*raw)?)));
+        let refusals: BTreeMap<u32, String> = words.take(REFUSALS_MAX).collect();
+        let before = std::mem::replace(&mut state.refusals, refusals.clone());
+        drop(state);
+        if refusals == before {
+            return;
+        }
+        let device = &self.device.name;
+        if refusals.is_empty() {
+            tracing::info!(%device, "no tag is refused any more");
+        }
+        let new: Vec<_> = refusals.iter().filter(|(raw, words)| before.get(raw) != Some(words)).collect();
+        for (raw, words) in new.iter().take(REFUSALS_LOGGED_MAX) {
+            let tag = self.device.spec.tags.get(**raw as usize).map_or("", |tag| &tag.path);
+            tracing::warn!(%device, tag, "refused: {words}");
+        }
+        if new.len() > REFUSALS_LOGGED_MAX {
+            let more = new.len() - REFUSALS_LOGGED_MAX;
+            tracing::warn!(%device, "{more} more tags are refused, see the machine's page");
+        }
+    }
+}
+
+/// `us` minus a duration.
+fn before(us: i64, duration: Duration) -> i64 {
+    us.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn cause_of(error: &PollError) -> (Cause, Retry) {

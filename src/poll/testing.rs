@@ -142,5 +142,8 @@ impl Connector for Script {
     fn requests(&self) -> u64 {
         0
     }
+    fn refusal(&self, tag: u32) -> Option<String> {
+        Some(format!("there is no raw tag {tag}"))
+    }
     async fn close(&mut self) {}
 }

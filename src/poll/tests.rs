@@ -1,9 +1,10 @@
 //! The task against a scripted connector, in paused time.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forebay_connector::PollError;
+use forebay_connector::{PollError, Quality, RawSample, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::testing::{Script, real, scripted, tag};
@@ -11,13 +12,18 @@ use super::{Shared, Sink, run};
 use crate::batch::Batch;
 use crate::device::{Expected, Text, Transform, Verify};
 use crate::event::{Event, Events, Kind};
-use crate::twin::{Link, Twin};
+use crate::twin::{DeviceState, Link, Twin};
 
+/// Keeps all batches but the first few.
 #[derive(Default)]
-struct Collected(Mutex<Vec<Batch>>);
+struct Collected(Mutex<Vec<Batch>>, AtomicUsize);
 
 impl Sink for Collected {
     fn append(&self, batch: Batch) -> Result<(), Batch> {
+        let refuse = |left: usize| left.checked_sub(1);
+        if self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuse).is_ok() {
+            return Err(batch);
+        }
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
         Ok(())
     }
@@ -32,9 +38,18 @@ async fn play(
     device: Arc<crate::device::Device>,
     seconds: u64,
     last_good_us: i64,
-) -> (Vec<Batch>, Vec<Event>, Link) {
+) -> (Vec<Batch>, Vec<Event>, DeviceState) {
+    play_into(Collected::default(), device, seconds, last_good_us).await
+}
+
+async fn play_into(
+    sink: Collected,
+    device: Arc<crate::device::Device>,
+    seconds: u64,
+    last_good_us: i64,
+) -> (Vec<Batch>, Vec<Event>, DeviceState) {
     let twin = Twin::new(&[Arc::clone(&device)]);
-    let sink = Arc::new(Collected::default());
+    let sink = Arc::new(sink);
     let (events, mut received) = Events::new();
     let stop = CancellationToken::new();
     let shared = Shared {
@@ -52,8 +67,8 @@ async fn play(
         events.push(event);
     }
     let batches = std::mem::take(&mut *sink.0.lock().unwrap());
-    let link = twin.devices[0].state().link.clone();
-    (batches, events, link)
+    let state = twin.devices[0].state().clone();
+    (batches, events, state)
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,13 +82,13 @@ async fn an_outage_is_one_gap_and_the_first_value_after_it_is_published_again() 
         Ok(vec![real(0, 1.0)]),
     ];
     let device = scripted(vec![tag("a", 0)], Script::new(steps));
-    let (batches, events, link) = play(device, 3, 0).await;
+    let (batches, events, state) = play(device, 3, 0).await;
     assert_eq!(batches.len(), 2, "the unchanged value stands again after the gap");
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
-    let state = Kind::DeviceState;
-    assert_eq!(kinds, [state, state, Kind::Gap, state, state], "up, down, gap, up, down (script at its end)");
+    let link = Kind::DeviceState;
+    assert_eq!(kinds, [link, link, Kind::Gap, link, link], "up, down, gap, up, down (script at its end)");
     assert_eq!(events[2].data["cause"], "lost");
-    assert!(matches!(link, Link::Down { cause, .. } if cause.code == "timeout"));
+    assert!(matches!(state.link, Link::Down { cause, .. } if cause.code == "timeout"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,9 +110,9 @@ async fn nothing_is_published_when_verify_fails() {
         expected: Expected::Between(45.0, 65.0),
         why: Text::plain("Check the byte order"),
     });
-    let (batches, events, link) = play(Arc::new(device), 1, 0).await;
+    let (batches, events, state) = play(Arc::new(device), 1, 0).await;
     assert!(batches.is_empty());
-    let Link::Down { cause, .. } = link else { panic!("{link:?}") };
+    let Link::Down { cause, .. } = state.link else { panic!("{:?}", state.link) };
     assert_eq!(cause.code, "not-verified");
     assert!(
         cause.message.contains("is 30, must be within 45 and 65. Check the byte order"),
@@ -105,4 +120,58 @@ async fn nothing_is_published_when_verify_fails() {
         cause.message
     );
     assert_eq!(events[0].kind, Kind::DeviceState);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_over_a_restart_names_what_came_after_it() {
+    let steps = vec![Err(lost()), Ok(vec![]), Ok(vec![real(0, 1.0)])];
+    let device = scripted(vec![tag("a", 0)], Script::new(steps));
+    let (_, events, _) = play(device, 2, 1_000_000).await;
+    let gap = events.iter().find(|event| event.kind == Kind::Gap).unwrap();
+    assert_eq!((&gap.data["cause"], &gap.data["then"]), (&"box-off".into(), &"lost".into()));
+    assert_eq!(gap.data["from"], "1970-01-01T00:00:01.000000Z");
+    assert!(gap.text.ends_with("Forebay was not running; then connection lost: reset"), "{}", gap.text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_journal_had_no_room_for_is_one_gap_and_is_published_again() {
+    let mut steps = vec![Ok(vec![])];
+    steps.extend((0..30).map(|_| Ok(vec![real(0, 1.0)])));
+    let device = scripted(vec![tag("a", 0)], Script::new(steps));
+    let sink = Collected(Mutex::default(), AtomicUsize::new(5));
+    let (batches, events, _) = play_into(sink, device, 10, 0).await;
+    assert_eq!(batches.len(), 1, "the value does not change, but the journal did not have it");
+    let gaps: Vec<_> = events.iter().filter(|event| event.kind == Kind::Gap).collect();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!((&gaps[0].data["cause"], &gaps[0].data["samples"]), (&"journal-full".into(), &5.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_of_a_subscription_belongs_to_the_gap() {
+    let waited = Duration::from_secs(3600);
+    let steps = vec![
+        Ok(vec![]),
+        Ok(vec![real(0, 1.0)]),
+        Ok(vec![]),
+        Err(PollError::Timeout { waited }),
+        Ok(vec![]),
+        Ok(vec![real(0, 1.0)]),
+    ];
+    let device = scripted(vec![tag("a", 0)], Script::new(steps));
+    let (_, events, _) = play(device, 2, 0).await;
+    let gap = events.iter().find(|event| event.kind == Kind::Gap).unwrap();
+    let time = |key: &str| gap.data[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time("to").duration_since(time("from")).as_secs() >= 3600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reason_of_a_refusal_stands_in_the_twin_while_it_lasts() {
+    let refused = RawSample { value: Value::Null, quality: Quality::Refused, ..real(1, 0.0) };
+    let steps = vec![Ok(vec![]), Ok(vec![real(0, 1.0), refused.clone()])];
+    let tags = || vec![tag("a", 0), tag("b", 1)];
+    let (_, _, state) = play(scripted(tags(), Script::new(steps.clone())), 1, 0).await;
+    assert_eq!(state.refusals.into_iter().collect::<Vec<_>>(), [(1, "there is no raw tag 1".to_owned())]);
+    let more = vec![Ok(vec![real(0, 1.0), real(1, 1.0)])];
+    let (_, _, state) = play(scripted(tags(), Script::new([steps, more].concat())), 1, 0).await;
+    assert!(state.refusals.is_empty());
 }
