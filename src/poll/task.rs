@@ -206,15 +206,16 @@ impl Task {
             state.scans_missed += missed;
         }
         // A subscription may have nothing to say yet: only a value proves that values come in.
+        let mut gap = None;
         if outage.is_over() {
             outage.note_good(edge_us);
         } else if !self.raw.is_empty() {
-            outage.end(&self.twin, edge_us);
+            gap = outage.end(&self.twin, edge_us).map(Box::new);
         }
         while !self.samples.is_empty() {
             let rest = self.samples.split_off(self.samples.len().min(BATCH_SAMPLES_MAX));
             let samples = std::mem::replace(&mut self.samples, rest);
-            let batch = Batch { device: Arc::clone(&self.device), edge_us, samples };
+            let batch = Batch { device: Arc::clone(&self.device), edge_us, samples, gap: gap.take() };
             if let Err(batch) = self.shared.sink.append(batch) {
                 outage.lost_batch(edge_us, edge_us, batch.samples.len());
             }

@@ -73,6 +73,11 @@ async fn an_outage_is_one_gap_and_the_first_value_after_it_is_published_again() 
     let state = Kind::DeviceState;
     assert_eq!(kinds, [state, state, Kind::Gap, state, state], "up, down, gap, up, down (script at its end)");
     assert_eq!(events[2].data["cause"], "lost");
+    let gap = batches[1]
+        .gap
+        .as_deref()
+        .expect("the batch after the gap carries it, so that both are stored or none");
+    assert_eq!((gap.from_us, gap.cause.code.as_str()), (batches[0].edge_us, "lost"));
     assert!(matches!(link, Link::Down { cause, .. } if cause.code == "timeout"));
 }
 
