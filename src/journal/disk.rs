@@ -125,7 +125,8 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).append(true).create_new(true).open(self.directory.join(name))?;
+        let file =
+            OpenOptions::new().read(true).append(true).create_new(true).open(self.directory.join(name))?;
         Ok(Box::new(RealFile(file)))
     }
 

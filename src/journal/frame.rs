@@ -235,7 +235,8 @@ mod tests {
         let mut out = Vec::new();
         FrameWriter::new().unwrap().block(&mut out, block_head(), b"\x01a\x01b");
         let mut expected = vec![36, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
-        expected.extend_from_slice(&[0x40, 0x42, 0x0f, 0, 0, 0, 0, 0, 64, 0, 0, 0, 4, 0, 0, 0, 1, b'a', 1, b'b']);
+        expected
+            .extend_from_slice(&[0x40, 0x42, 0x0f, 0, 0, 0, 0, 0, 64, 0, 0, 0, 4, 0, 0, 0, 1, b'a', 1, b'b']);
         // The checksum spelled out: over the length, then the body.
         let whole = [&expected[..4], &expected[8..]].concat();
         expected[4..8].copy_from_slice(&crc32c::crc32c(&whole).to_le_bytes());

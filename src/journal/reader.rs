@@ -204,8 +204,7 @@ impl Reader {
                 if block_end <= self.wanted {
                     return None;
                 }
-                let unpacked =
-                    self.unpacker.unpack(head.codec, head.raw_bytes, content, &mut self.block.raw);
+                let unpacked = self.unpacker.unpack(head.codec, head.raw_bytes, content, &mut self.block.raw);
                 self.enter(head, block_end, unpacked.err())
             }
             Step::Bad(fault) => {
@@ -227,7 +226,8 @@ impl Reader {
             return Some(self.lose(block_end, &fault));
         }
         let block = &mut self.block;
-        (block.position, block.next, block.end, block.base_us) = (0, head.first_offset, block_end, head.base_us);
+        (block.position, block.next, block.end, block.base_us) =
+            (0, head.first_offset, block_end, head.base_us);
         if head.first_offset > self.wanted {
             let fault = self.open.as_mut().and_then(|open| open.fault.take()).unwrap_or(Fault::Short);
             return Some(self.lose(head.first_offset, &fault));

@@ -90,7 +90,9 @@ impl Scanner {
             let Some(header) = candidate.first_chunk::<FRAME_HEADER_BYTES>() else { break };
             let Ok(length) = body_bytes(*header) else { continue };
             // Cheap test first: the kind of frame stands behind the header.
-            if !matches!(candidate.get(FRAME_HEADER_BYTES), Some(1 | 2)) || candidate.len() - FRAME_HEADER_BYTES < length {
+            if !matches!(candidate.get(FRAME_HEADER_BYTES), Some(1 | 2))
+                || candidate.len() - FRAME_HEADER_BYTES < length
+            {
                 continue;
             }
             checked += length as u64;

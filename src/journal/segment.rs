@@ -78,7 +78,8 @@ impl Header {
     pub(super) fn parse(bytes: &[u8]) -> Found {
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Found::Nothing };
         let checked = HEADER_BYTES - 4;
-        if bytes[..8] != SEGMENT_MAGIC || crc32c::crc32c(&bytes[..checked]).to_le_bytes() != bytes[checked..] {
+        if bytes[..8] != SEGMENT_MAGIC || crc32c::crc32c(&bytes[..checked]).to_le_bytes() != bytes[checked..]
+        {
             return Found::Nothing;
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
@@ -165,11 +166,8 @@ mod tests {
 
     #[test]
     fn every_damaged_byte_of_a_header_is_noticed() {
-        let header = Header {
-            epoch: Epoch([9; 16]),
-            name: Name { sequence: 1, first_offset: 2 },
-            created_us: -3,
-        };
+        let header =
+            Header { epoch: Epoch([9; 16]), name: Name { sequence: 1, first_offset: 2 }, created_us: -3 };
         let mut bytes = Vec::new();
         header.put(&mut bytes);
         assert_eq!(bytes.len(), HEADER_BYTES);

@@ -72,8 +72,11 @@ impl Journal {
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovery), OpenError> {
         let Recovered { index, epoch, next_sequence, recovery } = recover(disk.as_ref())?;
-        let frames = FrameWriter::new()
-            .map_err(|source| OpenError { action: "start", file: "the compressor".into(), source })?;
+        let frames = FrameWriter::new().map_err(|source| OpenError {
+            action: "start",
+            file: "the compressor".into(),
+            source,
+        })?;
         let journal = Self {
             disk,
             options,
@@ -270,8 +273,14 @@ impl Journal {
             return Ok(None);
         }
         let (from_offset, to_offset) = self.oldest_range();
-        let mut evicted =
-            Evicted { from_offset, to_offset, first_us: oldest.created_us, last_us: oldest.created_us, records: 0, bytes: 0 };
+        let mut evicted = Evicted {
+            from_offset,
+            to_offset,
+            first_us: oldest.created_us,
+            last_us: oldest.created_us,
+            records: 0,
+            bytes: 0,
+        };
         if let Ok(file) = self.disk.open(&oldest.name.file()) {
             count(Scanner::new(file), oldest.bytes, &mut evicted);
         }
@@ -340,7 +349,11 @@ impl Journal {
             .map_err(|error| ("write", error))
             .and_then(|()| active.file.sync().map_err(|error| ("sync", error)))
             .and_then(|()| {
-                if new { self.disk.sync_directory().map_err(|error| ("sync the directory of", error)) } else { Ok(()) }
+                if new {
+                    self.disk.sync_directory().map_err(|error| ("sync the directory of", error))
+                } else {
+                    Ok(())
+                }
             });
         self.written_bytes += self.out.len() as u64;
         if let Err((action, error)) = written {
@@ -436,7 +449,8 @@ fn count(mut scanner: Scanner, limit: u64, evicted: &mut Evicted) {
             Step::Bad(_) => scanner.resync(limit),
             Step::Frame { frame: Frame::Block { head, .. }, .. } => {
                 let end = head.first_offset + u64::from(head.count);
-                let lost = end.min(evicted.to_offset).saturating_sub(head.first_offset.max(evicted.from_offset));
+                let lost =
+                    end.min(evicted.to_offset).saturating_sub(head.first_offset.max(evicted.from_offset));
                 if lost > 0 {
                     if evicted.records == 0 {
                         evicted.first_us = head.base_us;

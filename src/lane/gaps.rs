@@ -31,8 +31,9 @@ impl Gaps {
             .collect();
         let records = evicted.records;
         let (from, to) = (rfc3339(evicted.first_us), rfc3339(evicted.last_us));
-        let text =
-            format!("{lane}: {records} batches from {from} to {to} removed unsent, the disk budget is reached");
+        let text = format!(
+            "{lane}: {records} batches from {from} to {to} removed unsent, the disk budget is reached"
+        );
         let data = json!({
             "lane": lane, "cause": "disk budget", "batches": records, "from": from, "to": to,
             "from_offset": evicted.from_offset, "to_offset": evicted.to_offset,

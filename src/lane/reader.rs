@@ -60,13 +60,7 @@ pub struct LaneReader {
 }
 
 impl LaneReader {
-    pub(super) fn new(
-        reader: Reader,
-        epoch: Epoch,
-        shared: Arc<Shared>,
-        events: Events,
-        gaps: Gaps,
-    ) -> Self {
+    pub(super) fn new(reader: Reader, epoch: Epoch, shared: Arc<Shared>, events: Events, gaps: Gaps) -> Self {
         let synced = shared.synced.subscribe();
         Self { reader, epoch, schemas: HashMap::new(), synced, shared, events, gaps }
     }

@@ -107,9 +107,10 @@ impl LaneWriter {
             batch
         } else {
             match shared.queue.try_send(Message::Batch(batch)) {
-                Err(TrySendError::Full(Message::Batch(batch)) | TrySendError::Disconnected(Message::Batch(batch))) => {
-                    batch
-                }
+                Err(
+                    TrySendError::Full(Message::Batch(batch))
+                    | TrySendError::Disconnected(Message::Batch(batch)),
+                ) => batch,
                 _ => return Ok(()),
             }
         };
@@ -128,9 +129,9 @@ impl LaneWriter {
             return Err(event);
         }
         match self.shared.queue.try_send(Message::Event(event)) {
-            Err(TrySendError::Full(Message::Event(event)) | TrySendError::Disconnected(Message::Event(event))) => {
-                Err(event)
-            }
+            Err(
+                TrySendError::Full(Message::Event(event)) | TrySendError::Disconnected(Message::Event(event)),
+            ) => Err(event),
             _ => Ok(()),
         }
     }

@@ -17,8 +17,7 @@ struct SmallDisk(tempfile::TempDir);
 /// Runs a command as root: directly, or through sudo.
 fn as_root(arguments: &[&str]) {
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    let (program, arguments) =
-        if root { (arguments[0], &arguments[1..]) } else { ("sudo", arguments) };
+    let (program, arguments) = if root { (arguments[0], &arguments[1..]) } else { ("sudo", arguments) };
     let status = Command::new(program).args(arguments).status();
     assert!(
         status.as_ref().is_ok_and(std::process::ExitStatus::success),
@@ -51,16 +50,19 @@ fn a_full_disk_loses_nothing_that_was_synced_and_is_got_over() {
     let disk = SmallDisk::mount(1 << 20);
     let press = device("press-3", &[Scalar::Lint; 20]);
     // The budget is larger than the disk, so that the disk is full first.
-    let small = LaneOptions { segment_bytes: 64 << 10, sync_bytes: 8 << 10, ..options(&disk.path().join("lane")) };
+    let small =
+        LaneOptions { segment_bytes: 64 << 10, sync_bytes: 8 << 10, ..options(&disk.path().join("lane")) };
     let (mut lane, mut events) = open(small.clone());
     let status = lane.writer.status();
     let mut sent = 0;
     // Batches are taken until the disk and then the memory for waiting ones are full.
-    let refused = wait_for("batch given back", LIMIT, || loop {
-        match lane.writer.try_append(batch(&press, sent)) {
-            Ok(()) => sent += 1,
-            Err(batch) if status.borrow().error.is_some() => return Some(batch),
-            Err(_) => return None,
+    let refused = wait_for("batch given back", LIMIT, || {
+        loop {
+            match lane.writer.try_append(batch(&press, sent)) {
+                Ok(()) => sent += 1,
+                Err(batch) if status.borrow().error.is_some() => return Some(batch),
+                Err(_) => return None,
+            }
         }
     });
     assert_eq!(refused.samples.len(), 20);
@@ -100,16 +102,16 @@ fn a_full_disk_loses_nothing_that_was_synced_and_is_got_over() {
 fn within_its_budget_a_lane_never_fills_the_disk() {
     let disk = SmallDisk::mount(1 << 20);
     let press = device("press-3", &[Scalar::Lint; 20]);
-    let budget = LaneOptions {
-        budget_bytes: 700 << 10,
-        sync_bytes: 8 << 10,
-        ..options(&disk.path().join("lane"))
-    };
+    let budget =
+        LaneOptions { budget_bytes: 700 << 10, sync_bytes: 8 << 10, ..options(&disk.path().join("lane")) };
     let (lane, mut events) = open(budget);
     let status = lane.writer.status();
     let mut number = 0;
     while status.borrow().evicted_records < 50_000 {
-        lane.writer.try_append(batch(&press, number)).ok().expect("a lane within its budget takes everything");
+        lane.writer
+            .try_append(batch(&press, number))
+            .ok()
+            .expect("a lane within its budget takes everything");
         number += 1;
         if number % 500 == 0 {
             lane.writer.flush(LIMIT).expect("the disk is not full");

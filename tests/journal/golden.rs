@@ -67,7 +67,8 @@ const BATCH: [u8; 12] = [1, 1 | 2 | 4, 2, 0xa0, 0xc2, 0x1e, 2, 0, 33, 2, 0xb8, 6
 /// One segment of short blocks, which are not packed, and one with a packed block.
 fn write(directory: &Path) {
     let disk = Arc::new(FixedDisk(RealDisk::open(directory).unwrap()));
-    let (mut journal, _) = Journal::open(disk, Options { segment_bytes: 250, budget_bytes: 1 << 20 }).unwrap();
+    let (mut journal, _) =
+        Journal::open(disk, Options { segment_bytes: 250, budget_bytes: 1 << 20 }).unwrap();
     journal.define(b"first dictionary").unwrap();
     for block in 0..3 {
         for record in 0..=block {
@@ -118,7 +119,9 @@ fn version_1_is_read() {
     assert_eq!(journal.epoch().to_string(), "000102030405060708090a0b0c0d0e0f");
     assert_eq!((recovery.damages, recovery.put_aside, recovery.created), (vec![], vec![], false));
     let mut reader = journal.reader(0).unwrap();
-    for (expected, text) in (0..).zip(["0 record 0", "1 record 0", "1 record 1", "2 record 0", "2 record 1", "2 record 2"]) {
+    for (expected, text) in
+        (0..).zip(["0 record 0", "1 record 0", "1 record 1", "2 record 0", "2 record 1", "2 record 2"])
+    {
         let block: i64 = text[..1].parse().unwrap();
         let bytes = format!("block {text}");
         let read = Read::Record { offset: expected, base_us: NOW_US + block, bytes: bytes.as_bytes() };
@@ -133,6 +136,7 @@ fn version_1_is_read() {
     assert_eq!(records.len(), 20);
     let Body::Batch(batch) = &records[19].body else { panic!("no batch") };
     assert_eq!((batch.edge_us, batch.schema.tags[0].path.as_str()), (NOW_US + 250_000, "oil_temp"));
-    let values: Vec<_> = batch.samples.iter().map(|sample| (sample.tag, sample.value.clone(), sample.quality)).collect();
+    let values: Vec<_> =
+        batch.samples.iter().map(|sample| (sample.tag, sample.value.clone(), sample.quality)).collect();
     assert_eq!(values, [(0, Value::Lreal(41.2), Quality::Good), (1, Value::Bool(true), Quality::Good)]);
 }

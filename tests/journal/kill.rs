@@ -67,7 +67,10 @@ fn kill_9_loses_nothing_that_was_synced() {
         let records = read_all(&mut lane.reader);
         assert!(events.try_recv().is_err(), "round {round}: nothing is missing");
         let first = records.first().map_or(synced, |record| record.offset);
-        assert!(first + 1000 <= promised.max(1000), "round {round}: {first} was removed before it was committed");
+        assert!(
+            first + 1000 <= promised.max(1000),
+            "round {round}: {first} was removed before it was committed"
+        );
         for (expected, record) in (first..).zip(&records) {
             assert_eq!(record.offset, expected);
             assert_eq!(u64::try_from(serial(record, &press)), Ok(expected));
@@ -88,7 +91,8 @@ fn write_and_kill(directory: &Path, lines: u64) -> u64 {
         .spawn()
         .expect("this test starts itself");
     let output = BufReader::new(child.stdout.take().unwrap());
-    let said = output.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("synced ")?.parse().ok());
+    let said =
+        output.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("synced ")?.parse().ok());
     let mut promised = 0;
     let mut said = said.inspect(|next| promised = *next);
     for _ in 0..lines {

@@ -27,7 +27,10 @@ fn batches_come_out_as_they_went_in() {
     assert_eq!(lane.writer.flush(LIMIT), Some(1000));
     let records = read_all(&mut lane.reader);
     assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), (0..1000).collect::<Vec<_>>());
-    assert_eq!(records.iter().map(|record| serial(record, &press)).collect::<Vec<_>>(), (0..1000).collect::<Vec<_>>());
+    assert_eq!(
+        records.iter().map(|record| serial(record, &press)).collect::<Vec<_>>(),
+        (0..1000).collect::<Vec<_>>()
+    );
     let Body::Batch(stored) = &records[0].body else { panic!("no batch") };
     assert_eq!(*stored.schema, Schema::of(&press));
     assert_eq!(lane.lane.close(), 0);
@@ -86,14 +89,18 @@ fn closing_stores_what_is_waiting_and_a_start_goes_on_behind() {
     assert_eq!(lane.writer.flush(LIMIT), Some(51));
     lane.reader.seek(40);
     let records = read_all(&mut lane.reader);
-    assert_eq!(records.iter().map(|record| serial(record, &press)).collect::<Vec<_>>(), (40..51).collect::<Vec<_>>());
+    assert_eq!(
+        records.iter().map(|record| serial(record, &press)).collect::<Vec<_>>(),
+        (40..51).collect::<Vec<_>>()
+    );
 }
 
 #[test]
 fn a_full_queue_gives_the_batch_back() {
     let directory = tempfile::tempdir().unwrap();
     let press = device("press-3", &[Scalar::Lint; 2]);
-    let slow = LaneOptions { sync_interval: Duration::from_secs(3600), queue_len: 1, ..options(directory.path()) };
+    let slow =
+        LaneOptions { sync_interval: Duration::from_secs(3600), queue_len: 1, ..options(directory.path()) };
     let (lane, _events) = open(slow);
     // With a queue of one the writer cannot always be fast enough.
     let given_back = wait_for("batch given back", LIMIT, || {

@@ -34,14 +34,19 @@ impl Mutant {
         let path = module.join(&self.file);
         let text = fs::read_to_string(&path).unwrap();
         let found = text.matches(&self.find).count();
-        assert_eq!(found, 1, "{}: its text stands {found} times in src/journal/{}: adapt it", self.name, self.file);
+        assert_eq!(
+            found, 1,
+            "{}: its text stands {found} times in src/journal/{}: adapt it",
+            self.name, self.file
+        );
         fs::write(path, text.replace(&self.find, &self.replace)).unwrap();
     }
 }
 
 fn mutants() -> Vec<Mutant> {
     let files = fs::read_dir(root().join("tests/mutants")).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "mutant")).collect();
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "mutant")).collect();
     files.sort();
     files.iter().map(|path| Mutant::read(path)).collect()
 }
