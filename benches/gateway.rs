@@ -50,8 +50,11 @@ fn main() {
     let samples = (DEVICES * TAGS) as f64 * window.elapsed().as_secs_f64();
     println!("share of one core          {:>8.2} %    (limit 5), over {seconds} s", share * 100.0);
     println!("CPU per million samples    {:>8.2} s", cpu / samples * 1e6);
-    println!("resident memory            {:>8.1} MB   (limit 64), peak {:.1} MB",
-        memory_mb(child.id(), "VmRSS"), memory_mb(child.id(), "VmHWM"));
+    println!(
+        "resident memory            {:>8.1} MB   (limit 64), peak {:.1} MB",
+        memory_mb(child.id(), "VmRSS"),
+        memory_mb(child.id(), "VmHWM")
+    );
     let journal = folder_bytes(&folder.path().join("journal"));
     println!("journal on disk            {:>8.1} MB", journal as f64 / 1e6);
     Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
@@ -99,7 +102,8 @@ fn wait_for_first_values(child: &mut Child, started: Instant) -> Duration {
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().expect("a number") + fields[12].parse::<f64>().expect("a number");
+    let ticks: f64 =
+        fields[11].parse::<f64>().expect("a number") + fields[12].parse::<f64>().expect("a number");
     ticks / 100.0
 }
 

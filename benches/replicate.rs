@@ -131,7 +131,7 @@ fn encoded(samples: u32, records: u64) -> Vec<Vec<u8>> {
     let start = Instant::now();
     let mut bytes = 0_u64;
     for (index, samples) in (0..records).zip(batches.iter().cycle()) {
-        encode::batch(&mut out, &schema, now + i64::try_from(index).unwrap_or(0), samples);
+        encode::batch(&mut out, &schema, now + i64::try_from(index).unwrap_or(0), None, samples);
         bytes += out.len() as u64;
     }
     let took = start.elapsed();
@@ -143,7 +143,7 @@ fn encoded(samples: u32, records: u64) -> Vec<Vec<u8>> {
     );
     let encode = |(index, samples): (usize, &Vec<Sample>)| {
         let mut out = Vec::new();
-        encode::batch(&mut out, &schema, now + i64::try_from(index * 250).unwrap_or(0), samples);
+        encode::batch(&mut out, &schema, now + i64::try_from(index * 250).unwrap_or(0), None, samples);
         out
     };
     batches.iter().enumerate().map(encode).collect()

@@ -42,7 +42,7 @@ fn batch(device: &Arc<Device>, serial: i64) -> Batch {
     };
     let sample = |tag| Sample { tag, value: value(tag), quality: Quality::Good, source_us: None };
     let tags = u32::try_from(device.tags.len()).unwrap();
-    Batch { device: Arc::clone(device), edge_us: serial, samples: (0..tags).map(sample).collect() }
+    Batch { device: Arc::clone(device), edge_us: serial, samples: (0..tags).map(sample).collect(), gap: None }
 }
 
 /// The serial number of a batch made by [`batch`], after checking everything else in it.

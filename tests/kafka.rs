@@ -75,7 +75,7 @@ fn a_stranger_reads_values_types_and_events() {
         Sample { quality: Quality::NoConnection, ..good(7, Value::Null) },
     ];
     let mut value = Vec::new();
-    encode::batch(&mut value, &schema, edge_us, &samples);
+    encode::batch(&mut value, &schema, edge_us, None, &samples);
     let telemetry = Memory::new("telemetry", EPOCH);
     telemetry.push(&schema.device, edge_us, &value);
     let events = Memory::new("events", EPOCH);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::Index as Pick;
 
@@ -16,9 +17,8 @@ const LONG: Options = Options { segment_bytes: 4_000, ..OPTIONS };
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// Records of this many bytes.
-    Append(Vec<usize>),
-    Define(u8),
+    /// Records of this many bytes, perhaps with a dictionary of their own.
+    Append(Option<u8>, Vec<usize>),
     Sync,
     /// Power loss.
     Crash(u64),
@@ -40,8 +40,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        6 => vec(0usize..120, 1..6).prop_map(Op::Append),
-        2 => any::<u8>().prop_map(Op::Define),
+        8 => (option::of(any::<u8>()), vec(0usize..120, 1..6)).prop_map(|(define, lengths)| Op::Append(define, lengths)),
         6 => Just(Op::Sync),
         1 => any::<u64>().prop_map(Op::Crash),
         3 => any::<u64>().prop_map(Op::CrashInSync),
@@ -144,10 +143,11 @@ impl Model {
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Append(lengths) => lengths.into_iter().for_each(|length| self.append(length)),
-            Op::Define(content) => {
-                let content = content % 8;
-                self.dictionary = (self.journal.define(&dictionary_bytes(content)).unwrap(), content);
+            Op::Append(define, lengths) => {
+                if let Some(content) = define {
+                    self.dictionary = (self.journal.define(&dictionary_bytes(content)).unwrap(), content);
+                }
+                lengths.into_iter().for_each(|length| self.append(length));
             }
             Op::Sync => self.sync(),
             Op::Crash(seed) => {
@@ -280,6 +280,19 @@ proptest! {
         model.apply(Op::Crash(seed));
         // What recovery has shown is durable, although it may never have been synced before.
         model.apply(Op::Crash(seed.wrapping_add(1)));
+    }
+
+    /// What was written together and torn is dropped together: a record that survived without the
+    /// dictionary in front of it would be worth nothing.
+    #[test]
+    fn a_torn_write_is_dropped_whole(seed in any::<u64>(), synced in 0usize..3, length in 0usize..40) {
+        let mut model = Model::new(seed);
+        for _ in 0..synced {
+            model.apply(Op::Append(None, vec![20]));
+            model.apply(Op::Sync);
+        }
+        model.apply(Op::Append(Some(1), vec![length]));
+        model.apply(Op::CrashInSync(seed));
     }
 
     /// Any change to any one file: the journal opens, and each offset is either read unchanged or

@@ -7,8 +7,9 @@
 
 use forebay_connector::{Quality, Value};
 
-use crate::batch::{BATCH_SAMPLES_MAX, Sample};
+use crate::batch::{BATCH_SAMPLES_MAX, GapBefore, Sample};
 use crate::journal::varint;
+use crate::twin::Cause;
 
 pub(super) const RECORD_BATCH: u8 = 1;
 pub(super) const RECORD_EVENT: u8 = 2;
@@ -18,6 +19,10 @@ const ALL_GOOD: u8 = 2;
 const NO_SOURCE: u8 = 4;
 const ALL_SOURCE: u8 = 8;
 const ONE_KIND: u8 = 16;
+const GAP: u8 = 32;
+
+/// Longest text of a gap's cause on disk, in bytes.
+const CAUSE_BYTES_MAX: usize = 1024;
 
 const NULL: u8 = 0;
 const FALSE: u8 = 1;
@@ -71,19 +76,29 @@ pub(super) struct Encoder {
 
 impl Encoder {
     /// The record of at most [`BATCH_SAMPLES_MAX`] samples.
-    pub(super) fn batch(&mut self, schema: u32, edge_us: i64, base_us: i64, samples: &[Sample]) -> &[u8] {
+    pub(super) fn batch(
+        &mut self,
+        schema: u32,
+        edge_us: i64,
+        base_us: i64,
+        samples: &[Sample],
+        gap: Option<&GapBefore>,
+    ) -> &[u8] {
         self.record.clear();
         self.kinds.clear();
         self.values.clear();
         for sample in samples {
             self.kinds.push(put_value(&mut self.values, &sample.value));
         }
-        let flags = flags(samples, &self.kinds);
+        let flags = flags(samples, &self.kinds) | if gap.is_some() { GAP } else { 0 };
         let record = &mut self.record;
         record.extend_from_slice(&[RECORD_BATCH, flags]);
         varint::put(record, u64::from(schema));
         varint::put_signed(record, edge_us.wrapping_sub(base_us));
         varint::put(record, samples.len() as u64);
+        if let Some(gap) = gap {
+            put_gap(record, edge_us, gap);
+        }
         put_tags(record, samples, flags);
         if flags & ALL_GOOD == 0 {
             record.extend(samples.iter().map(|sample| sample.quality as u8));
@@ -118,6 +133,26 @@ fn flags(samples: &[Sample], kinds: &[u8]) -> u8 {
         flags |= if set { flag } else { 0 };
     }
     flags
+}
+
+fn put_gap(record: &mut Vec<u8>, edge_us: i64, gap: &GapBefore) {
+    varint::put_signed(record, edge_us.wrapping_sub(gap.from_us));
+    for text in [&gap.cause.code, &gap.cause.message] {
+        let text = &text[..text.floor_char_boundary(CAUSE_BYTES_MAX)];
+        varint::put(record, text.len() as u64);
+        record.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn take_gap(bytes: &mut &[u8], edge_us: i64) -> Option<GapBefore> {
+    let from_us = edge_us.wrapping_sub(varint::take_signed(bytes)?);
+    let mut text = || {
+        let length =
+            usize::try_from(varint::take(bytes)?).ok().filter(|length| *length <= CAUSE_BYTES_MAX)?;
+        String::from_utf8(take_slice(bytes, length)?.to_vec()).ok()
+    };
+    let cause = Cause { code: text()?, message: text()? };
+    Some(GapBefore { from_us, cause })
 }
 
 fn put_tags(record: &mut Vec<u8>, samples: &[Sample], flags: u8) {
@@ -246,6 +281,7 @@ pub(super) struct DecodedBatch {
     pub schema: u32,
     pub edge_us: i64,
     pub samples: Vec<Sample>,
+    pub gap: Option<GapBefore>,
 }
 
 /// Schema number of a batch record, without reading the rest.
@@ -269,6 +305,7 @@ fn take_batch(bytes: &mut &[u8], base_us: i64) -> Option<DecodedBatch> {
     let schema = u32::try_from(varint::take(bytes)?).ok()?;
     let edge_us = base_us.wrapping_add(varint::take_signed(bytes)?);
     let count = usize::try_from(varint::take(bytes)?).ok().filter(|count| *count <= BATCH_SAMPLES_MAX)?;
+    let gap = if flags & GAP == 0 { None } else { Some(take_gap(bytes, edge_us)?) };
     let blank = Sample { tag: 0, value: Value::Null, quality: Quality::Good, source_us: None };
     let mut samples = vec![blank; count];
     take_tags(bytes, &mut samples, flags)?;
@@ -284,7 +321,7 @@ fn take_batch(bytes: &mut &[u8], base_us: i64) -> Option<DecodedBatch> {
         let kind = kinds.get(index).or_else(|| kinds.first())?;
         sample.value = take_value(bytes, *kind, DEPTH_MAX, &mut elements_left)?;
     }
-    Some(DecodedBatch { schema, edge_us, samples })
+    Some(DecodedBatch { schema, edge_us, samples, gap })
 }
 
 fn take_tags(bytes: &mut &[u8], samples: &mut [Sample], flags: u8) -> Option<()> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::codec::{RECORD_EVENT, RecordFault, decode_batch};
+use super::codec::{DecodedBatch, RECORD_EVENT, RecordFault, decode_batch};
 use super::gaps::Gaps;
 use super::writer::Shared;
-use crate::batch::{Sample, Schema};
+use crate::batch::{GapBefore, Sample, Schema};
 use crate::clock::now_us;
 use crate::event::Events;
 use crate::journal::{Damage, Epoch, Read, Reader};
@@ -42,6 +42,8 @@ pub struct StoredBatch {
     pub edge_us: i64,
     /// Their tags are valid indices into the schema's.
     pub samples: Vec<Sample>,
+    /// What is missing before it.
+    pub gap: Option<GapBefore>,
 }
 
 /// Schemas by number, each with the bytes it was read from.
@@ -145,7 +147,7 @@ impl LaneReader {
         records
     }
 
-    fn with_schema(&mut self, batch: super::codec::DecodedBatch) -> Result<Body, RecordFault> {
+    fn with_schema(&mut self, batch: DecodedBatch) -> Result<Body, RecordFault> {
         let missing = RecordFault::NoSchema(batch.schema);
         let json = self.reader.dictionary(batch.schema).ok_or(missing)?;
         let schema = match self.schemas.get(&batch.schema) {
@@ -164,7 +166,8 @@ impl LaneReader {
         if batch.samples.iter().any(|sample| usize::try_from(sample.tag).is_ok_and(|tag| tag >= tags)) {
             return Err(RecordFault::Malformed);
         }
-        Ok(Body::Batch(StoredBatch { schema, edge_us: batch.edge_us, samples: batch.samples }))
+        let DecodedBatch { edge_us, samples, gap, .. } = batch;
+        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
     }
 
     /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back.

@@ -67,7 +67,7 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 fn encoded(samples: &[Sample]) -> Vec<u8> {
-    Encoder::default().batch(7, 1_000_250, 1_000_000, samples).to_vec()
+    Encoder::default().batch(7, 1_000_250, 1_000_000, samples, None).to_vec()
 }
 
 fn good(tag: u32, value: Value) -> Sample {
@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn batches_round_trip(samples in samples(), edge_us in any::<i64>(), base_us in any::<i64>(), schema in any::<u32>()) {
-        let record = Encoder::default().batch(schema, edge_us, base_us, &samples).to_vec();
+        let record = Encoder::default().batch(schema, edge_us, base_us, &samples, None).to_vec();
         let decoded = decode_batch(&record, base_us).unwrap();
         prop_assert_eq!(decoded.edge_us, edge_us);
         prop_assert_eq!((decoded.schema, schema_of(&record)), (schema, Some(schema)));
@@ -120,7 +120,7 @@ fn a_record_has_exactly_the_documented_bytes() {
     assert_eq!(record, expected);
     assert_eq!(
         decode_batch(&record, 1_000_000),
-        Ok(DecodedBatch { schema: 7, edge_us: 1_000_250, samples: samples.to_vec() })
+        Ok(DecodedBatch { schema: 7, edge_us: 1_000_250, samples: samples.to_vec(), gap: None })
     );
 }
 
@@ -143,4 +143,17 @@ fn memory_is_bounded_whatever_a_record_says() {
     // 2^28 samples without a byte each.
     let record = [1, 1 | 2 | 4 | 16, 0, 0, 0x80, 0x80, 0x80, 0x80, 1, 0, 0];
     assert_eq!(decode_batch(&record, 0), Err(RecordFault::Malformed));
+}
+
+#[test]
+fn a_gap_is_stored_with_its_batch() {
+    let cause = crate::twin::Cause { code: "timeout".into(), message: "no answer within 500 ms".into() };
+    let gap = crate::batch::GapBefore { from_us: 17, cause };
+    let record = Encoder::default().batch(7, 1_000_250, 1_000_000, &[], Some(&gap)).to_vec();
+    assert_eq!(decode_batch(&record, 1_000_000).unwrap().gap, Some(gap.clone()));
+    let long = crate::twin::Cause { message: "ä".repeat(2000), ..gap.cause };
+    let gap = crate::batch::GapBefore { from_us: 17, cause: long };
+    let record = Encoder::default().batch(7, 1_000_250, 1_000_000, &[], Some(&gap)).to_vec();
+    let stored = decode_batch(&record, 1_000_000).unwrap().gap.unwrap();
+    assert_eq!(stored.cause.message, "ä".repeat(512), "cut at a whole character");
 }

@@ -12,7 +12,7 @@ use super::codec::{Encoder, schema_of};
 use super::gaps::Gaps;
 use super::status::{Ages, LaneStatus};
 use super::{LaneOptions, QUEUED_SAMPLES_MAX};
-use crate::batch::{BATCH_SAMPLES_MAX, Batch, Sample, Schema};
+use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample, Schema};
 use crate::clock::now_us;
 use crate::device::Device;
 use crate::event::{Event, Events};
@@ -314,8 +314,9 @@ impl Worker {
                 Err(cause) => return self.refuse(&batch.device.path, batch.samples.len(), &cause),
             },
         };
+        let mut gap = batch.gap.as_deref();
         for samples in batch.samples.chunks(BATCH_SAMPLES_MAX) {
-            self.append_samples(batch, schema, samples);
+            self.append_samples(batch, schema, samples, gap.take());
         }
     }
 
@@ -325,21 +326,21 @@ impl Worker {
     }
 
     /// Appends samples as one record; as several when they are too long for one.
-    fn append_samples(&mut self, batch: &Batch, schema: u32, samples: &[Sample]) {
+    fn append_samples(&mut self, batch: &Batch, schema: u32, samples: &[Sample], gap: Option<&GapBefore>) {
         let base_us = self.journal.base_us(now_us());
-        let record = self.encoder.batch(schema, batch.edge_us, base_us, samples);
+        let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
         let mut appended = self.journal.append(record, base_us);
         if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
             let base_us = self.journal.base_us(now_us());
-            let record = self.encoder.batch(schema, batch.edge_us, base_us, samples);
+            let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
             appended = self.journal.append(record, base_us);
         }
         match appended {
             Ok(_) => self.pending_samples += samples.len() as u64,
             Err(AppendError::TooLong(..)) if samples.len() > 1 => {
                 let (front, back) = samples.split_at(samples.len() / 2);
-                self.append_samples(batch, schema, front);
-                self.append_samples(batch, schema, back);
+                self.append_samples(batch, schema, front, gap);
+                self.append_samples(batch, schema, back, None);
             }
             Err(error) => self.refuse(&batch.device.path, samples.len(), &error.to_string()),
         }

@@ -24,6 +24,7 @@ use crate::event::Events;
 use crate::twin::{Cause, DeviceTwin};
 
 pub use engineer::{Engineer, transform};
+pub use outage::gap_event;
 
 #[cfg(test)]
 mod testing;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::batch::GapBefore;
 use crate::clock;
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
@@ -54,8 +55,9 @@ impl Outage {
         Self { device, events, last_good_us, open, then: None, loss: None, logged: None }
     }
 
-    /// Values came in at `edge_us`; closes an outage with its gap record.
-    pub fn end(&mut self, twin: &DeviceTwin, edge_us: i64) {
+    /// Values came in at `edge_us`; closes an outage with its gap record. What is returned is
+    /// journalled with the first batch.
+    pub fn end(&mut self, twin: &DeviceTwin, edge_us: i64) -> Option<GapBefore> {
         self.logged = None;
         {
             let mut state = twin.state();
@@ -63,21 +65,23 @@ impl Outage {
                 state.link = Link::Up { since_us: edge_us };
             }
         }
-        if let Some(mut cause) = self.open.take() {
-            let then = self.then.take();
-            if let Some(then) = &then {
-                cause.message = format!("{}; then {}", cause.message, then.message);
-            }
-            tracing::info!(device = %self.device.name, "values come in again after: {}", cause.message);
-            if self.last_good_us != 0 {
-                self.emit_gap(self.last_good_us, edge_us, &cause, then.as_ref());
-            }
-            self.emit_state(edge_us, "up", None);
-        } else if self.last_good_us == 0 {
+        let from_us = std::mem::replace(&mut self.last_good_us, edge_us);
+        let Some(mut cause) = self.open.take() else {
             tracing::info!(device = %self.device.name, "first values");
             self.emit_state(edge_us, "up", None);
+            return None;
+        };
+        if let Some(then) = self.then.take() {
+            cause.message = format!("{}; then {}", cause.message, then.message);
         }
-        self.last_good_us = edge_us;
+        tracing::info!(device = %self.device.name, "values come in again after: {}", cause.message);
+        // Without a value before there is no time from which something could be missing.
+        let gap = (from_us != 0).then_some(GapBefore { from_us, cause });
+        if let Some(gap) = &gap {
+            self.events.emit(gap_event(&self.device.path, gap, edge_us));
+        }
+        self.emit_state(edge_us, "up", None);
+        gap
     }
 
     /// Notes that values came in, without an outage before.
@@ -177,25 +181,6 @@ impl Outage {
         }
     }
 
-    fn emit_gap(&self, from_us: i64, to_us: i64, cause: &Cause, then: Option<&Cause>) {
-        self.events.emit(Event {
-            kind: Kind::Gap,
-            edge_time: to_us,
-            device: self.device.path.clone(),
-            text: format!(
-                "No values from {} to {}: {}",
-                clock::rfc3339(from_us),
-                clock::rfc3339(to_us),
-                cause.message
-            ),
-            data: json!({
-                "tags": "*", "from": clock::rfc3339(from_us), "to": clock::rfc3339(to_us),
-                "cause": cause.code, "cause_text": cause.message,
-                "then": then.map(|then| &then.code),
-            }),
-        });
-    }
-
     fn emit_state(&self, now_us: i64, state: &str, cause: Option<&Cause>) {
         let text = match cause {
             Some(cause) => format!("{} delivers no values: {}", self.device.name, cause.message),
@@ -208,5 +193,20 @@ impl Outage {
             text,
             data: json!({ "state": state, "cause": cause.map(|cause| cause.code.as_str()) }),
         });
+    }
+}
+
+/// The gap record of a device that had no values from `gap.from_us` to `to_us`.
+pub fn gap_event(device: &str, gap: &GapBefore, to_us: i64) -> Event {
+    let (from, to) = (clock::rfc3339(gap.from_us), clock::rfc3339(to_us));
+    Event {
+        kind: Kind::Gap,
+        edge_time: to_us,
+        device: device.to_owned(),
+        text: format!("No values from {from} to {to}: {}", gap.cause.message),
+        data: json!({
+            "tags": "*", "from": from, "to": to,
+            "cause": gap.cause.code, "cause_text": gap.cause.message,
+        }),
     }
 }

@@ -12,7 +12,7 @@ use super::backoff::Backoff;
 use super::engineer::{Engineer, transform};
 use super::outage::Outage;
 use super::schedule::Schedule;
-use crate::batch::{BATCH_SAMPLES_MAX, Batch, Sample};
+use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample};
 use crate::clock;
 use crate::device::{Device, Expected, Verify};
 use crate::twin::{Cause, DeviceTwin, REFUSALS_MAX};
@@ -45,13 +45,15 @@ pub struct Task {
     engineer: Engineer,
     raw: Vec<RawSample>,
     samples: Vec<Sample>,
+    /// Goes with the next batch that the journal takes.
+    gap: Option<Box<GapBefore>>,
 }
 
 impl Task {
     /// A task that has not connected yet.
     pub fn new(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared) -> Self {
         let engineer = Engineer::new(Arc::clone(&device));
-        Self { device, twin, shared, engineer, raw: Vec::new(), samples: Vec::new() }
+        Self { device, twin, shared, engineer, raw: Vec::new(), samples: Vec::new(), gap: None }
     }
 
     /// Connects and reads until told to stop.
@@ -203,7 +205,7 @@ impl Task {
         })
     }
 
-    /// Publishes one scan: twin first, then the journal in batches of bounded size.
+    /// Publishes one scan: twin first, then the journal.
     fn deliver(&mut self, due: &[usize], requests: u64, started: Instant, missed: u64, outage: &mut Outage) {
         let edge_us = clock::now_us();
         self.samples.clear();
@@ -218,15 +220,21 @@ impl Task {
         if outage.is_over() {
             outage.note_good(edge_us);
         } else if !self.raw.is_empty() {
-            outage.end(&self.twin, edge_us);
+            self.gap = outage.end(&self.twin, edge_us).map(Box::new).or(self.gap.take());
         }
+        self.store(edge_us, outage);
+    }
+
+    /// Hands the samples to the journal, in batches of bounded size.
+    fn store(&mut self, edge_us: i64, outage: &mut Outage) {
         let mut lost = 0;
         while !self.samples.is_empty() {
             let rest = self.samples.split_off(self.samples.len().min(BATCH_SAMPLES_MAX));
             let samples = std::mem::replace(&mut self.samples, rest);
-            let batch = Batch { device: Arc::clone(&self.device), edge_us, samples };
+            let batch = Batch { device: Arc::clone(&self.device), edge_us, samples, gap: self.gap.take() };
             if let Err(batch) = self.shared.sink.append(batch) {
                 lost += batch.samples.len();
+                self.gap = batch.gap;
             }
         }
         if lost == 0 {

@@ -7,13 +7,13 @@ use std::io::Write;
 use forebay_connector::Value;
 use serde::Serialize;
 
-use crate::batch::{Sample, Schema, SchemaTag};
+use crate::batch::{GapBefore, Sample, Schema, SchemaTag};
 
 /// Replaces the contents of `out` by one batch as JSON.
 ///
 /// `edge_us` is microseconds since 1970 UTC. A sample whose tag the schema does not know is
 /// written with the tag `#<number>`: it is still a value that someone measured.
-pub fn batch(out: &mut Vec<u8>, schema: &Schema, edge_us: i64, samples: &[Sample]) {
+pub fn batch(out: &mut Vec<u8>, schema: &Schema, edge_us: i64, gap: Option<&GapBefore>, samples: &[Sample]) {
     out.clear();
     out.extend_from_slice(b"{\"device\":");
     json(out, &schema.device);
@@ -21,6 +21,15 @@ pub fn batch(out: &mut Vec<u8>, schema: &Schema, edge_us: i64, samples: &[Sample
     time(out, edge_us);
     out.extend_from_slice(b",\"profile\":");
     profile(out, schema);
+    if let Some(gap) = gap {
+        out.extend_from_slice(b",\"gap\":{\"from\":");
+        time(out, gap.from_us);
+        out.extend_from_slice(b",\"cause\":");
+        json(out, &gap.cause.code);
+        out.extend_from_slice(b",\"cause_text\":");
+        json(out, &gap.cause.message);
+        out.push(b'}');
+    }
     out.extend_from_slice(b",\"samples\":[");
     for (index, each) in samples.iter().enumerate() {
         if index > 0 {
@@ -212,7 +221,7 @@ mod tests {
             samples in prop::collection::vec(any_sample(), 0..8),
         ) {
             let mut out = b"left from the batch before".to_vec();
-            batch(&mut out, &schema, edge_us, &samples);
+            batch(&mut out, &schema, edge_us, None, &samples);
             let read: Json = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(&read["device"], &json!(schema.device));
             prop_assert_eq!(&read["edge_time"], &json!(rfc3339(edge_us)));
@@ -269,7 +278,7 @@ mod tests {
         let samples =
             [sample(0, Value::Real(41.2), None), sample(1, Value::Uint(3), Some(1_770_000_000_250_000))];
         let mut out = Vec::new();
-        batch(&mut out, &schema, 1_770_000_000_500_000, &samples);
+        batch(&mut out, &schema, 1_770_000_000_500_000, None, &samples);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(

@@ -58,7 +58,13 @@ impl Source for JournalSource {
         let edge_us = match body {
             Body::Batch(batch) => {
                 self.key.push_str(&batch.schema.device);
-                encode::batch(&mut self.value, &batch.schema, batch.edge_us, &batch.samples);
+                encode::batch(
+                    &mut self.value,
+                    &batch.schema,
+                    batch.edge_us,
+                    batch.gap.as_ref(),
+                    &batch.samples,
+                );
                 batch.edge_us
             }
             Body::Event(json) => {

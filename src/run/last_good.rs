@@ -1,51 +1,78 @@
-//! When each device delivered its last value before this start: the beginning of a "box off" gap.
+//! What a start must know of the time before: when each device delivered its last value (the
+//! beginning of a "box off" gap), and which gap records a crash has swallowed.
 //!
-//! The journal knows it best, because only what is in there counts. A device whose values did not
+//! The journal knows the first best, because only what is in there counts. A device whose values did not
 //! change has nothing recent there, so the small state adds a time of its own every
 //! [`SAVE_EVERY`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::device::Device;
+use crate::event::Event;
 use crate::lane::{Body, LaneReader};
+use crate::poll;
 use crate::state::State;
 use crate::twin::Twin;
 
-/// Last batches of the journal that are looked at.
+/// Last records of a lane that are looked at.
 const TAIL_RECORDS: u64 = 5000;
 /// Time between two saves: flash does not like more.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
-/// Device path → microseconds since 1970 UTC.
+/// What the ends of the lanes tell about the time before this start.
+pub struct Before {
+    /// Device path → when its last value was journalled, microseconds since 1970 UTC; 0 = never.
+    pub last_good_us: HashMap<String, i64>,
+    /// Gap records that a crash has kept from the events lane. The batch after a gap carries it,
+    /// so it can be stated now.
+    pub unstated: Vec<Event>,
+}
+
+/// Reads the ends of both lanes and puts the readers back.
 pub fn read(
     telemetry: &mut LaneReader,
+    events: &mut LaneReader,
     state: Option<&State>,
     devices: &[Arc<Device>],
-) -> HashMap<String, i64> {
+) -> Before {
     let saved = |device: &Arc<Device>| state.map_or(0, |state| state.last_good_us(&device.path));
-    let mut times: HashMap<String, i64> =
+    let mut last_good_us: HashMap<String, i64> =
         devices.iter().map(|device| (device.path.clone(), saved(device))).collect();
-    let first = telemetry.offset();
-    telemetry.seek(first.max(telemetry.synced().saturating_sub(TAIL_RECORDS)));
+    let mut gaps = Vec::new();
+    for_tail(telemetry, |body| {
+        let Body::Batch(batch) = body else { return };
+        if let Some(time) = last_good_us.get_mut(&batch.schema.device) {
+            *time = batch.edge_us.max(*time);
+        }
+        gaps.extend(batch.gap.map(|gap| poll::gap_event(&batch.schema.device, &gap, batch.edge_us)));
+    });
+    let mut stated = HashSet::new();
+    for_tail(events, |body| {
+        if let Body::Event(json) = body {
+            stated.insert(json);
+        }
+    });
+    let is_unstated = |event: &Event| serde_json::to_vec(event).is_ok_and(|json| !stated.contains(&json));
+    let unstated = gaps.into_iter().filter(is_unstated).collect();
+    Before { last_good_us, unstated }
+}
+
+/// Gives the last records of a lane to `look`.
+fn for_tail(reader: &mut LaneReader, mut look: impl FnMut(Body)) {
+    let first = reader.offset();
+    reader.seek(first.max(reader.synced().saturating_sub(TAIL_RECORDS)));
     loop {
-        let records = telemetry.next(512, 1 << 20);
+        let records = reader.next(512, 1 << 20);
         if records.is_empty() {
             break;
         }
-        for record in records {
-            if let Body::Batch(batch) = record.body
-                && let Some(time) = times.get_mut(&batch.schema.device)
-            {
-                *time = batch.edge_us.max(*time);
-            }
-        }
+        records.into_iter().for_each(|record| look(record.body));
     }
-    telemetry.seek(first);
-    times
+    reader.seek(first);
 }
 
 /// Saves now and then until `stop`.

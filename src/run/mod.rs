@@ -80,7 +80,13 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let (events, raw_events) = Events::new();
     let mut lanes = open_lanes(config, &box_path, &events)?;
     let state = open_state(config, &box_path, &events);
-    let last_good = last_good::read(&mut lanes.telemetry.reader, state.as_deref(), &loaded.devices);
+    let before = last_good::read(
+        &mut lanes.telemetry.reader,
+        &mut lanes.events.reader,
+        state.as_deref(),
+        &loaded.devices,
+    );
+    before.unstated.into_iter().for_each(|event| events.emit(event));
     let twin = Arc::new(Twin::new(&loaded.devices));
     let (stop_devices, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
@@ -117,7 +123,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         stop: stop_devices.clone(),
     };
     let start_device = |(device, twin): (&Arc<Device>, _)| {
-        let since = last_good.get(&device.path).copied().unwrap_or(0);
+        let since = before.last_good_us.get(&device.path).copied().unwrap_or(0);
         tokio::spawn(poll::run(Arc::clone(device), Arc::clone(twin), shared.clone(), since))
     };
     let devices = loaded.devices.iter().zip(&twin.devices).map(start_device).collect();

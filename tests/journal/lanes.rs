@@ -59,7 +59,7 @@ fn every_kind_of_value_survives_the_disk() {
     };
     let samples: Vec<Sample> = (0..).zip(values).map(sample).collect();
     let (mut lane, _events) = open(options(directory.path()));
-    let sent = Batch { device: mixer, edge_us: 1_700_000_000_500_000, samples: samples.clone() };
+    let sent = Batch { device: mixer, edge_us: 1_700_000_000_500_000, samples: samples.clone(), gap: None };
     lane.writer.try_append(sent).ok().unwrap();
     lane.writer.flush(LIMIT).unwrap();
     let records = read_all(&mut lane.reader);

@@ -50,7 +50,7 @@ fn what_was_journalled_arrives_once() {
             let machine = &machines[usize::try_from(serial % 2).unwrap()];
             let good = |tag, value| Sample { tag, value, quality: Quality::Good, source_us: None };
             let samples = vec![good(0, Value::Int(serial)), good(1, Value::Real(41.2))];
-            let batch = Batch { device: Arc::clone(machine), edge_us: now_us(), samples };
+            let batch = Batch { device: Arc::clone(machine), edge_us: now_us(), samples, gap: None };
             // A full queue gives the batch back.
             let mut waiting = Some(batch);
             wait_for("place in the lane's queue", Duration::from_secs(20), || {

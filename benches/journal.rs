@@ -1,0 +1,217 @@
+//! What a sample costs from the connector's hand to the synced journal: `cargo bench --bench journal`.
+//!
+//! Writes below `target/`, so on the disk the repository is on. All figures come from one run.
+
+#[path = "../tests/device.rs"]
+mod device;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay::batch::{Batch, Sample};
+use forebay::device::Device;
+use forebay::event::Events;
+use forebay::lane::{Lane, LaneOptions, LaneStatus, Opened};
+use forebay_connector::{Quality, Scalar, Value};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const TAGS: usize = 50;
+const FLOOD_SAMPLES: usize = 10_000_000;
+const HOUR_S: usize = 3600;
+
+fn main() {
+    // `cargo test --benches` only asks whether it runs.
+    let short = std::env::args().any(|argument| argument == "--test");
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-journal");
+    if directory.exists() {
+        fs::remove_dir_all(&directory).expect("last run's files go");
+    }
+    fs::create_dir_all(&directory).expect("target/ can be written");
+    flood(&directory, if short { 100_000 } else { FLOOD_SAMPLES });
+    bytes_per_sample(&directory, if short { 60 } else { HOUR_S });
+    fs::remove_dir_all(&directory).expect("this run's files go");
+}
+
+fn open(directory: &Path, name: &str) -> Opened {
+    let (events, receiver) = Events::new();
+    // Nobody reads them here; the lane only counts them.
+    std::mem::forget(receiver);
+    let options = LaneOptions {
+        budget_bytes: 16 << 30,
+        ..LaneOptions::new("telemetry", directory.join(name), "bench/box")
+    };
+    Lane::open(options, events).expect("the lane opens")
+}
+
+/// A walk in steps of at most one tenth, as a temperature sensor with one decimal gives.
+struct Walk {
+    tenths: Vec<i32>,
+    random: fastrand::Rng,
+}
+
+impl Walk {
+    fn new() -> Self {
+        let mut random = fastrand::Rng::with_seed(7);
+        Self { tenths: (0..TAGS).map(|_| random.i32(100..900)).collect(), random }
+    }
+
+    /// The samples of the next scan; a tag that has not changed is left out unless `unchanged`.
+    fn scan(&mut self, unchanged: bool, value: impl Fn(i32, &mut fastrand::Rng) -> Value) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for (tag, tenths) in (0..).zip(&mut self.tenths) {
+            // One tag in five changes from scan to scan.
+            let step = if self.random.u8(..5) == 0 { self.random.i32(-1..=1) } else { 0 };
+            *tenths += step;
+            if unchanged || step != 0 {
+                let value = value(*tenths, &mut self.random);
+                samples.push(Sample { tag, value, quality: Quality::Good, source_us: None });
+            }
+        }
+        samples
+    }
+}
+
+fn real(tenths: i32, _: &mut fastrand::Rng) -> Value {
+    Value::Real((f64::from(tenths) / 10.0) as f32)
+}
+
+fn noisy(tenths: i32, random: &mut fastrand::Rng) -> Value {
+    Value::Lreal(f64::from(tenths) / 10.0 + random.f64() / 100.0)
+}
+
+fn devices(count: usize) -> Vec<Arc<Device>> {
+    (0..count).map(|number| device::device(&format!("machine-{number}"), &[Scalar::Real; TAGS])).collect()
+}
+
+/// Processor time of this process so far, all threads, user and system (proc(5), ticks of 10 ms).
+fn processor() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux has it");
+    let fields = stat.rsplit(')').next().expect("the name is in brackets");
+    let ticks =
+        fields.split_ascii_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("a number"));
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+/// As many samples as possible through one lane, against writing the same bytes plainly.
+fn flood(directory: &Path, samples: usize) {
+    println!("flood: 20 devices, scans of {TAGS} REAL tags in tenths, every value published");
+    println!(
+        "{:<22}{:>12}{:>14}{:>12}{:>11}{:>12}",
+        "", "samples/s", "per CPU s", "µs CPU each", "B/sample", "MB written"
+    );
+    for (name, value) in
+        [("slow, one decimal", real as fn(i32, &mut fastrand::Rng) -> Value), ("noisy, 64 bits", noisy)]
+    {
+        let opened = open(directory, &format!("flood {name}"));
+        let devices = devices(20);
+        let mut walk = Walk::new();
+        let scans: Vec<Vec<Sample>> = (0..400).map(|_| walk.scan(true, value)).collect();
+        let (started, before) = (Instant::now(), processor());
+        for number in 0..samples / TAGS {
+            let device = Arc::clone(&devices[number % devices.len()]);
+            let samples = scans[number / devices.len() % scans.len()].clone();
+            let mut batch = Batch {
+                device,
+                edge_us: 1_770_000_000_000_000 + i64::try_from(number).unwrap_or(0),
+                samples,
+            };
+            while let Err(back) = opened.writer.try_append(batch) {
+                // The writer is behind; give it the core.
+                std::thread::sleep(Duration::from_micros(200));
+                batch = back;
+            }
+        }
+        opened.writer.flush(LIMIT).expect("the disk works");
+        let (took, processor) = (started.elapsed(), processor() - before);
+        let status = opened.writer.status().borrow().clone();
+        opened.lane.close();
+        report(name, samples, took, processor, &status);
+        let raw = plain(directory, &status);
+        println!(
+            "  the same bytes by plain write and fdatasync, {} blocks: {:.2} s, the journal took {:.2} s: {:.2} times",
+            status.syncs,
+            raw.as_secs_f64(),
+            took.as_secs_f64(),
+            took.as_secs_f64() / raw.as_secs_f64()
+        );
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // figures for people
+fn report(name: &str, samples: usize, took: Duration, processor: Duration, status: &LaneStatus) {
+    assert_eq!(status.samples, samples as u64);
+    println!(
+        "{name:<22}{:>12.0}{:>14.0}{:>12.3}{:>11.2}{:>12.1}",
+        samples as f64 / took.as_secs_f64(),
+        samples as f64 / processor.as_secs_f64(),
+        processor.as_secs_f64() * 1e6 / samples as f64,
+        status.bytes_per_sample.unwrap_or(0.0),
+        status.written_bytes as f64 / 1e6,
+    );
+}
+
+/// Writes as many bytes in as many blocks as the lane did, each with its own fdatasync.
+fn plain(directory: &Path, status: &LaneStatus) -> Duration {
+    let path = directory.join("plain");
+    let length = usize::try_from(status.written_bytes / status.syncs.max(1)).unwrap_or(1);
+    let block: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(length).collect();
+    let mut file = File::create(&path).expect("target/ can be written");
+    let started = Instant::now();
+    for _ in 0..status.syncs {
+        file.write_all(&block).expect("the disk works");
+        file.sync_data().expect("the disk works");
+    }
+    let took = started.elapsed();
+    fs::remove_file(path).expect("it was just made");
+    took
+}
+
+/// One hour of scans, each synced by itself as it is with a scan a second and a sync every 500 ms.
+fn bytes_per_sample(directory: &Path, seconds: usize) {
+    println!(
+        "\non disk, {seconds} scans of 1 s, {TAGS} tags, one tag in five moves by a tenth or not, one sync a scan,"
+    );
+    println!("all counted: headers, schemas, checksums");
+    println!("{:<50}{:>12}{:>12}{:>12}", "", "samples", "bytes", "B/sample");
+    let changed = |walk: &mut Walk| walk.scan(false, real);
+    let all = |walk: &mut Walk| walk.scan(true, real);
+    let noise = |walk: &mut Walk| walk.scan(true, noisy);
+    run(directory, "1 device, REAL, changes only", 1, seconds, changed);
+    run(directory, "10 devices, REAL, changes only", 10, seconds, changed);
+    run(directory, "1 device, REAL, every value", 1, seconds, all);
+    run(directory, "10 devices, REAL, every value", 10, seconds, all);
+    run(directory, "10 devices, LREAL with noise in all bits, every value", 10, seconds, noise);
+}
+
+fn run(
+    directory: &Path,
+    name: &str,
+    devices_len: usize,
+    seconds: usize,
+    scan: impl Fn(&mut Walk) -> Vec<Sample>,
+) {
+    let opened = open(directory, name);
+    let devices = devices(devices_len);
+    let mut walks: Vec<Walk> = devices.iter().map(|_| Walk::new()).collect();
+    for second in 0..seconds {
+        for (number, (device, walk)) in (0..).zip(devices.iter().zip(&mut walks)) {
+            let now_us = forebay::clock::now_us();
+            let edge_us = now_us + number * 1000 + i64::try_from(second % 7).unwrap_or(0);
+            let batch = Batch { device: Arc::clone(device), edge_us, samples: scan(walk) };
+            assert!(opened.writer.try_append(batch).is_ok(), "the queue has room");
+        }
+        opened.writer.flush(LIMIT).expect("the disk works");
+    }
+    let status = opened.writer.status();
+    opened.lane.close();
+    let status = status.borrow().clone();
+    println!(
+        "{name:<50}{:>12}{:>12}{:>12.2}",
+        status.samples,
+        status.written_bytes,
+        status.bytes_per_sample.unwrap_or(0.0)
+    );
+}
