@@ -1,7 +1,12 @@
 //! Events: what happened, for the `events` lane, the page's time line and the log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 use serde_json::Value as Json;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// One event; serialised as it is into the `events` lane and Kafka.
 #[derive(Debug, Clone, Serialize)]
@@ -41,22 +46,48 @@ pub const EVENTS_WAITING_MAX: usize = 4096;
 /// Where events go in. Cheap to clone.
 #[derive(Clone)]
 pub struct Events {
-    sender: tokio::sync::mpsc::Sender<Event>,
+    sender: mpsc::Sender<Event>,
+    lost: Arc<AtomicU64>,
 }
 
 impl Events {
     /// A sink, and the end that the `events` lane reads.
-    pub fn new() -> (Self, tokio::sync::mpsc::Receiver<Event>) {
-        let (sender, receiver) = tokio::sync::mpsc::channel(EVENTS_WAITING_MAX);
-        (Self { sender }, receiver)
+    pub fn new() -> (Self, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+        (Self { sender, lost: Arc::default() }, receiver)
     }
 
     /// Hands an event on. Never waits.
     pub fn emit(&self, event: Event) {
-        if let Err(error) = self.sender.try_send(event) {
-            let (tokio::sync::mpsc::error::TrySendError::Full(event)
-            | tokio::sync::mpsc::error::TrySendError::Closed(event)) = error;
-            tracing::error!(device = %event.device, "event lost, {EVENTS_WAITING_MAX} are waiting already: {}", event.text);
+        let (event, why) = match self.sender.try_send(event) {
+            Ok(()) => return,
+            Err(TrySendError::Full(event)) => (event, "too many wait already"),
+            Err(TrySendError::Closed(event)) => (event, "Forebay is stopping"),
+        };
+        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        // The first, and then ever fewer: a flood of events must not become a flood of lines.
+        if lost.is_power_of_two() {
+            tracing::error!(device = %event.device, lost, "event lost, {why}: {}", event.text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_beyond_the_limit_are_counted_and_nobody_waits() {
+        let (events, mut received) = Events::new();
+        let event = Event {
+            kind: Kind::Box,
+            edge_time: 0,
+            device: "Werk1/box".into(),
+            text: String::new(),
+            data: Json::Null,
+        };
+        (0..EVENTS_WAITING_MAX + 3).for_each(|_| events.emit(event.clone()));
+        assert_eq!(events.lost.load(Ordering::Relaxed), 3);
+        assert_eq!(std::iter::from_fn(|| received.try_recv().ok()).count(), EVENTS_WAITING_MAX);
     }
 }

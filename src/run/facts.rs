@@ -30,6 +30,13 @@ pub struct LaneFacts {
     pub replication: Arc<ReplicationStatus>,
 }
 
+impl LaneFacts {
+    /// Of a lane that is written by `writer` and sent as `replication` says.
+    pub fn new(name: &'static str, writer: &LaneWriter, replication: Arc<ReplicationStatus>) -> Self {
+        Self { name, writer: writer.clone(), status: writer.status(), replication }
+    }
+}
+
 /// All facts of a running box.
 pub struct BoxFacts {
     /// Who the box is.
@@ -51,6 +58,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl BoxFacts {
+    /// Facts of a box that has just started.
+    pub fn new(identity: Identity, lanes: Vec<LaneFacts>, predictions: Arc<Predictions>) -> Self {
+        let (rates, latest, disk_broken_us) = Default::default();
+        Self { identity, lanes, predictions, rates, latest, disk_broken_us }
+    }
+
+    /// False when only a new start helps. A disk that does not work is no such thing: everything
+    /// is tried again by itself.
+    pub fn is_alive(&self) -> bool {
+        self.stopped().is_empty() || self.reserve().disk_error.is_some()
+    }
+
     /// Remembers an event for the page.
     pub fn remember(&self, event: &Event) {
         let mut latest = lock(&self.latest);

@@ -9,14 +9,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::device::Device;
 use crate::event::Event;
-use crate::lane::{Body, LaneReader};
+use crate::lane::{Body, LaneReader, LaneStatus};
 use crate::poll;
 use crate::state::State;
-use crate::twin::Twin;
+use crate::twin::{DeviceTwin, Twin};
 
 /// Last records of a lane that are looked at.
 const TAIL_RECORDS: u64 = 5000;
@@ -75,8 +76,13 @@ fn for_tail(reader: &mut LaneReader, mut look: impl FnMut(Body)) {
     reader.seek(first);
 }
 
-/// Saves now and then until `stop`.
-pub async fn save(state: Arc<State>, twin: Arc<Twin>, stop: CancellationToken) {
+/// Saves now and then until `stop`, as long as the journal takes what is read.
+pub async fn save(
+    state: Arc<State>,
+    twin: Arc<Twin>,
+    telemetry: watch::Receiver<LaneStatus>,
+    stop: CancellationToken,
+) {
     // What is saved was read one interval ago, so it is synced in the journal by now; a time that
     // is too late would hide the loss of what was not.
     let mut before = snapshot(&twin);
@@ -85,6 +91,10 @@ pub async fn save(state: Arc<State>, twin: Arc<Twin>, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SAVE_EVERY) => {}
+        }
+        // With a disk that does not work the last batches are in memory only.
+        if telemetry.borrow().error.is_some() {
+            continue;
         }
         let now = snapshot(&twin);
         let save = std::mem::replace(&mut before, now);
@@ -101,8 +111,10 @@ pub fn save_now(state: &State, twin: &Twin) {
     write(state, &snapshot(twin));
 }
 
+/// When each device was read last. A value of any quality counts: what is out of range is there.
 fn snapshot(twin: &Twin) -> Vec<(String, i64)> {
-    twin.devices.iter().map(|twin| (twin.device.path.clone(), twin.state().good_us)).collect()
+    let last_us = |twin: &DeviceTwin| twin.state().values.iter().map(|current| current.edge_us).max();
+    twin.devices.iter().map(|twin| (twin.device.path.clone(), last_us(twin).unwrap_or(0))).collect()
 }
 
 fn write(state: &State, times: &[(String, i64)]) {

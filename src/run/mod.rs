@@ -1,20 +1,21 @@
 //! Puts the parts together, and takes them apart in order.
 //!
-//! Start: state, lanes, page, models, replicators, devices: each works without the next. Stop:
-//! devices first, then what they have delivered is synced and sent while Kafka takes it, at most
-//! [`SEND_REST_MAX`]; what is left is sent after the next start.
+//! Start: lanes, state, models, replicators, devices, page: each works without the next.
 
 mod facts;
 mod kafka;
 mod last_good;
 mod rates;
 mod service;
+mod stop;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -32,14 +33,12 @@ use crate::poll;
 use crate::replicate::{JournalSource, Options as KafkaOptions, Replicator};
 use crate::state::State;
 use crate::status::{self, Facts, Language};
-use crate::twin::Twin;
+use crate::twin::{DeviceTwin, Twin};
 
 use facts::{BoxFacts, LaneFacts};
 
-/// Longest wait at the end for Kafka to take what is journalled.
-const SEND_REST_MAX: Duration = Duration::from_secs(5);
-/// Longest wait at the end for the journal to sync.
-const SYNC_REST_MAX: Duration = Duration::from_secs(5);
+/// Events are few and must not be later than the samples that follow them: they are synced sooner.
+const EVENTS_SYNC_MAX: Duration = Duration::from_millis(50);
 /// Pause before the page's port is tried again.
 const PAGE_RETRY: Duration = Duration::from_secs(10);
 
@@ -57,6 +56,7 @@ pub struct Running {
     lanes: Vec<(Lane, LaneWriter)>,
     stop_devices: CancellationToken,
     stop_rest: CancellationToken,
+    _only_one: File,
 }
 
 impl poll::Sink for LaneWriter {
@@ -71,97 +71,120 @@ struct Lanes {
     events: lane::Opened,
 }
 
+/// The way from the lanes to Kafka.
+struct Replication {
+    facts: Vec<LaneFacts>,
+    replicators: Vec<Replicator>,
+    /// Telemetry, then events.
+    lanes: Vec<(Lane, LaneWriter)>,
+}
+
 /// Starts everything that the configuration names. Devices, Kafka, network: nothing needs to be there.
 ///
 /// # Errors
-/// When the journal's folder cannot be used at all; nothing works without it.
+/// When the journal's folder cannot be used at all, or another process uses it; nothing works
+/// without it.
 pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::Result<Running> {
+    let only_one = only_one(&config.journal.directory)?;
     let box_path = format!("{}/{}", config.edge.site, config.edge.id);
     let (events, raw_events) = Events::new();
     let mut lanes = open_lanes(config, &box_path, &events)?;
     let state = open_state(config, &box_path, &events);
-    let before = last_good::read(
-        &mut lanes.telemetry.reader,
-        &mut lanes.events.reader,
-        state.as_deref(),
-        &loaded.devices,
-    );
+    let (telemetry, event_lane) = (&mut lanes.telemetry.reader, &mut lanes.events.reader);
+    let before = last_good::read(telemetry, event_lane, state.as_deref(), &loaded.devices);
     before.unstated.into_iter().for_each(|event| events.emit(event));
     let twin = Arc::new(Twin::new(&loaded.devices));
     let (stop_devices, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
-    let boot = format!("{:016x}", fastrand::u64(..));
-    let Lanes { telemetry, events: event_lane } = lanes;
-    let mut lane_facts = Vec::new();
-    let mut replicators = Vec::new();
-    let mut kept = Vec::new();
-    for (name, opened) in [("telemetry", telemetry), ("events", event_lane)] {
-        let status = opened.writer.status();
-        let source = JournalSource::new(name, opened.reader);
-        let replicator = Replicator::start(kafka.clone(), source, &boot, Some(events.clone()))
-            .with_context(|| format!("no thread for the {name} lane"))?;
-        let replication = replicator.status();
-        lane_facts.push(LaneFacts { name, writer: opened.writer.clone(), status, replication });
-        replicators.push(replicator);
-        kept.push((opened.lane, opened.writer));
-    }
-    let facts = Arc::new(BoxFacts {
-        identity: identity(config),
-        lanes: lane_facts,
-        predictions,
-        rates: Mutex::default(),
-        latest: Mutex::new(VecDeque::new()),
-        disk_broken_us: Mutex::default(),
-    });
-
+    let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
+    let facts = Arc::new(BoxFacts::new(identity(config), facts, predictions));
+    let writer = |lane: usize| lanes[lane].1.clone();
     let shared = poll::Shared {
-        sink: Arc::new(kept[0].1.clone()),
+        sink: Arc::new(writer(0)),
         events: events.clone(),
         reconnect_pause_max: config.limits.reconnect_pause_max,
         stop: stop_devices.clone(),
     };
-    let start_device = |(device, twin): (&Arc<Device>, _)| {
-        let since = before.last_good_us.get(&device.path).copied().unwrap_or(0);
-        tokio::spawn(poll::run(Arc::clone(device), Arc::clone(twin), shared.clone(), since))
-    };
-    let devices = loaded.devices.iter().zip(&twin.devices).map(start_device).collect();
+    let devices = poll_devices(&twin, &shared, &before.last_good_us);
 
-    let page: Arc<dyn Facts> = facts.clone();
+    let stop = || stop_rest.clone();
     let alive = Arc::clone(&facts);
+    let alive = move || alive.is_alive();
+    let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop());
     let mut tasks = vec![
-        tokio::spawn(distribute(raw_events, Arc::clone(&facts), kept[1].1.clone(), stop_rest.clone())),
-        tokio::spawn(tick(Arc::clone(&facts), stop_rest.clone())),
-        tokio::spawn(serve_page(
-            page_options(config),
-            Arc::clone(&twin),
-            Arc::clone(&page),
-            stop_rest.clone(),
-        )),
-        tokio::spawn(service::watch(
-            move || alive.stopped().is_empty() || alive.reserve().disk_error.is_some(),
-            box_path.clone(),
-            events.clone(),
-            stop_rest.clone(),
-        )),
+        tokio::spawn(distribute(raw_events, Arc::clone(&facts), writer(1), stop())),
+        tokio::spawn(tick(Arc::clone(&facts), stop())),
+        tokio::spawn(page),
+        tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop())),
     ];
     if let Some(state) = &state {
-        tasks.push(tokio::spawn(last_good::save(Arc::clone(state), Arc::clone(&twin), stop_rest.clone())));
+        let save = last_good::save(Arc::clone(state), Arc::clone(&twin), writer(0).status(), stop());
+        tasks.push(tokio::spawn(save));
     }
     report_start(loaded, &box_path, &events);
     Ok(Running {
-        twin,
-        facts: page,
+        facts: facts.clone(),
         box_facts: facts,
+        twin,
         state,
         devices,
         tasks,
         replicators,
-        lanes: kept,
+        lanes,
         stop_devices,
         stop_rest,
+        _only_one: only_one,
     })
+}
+
+/// Makes sure that no other process writes the same journal: two at once would destroy it.
+fn only_one(directory: &Path) -> anyhow::Result<File> {
+    let unusable = || format!("the journal's folder {} cannot be used", directory.display());
+    std::fs::create_dir_all(directory).with_context(unusable)?;
+    let file = File::create(directory.join("lock")).with_context(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let folder = directory.display();
+            bail!(
+                "another forebay runs with the folder {folder}: stop it, or give this one a folder of its own"
+            );
+        }
+        // Some network file systems know no locks.
+        Err(TryLockError::Error(error)) => tracing::warn!("{}: no lock: {error}", directory.display()),
+    }
+    Ok(file)
+}
+
+/// Starts a replicator for each lane.
+fn replicate(lanes: Lanes, kafka: &KafkaOptions, events: &Events) -> anyhow::Result<Replication> {
+    let boot = format!("{:016x}", fastrand::u64(..));
+    let mut started = Replication { facts: Vec::new(), replicators: Vec::new(), lanes: Vec::new() };
+    for (name, opened) in [("telemetry", lanes.telemetry), ("events", lanes.events)] {
+        let source = JournalSource::new(name, opened.reader);
+        let replicator = Replicator::start(kafka.clone(), source, &boot, Some(events.clone()))
+            .with_context(|| format!("no thread for the {name} lane"))?;
+        started.facts.push(LaneFacts::new(name, &opened.writer, replicator.status()));
+        started.replicators.push(replicator);
+        started.lanes.push((opened.lane, opened.writer));
+    }
+    Ok(started)
+}
+
+/// Starts a task for each device.
+fn poll_devices(
+    twin: &Twin,
+    shared: &poll::Shared,
+    last_good_us: &HashMap<String, i64>,
+) -> Vec<JoinHandle<()>> {
+    let poll = |twin: &Arc<DeviceTwin>| {
+        let device = Arc::clone(&twin.device);
+        let since_us = last_good_us.get(&device.path).copied().unwrap_or(0);
+        tokio::spawn(poll::run(device, Arc::clone(twin), shared.clone(), since_us))
+    };
+    twin.devices.iter().map(poll).collect()
 }
 
 /// `forebay run`: starts, tells systemd, waits for SIGINT or SIGTERM, stops.
@@ -196,88 +219,21 @@ pub async fn stop_signal() {
     }
 }
 
-impl Running {
-    /// Takes everything apart in order. Bounded: devices say goodbye, the journal syncs, Kafka is
-    /// given a few seconds.
-    pub async fn stop(self) {
-        tracing::info!("stopping: no more polling; what was read is stored and sent");
-        self.stop_devices.cancel();
-        for device in self.devices {
-            if device.await.is_err() {
-                tracing::error!("a device's task ended with a panic");
-            }
-        }
-        let synced = sync_rest(self.lanes.iter().map(|(_, writer)| writer.clone()).collect()).await;
-        send_rest(&self.box_facts, &synced).await;
-        self.stop_rest.cancel();
-        for task in self.tasks {
-            if task.await.is_err() {
-                tracing::error!("a task ended with a panic");
-            }
-        }
-        let (state, twin) = (self.state, self.twin);
-        let closing = tokio::task::spawn_blocking(move || {
-            self.replicators.iter().for_each(Replicator::stop);
-            self.replicators.into_iter().for_each(Replicator::join);
-            let lost: u64 = self.lanes.into_iter().map(|(lane, _)| lane.close()).sum();
-            if lost > 0 {
-                tracing::error!("{lost} records could not be stored");
-            }
-            if let Some(state) = state {
-                last_good::save_now(&state, &twin);
-            }
-        });
-        if closing.await.is_err() {
-            tracing::error!("closing ended with a panic");
-        }
-        tracing::info!("stopped");
-    }
-}
-
-/// Has everything that was handed over synced; the offset behind it for each lane, 0 when that
-/// is not known because the disk does not work.
-async fn sync_rest(writers: Vec<LaneWriter>) -> Vec<u64> {
-    let flush = move || writers.iter().map(|writer| writer.flush(SYNC_REST_MAX)).collect::<Vec<_>>();
-    let synced = tokio::task::spawn_blocking(flush).await.unwrap_or_default();
-    if synced.iter().any(Option::is_none) {
-        tracing::error!("not everything could be stored within {} s", SYNC_REST_MAX.as_secs());
-    }
-    synced.into_iter().map(Option::unwrap_or_default).collect()
-}
-
-/// Waits until Kafka has everything before `synced`, as long as it takes something.
-async fn send_rest(facts: &BoxFacts, synced: &[u64]) {
-    let end = tokio::time::Instant::now() + SEND_REST_MAX;
-    loop {
-        let lanes = facts.lanes.iter().zip(synced);
-        let rest: u64 = lanes
-            .map(|(lane, synced)| synced.saturating_sub(lane.replication.snapshot().next_offset.unwrap_or(0)))
-            .sum();
-        if rest == 0 {
-            return;
-        }
-        if facts.to_it().state != status::facts::ToItState::Up || tokio::time::Instant::now() >= end {
-            tracing::info!("{rest} records are on disk and are sent after the next start");
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 fn open_lanes(config: &Config, box_path: &str, events: &Events) -> anyhow::Result<Lanes> {
-    let open = |name: &str, budget_bytes| {
+    let open = |name: &str, budget_bytes, sync_interval| {
         let options = LaneOptions {
             budget_bytes,
             segment_bytes: config.journal.segment_bytes,
-            sync_interval: config.journal.sync_interval,
+            sync_interval,
             sync_bytes: usize::try_from(config.journal.sync_bytes).unwrap_or(usize::MAX),
             ..LaneOptions::new(name, config.journal.directory.join(name), box_path)
         };
         Lane::open(options, events.clone()).with_context(|| format!("the {name} lane cannot be opened"))
     };
+    let interval = config.journal.sync_interval;
     Ok(Lanes {
-        telemetry: open("telemetry", config.telemetry.budget_bytes)?,
-        events: open("events", config.events.budget_bytes)?,
+        telemetry: open("telemetry", config.telemetry.budget_bytes, interval)?,
+        events: open("events", config.events.budget_bytes, interval.min(EVENTS_SYNC_MAX))?,
     })
 }
 
@@ -378,6 +334,8 @@ async fn distribute(
         }
     };
     tokio::select! {
+        // First what has come in, so that at a stop nothing is left between the two.
+        biased;
         () = forward => {}
         () = lane::store_events(waiting, writer, stop) => {}
     }
@@ -437,4 +395,20 @@ fn report_start(loaded: &Loaded, box_path: &str, events: &Events) {
         text,
         data: json!({ "what": "started", "version": env!("CARGO_PKG_VERSION"), "devices_refused": refused }),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_never_write_the_same_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal");
+        let first = only_one(&journal).unwrap();
+        let error = only_one(&journal).unwrap_err().to_string();
+        assert!(error.contains("another forebay runs with the folder"), "{error}");
+        drop(first);
+        only_one(&journal).unwrap();
+    }
 }
