@@ -117,6 +117,7 @@ fn flood(directory: &Path, samples: usize) {
                 device,
                 edge_us: 1_770_000_000_000_000 + i64::try_from(number).unwrap_or(0),
                 samples,
+                gap: None,
             };
             while let Err(back) = opened.writer.try_append(batch) {
                 // The writer is behind; give it the core.
@@ -200,7 +201,7 @@ fn run(
         for (number, (device, walk)) in (0..).zip(devices.iter().zip(&mut walks)) {
             let now_us = forebay::clock::now_us();
             let edge_us = now_us + number * 1000 + i64::try_from(second % 7).unwrap_or(0);
-            let batch = Batch { device: Arc::clone(device), edge_us, samples: scan(walk) };
+            let batch = Batch { device: Arc::clone(device), edge_us, samples: scan(walk), gap: None };
             assert!(opened.writer.try_append(batch).is_ok(), "the queue has room");
         }
         opened.writer.flush(LIMIT).expect("the disk works");
