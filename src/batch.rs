@@ -7,6 +7,7 @@ use forebay_connector::{Quality, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
+use crate::twin::Cause;
 
 /// Most samples in one batch; a larger scan is split. Keeps a Kafka record well under 1 MB.
 pub const BATCH_SAMPLES_MAX: usize = 1000;
@@ -33,6 +34,18 @@ pub struct Batch {
     pub edge_us: i64,
     /// At most [`BATCH_SAMPLES_MAX`].
     pub samples: Vec<Sample>,
+    /// What is missing between the device's batch before and this one; `None` almost always.
+    pub gap: Option<Box<GapBefore>>,
+}
+
+/// Time before a batch for which there are no values. It is journalled with the first batch after
+/// it, so that no crash can keep the one and lose the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GapBefore {
+    /// Edge time of the last value before, microseconds since 1970 UTC.
+    pub from_us: i64,
+    /// Why.
+    pub cause: Cause,
 }
 
 /// What the numbers in journalled batches of a device mean. Stored in the journal as JSON, so

@@ -1,3 +1,98 @@
-//! The `forebay` binary.
+//! The `forebay` binary: the command line, nothing else.
 
-fn main() {}
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use forebay::diagnostic::Format;
+use forebay::{config, demo, infer, logging, run};
+
+/// Reads machines, keeps every sample, hands everything to Kafka exactly once.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Reads the machines and hands their data to Kafka, until it is told to stop.
+    Run {
+        /// The site's configuration.
+        #[arg(long, default_value = "/etc/forebay/forebay.toml")]
+        config: PathBuf,
+    },
+    /// Reports all faults of a forebay.toml with everything it names, or of single profiles.
+    Check {
+        /// Files: forebay.toml, profiles, device files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// text, json or github.
+        #[arg(long, default_value = "text", value_parser = Format::parse)]
+        format: Format,
+    },
+    /// Shows everything with a simulated plant and an embedded broker; `demo record` writes a table.
+    #[command(args_conflicts_with_subcommands = true)]
+    Demo {
+        #[command(subcommand)]
+        record: Option<DemoCommand>,
+        #[command(flatten)]
+        options: demo::DemoOptions,
+    },
+    /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
+    Evaluate(infer::evaluate::Evaluate),
+}
+
+#[derive(Subcommand)]
+enum DemoCommand {
+    /// Writes what the simulated press does as CSV, to train a model on.
+    Record(demo::record::Record),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match execute(Arguments::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("forebay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { config } => return run_box(&config).await,
+        Command::Check { files, format } => return check(&files, format),
+        Command::Demo { record: Some(DemoCommand::Record(record)), .. } => {
+            demo::record::run(&record, &mut std::io::stdout().lock())?;
+        }
+        Command::Demo { record: None, options } => {
+            // The story in the terminal says what the warnings would say.
+            logging::start(logging::Format::Text, "error");
+            demo::run(options).await?;
+        }
+        Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
+    let checked = config::check_files(files);
+    let mut out = std::io::stdout().lock();
+    let color = out.is_terminal();
+    out.write_all(checked.render(format, color).as_bytes())?;
+    Ok(if checked.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run_box(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(path);
+    eprint!("{}", loaded.render(Format::Text, std::io::stderr().is_terminal()));
+    let Some(config) = &loaded.config else { return Ok(ExitCode::FAILURE) };
+    let format = if config.log.json { logging::Format::Json } else { logging::Format::Text };
+    logging::start(format, &config.log.level);
+    run::run(config, &loaded).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,10 +1,12 @@
 //! One test binary: `cargo test --test forebay <module>` runs a part.
 
 mod cases;
+mod device;
 mod end_to_end;
 mod infer;
 mod journal;
 mod kafka;
+mod kafka_cluster;
 mod page;
 mod peers_modbus;
 mod peers_opcua;

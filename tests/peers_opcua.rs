@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_connector::{
-    Connector, DataType, DeviceSpec, OptionValue, PollError, Protocol, Quality, RawSample, ScanClass, Secrets,
-    TagSpec, Value,
+    Connector, DataType, DeviceSpec, OptionValue, PollError, Protocol, Quality, RawSample, ScanClass,
+    Secrets, TagSpec, Value,
 };
 use forebay_opcua::OpcUa;
 
@@ -122,7 +122,7 @@ async fn every_type_arrives() {
     connector.connect().await.expect("connected");
     let mut samples = poll_for(&mut connector, cases.len() + 2).await;
     samples.sort_by_key(|sample| sample.tag);
-    let numbers: Vec<u32> = (0..samples.len() as u32).collect();
+    let numbers: Vec<u32> = (0u32..).take(samples.len()).collect();
     let mut read = Vec::new();
     connector.read(&numbers, &mut read).await.expect("read");
     for got in [samples, read] {
@@ -248,6 +248,30 @@ async fn only_a_pinned_server_and_the_right_password_will_do() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_falls_silent_is_noticed_although_the_server_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut peer = Peer::start(Python::Current, SCRIPT, &[]);
+    peer.command("add s=level REAL 1.5");
+    let mut connector = open(&device(&folder, peer.port, vec![tag("ns=test;s=level", "REAL")]));
+    connector.connect().await.expect("connected");
+    poll_for(&mut connector, 1).await;
+    // A quiet subscription is no dead one: keep-alives come for longer than the watchdog waits.
+    let quiet = Instant::now() + Duration::from_secs(9);
+    while Instant::now() < quiet {
+        let mut samples = Vec::new();
+        connector.poll(&[0], &mut samples).await.expect("alive");
+        assert!(samples.is_empty(), "{samples:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    peer.command("mute");
+    peer.command("set s=level 2.5");
+    let error = poll_error(&mut connector).await;
+    assert!(matches!(error, PollError::Timeout { .. }), "{error}");
+    connector.connect().await.expect("connected again");
+    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Real(2.5));
+}
+
 fn signal(peer: &Peer, name: &str) {
     let sent = Command::new("kill").args([name, &peer.pid().to_string()]).status().expect("kill runs");
     assert!(sent.success());
@@ -266,7 +290,10 @@ async fn a_frozen_server_is_noticed() {
     assert!(matches!(error, PollError::Timeout { .. } | PollError::Lost { .. }), "{error}");
     let start = Instant::now();
     let error = connector.connect().await.expect_err("still frozen");
-    assert!(matches!(error, PollError::Timeout { .. }) && start.elapsed() < Duration::from_secs(12), "{error}");
+    assert!(
+        matches!(error, PollError::Timeout { .. }) && start.elapsed() < Duration::from_secs(12),
+        "{error}"
+    );
     signal(&peer, "-CONT");
     peer.command("set s=level 2.5");
     connector.connect().await.expect("connected again");

@@ -25,6 +25,29 @@ impl CredentialStore {
         Self { directories: systemd.into_iter().chain(configured).collect() }
     }
 
+    /// The file that holds the credential, for libraries that read files themselves.
+    ///
+    /// # Errors
+    /// A sentence that says where it was looked for.
+    pub fn path(&self, name: &str) -> Result<PathBuf, String> {
+        let name = name.strip_prefix(PREFIX).unwrap_or(name);
+        if !is_credential_name(name) {
+            return Err(format!("\"{}\" cannot be the name of a credential", name.escape_debug()));
+        }
+        if self.directories.is_empty() {
+            return Err(format!(
+                "credential {name}: no folder for credentials; set LoadCredential= in the systemd unit, or \
+                 credentials under [paths]"
+            ));
+        }
+        let paths = self.directories.iter().map(|directory| directory.join(name));
+        paths.into_iter().find(|path| path.exists()).ok_or_else(|| {
+            let folders: Vec<String> =
+                self.directories.iter().map(|path| path.display().to_string()).collect();
+            format!("credential {name} is not in {}", folders.join(" or "))
+        })
+    }
+
     /// A store that looks into these folders only.
     pub fn in_directories(directories: Vec<PathBuf>) -> Self {
         Self { directories }
@@ -42,35 +65,18 @@ impl Secrets for CredentialStore {
     /// The secret with this name, with or without `credential:` before it, without the line
     /// break at its end.
     fn read(&self, name: &str) -> Result<String, String> {
+        let path = self.path(name)?;
         let name = name.strip_prefix(PREFIX).unwrap_or(name);
-        if !is_credential_name(name) {
-            return Err(format!("\"{}\" cannot be the name of a credential", name.escape_debug()));
+        let fault = |what: String| format!("credential {name}: {}: {what}", path.display());
+        let file = std::fs::File::open(&path).map_err(|error| fault(error.to_string()))?;
+        let mut secret = String::new();
+        match file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut secret) {
+            Err(error) => Err(fault(error.to_string())),
+            Ok(length) if length as u64 > SECRET_BYTES_MAX => {
+                Err(fault(format!("larger than {SECRET_BYTES_MAX} bytes")))
+            }
+            Ok(_) => Ok(secret.trim_end_matches(['\r', '\n']).to_owned()),
         }
-        for directory in &self.directories {
-            let path = directory.join(name);
-            let file = match std::fs::File::open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(format!("credential {name}: {}: {error}", path.display())),
-            };
-            let mut secret = String::new();
-            return match file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut secret) {
-                Err(error) => Err(format!("credential {name}: {}: {error}", path.display())),
-                Ok(length) if length as u64 > SECRET_BYTES_MAX => Err(format!(
-                    "credential {name}: {} is larger than {SECRET_BYTES_MAX} bytes",
-                    path.display()
-                )),
-                Ok(_) => Ok(secret.trim_end_matches(['\r', '\n']).to_owned()),
-            };
-        }
-        if self.directories.is_empty() {
-            return Err(format!(
-                "credential {name}: no folder for credentials; set LoadCredential= in the systemd unit, or \
-                 credentials under [paths]"
-            ));
-        }
-        let folders: Vec<String> = self.directories.iter().map(|path| path.display().to_string()).collect();
-        Err(format!("credential {name} is not in {}", folders.join(" or ")))
     }
 }
 

@@ -28,6 +28,21 @@ pub enum Format {
     Github,
 }
 
+impl Format {
+    /// The format with this name on the command line.
+    ///
+    /// # Errors
+    /// Names the formats there are.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            "github" => Ok(Self::Github),
+            _ => Err("text, json or github".to_owned()),
+        }
+    }
+}
+
 /// Writes the diagnostics, in the order given. `hidden` more were found and are only counted.
 ///
 /// No diagnostics give an empty text (`[]` as JSON).

@@ -1,1 +1,163 @@
-//! To come.
+//! Models that watch the machine: ONNX scored by tract on windows of tags.
+//!
+//! A model is a [`folder`]: what it is given ([`spec`]), the graph ([`graph`]), and windows with
+//! the outputs it must give ([`golden`]). [`bind`] gives each model to the devices of its profile,
+//! [`spawn`] runs them all on a thread of their own: polling never waits for a model, and what is
+//! wrong with one model stays with it.
+
+pub mod detector;
+mod eigen;
+pub mod evaluate;
+pub mod folder;
+pub mod golden;
+pub mod graph;
+pub mod lag_pca;
+mod onnx;
+pub mod predictions;
+pub mod spec;
+mod table;
+pub mod watcher;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::device::Device;
+use crate::event::Events;
+use crate::twin::Twin;
+use folder::Folder;
+use predictions::{Predictions, Slot};
+use watcher::Watcher;
+
+pub use predictions::{Prediction, State};
+
+/// A model on a device.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The model.
+    pub folder: Arc<Folder>,
+    /// Name of the device; `None` for a folder that cannot be read, which is still reported.
+    pub device: Option<String>,
+}
+
+/// Gives each model to all devices of its profile.
+pub fn bind(folders: Vec<Folder>, devices: &[Arc<Device>]) -> Vec<Binding> {
+    let mut bindings = Vec::new();
+    for folder in folders.into_iter().map(Arc::new) {
+        match &folder.content {
+            Err(_) => bindings.push(Binding { folder, device: None }),
+            Ok(content) => {
+                let watched = devices.iter().filter(|device| device.profile == content.spec.profile);
+                let bind = |device: &Arc<Device>| Binding {
+                    folder: folder.clone(),
+                    device: Some(device.name.clone()),
+                };
+                bindings.extend(watched.map(bind));
+            }
+        }
+    }
+    bindings
+}
+
+/// Prepares the places of all predictions; nothing runs yet. `box_path` stands in events about
+/// folders that cannot be read.
+fn slots(bindings: Vec<Binding>, box_path: &str, twin: &Twin) -> Vec<Arc<Slot>> {
+    let slot = |binding: Binding| {
+        let device = binding.device.unwrap_or_default();
+        let path = twin.device(&device).map_or(box_path, |twin| &twin.device.path).to_owned();
+        Arc::new(Slot::new(device, path, binding.folder))
+    };
+    bindings.into_iter().map(slot).collect()
+}
+
+/// Loads one model for one device, outside the service: tests and replays call
+/// [`Watcher::tick`] in their own time.
+pub fn watch(
+    binding: Binding,
+    box_path: &str,
+    twin: &Twin,
+    events: &Events,
+) -> (Option<Watcher>, Arc<Predictions>) {
+    let slots = slots(vec![binding], box_path, twin);
+    let start = |slot: &Arc<Slot>| Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
+    let watcher = slots.first().and_then(start);
+    (watcher, Arc::new(Predictions::new(slots)))
+}
+
+/// Loads all models and watches until `stop`, on a thread of its own.
+///
+/// Models are loaded there too, so that a start does not wait for them. Where inference is too
+/// slow for its grid, points of the grid are dropped, never samples.
+pub fn spawn(
+    bindings: Vec<Binding>,
+    box_path: &str,
+    twin: Arc<Twin>,
+    events: Events,
+    stop: CancellationToken,
+) -> Arc<Predictions> {
+    let slots = slots(bindings, box_path, &twin);
+    let predictions = Arc::new(Predictions::new(slots.clone()));
+    let thread = std::thread::Builder::new().name("infer".into()).spawn(move || {
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(serve(&slots, &twin, &events, stop)),
+            Err(error) => {
+                tracing::error!("no predictions: the clock of the inference thread failed: {error}")
+            }
+        }
+    });
+    if let Err(error) = thread {
+        tracing::error!("no predictions: the inference thread did not start: {error}");
+    }
+    predictions
+}
+
+/// A watcher and its grid.
+struct Gridded {
+    watcher: Watcher,
+    interval: Duration,
+    next: Instant,
+}
+
+async fn serve(slots: &[Arc<Slot>], twin: &Twin, events: &Events, stop: CancellationToken) {
+    let mut watchers = Vec::new();
+    for slot in slots {
+        let interval = slot.spec().map(|spec| spec.sample_interval);
+        let watcher = Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
+        if let (Some(watcher), Some(interval)) = (watcher, interval) {
+            watchers.push(Gridded { watcher, interval, next: Instant::now() + interval });
+        }
+    }
+    while let Some(next) = watchers.iter().map(|gridded| gridded.next).min() {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep_until(next) => {}
+        }
+        for gridded in &mut watchers {
+            gridded.advance(events);
+        }
+        watchers.retain(|gridded| gridded.watcher.is_running());
+    }
+}
+
+impl Gridded {
+    /// Takes the point of the grid that is due, if one is.
+    fn advance(&mut self, events: &Events) {
+        let now = Instant::now();
+        if now < self.next {
+            return;
+        }
+        let now_us = clock::now_us();
+        self.next += self.interval;
+        if self.next <= now {
+            // Late by more than an interval: the points in between are lost.
+            self.watcher.gap(now_us);
+            self.next = now + self.interval;
+        }
+        self.watcher.tick(now_us, events);
+    }
+}

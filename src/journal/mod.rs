@@ -1,1 +1,161 @@
-//! To come.
+//! The journal: a segmented, append-only log of opaque records in one directory.
+//!
+//! One writer ([`Journal`]) appends records to a block in memory and makes the block durable with
+//! one write and one sync ([`Journal::sync`]). Any number of readers ([`Reader`]) see what is
+//! synced, never more. Whole segments are removed from the front, when they are committed
+//! ([`Journal::trim`]) or when the budget asks for it ([`Journal::evict_oldest`]).
+//!
+//! What it promises, and what each promise costs:
+//!
+//! 1. A synced record survives kill -9, power loss and a full disk. Files are written once, at
+//!    their end, and never changed; a start always begins a new file.
+//! 2. Offsets count records from 0 and are never used twice, so that a reader's position means the
+//!    same after a crash. Therefore the newest segment is never removed: it carries the offset.
+//! 3. A failed write or sync is final for its file. The block stays in memory and goes, under the
+//!    same offsets, into a new segment; where two segments hold an offset, the later one is right.
+//! 4. Damage is found by checksum at every read, skipped, and told as [`Damage`] with the exact
+//!    offsets. Neither damage nor foreign files keep a journal from opening.
+//!
+//! Nothing here knows of devices, Kafka or JSON, and no sibling module is used.
+//! `docs/journal-format.md` has the bytes.
+
+mod disk;
+mod frame;
+mod index;
+#[cfg(test)]
+mod memory_disk;
+#[cfg(test)]
+mod proptests;
+mod reader;
+mod recovery;
+#[cfg(test)]
+mod recovery_tests;
+mod scan;
+mod segment;
+pub mod varint;
+mod writer;
+
+use std::fmt;
+use std::io;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use frame::BODY_BYTES_MAX;
+pub use reader::{Read, Reader};
+pub use segment::FORMAT_VERSION;
+pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
+
+/// Identity of a journal directory, made at random with it. Offsets mean something only together
+/// with their epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(pub [u8; 16]);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Epoch({self})")
+    }
+}
+
+/// Limits of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// A segment that has reached this many bytes is finished.
+    pub segment_bytes: u64,
+    /// [`Journal::over_budget`] is true while all segments and the waiting block exceed this.
+    pub budget_bytes: u64,
+}
+
+/// Records that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// First offset that is lost.
+    pub from_offset: u64,
+    /// First offset that can be read again.
+    pub to_offset: u64,
+    /// Why, in words, with the file.
+    pub cause: String,
+}
+
+/// What opening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Damage in the newest segment and in files put aside; a [`Reader`] reports it again, together
+    /// with that in older segments, when it gets there.
+    pub damages: Vec<Damage>,
+    /// Bytes of a write that a crash had cut off; nobody was told that they were stored.
+    pub torn_bytes: u64,
+    /// Files renamed because they belong to another journal or to a newer version.
+    pub put_aside: Vec<String>,
+    /// The directory held no journal; the epoch is new.
+    pub created: bool,
+}
+
+/// What was removed to keep the budget. Records behind the committed offset do not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evicted {
+    /// First offset that is gone uncommitted.
+    pub from_offset: u64,
+    /// Oldest offset that is left.
+    pub to_offset: u64,
+    /// Wall time of the first lost block, microseconds since 1970 UTC.
+    pub first_us: i64,
+    /// Wall time of the last lost block, microseconds since 1970 UTC.
+    pub last_us: i64,
+    /// Lost records that could still be read.
+    pub records: u64,
+    /// Bytes freed.
+    pub bytes: u64,
+}
+
+/// The journal cannot be opened: the directory itself does not work.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {file}: {source}")]
+pub struct OpenError {
+    /// What was tried.
+    pub action: &'static str,
+    /// On what.
+    pub file: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A record was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The block in memory is full: sync, then append again.
+    #[error("the block in memory is full ({0} bytes): sync first")]
+    BlockFull(usize),
+    /// It can never be taken.
+    #[error("{0} bytes are too long, at most {1} are allowed")]
+    TooLong(usize, usize),
+}
+
+/// The waiting block is not durable. It stays in memory; call [`Journal::sync`] again later.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The disk is full: free space, then sync again.
+    #[error("disk full: cannot {action} {file}: {source}")]
+    Full {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else; the segment was given up.
+    #[error("cannot {action} {file}: {source}")]
+    Failed {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}

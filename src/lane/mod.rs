@@ -1,1 +1,193 @@
-//! To come.
+//! Lanes: a journal for batches or events, with a thread that writes it and readers that follow.
+//!
+//! ```text
+//! poller ── try_append ──► queue ──► thread: encode, group commit ──► journal ──► LaneReader ──► replicate
+//! ```
+//!
+//! The thread syncs what has come in when the oldest of it has waited `sync_interval`, or when
+//! `sync_bytes` wait. It never gives up: while the disk does not work it says so in the status and
+//! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
+//! fills and gives batches back to the caller, who records the gap.
+
+mod codec;
+mod gaps;
+mod reader;
+mod status;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now_us;
+use crate::event::{Event, Events};
+use crate::journal::{Journal, OpenError, Options, RealDisk, Recovery};
+
+pub use codec::RecordFault;
+pub use reader::{Body, LaneReader, Record, StoredBatch};
+pub use status::LaneStatus;
+pub use writer::LaneWriter;
+
+/// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
+/// whatever its size.
+pub const QUEUED_SAMPLES_MAX: usize = 64 * 1024;
+/// How long closing tries to store what is left.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// An event that finds the queue full is tried again so often.
+const EVENT_RETRY: Duration = Duration::from_millis(50);
+
+/// How a lane is to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneOptions {
+    /// `telemetry` or `events`.
+    pub name: String,
+    /// Where the journal lives; nothing else does.
+    pub directory: PathBuf,
+    /// Path of the box, the device of the lane's own events.
+    pub box_path: String,
+    /// Bytes on disk at most; the oldest segment goes first.
+    pub budget_bytes: u64,
+    /// Size of a segment; at most an eighth of the budget is used.
+    pub segment_bytes: u64,
+    /// Longest time a batch waits to be synced.
+    pub sync_interval: Duration,
+    /// Bytes of records that are synced without waiting.
+    pub sync_bytes: usize,
+    /// Batches (or events) in the queue at most.
+    pub queue_len: usize,
+}
+
+impl LaneOptions {
+    /// The defaults: 2 GiB in segments of 16 MiB, synced every 500 ms or 256 KiB.
+    pub fn new(name: &str, directory: impl Into<PathBuf>, box_path: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            directory: directory.into(),
+            box_path: box_path.to_owned(),
+            budget_bytes: 2 << 30,
+            segment_bytes: 16 << 20,
+            sync_interval: Duration::from_millis(500),
+            sync_bytes: 256 << 10,
+            queue_len: 4096,
+        }
+    }
+}
+
+/// A running lane. Dropping it closes it without waiting.
+pub struct Lane {
+    shared: Arc<writer::Shared>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+/// All that [`Lane::open`] makes.
+pub struct Opened {
+    /// To close it.
+    pub lane: Lane,
+    /// Where batches go in.
+    pub writer: LaneWriter,
+    /// Where records come out; begins at the oldest.
+    pub reader: LaneReader,
+    /// What was found in the directory. Its damages have been emitted as events.
+    pub recovery: Recovery,
+}
+
+impl Lane {
+    /// Opens the lane's journal and starts its thread.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the directory does not work. Damaged content is no error.
+    pub fn open(options: LaneOptions, events: Events) -> Result<Opened, OpenError> {
+        let file = options.directory.display().to_string();
+        let failed = |action| {
+            let file = file.clone();
+            move |source: io::Error| OpenError { action, file, source }
+        };
+        let disk = RealDisk::open(&options.directory).map_err(failed("open"))?;
+        let limits = Options {
+            segment_bytes: options.segment_bytes.min(options.budget_bytes / 8),
+            budget_bytes: options.budget_bytes,
+        };
+        let (journal, recovery) = Journal::open(Arc::new(disk), limits)?;
+        let gaps = gaps::Gaps { lane: options.name.clone(), box_path: options.box_path.clone() };
+        for damage in &recovery.damages {
+            events.emit(gaps.damaged(damage, now_us()));
+        }
+        let (queue, receiver) = mpsc::sync_channel(options.queue_len);
+        let told = recovery.damages.iter().map(|damage| (damage.from_offset, damage.to_offset)).collect();
+        let shared = Arc::new(writer::Shared {
+            queue,
+            queued_samples: AtomicUsize::new(0),
+            given_back: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            damage_told: Mutex::new(told),
+            lost_records: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            synced: watch::Sender::new(journal.next_offset()),
+            status: watch::Sender::new(LaneStatus::default()),
+        });
+        let first = journal.reader(journal.first_offset()).map_err(failed("read"))?;
+        let reader =
+            LaneReader::new(first, journal.epoch(), Arc::clone(&shared), events.clone(), gaps.clone());
+        let name = format!("lane-{}", options.name);
+        let mut worker = writer::Worker::new(journal, receiver, Arc::clone(&shared), events, gaps, options);
+        worker.publish_status();
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || worker.run(CLOSE_PATIENCE))
+            .map_err(failed("start a thread for"))?;
+        let writer = LaneWriter { shared: Arc::clone(&shared) };
+        Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, recovery })
+    }
+
+    /// Stores everything that was handed over, syncs and ends the thread. Blocks, at most some
+    /// seconds when the disk does not work. Returns how many records could not be stored.
+    pub fn close(mut self) -> u64 {
+        self.stop();
+        // A panic of the thread has been reported by the panic hook already.
+        self.thread.take().map_or(0, |thread| thread.join().unwrap_or(0))
+    }
+
+    fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.shared.wake();
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Moves events into their lane until `stop`, then those that are waiting, and returns.
+pub async fn store_events(
+    mut events: tokio::sync::mpsc::Receiver<Event>,
+    writer: LaneWriter,
+    stop: CancellationToken,
+) {
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = events.recv() => event,
+            () = stop.cancelled() => None,
+        };
+        let Some(mut event) = event else { return };
+        while let Err(back) = writer.try_append_event(event) {
+            if writer.is_closed() {
+                tracing::error!(device = %back.device, "event lost, its lane is closed: {}", back.text);
+                break;
+            }
+            event = back;
+            tokio::time::sleep(EVENT_RETRY).await;
+        }
+    }
+}

@@ -1,1 +1,146 @@
-//! To come.
+//! From the journal to Kafka, exactly once and in order (docs/kafka.md, ADR 0004).
+//!
+//! Each lane has a thread and a transactional producer. A transaction holds a run of records and
+//! one checkpoint that says how far the run goes; both become visible together or not at all.
+//! After every start and every fault the thread makes a new producer, which shuts out its
+//! predecessor, reads the last checkpoint and goes on from there. So there is one way to recover,
+//! and it is used all the time.
+
+mod checkpoint;
+pub mod encode;
+mod fault;
+mod journal;
+mod lane;
+pub mod mock;
+mod options;
+mod reports;
+mod session;
+mod status;
+mod stop;
+mod topics;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use checkpoint::{Checkpoint, Nonce};
+pub use journal::JournalSource;
+pub use options::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
+pub use status::{Replication, ReplicationStatus, State};
+
+use crate::event::Events;
+
+/// One lane of a journal, as the replicator reads it. Calls come from one thread and may block.
+pub trait Source: Send {
+    /// Name of the lane, also the end of its topic: `telemetry` or `events`.
+    fn lane(&self) -> &str;
+
+    /// Identity of the journal: 32 hexadecimal digits.
+    fn epoch(&self) -> &str;
+
+    /// Goes on reading at `offset`, or at the first one after it that is there.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn seek(&mut self, offset: u64) -> Result<(), SourceFault>;
+
+    /// The next record, in ascending order of offsets; waits for it at most `wait`.
+    /// `None` = nothing new. Only synced records may be returned.
+    ///
+    /// # Errors
+    /// When the journal cannot be read; the replicator then begins again with [`Source::seek`].
+    fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault>;
+
+    /// All records below `next_offset` are in Kafka: they may be trimmed.
+    fn committed(&mut self, next_offset: u64);
+}
+
+/// One record for Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Number in its lane.
+    pub offset: u64,
+    /// When it was read at the edge, microseconds since 1970 UTC.
+    pub edge_us: i64,
+    /// Path of the device.
+    pub key: &'a str,
+    /// JSON, see [`encode`] and `docs/kafka.md`.
+    pub value: &'a [u8],
+}
+
+/// The journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceFault(pub String);
+
+/// A running lane. Ends with [`Replicator::stop`] or when dropped.
+pub struct Replicator {
+    status: Arc<ReplicationStatus>,
+    stop: Arc<stop::Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Replicator {
+    /// Starts the thread of one lane. It never ends by itself, whatever Kafka does.
+    ///
+    /// `boot` names this run of the process and must differ after every start. Records that Kafka
+    /// would not take and a second box under our name become `events`.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(
+        options: Options,
+        source: impl Source + 'static,
+        boot: &str,
+        events: Option<Events>,
+    ) -> std::io::Result<Self> {
+        let status = Arc::new(ReplicationStatus::default());
+        let stop = Arc::new(stop::Stop::default());
+        let lane = source.lane().to_owned();
+        let shared = lane::Shared {
+            options,
+            boot: boot.to_owned(),
+            status: Arc::clone(&status),
+            stop: Arc::clone(&stop),
+            reports: reports::Reports::new(&lane),
+            events,
+            looked_at_policy: std::sync::atomic::AtomicBool::new(false),
+            lane,
+        };
+        let name = format!("replicate-{}", shared.lane);
+        let thread =
+            std::thread::Builder::new().name(name).spawn(move || lane::Lane::new(shared, source).run())?;
+        Ok(Self { status, stop, thread: Some(thread) })
+    }
+
+    /// How it is doing; stays valid after the end.
+    pub fn status(&self) -> Arc<ReplicationStatus> {
+        Arc::clone(&self.status)
+    }
+
+    /// Asks it to end, without waiting: a transaction that is nearly through is committed, else
+    /// it is given up and sent again after the next start.
+    pub fn stop(&self) {
+        self.stop.set();
+    }
+
+    /// Asks it to end and waits, at most some 10 s.
+    pub fn join(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.set();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a replicator panicked");
+        }
+    }
+}
+
+impl Drop for Replicator {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -8,6 +8,7 @@ Prints `ready PORT`, then takes one command a line and answers `ok …` or `erro
   time NODE            source time of the value, in microseconds since 1970
   fingerprint          of the server's certificate
   connections          open TCP connections
+  mute                 forgets all subscriptions without a word, and goes on answering
   quit
 
 NODE is `s=…` or `i=…` in the namespace urn:forebay:test, with or without `ns=<alias>;` before it.
@@ -153,6 +154,9 @@ class Peer:
             return self.fingerprint
         elif word == "connections":
             return str(len(self.server.bserver.clients))
+        elif word == "mute":
+            for subscription in list(self.server.iserver.subscription_service.subscriptions.values()):
+                await subscription.stop()
         else:
             raise ValueError(f"no command {word}")
         return ""

@@ -16,6 +16,7 @@ import ctypes
 import logging
 import socket
 import sys
+import time
 
 from snap7.server import Server
 from snap7.type import SrvArea
@@ -32,16 +33,18 @@ def free_port() -> int:
 
 
 def start(port: int) -> tuple[Server, int]:
-    """Starts a server; another free port is tried when somebody else was faster."""
-    for attempt in range(20):
+    """Starts a server. Somebody else may have the port: then another free one is tried, or the
+    same again until it is free."""
+    for attempt in range(50):
         server = Server(log=False)
         chosen = port or free_port()
         try:
             server.start(tcp_port=chosen)
             return server, chosen
         except Exception:
-            if port or attempt == 19:
+            if attempt == 49:
                 raise
+            time.sleep(0.1)
     raise RuntimeError("unreachable")
 
 

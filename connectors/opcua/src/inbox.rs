@@ -87,10 +87,9 @@ impl Inbox {
         }
         samples.reserve(queue.len());
         for mut sample in queue.drain(..) {
-            if let Some(hole) = hole.get_mut(sample.tag as usize) {
-                if std::mem::take(hole) && sample.quality == Quality::Good {
-                    sample.quality = Quality::Uncertain;
-                }
+            let after_hole = hole.get_mut(sample.tag as usize).is_some_and(std::mem::take);
+            if after_hole && sample.quality == Quality::Good {
+                sample.quality = Quality::Uncertain;
             }
             samples.push(sample);
         }

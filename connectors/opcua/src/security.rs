@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use opcua::crypto::{CertificateStore, X509Data};
@@ -195,6 +196,9 @@ pub(crate) fn keep_safe_passwords(endpoint: &mut EndpointDescription) {
 /// # Errors
 /// A sentence that names the file.
 pub(crate) fn own_certificate(folder: &Path) -> Result<(), String> {
+    // A caller that gave up waiting leaves its thread behind, still at work in the same folder.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let readable = CertificateStore::read_cert(&folder.join(OWN_CERTIFICATE)).is_ok()
         && CertificateStore::read_pkey(&folder.join(OWN_KEY)).is_ok();
     if readable {
@@ -298,9 +302,9 @@ mod tests {
     fn fingerprints_are_read_as_printed() {
         let seen = Fingerprint::of(b"certificate");
         assert_eq!(Fingerprint::parse(&seen.to_string()), Some(seen));
-        let colons =
-            seen.to_string().replacen("sha256:", "sha256:", 1).to_uppercase().replacen("SHA256", "sha256", 1);
-        assert_eq!(Fingerprint::parse(&colons), Some(seen));
+        let digits = seen.to_string().trim_start_matches("sha256:").to_uppercase();
+        let pairs: Vec<_> = digits.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
+        assert_eq!(Fingerprint::parse(&format!("sha256:{}", pairs.join(":"))), Some(seen));
         for wrong in ["", "sha256:", "sha1:00", "sha256:zz", &format!("{seen}00")] {
             assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
         }

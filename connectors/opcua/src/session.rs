@@ -25,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::security;
 use crate::settings::{Settings, authority};
-use crate::transport::{MAX_CHUNK_BYTES, MAX_CHUNKS, TcpSource};
+use crate::transport::{Fault, MAX_CHUNK_BYTES, MAX_CHUNKS, TcpSource};
 
 /// How often the session is kept alive by a read of the server's state.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -133,6 +133,8 @@ impl Link {
         }
         security::keep_safe_passwords(&mut endpoint);
         let token = identity(device, settings, &mut endpoint)?;
+        // The end of the first connection is no fault of the second.
+        let source = TcpSource { fault: Arc::default(), ..source };
         let fault = source.fault.clone();
         let (session, events) = client
             .session_builder()
@@ -224,6 +226,9 @@ impl Link {
 
     /// Closes session and channel, as far as the server still listens.
     pub(crate) async fn close(self) {
+        if self.check().is_err() {
+            return;
+        }
         // The session ends by its timeout where the goodbye does not arrive.
         let _silent = timeout(GOODBYE, self.session.disconnect()).await;
     }
@@ -366,12 +371,14 @@ fn hostile() -> PollError {
     PollError::Mismatch { what: "the library failed on what the server sent".into() }
 }
 
-fn connect_error(settings: &Settings, fault: Option<&String>, error: &Error) -> PollError {
-    if error.status() == StatusCode::BadTimeout {
-        return PollError::Timeout { waited: settings.timeout };
+fn connect_error(settings: &Settings, fault: Option<&Fault>, error: &Error) -> PollError {
+    let refusal = fault.and_then(|fault| security::refusal(fault.status?, None, None));
+    if let Some(refusal) = refusal {
+        return refusal;
     }
     let cause = match (fault, error.status()) {
-        (Some(fault), _) => fault.clone(),
+        (Some(fault), _) => fault.what.clone(),
+        (None, StatusCode::BadTimeout) => return PollError::Timeout { waited: settings.timeout },
         // From `TcpSource`, in the words of the system.
         (None, StatusCode::BadNotConnected) => {
             std::error::Error::source(error).map_or_else(String::new, ToString::to_string)
@@ -384,14 +391,16 @@ fn connect_error(settings: &Settings, fault: Option<&String>, error: &Error) -> 
 fn status_error(
     settings: &Settings,
     status: StatusCode,
-    fault: Option<&String>,
+    fault: Option<&Fault>,
     own: Option<&Path>,
 ) -> PollError {
     let user = settings.user.as_ref().map(|user| user.name.as_str());
+    let status = fault.and_then(|fault| fault.status).unwrap_or(status);
     security::refusal(status, user, own).unwrap_or_else(|| match status {
         StatusCode::BadTimeout => PollError::Timeout { waited: settings.timeout },
         _ => {
-            let cause = fault.cloned().unwrap_or_else(|| format!("it opens no session ({status})"));
+            let cause =
+                fault.map_or_else(|| format!("it opens no session ({status})"), |fault| fault.what.clone());
             PollError::Connect { endpoint: settings.url.clone(), cause }
         }
     })

@@ -293,3 +293,139 @@ fn check_aliases(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use forebay_connector::{DataType, Scalar, Secrets, TagSpec};
+
+    use super::*;
+
+    struct NoSecrets;
+
+    impl Secrets for NoSecrets {
+        fn read(&self, _: &str) -> Result<String, String> {
+            Err("no secrets".into())
+        }
+    }
+
+    fn device(options: &[(&str, OptionValue)]) -> DeviceSpec {
+        DeviceSpec {
+            name: "filler-1".into(),
+            endpoint: "opc.tcp://192.168.30.10:4840".into(),
+            options: options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+            scans: Vec::new(),
+            tags: Vec::new(),
+            trust: None,
+            allow_insecure: false,
+            secrets: Arc::new(NoSecrets),
+            state_directory: "unused".into(),
+        }
+    }
+
+    fn text(text: &str) -> OptionValue {
+        OptionValue::Text(text.into())
+    }
+
+    fn table(pairs: &[(&str, &str)]) -> OptionValue {
+        OptionValue::Texts(pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())
+    }
+
+    fn codes(device: &DeviceSpec) -> Vec<(&'static str, &'static str)> {
+        Settings::read(device).1.iter().map(|complaint| (complaint.code, complaint.key)).collect()
+    }
+
+    #[test]
+    fn without_options_everything_is_encrypted() {
+        let (settings, complaints) = Settings::read(&device(&[]));
+        assert_eq!(complaints, []);
+        assert_eq!(settings.policy, SecurityPolicy::Basic256Sha256);
+        assert_eq!(settings.mode, MessageSecurityMode::SignAndEncrypt);
+        assert!(settings.secure() && !settings.polled);
+    }
+
+    #[test]
+    fn insecure_reading_needs_a_word() {
+        let mut plain = device(&[("security", text("None"))]);
+        assert_eq!(codes(&plain), [("O0301", "security")]);
+        plain.allow_insecure = true;
+        assert_eq!(codes(&plain), []);
+        plain.options.insert("mode".into(), text("Sign"));
+        assert_eq!(codes(&plain), [("O0302", "mode")]);
+        assert_eq!(codes(&device(&[("mode", text("None"))])), [("O0302", "mode")]);
+    }
+
+    #[test]
+    fn passwords_are_names_and_travel_encrypted() {
+        let named = table(&[("user", "forebay"), ("password", "credential:opcua-filler")]);
+        assert_eq!(codes(&device(&[("auth", named.clone())])), []);
+        let plain = table(&[("user", "forebay"), ("password", "hunter2")]);
+        let (_, complaints) = Settings::read(&device(&[("auth", plain)]));
+        assert_eq!(complaints.len(), 1);
+        assert_eq!((complaints[0].code, complaints[0].key), ("O0303", "auth"));
+        let said = format!("{complaints:?}");
+        assert!(said.contains("credential:NAME") && !said.contains("hunter2"), "{said}");
+        let nobody = table(&[("user", ""), ("password", "credential:")]);
+        assert_eq!(codes(&device(&[("auth", nobody)])), [("O0303", "auth"), ("O0303", "auth")]);
+        let mut open = device(&[("auth", named), ("security", text("None"))]);
+        open.allow_insecure = true;
+        assert_eq!(codes(&open), [("O0305", "auth")]);
+    }
+
+    #[test]
+    fn trust_is_a_fingerprint_that_something_proves() {
+        let fingerprint = format!("sha256:{}", "9f".repeat(32));
+        let mut trusting = device(&[]);
+        trusting.trust = Some(fingerprint.clone());
+        assert_eq!(codes(&trusting), []);
+        trusting.trust = Some("sha256:9f2c".into());
+        assert_eq!(codes(&trusting), [("O0306", "trust")]);
+        trusting.trust = Some(fingerprint);
+        trusting.allow_insecure = true;
+        trusting.options.insert("security".into(), text("None"));
+        assert_eq!(codes(&trusting), [("O0307", "trust")]);
+    }
+
+    #[test]
+    fn an_unknown_namespace_names_the_tag_and_the_known_ones() {
+        let namespaces = table(&[("mach", "http://opcfoundation.org/UA/Machinery/"), ("empty", "")]);
+        let mut filler = device(&[("namespaces", namespaces)]);
+        let tag = |address: &str| TagSpec {
+            path: "filling.level".into(),
+            address: address.into(),
+            data_type: DataType::single(Scalar::Real),
+            order: None,
+            scan: 0,
+            deadband: None,
+        };
+        filler.tags = vec![tag("ns=mach;i=1"), tag("i=2258"), tag("ns=plc;s=Level")];
+        let (_, complaints) = Settings::read(&filler);
+        assert_eq!(codes(&filler), [("O0211", "namespaces"), ("O0210", "namespaces")]);
+        assert!(complaints[1].message.contains("filling.level") && complaints[1].message.contains("plc"));
+        assert!(complaints[1].help.contains("mach"), "{:?}", complaints[1]);
+    }
+
+    #[test]
+    fn endpoints_name_host_and_port() {
+        for (endpoint, expected) in [
+            ("opc.tcp://plc:4841/ua", Some(("plc", 4841))),
+            ("opc.tcp://10.0.0.1", Some(("10.0.0.1", 4840))),
+            ("opc.tcp://[fe80::1]:4840/", Some(("fe80::1", 4840))),
+            ("opc.tcp://[::1]", Some(("::1", 4840))),
+            ("opc.tcp://", None),
+            ("opc.tcp://plc:0", None),
+            ("opc.tcp://plc:65536", None),
+            ("opc.tcp://[::1", None),
+            ("opc.tcp://a b", None),
+            ("http://plc:4840", None),
+            ("192.168.1.1", None),
+        ] {
+            let got = authority(endpoint);
+            assert_eq!(got.as_ref().map(|(host, port)| (host.as_str(), *port)), expected, "{endpoint}");
+            let mut filler = device(&[]);
+            filler.endpoint = endpoint.into();
+            assert_eq!(codes(&filler).is_empty(), expected.is_some(), "{endpoint}");
+        }
+    }
+}

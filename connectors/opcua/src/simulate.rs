@@ -232,10 +232,9 @@ impl Simulator for SimulatedServer {
         state.changed.insert(index);
         let Some(Running { handle, nodes, .. }) = &state.running else { return };
         // Readers see the value at once.
-        if let Ok(manager) = manager(handle, &simulated.uri) {
-            if let Some(NodeType::Variable(node)) = manager.address_space().write().find_mut(&nodes[index]) {
-                node.set_data_value(value);
-            }
+        let Ok(manager) = manager(handle, &simulated.uri) else { return };
+        if let Some(NodeType::Variable(node)) = manager.address_space().write().find_mut(&nodes[index]) {
+            node.set_data_value(value);
         }
     }
 

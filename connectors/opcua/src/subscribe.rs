@@ -175,6 +175,12 @@ struct Listener {
 
 impl OnSubscriptionNotificationCore for Listener {
     fn on_subscription_notification(&mut self, message: NotificationMessage, _: MonitoredItemMap<'_>) {
+        self.receive(message);
+    }
+}
+
+impl Listener {
+    fn receive(&mut self, message: NotificationMessage) {
         self.inbox.hear(self.subscription);
         let Some(notifications) = message.notification_data.filter(|data| !data.is_empty()) else { return };
         self.count(message.sequence_number);
@@ -183,17 +189,15 @@ impl OnSubscriptionNotificationCore for Listener {
                 if let Some(changes) = notification.into_inner_as::<DataChangeNotification>() {
                     self.take(*changes);
                 }
-            } else if let Some(change) = notification.inner_as::<StatusChangeNotification>() {
-                if change.status.is_bad() {
-                    let cause = format!("the server has ended the subscription ({})", change.status);
-                    self.inbox.fail(PollError::Lost { cause });
-                }
+            } else if let Some(change) = notification.inner_as::<StatusChangeNotification>()
+                && change.status.is_bad()
+            {
+                let cause = format!("the server has ended the subscription ({})", change.status);
+                self.inbox.fail(PollError::Lost { cause });
             }
         }
     }
-}
 
-impl Listener {
     /// Messages are numbered without holes; a hole is lost values, and only a new subscription
     /// brings the current ones (Part 4, 5.13.1.1).
     fn count(&mut self, number: u32) {
@@ -215,5 +219,71 @@ impl Listener {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forebay_connector::{Scalar, Value};
+    use opcua::types::{DataValue, MonitoredItemNotification};
+
+    fn listener() -> Listener {
+        let types = [DataType::single(Scalar::Dint)].into();
+        Listener { inbox: Arc::new(Inbox::new(1, 1)), types, subscription: 0, next: None }
+    }
+
+    fn message(number: u32, data: Vec<ExtensionObject>) -> NotificationMessage {
+        NotificationMessage { sequence_number: number, notification_data: Some(data), ..Default::default() }
+    }
+
+    fn value(handle: u32, value: i32) -> Vec<ExtensionObject> {
+        let item = MonitoredItemNotification { client_handle: handle, value: DataValue::new_now(value) };
+        let changes = DataChangeNotification { monitored_items: Some(vec![item]), ..Default::default() };
+        vec![ExtensionObject::from_message(changes)]
+    }
+
+    /// What the poller gets: the values, then the fault.
+    fn got(listener: &Listener) -> (Vec<Value>, Option<PollError>) {
+        let mut samples = Vec::new();
+        let mut fault = listener.inbox.drain(&mut samples).err();
+        fault = fault.or_else(|| listener.inbox.drain(&mut Vec::new()).err());
+        (samples.into_iter().map(|sample| sample.value).collect(), fault)
+    }
+
+    #[test]
+    fn messages_follow_one_another_and_keep_alives_do_not_count() {
+        let mut listener = listener();
+        listener.receive(message(u32::MAX, value(1, 1)));
+        listener.receive(message(1, Vec::new()));
+        listener.receive(message(1, value(1, 2)));
+        assert_eq!(got(&listener), (vec![Value::Int(1), Value::Int(2)], None));
+    }
+
+    #[test]
+    fn a_missing_message_ends_the_session() {
+        let mut listener = listener();
+        listener.receive(message(1, value(1, 1)));
+        listener.receive(message(3, value(1, 3)));
+        assert!(matches!(got(&listener).1, Some(PollError::Lost { .. })));
+    }
+
+    #[test]
+    fn values_for_items_that_do_not_exist_are_no_values() {
+        for handle in [0, 2, u32::MAX] {
+            let mut listener = listener();
+            listener.receive(message(1, value(handle, 1)));
+            assert!(
+                matches!(got(&listener), (values, Some(PollError::Mismatch { .. })) if values.is_empty())
+            );
+        }
+    }
+
+    #[test]
+    fn an_ended_subscription_ends_the_session() {
+        let mut listener = listener();
+        let change = StatusChangeNotification { status: StatusCode::BadTimeout, ..Default::default() };
+        listener.receive(message(1, vec![ExtensionObject::from_message(change)]));
+        assert!(matches!(got(&listener).1, Some(PollError::Lost { .. })));
     }
 }

@@ -37,7 +37,15 @@ pub(crate) struct TcpSource {
     pub(crate) port: u16,
     pub(crate) timeout: Duration,
     /// What the peer did wrong below the library, which itself only says that it failed.
-    pub(crate) fault: Arc<OnceLock<String>>,
+    pub(crate) fault: Arc<OnceLock<Fault>>,
+}
+
+/// What a peer did wrong, in words that follow "cannot connect to …".
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    /// The peer's own reason, from an error message (Part 6, 7.1.2.5).
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl TcpSource {
@@ -91,12 +99,14 @@ pub(crate) struct FrameGuard<R> {
     have: usize,
     /// Bytes of the current frame's body that have not passed yet.
     left: usize,
-    fault: Arc<OnceLock<String>>,
+    /// Bytes of the code in an error message that have passed, newest last.
+    code: Vec<u8>,
+    fault: Arc<OnceLock<Fault>>,
 }
 
 impl<R> FrameGuard<R> {
-    fn new(inner: R, fault: Arc<OnceLock<String>>) -> Self {
-        Self { inner, header: [0; HEADER_BYTES], have: 0, left: 0, fault }
+    fn new(inner: R, fault: Arc<OnceLock<Fault>>) -> Self {
+        Self { inner, header: [0; HEADER_BYTES], have: 0, left: 0, code: Vec::new(), fault }
     }
 
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), IoError> {
@@ -104,6 +114,9 @@ impl<R> FrameGuard<R> {
             if self.left > 0 {
                 let body = self.left.min(bytes.len());
                 self.left -= body;
+                if self.header.starts_with(b"ERR") {
+                    self.note_error(&bytes[..body]);
+                }
                 bytes = &bytes[body..];
                 continue;
             }
@@ -119,6 +132,15 @@ impl<R> FrameGuard<R> {
         Ok(())
     }
 
+    fn note_error(&mut self, body: &[u8]) {
+        let missing = 4 - self.code.len();
+        self.code.extend(body.iter().take(missing));
+        if let Ok(code) = <[u8; 4]>::try_from(self.code.as_slice()) {
+            let status = StatusCode::from(u32::from_le_bytes(code));
+            self.fault.get_or_init(|| Fault { what: format!("it refuses ({status})"), status: Some(status) });
+        }
+    }
+
     fn body_length(&self) -> Result<usize, IoError> {
         let [a, b, c, _, length @ ..] = self.header;
         let length = u32::from_le_bytes(length) as usize;
@@ -127,12 +149,12 @@ impl<R> FrameGuard<R> {
             let letters = [a, b, c];
             let kind = letters.escape_ascii();
             let what = if known {
-                format!("it sent a message `{kind}` of {length} bytes, {MAX_CHUNK_BYTES} are allowed")
+                format!("it sent a message `{kind}` of {length} bytes, 9 to {MAX_CHUNK_BYTES} are allowed")
             } else {
                 format!("it does not speak OPC UA, its answer starts with `{kind}`")
             };
-            let what = self.fault.get_or_init(|| what);
-            return Err(IoError::new(ErrorKind::InvalidData, what.as_str()));
+            let fault = self.fault.get_or_init(|| Fault { what, status: None });
+            return Err(IoError::new(ErrorKind::InvalidData, fault.what.as_str()));
         }
         Ok(length - HEADER_BYTES)
     }
@@ -147,7 +169,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for FrameGuard<R> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
         if buffer.filled().len() == before && buffer.remaining() > 0 {
-            self.fault.get_or_init(|| "it closed the connection".into());
+            self.fault.get_or_init(|| Fault { what: "it closed the connection".into(), status: None });
         }
         Poll::Ready(self.pass(&buffer.filled()[before..]))
     }
@@ -171,6 +193,19 @@ mod tests {
                 guard.pass(bytes).expect("honest");
             }
             assert_eq!((guard.have, guard.left), (0, 0));
+        }
+    }
+
+    #[test]
+    fn the_reason_of_an_error_message_is_kept() {
+        let message = frame(b"ERRF", &[0x00, 0x00, 0x7D, 0x80, 0, 0, 0, 0]);
+        for piece in [1, 5, 9, 11, 100] {
+            let mut guard = FrameGuard::new((), Arc::default());
+            for bytes in message.chunks(piece) {
+                guard.pass(bytes).expect("honest");
+            }
+            let status = guard.fault.get().and_then(|fault| fault.status);
+            assert_eq!(status, Some(StatusCode::BadTcpServerTooBusy), "{piece}");
         }
     }
 

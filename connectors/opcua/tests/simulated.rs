@@ -65,7 +65,7 @@ async fn every_type_arrives_by_subscription_and_by_read() {
     let samples =
         poll_until(&mut connector, "one value of each tag", |samples| samples.len() >= types.len()).await;
     let mut read = Vec::new();
-    let numbers: Vec<u32> = (0..types.len() as u32).collect();
+    let numbers: Vec<u32> = (0u32..).take(types.len()).collect();
     connector.read(&numbers, &mut read).await.expect("read");
     assert_eq!(read.iter().map(|sample| sample.tag).collect::<Vec<_>>(), numbers);
     for (number, (name, value)) in (0u32..).zip(&types) {
@@ -95,6 +95,35 @@ async fn all_changes_arrive_in_order() {
     assert_eq!(values_of(&seen, 0), (1..=30).map(Value::Int).collect::<Vec<_>>());
     assert!(seen.windows(2).all(|pair| pair[0].source_us <= pair[1].source_us));
     assert!(seen.iter().all(|sample| sample.quality == Quality::Good));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_tags_change_and_nothing_is_missing() {
+    const TAGS: u32 = 5000;
+    const ROUNDS: u64 = 8;
+    let folder = tempfile::tempdir().expect("a folder");
+    let tags = (0..TAGS).map(|n| tag(&format!("t{n}"), &format!("ns=plc;i={n}"), "UDINT", 0)).collect();
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", tags);
+    spec.options.insert("timeout".into(), OptionValue::Duration(Duration::from_secs(20)));
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    let mut connector = open(&spec);
+    let start = Instant::now();
+    connector.connect().await.expect("connected");
+    println!("{TAGS} tags subscribed in {:?}", start.elapsed());
+    let all = |samples: &[RawSample]| samples.len() >= TAGS as usize;
+    poll_until(&mut connector, "the first values", all).await;
+    for round in 1..=ROUNDS {
+        for tag in 0..TAGS {
+            simulator.set(tag, &Value::Uint(round));
+        }
+        let start = Instant::now();
+        let mut samples = poll_until(&mut connector, "all values", all).await;
+        println!("round {round}: {TAGS} values in {:?}", start.elapsed());
+        samples.sort_by_key(|sample| sample.tag);
+        let got = samples.iter().map(|sample| (sample.tag, sample.value.clone(), sample.quality));
+        assert!(got.eq((0..TAGS).map(|tag| (tag, Value::Uint(round), Quality::Good))), "round {round}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ mod cursor;
 use std::fmt;
 use std::ops::Range;
 
-use forebay_connector::{Address, AddressFault, DataType, Scalar};
+use forebay_connector::{Address, AddressFault, ByteOrder, DataType, Scalar};
 
 use cursor::Cursor;
 
@@ -88,6 +88,9 @@ pub(crate) struct Place {
     /// Bytes to read.
     pub len_bytes: u32,
     pub data_type: DataType,
+    /// Order of the bytes of a number; CPUs store the high byte first, data taken over from other
+    /// devices may lie otherwise.
+    pub order: ByteOrder,
 }
 
 impl Place {
@@ -111,7 +114,8 @@ impl Place {
                 "a block that can be read by offset has at most 65536 bytes".into(),
             ));
         }
-        Ok(Self { area: written.area, byte: written.byte, bit, len_bytes, data_type })
+        let order = ByteOrder::default();
+        Ok(Self { area: written.area, byte: written.byte, bit, len_bytes, data_type, order })
     }
 
     /// The canonical spelling and the place, for [`forebay_connector::Protocol::check_address`].

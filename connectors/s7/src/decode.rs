@@ -1,6 +1,6 @@
 //! Bytes of a standard (not optimised) block to values.
 
-use forebay_connector::{DataType, DecodeFault, Scalar, Value, decode_scalar};
+use forebay_connector::{ByteOrder, DataType, DecodeFault, Scalar, Value, decode_scalar};
 
 use crate::address::Place;
 
@@ -17,7 +17,7 @@ pub(crate) fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
     let Some(len) = array_len else {
         return match scalar {
             Scalar::Bool => bit(bytes, usize::from(place.bit)),
-            _ => element(scalar, bytes),
+            _ => element(scalar, place.order, bytes),
         };
     };
     let len = usize::from(len);
@@ -25,7 +25,7 @@ pub(crate) fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
     (0..len)
         .map(|index| match scalar {
             Scalar::Bool => bit(bytes, usize::from(place.bit) + index),
-            _ => element(scalar, bytes.get(index * width..).unwrap_or_default()),
+            _ => element(scalar, place.order, bytes.get(index * width..).unwrap_or_default()),
         })
         .collect::<Result<_, _>>()
         .map(Value::Array)
@@ -37,7 +37,7 @@ fn bit(bytes: &[u8], number: usize) -> Result<Value, DecodeFault> {
     Ok(Value::Bool(byte >> (number % 8) & 1 == 1))
 }
 
-fn element(scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
+fn element(scalar: Scalar, order: ByteOrder, bytes: &[u8]) -> Result<Value, DecodeFault> {
     match scalar {
         Scalar::String(_) => string(bytes),
         Scalar::Wstring(_) => wstring(bytes),
@@ -46,8 +46,22 @@ fn element(scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
             [byte, ..] => Ok(text(&[*byte])),
             [] => Err(DecodeFault::Short { needed: 1, got: 0 }),
         },
-        _ => decode_scalar(scalar, bytes),
+        _ => match bytes.get(..number_bytes(scalar)) {
+            Some(wire) if order != ByteOrder::Abcd => {
+                let mut number = [0; 8];
+                let number = &mut number[..wire.len()];
+                number.copy_from_slice(wire);
+                order.to_big_endian(number);
+                decode_scalar(scalar, number)
+            }
+            _ => decode_scalar(scalar, bytes),
+        },
     }
+}
+
+/// Bytes of a number, at most 8; other types have no byte order.
+pub(crate) fn number_bytes(scalar: Scalar) -> usize {
+    scalar.bits().filter(|_| scalar.is_number()).map_or(0, |bits| (bits / 8) as usize)
 }
 
 /// STRING: declared length, actual length, characters. A length over the declared one or over the
@@ -194,6 +208,14 @@ mod tests {
         late = bytes;
         late[5] = 24;
         assert_eq!(decode("DTL", &late), Err(DecodeFault::Date));
+    }
+
+    #[test]
+    fn another_byte_order_is_put_right_for_each_element() {
+        let mut place = Place::read("DB1.DBD0", DataType::parse("UDINT[2]").unwrap()).unwrap();
+        place.order = ByteOrder::Cdab;
+        let numbers = [0x1122_3344u64, 5].map(Value::Uint);
+        assert_eq!(value(&place, &[0x33, 0x44, 0x11, 0x22, 0, 5, 0, 0]), Ok(Value::Array(Box::new(numbers))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use forebay_connector::{DataType, Scalar, Value};
 
 use crate::address::Place;
-use crate::decode::{days_of_month, windows_1252};
+use crate::decode::{days_of_month, number_bytes, windows_1252};
 
 /// Writes `value` over the bytes of a tag. Numbers of another type are rounded and limited to what
 /// the type holds; what cannot be expressed leaves the bytes as they were.
@@ -20,7 +20,15 @@ pub(crate) fn value(place: &Place, value: &Value, bytes: &mut [u8]) {
         if scalar == Scalar::Bool {
             bit(value, usize::from(place.bit) + index, bytes);
         } else if let Some(bytes) = bytes.get_mut(index * width..(index + 1) * width) {
+            // Every order is its own inverse: there and, written or not, back again.
+            let ordered = bytes.len() == number_bytes(scalar) && bytes.len() > 1;
+            if ordered {
+                place.order.to_big_endian(bytes);
+            }
             element(scalar, value, bytes);
+            if ordered {
+                place.order.to_big_endian(bytes);
+            }
         }
     }
 }
@@ -133,17 +141,26 @@ fn dtl(us: i64, bytes: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
+    use forebay_connector::ByteOrder;
     use proptest::prelude::*;
 
     use super::*;
     use crate::decode;
 
     fn round_trip(data_type: &str, written: Value) -> Value {
+        let all = ByteOrder::NAMES
+            .map(|order| round_trip_in(ByteOrder::parse(order).unwrap(), data_type, &written));
+        assert!(all.iter().all(|read| *read == all[0]), "{all:?}");
+        all[0].clone()
+    }
+
+    fn round_trip_in(order: ByteOrder, data_type: &str, written: &Value) -> Value {
         let data_type = DataType::parse(data_type).unwrap();
         let letter = ["DB1.DBX0.3", "DB1.DBB0", "DB1.DBW0", "DB1.DBD0"];
         let place = letter.iter().find_map(|address| Place::read(address, data_type).ok()).unwrap();
+        let place = Place { order, ..place };
         let mut bytes = vec![0; place.len_bytes as usize];
-        value(&place, &written, &mut bytes);
+        value(&place, written, &mut bytes);
         decode::value(&place, &bytes).unwrap()
     }
 

@@ -92,8 +92,11 @@ fn places(device: &DeviceSpec) -> Result<Vec<Place>, OpenFault> {
         .tags
         .iter()
         .map(|tag| {
-            Place::read(&tag.address, tag.data_type).map_err(|fault| OpenFault {
-                message: format!("{}: tag {}: {}; {}", device.name, tag.path, fault.message, fault.help),
+            let place = Place::read(&tag.address, tag.data_type);
+            place.map(|place| Place { order: tag.order.unwrap_or_default(), ..place }).map_err(|fault| {
+                OpenFault {
+                    message: format!("{}: tag {}: {}; {}", device.name, tag.path, fault.message, fault.help),
+                }
             })
         })
         .collect()

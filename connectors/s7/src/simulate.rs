@@ -288,3 +288,25 @@ fn read_item(areas: &HashMap<Area, Vec<u8>>, item: &[u8], data: &mut Vec<u8>) ->
     data.extend(bytes);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The double would be worth nothing if it took what a CPU does not.
+    #[test]
+    fn the_pdu_is_never_exceeded() {
+        let areas = Mutex::new(HashMap::from([(Area::Db(1), vec![7; 1000])]));
+        let memory = Memory { places: Vec::new(), areas, pdu_bytes: 240 };
+        let item = |len: u8, db: u8| [0x12, 10, 0x10, 2, 0, len, 0, db, 0x84, 0, 0, 0];
+        let mut out = Vec::new();
+        let mut read = |count: u8, items: &[u8]| memory.read(&mut out, 1, count, items, 240);
+        assert!(read(1, &item(222, 1)), "18 bytes of overhead are left");
+        assert!(!read(1, &item(223, 1)));
+        assert!(read(2, &[item(101, 1), item(116, 1)].concat()), "with a filling byte");
+        assert!(!read(2, &[item(101, 1), item(117, 1)].concat()));
+        assert!(read(20, &item(1, 1).repeat(20)));
+        assert!(!read(21, &item(1, 9).repeat(21)), "more than twenty items");
+        assert!(!read(2, &item(1, 1)), "fewer than announced");
+    }
+}

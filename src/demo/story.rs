@@ -1,0 +1,185 @@
+//! The demo's terminal: what happens, in plain words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::consumer::DemoConsumer;
+use crate::replicate::mock::Broker;
+use crate::status::facts::{Facts, PredictionState};
+
+/// When things happen.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// The broker goes away this long after the start.
+    pub outage_after: Duration,
+    /// It stays away this long.
+    pub outage: Duration,
+    /// The demo ends by itself; `None` = at Ctrl-C.
+    pub stop_after: Option<Duration>,
+}
+
+/// Longest wait for the backlog to arrive after the broker is back.
+const CATCH_UP_MAX: Duration = Duration::from_secs(90);
+/// Time between two reports when nothing happens.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// What the story is about.
+pub struct Story {
+    pub broker: Broker,
+    pub consumer: DemoConsumer,
+    pub facts: Arc<dyn Facts>,
+    pub stop: CancellationToken,
+    started: Instant,
+    told_events: usize,
+    last_report: Instant,
+}
+
+impl Story {
+    /// A story that begins now.
+    pub fn new(
+        broker: Broker,
+        consumer: DemoConsumer,
+        facts: Arc<dyn Facts>,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self { broker, consumer, facts, stop, started: now, told_events: 0, last_report: now }
+    }
+
+    /// Tells the story until it is stopped. True when everything that should have arrived has.
+    ///
+    /// # Errors
+    /// When the embedded broker does not do as it is told.
+    pub async fn tell(&mut self, timing: Timing) -> anyhow::Result<bool> {
+        let ends = timing.stop_after.map(|after| self.started + after);
+        if !self.watch_until(Some(self.started + timing.outage_after), ends).await {
+            return Ok(self.conclude());
+        }
+        let complete = self.outage(timing.outage).await?;
+        self.watch_until(None, ends).await;
+        Ok(self.conclude() && complete)
+    }
+
+    /// Reports now and then until `until`; false when the demo is over before that.
+    async fn watch_until(&mut self, until: Option<Instant>, ends: Option<Instant>) -> bool {
+        loop {
+            let now = Instant::now();
+            if self.stop.is_cancelled() || ends.is_some_and(|ends| now >= ends) {
+                return false;
+            }
+            if until.is_some_and(|until| now >= until) {
+                return true;
+            }
+            self.tell_events();
+            if now.duration_since(self.last_report) >= REPORT_EVERY {
+                self.report();
+            }
+            self.nap().await;
+        }
+    }
+
+    async fn outage(&mut self, outage: Duration) -> anyhow::Result<bool> {
+        self.say(&format!(
+            "The line to Kafka is cut now, for {} s. Polling goes on; everything goes to disk.",
+            outage.as_secs()
+        ));
+        self.broker.down()?;
+        let back = Instant::now() + outage;
+        while Instant::now() < back && !self.stop.is_cancelled() {
+            self.nap().await;
+        }
+        let waiting = self.facts.to_it().backlog_records;
+        self.broker.up()?;
+        self.say(&format!("The line is back. {waiting} records wait on disk and are sent by themselves."));
+        let limit = Instant::now() + CATCH_UP_MAX;
+        let since = Instant::now();
+        while Instant::now() < limit && !self.stop.is_cancelled() {
+            let arrived = self.consumer.arrived().clone();
+            // Records that are written meanwhile keep the backlog above zero by a moment's worth.
+            if self.facts.to_it().backlog_records < waiting.clamp(2, 40) && arrived.missing() == 0 {
+                self.say(&format!(
+                    "Caught up after {:.1} s: records 0 to {} are all there, nothing is missing.",
+                    since.elapsed().as_secs_f64(),
+                    arrived.complete_to("telemetry").saturating_sub(1)
+                ));
+                return Ok(true);
+            }
+            self.nap().await;
+        }
+        self.say(&format!("Not caught up: {} records are missing.", self.consumer.arrived().missing()));
+        Ok(false)
+    }
+
+    fn report(&mut self) {
+        self.last_report = Instant::now();
+        let arrived = self.consumer.arrived().clone();
+        let last = arrived.last.map_or_else(String::new, |(device, tag, value)| {
+            let machine = device.rsplit('/').next().unwrap_or_default().to_owned();
+            format!(" Last: {machine} {tag} = {value}.")
+        });
+        let mut text = format!(
+            "Kafka has {} records with {} values of {} machines.{last}",
+            arrived.records,
+            arrived.samples,
+            arrived.devices.len()
+        );
+        for prediction in self.facts.predictions() {
+            let score =
+                prediction.score.map_or_else(|| "no score yet".to_owned(), |score| format!("{score:.2}"));
+            let state = match prediction.state {
+                PredictionState::Raised => "UNUSUAL",
+                PredictionState::Normal => "normal",
+                PredictionState::Suppressed => "no statement",
+                PredictionState::Filling => "collecting",
+                PredictionState::Broken => "cannot run",
+            };
+            text += &format!(
+                " Model {} on {}: {state}, score {score} of {:.2}.",
+                prediction.model, prediction.device, prediction.threshold
+            );
+        }
+        self.say(&text);
+    }
+
+    /// Tells what came through the events topic since the last time.
+    fn tell_events(&mut self) {
+        let events = self.consumer.arrived().events.clone();
+        for (kind, text) in events.iter().skip(self.told_events) {
+            self.say(&format!("Event in Kafka ({kind}): {text}"));
+        }
+        self.told_events = events.len();
+    }
+
+    fn conclude(&mut self) -> bool {
+        self.tell_events();
+        let arrived = self.consumer.arrived().clone();
+        let missing = arrived.missing();
+        let verdict =
+            if missing == 0 { "nothing is missing".to_owned() } else { format!("{missing} are missing") };
+        let repeated = if arrived.repeated == 0 {
+            String::new()
+        } else {
+            format!(
+                " {} came twice and were dropped by their offset (the embedded broker shows aborted transactions; a real one hides them).",
+                arrived.repeated
+            )
+        };
+        self.say(&format!("End: {} records, {verdict}.{repeated}", arrived.complete_to("telemetry")));
+        missing == 0
+    }
+
+    async fn nap(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let seconds = self.started.elapsed().as_secs();
+        println!("{:>3}:{:02}  {text}", seconds / 60, seconds % 60);
+    }
+}

@@ -1,0 +1,117 @@
+//! Tables of measured values for `forebay evaluate`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::spec::INPUTS_MAX;
+
+/// Largest table.
+pub const TABLE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Most tables in one evaluation.
+pub const TABLES_MAX: usize = 1000;
+/// Columns that are labels, never inputs.
+const LABELS: [&str; 2] = ["anomaly", "changepoint"];
+
+/// One table.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// Folder and file name.
+    pub(super) name: String,
+    /// Names of the inputs.
+    pub(super) columns: Vec<String>,
+    /// Values, row after row.
+    pub(super) values: Vec<f32>,
+    /// For each row whether it is anomalous; `None` when the table has no labels.
+    pub(super) labels: Option<Vec<bool>>,
+}
+
+impl Table {
+    /// Number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.values.len() / self.columns.len()
+    }
+
+    /// Reads a table with a header, separated by `;` or `,`. A column whose first cell is no
+    /// number (a time) is left out.
+    ///
+    /// # Errors
+    /// What is wrong, with file and line.
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let place = path.display();
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(TABLE_BYTES_MAX).read_to_string(&mut text))
+            .map_err(|error| format!("{place}: {error}"))?;
+        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let header = lines.next().map(|(_, line)| line).unwrap_or_default();
+        let separator = if header.contains(';') { ';' } else { ',' };
+        let names: Vec<&str> = header.split(separator).map(str::trim).collect();
+        let mut lines = lines.peekable();
+        let first: Vec<&str> =
+            lines.peek().map(|(_, line)| line.split(separator).collect()).unwrap_or_default();
+        let is_input = |column: &usize| {
+            !LABELS.contains(&names[*column]) && first.get(*column).is_some_and(|cell| number(cell).is_some())
+        };
+        let inputs: Vec<usize> = (0..names.len()).filter(is_input).collect();
+        if inputs.is_empty() || inputs.len() > INPUTS_MAX {
+            return Err(format!(
+                "{place}: {} columns of numbers, 1 to {INPUTS_MAX} are needed",
+                inputs.len()
+            ));
+        }
+        let label = names.iter().position(|name| *name == LABELS[0]);
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        for (index, line) in lines {
+            let cells: Vec<&str> = line.split(separator).collect();
+            for column in inputs.iter().chain(&label) {
+                let cell = cells.get(*column).and_then(|cell| number(cell));
+                let cell =
+                    cell.ok_or_else(|| format!("{place}:{}: {} is no number", index + 1, names[*column]))?;
+                if label == Some(*column) {
+                    labels.push(cell > 0.5);
+                } else {
+                    values.push(cell);
+                }
+            }
+        }
+        let name = path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect::<Vec<_>>();
+        Ok(Self {
+            name: name.into_iter().rev().collect::<Vec<_>>().join("/"),
+            columns: inputs.iter().map(|column| names[*column].to_owned()).collect(),
+            values,
+            labels: label.map(|_| labels),
+        })
+    }
+}
+
+fn number(cell: &str) -> Option<f32> {
+    cell.trim().parse::<f32>().ok().filter(|value| value.is_finite())
+}
+
+/// All `*.csv` in a folder and the folders in it, in the order people count.
+pub(super) fn find(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for path in entries(folder)? {
+        if path.is_dir() {
+            found.extend(entries(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "csv"));
+    found.sort_by_cached_key(|path| {
+        let name = path.file_name().map_or_else(Default::default, |name| name.to_os_string());
+        (path.parent().map(Path::to_path_buf), name.len(), name)
+    });
+    found.truncate(TABLES_MAX);
+    if found.is_empty() {
+        return Err(format!("{}: no .csv file in it", folder.display()));
+    }
+    Ok(found)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+}

@@ -1,0 +1,120 @@
+//! What a model says, in words, English and German.
+
+use std::collections::BTreeMap;
+
+use forebay_connector::Quality;
+
+use super::predictions::{Now, State};
+use super::spec::Spec;
+use crate::device::Text;
+
+/// A text in both languages.
+pub(super) fn both(en: impl Into<String>, de: impl Into<String>) -> Text {
+    Text(BTreeMap::from([("en".to_owned(), en.into()), ("de".to_owned(), de.into())]))
+}
+
+/// Why an input cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The device does not answer.
+    Down,
+    /// Not read since the start.
+    NeverRead,
+    /// Read, but not good.
+    NotGood(Quality),
+    /// Older than it may be, in milliseconds.
+    Old {
+        /// How old it may be.
+        limit_ms: i64,
+    },
+    /// Text, a date or an array.
+    NotNumber,
+    /// The inputs are fine, the model gave no finite number for them.
+    NoScore,
+}
+
+/// `why` of a suppressed score.
+pub(super) fn suppressed(tag: &str, reason: Reason) -> Text {
+    let (en, de) = match reason {
+        Reason::Down => return both("the device does not answer", "das Gerät antwortet nicht"),
+        Reason::NoScore => {
+            return both(
+                "the model gave no finite number for these inputs",
+                "das Modell gab für diese Eingänge keine endliche Zahl",
+            );
+        }
+        Reason::NeverRead => ("has not been read yet".into(), "wurde noch nicht gelesen".into()),
+        Reason::NotGood(quality) => {
+            let (en, de) = quality_words(quality);
+            (format!("is not good: {en}"), format!("ist nicht gut: {de}"))
+        }
+        Reason::Old { limit_ms } => {
+            (format!("is older than {limit_ms} ms"), format!("ist älter als {limit_ms} ms"))
+        }
+        Reason::NotNumber => ("is not a number".into(), "ist keine Zahl".into()),
+    };
+    both(format!("{tag} {en}"), format!("{tag} {de}"))
+}
+
+fn quality_words(quality: Quality) -> (&'static str, &'static str) {
+    match quality {
+        Quality::Good => ("good", "gut"),
+        Quality::FunctionCheck => ("someone works on the machine", "an der Maschine wird gearbeitet"),
+        Quality::OutOfRange => ("outside its range", "außerhalb des Bereichs"),
+        Quality::Uncertain => ("the server calls it uncertain", "der Server nennt ihn unsicher"),
+        Quality::Refused => ("the device refuses the address", "das Gerät verweigert die Adresse"),
+        Quality::Invalid => ("not a valid value", "kein gültiger Wert"),
+        Quality::Bad => ("the server calls it bad", "der Server nennt ihn schlecht"),
+        Quality::NotVerified => ("the check of the device failed", "die Prüfung des Geräts schlug fehl"),
+        Quality::NoConnection => ("no connection", "keine Verbindung"),
+    }
+}
+
+/// Tags with their share of the score, largest first.
+pub(super) fn shares<'a>(spec: &'a Spec, contrib: &[f32]) -> Vec<(&'a str, f32)> {
+    let sum: f32 = contrib.iter().map(|value| value.abs()).sum();
+    let share = |value: &f32| if sum > 0.0 { value.abs() / sum } else { 0.0 };
+    let mut shares: Vec<_> =
+        spec.inputs.iter().map(|input| input.tag.as_str()).zip(contrib.iter().map(share)).collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    shares
+}
+
+/// What to look at: the words of the tag that contributes most.
+pub(super) fn look_at(spec: &Spec, contrib: &[f32]) -> Text {
+    let largest = contrib.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
+    largest
+        .and_then(|(index, _)| spec.inputs.get(index))
+        .map(|input| input.look_at.clone())
+        .unwrap_or_default()
+}
+
+/// The three largest contributions, for a message.
+pub(super) fn largest(spec: &Spec, contrib: &[f32]) -> String {
+    let parts = shares(spec, contrib).into_iter().take(3);
+    parts.map(|(tag, share)| format!("{tag} {:.0} %", share * 100.0)).collect::<Vec<_>>().join(", ")
+}
+
+/// A state in words. Without a score nothing is ever called normal.
+pub(super) fn state(spec: Option<&Spec>, now: &Now) -> Text {
+    let join = |en: &str, de: &str, why: &Text| {
+        both(format!("{en}: {}", why.get("en")), format!("{de}: {}", why.get("de")))
+    };
+    let (score, threshold) = (now.score.unwrap_or(0.0), spec.map_or(0.0, |spec| spec.threshold));
+    match &now.state {
+        State::Filling => {
+            let missing = now.missing;
+            both(
+                format!("Not watching yet: {missing} more values of each input are needed"),
+                format!("Wacht noch nicht: {missing} weitere Werte jedes Eingangs nötig"),
+            )
+        }
+        State::Normal => both(
+            format!("Normal: score {score:.2}, limit {threshold:.2}"),
+            format!("Normal: Wert {score:.2}, Grenze {threshold:.2}"),
+        ),
+        State::Raised { .. } => spec.map(|spec| look_at(spec, &now.contrib)).unwrap_or_default(),
+        State::Suppressed { why } => join("Not watching", "Wacht nicht", why),
+        State::Broken { why } => join("Cannot run", "Läuft nicht", why),
+    }
+}

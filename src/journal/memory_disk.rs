@@ -1,0 +1,320 @@
+//! A directory in memory whose power can be cut.
+//!
+//! What is synced stays. Of what is not, each sector of 8 bytes is kept or reads as zeros, the
+//! file ends anywhere, and a name is in any of the states it went through, as `fate` says. A
+//! failed sync leaves the same mess at once, and the next sync of that file succeeds without
+//! mending it, as Linux does it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::disk::{Disk, DiskFile};
+
+const SECTOR_BYTES: usize = 8;
+
+/// A random sequence from a seed (splitmix64).
+#[derive(Clone)]
+pub(super) struct Fate(u64);
+
+impl Fate {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.0;
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
+}
+
+#[derive(Default)]
+struct Inode {
+    /// What reading sees.
+    cache: Vec<u8>,
+    /// What a power cut leaves for certain.
+    durable: Vec<u8>,
+    /// Shortest length it was cut to since the last sync.
+    cut: Option<usize>,
+}
+
+type File = Arc<Mutex<Inode>>;
+
+struct State {
+    names: BTreeMap<String, File>,
+    /// States each name went through since the last sync of the directory, the durable one first.
+    history: BTreeMap<String, Vec<Option<File>>>,
+    fate: Fate,
+    capacity: usize,
+    failing_syncs: usize,
+    failing_directory_syncs: usize,
+    /// Stops everything when the next file is synced: the process dies between write and sync.
+    dying: bool,
+    dead: bool,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct MemoryDisk(Arc<Mutex<State>>);
+
+struct MemoryFile {
+    disk: Arc<Mutex<State>>,
+    file: File,
+}
+
+fn full() -> io::Error {
+    io::Error::from(io::ErrorKind::StorageFull)
+}
+
+/// The unsynced bytes as a power cut leaves them, whole length.
+fn scar(bytes: &[u8], fate: &mut Fate) -> Vec<u8> {
+    // From all kept to all gone: what is nearly whole is the hardest to notice.
+    let kept_percent = [0, 50, 90, 98, 100][fate.below(5)];
+    let mut scarred = bytes.to_vec();
+    for sector in scarred.chunks_mut(SECTOR_BYTES) {
+        if fate.below(100) >= kept_percent {
+            sector.fill(0);
+        }
+    }
+    scarred
+}
+
+impl State {
+    fn alive(&self) -> io::Result<()> {
+        if self.dead { Err(io::Error::other("the process is dead")) } else { Ok(()) }
+    }
+
+    fn used(&self) -> usize {
+        self.names.values().map(|file| file.lock().unwrap().cache.len()).sum()
+    }
+
+    fn set(&mut self, name: &str, file: Option<File>) {
+        let before = self.names.get(name).cloned();
+        self.history.entry(name.to_owned()).or_insert_with(|| vec![before]).push(file.clone());
+        match file {
+            Some(file) => self.names.insert(name.to_owned(), file),
+            None => self.names.remove(name),
+        };
+    }
+}
+
+impl MemoryDisk {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            names: BTreeMap::new(),
+            history: BTreeMap::new(),
+            fate: Fate::new(seed),
+            capacity: usize::MAX,
+            failing_syncs: 0,
+            failing_directory_syncs: 0,
+            dying: false,
+            dead: false,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// The next `count` syncs of files fail.
+    pub(super) fn fail_syncs(&self, count: usize) {
+        self.state().failing_syncs = count;
+    }
+
+    /// The next `count` syncs of the directory fail.
+    pub(super) fn fail_directory_syncs(&self, count: usize) {
+        self.state().failing_directory_syncs = count;
+    }
+
+    /// Nothing works any more from the next sync of a file on, as for a process that is killed
+    /// there. [`MemoryDisk::revive`] is the next start.
+    pub(super) fn die_at_sync(&self) {
+        self.state().dying = true;
+    }
+
+    /// Everything works again.
+    pub(super) fn revive(&self) {
+        let mut state = self.state();
+        (state.dying, state.dead) = (false, false);
+        (state.failing_syncs, state.failing_directory_syncs, state.capacity) = (0, 0, usize::MAX);
+    }
+
+    /// The disk is full when `bytes` more are written; `None` makes room again.
+    pub(super) fn fill(&self, bytes: Option<usize>) {
+        let mut state = self.state();
+        state.capacity = bytes.map_or(usize::MAX, |bytes| state.used() + bytes);
+    }
+
+    /// The disk after a power cut. Old handles keep the old world.
+    pub(super) fn crash(&self, seed: u64) -> Self {
+        let mut fate = Fate::new(seed);
+        let state = self.state();
+        let mut names = state.names.clone();
+        for (name, states) in &state.history {
+            match &states[fate.below(states.len())] {
+                Some(file) => names.insert(name.clone(), Arc::clone(file)),
+                None => names.remove(name),
+            };
+        }
+        let survive = |(name, file): (String, File)| {
+            let inode = file.lock().unwrap();
+            let mut durable = inode.durable.clone();
+            if let Some(cut) = inode.cut.filter(|_| fate.below(2) == 0) {
+                durable.truncate(cut);
+            }
+            if inode.cut.is_none() && inode.cache.len() > durable.len() {
+                let unsynced = scar(&inode.cache[durable.len()..], &mut fate);
+                let length = if fate.below(2) == 0 { unsynced.len() } else { fate.below(unsynced.len() + 1) };
+                durable.extend_from_slice(&unsynced[..length]);
+            }
+            let inode = Inode { cache: durable.clone(), durable, cut: None };
+            (name, Arc::new(Mutex::new(inode)))
+        };
+        let names = names.into_iter().map(survive).collect();
+        let after = Self::new(seed);
+        after.state().names = names;
+        after
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.state().names.keys().cloned().collect()
+    }
+
+    /// Changes the durable content of a file behind the journal's back.
+    pub(super) fn tamper(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let file = Arc::clone(&self.state().names[name]);
+        let mut inode = file.lock().unwrap();
+        change(&mut inode.durable);
+        inode.cache = inode.durable.clone();
+    }
+
+    /// Adds a file behind the journal's back.
+    pub(super) fn plant(&self, name: &str, content: &[u8]) {
+        let inode = Inode { cache: content.to_vec(), durable: content.to_vec(), cut: None };
+        self.state().names.insert(name.to_owned(), Arc::new(Mutex::new(inode)));
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.names())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.state();
+        state.alive()?;
+        if state.names.contains_key(name) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        let file = File::default();
+        state.set(name, Some(Arc::clone(&file)));
+        Ok(Box::new(MemoryFile { disk: Arc::clone(&self.0), file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.state().names.get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(MemoryFile { disk: Arc::clone(&self.0), file }))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        if !state.names.contains_key(name) {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        state.set(name, None);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        let file = state.names.get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
+        state.set(to, Some(file));
+        state.set(from, None);
+        Ok(())
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        if state.failing_directory_syncs > 0 {
+            state.failing_directory_syncs -= 1;
+            return Err(io::Error::other("the directory cannot be synced"));
+        }
+        state.history.clear();
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.state();
+        Ok((state.capacity - state.used().min(state.capacity)) as u64)
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let fate = &mut self.state().fate;
+        Ok(std::array::from_fn(|_| fate.next().to_le_bytes()[0]))
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let state = self.disk.lock().unwrap();
+        state.alive()?;
+        let room = state.capacity.saturating_sub(state.used());
+        let fitting = &bytes[..bytes.len().min(room)];
+        self.file.lock().unwrap().cache.extend_from_slice(fitting);
+        if fitting.len() < bytes.len() { Err(full()) } else { Ok(()) }
+    }
+
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let inode = self.file.lock().unwrap();
+        let start = usize::try_from(position).unwrap().min(inode.cache.len());
+        let length = buffer.len().min(inode.cache.len() - start);
+        buffer[..length].copy_from_slice(&inode.cache[start..start + length]);
+        Ok(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.lock().unwrap();
+        state.dead |= state.dying;
+        state.alive()?;
+        let mut inode = self.file.lock().unwrap();
+        if let Some(cut) = inode.cut.take() {
+            inode.durable.truncate(cut);
+        }
+        let synced = inode.durable.len();
+        let fails = state.failing_syncs > 0;
+        let unsynced = if fails {
+            state.failing_syncs -= 1;
+            scar(&inode.cache[synced..], &mut state.fate)
+        } else {
+            inode.cache[synced..].to_vec()
+        };
+        inode.durable.extend_from_slice(&unsynced);
+        if fails { Err(io::Error::other("the device failed")) } else { Ok(()) }
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.disk.lock().unwrap().alive()?;
+        let mut inode = self.file.lock().unwrap();
+        let length = usize::try_from(length).unwrap();
+        inode.cache.truncate(length);
+        if length < inode.durable.len() {
+            inode.cut = Some(length);
+        }
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.lock().unwrap().cache.len() as u64)
+    }
+}

@@ -1,0 +1,254 @@
+//! Reading what is synced.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::frame::{BlockHead, Fault, Frame, Unpacker};
+use super::index::{Place, Segment, Shared};
+use super::scan::{Scanner, Step};
+use super::segment::Name;
+use super::{Damage, varint};
+
+/// Bytes of the dictionaries of one segment at most; those beyond are ignored.
+const DICTIONARIES_BYTES_MAX: usize = 256 << 20;
+
+/// What [`Reader::read`] gives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// The next record.
+    Record {
+        /// Its number.
+        offset: u64,
+        /// Wall time of its block, microseconds since 1970 UTC.
+        base_us: i64,
+        /// As it was appended.
+        bytes: &'a [u8],
+    },
+    /// Records that cannot be read; the next call goes on behind them.
+    Damage(Damage),
+    /// The records from `from` to before `to` were removed; the next call goes on at `to`.
+    Moved {
+        /// Where reading had been.
+        from: u64,
+        /// Oldest offset that is left.
+        to: u64,
+    },
+    /// Nothing more is synced.
+    End,
+}
+
+/// Reads a journal in order, with file handles of its own. Sees only what is synced, and verifies
+/// the checksum of everything it reads.
+pub struct Reader {
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    /// Offset of the next record to give.
+    wanted: u64,
+    open: Option<Open>,
+    block: Block,
+    dictionaries: HashMap<u32, Arc<[u8]>>,
+    dictionaries_bytes: usize,
+    unpacker: Unpacker,
+}
+
+struct Open {
+    name: Name,
+    scanner: Scanner,
+    /// Why the bytes skipped last were bad.
+    fault: Option<Fault>,
+}
+
+/// The block being read, unpacked.
+#[derive(Default)]
+struct Block {
+    raw: Vec<u8>,
+    position: usize,
+    /// Offset of the record at the position.
+    next: u64,
+    end: u64,
+    base_us: i64,
+}
+
+impl Reader {
+    pub(super) fn new(disk: Arc<dyn Disk>, shared: Arc<Shared>, offset: u64) -> io::Result<Self> {
+        Ok(Self {
+            disk,
+            shared,
+            wanted: offset,
+            open: None,
+            block: Block::default(),
+            dictionaries: HashMap::new(),
+            dictionaries_bytes: 0,
+            unpacker: Unpacker::new()?,
+        })
+    }
+
+    /// Another reader of the same journal.
+    ///
+    /// # Errors
+    /// Only when the decompressor gets no memory.
+    pub fn another(&self, offset: u64) -> io::Result<Self> {
+        Self::new(Arc::clone(&self.disk), Arc::clone(&self.shared), offset)
+    }
+
+    /// Offset of the next record.
+    pub fn offset(&self) -> u64 {
+        self.wanted
+    }
+
+    /// Behind the last record that can be read now.
+    pub fn synced(&self) -> u64 {
+        self.shared.lock().next_offset
+    }
+
+    /// Goes on at `offset`.
+    pub fn seek(&mut self, offset: u64) {
+        self.wanted = offset;
+        self.open = None;
+        self.block.end = 0;
+        self.block.next = 0;
+    }
+
+    /// The dictionary that records of the current block call `number`.
+    pub fn dictionary(&self, number: u32) -> Option<&Arc<[u8]>> {
+        self.dictionaries.get(&number)
+    }
+
+    /// Waits until something can be read, at most `limit`; tells whether it can.
+    pub fn wait(&self, limit: Duration) -> bool {
+        self.shared.wait(self.wanted, limit)
+    }
+
+    /// The next record, or what is in its place.
+    pub fn read(&mut self) -> Read<'_> {
+        loop {
+            if self.block.next < self.block.end {
+                match self.next_in_block() {
+                    // The borrow of a record returned inside the loop would last too long.
+                    Ok((start, end)) => {
+                        let (offset, base_us) = (self.wanted - 1, self.block.base_us);
+                        return Read::Record { offset, base_us, bytes: &self.block.raw[start..end] };
+                    }
+                    Err(None) => continue,
+                    Err(Some(damage)) => return Read::Damage(damage),
+                }
+            }
+            let place = self.shared.lock().locate(self.wanted);
+            match place {
+                Place::Ahead => return Read::End,
+                Place::Behind(first) => {
+                    let from = self.wanted;
+                    self.seek(first);
+                    return Read::Moved { from, to: first };
+                }
+                Place::In { segment, end } => {
+                    if let Some(damage) = self.advance(&segment, end) {
+                        return Read::Damage(damage);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bounds of the next record in the block; `None` when it lies before the wanted one.
+    fn next_in_block(&mut self) -> Result<(usize, usize), Option<Damage>> {
+        let block = &mut self.block;
+        let mut rest = &block.raw[block.position..];
+        let length = varint::take(&mut rest).and_then(|length| usize::try_from(length).ok());
+        let Some(length) = length.filter(|length| *length <= rest.len()) else {
+            let to_offset = block.end;
+            block.next = block.end;
+            return Err(Some(self.lose(to_offset, &Fault::Content)));
+        };
+        let start = block.raw.len() - rest.len();
+        block.position = start + length;
+        block.next += 1;
+        if block.next <= self.wanted {
+            return Err(None);
+        }
+        self.wanted = block.next;
+        Ok((start, start + length))
+    }
+
+    /// Reads one frame of the segment that holds the wanted record.
+    fn advance(&mut self, segment: &Segment, end: u64) -> Option<Damage> {
+        if self.open.as_ref().is_none_or(|open| open.name != segment.name) {
+            match self.disk.open(&segment.name.file()) {
+                Ok(file) => {
+                    self.dictionaries.clear();
+                    self.dictionaries_bytes = 0;
+                    self.open = Some(Open { name: segment.name, scanner: Scanner::new(file), fault: None });
+                }
+                Err(error) => return self.cannot_open(segment, end, &error),
+            }
+        }
+        let open = self.open.as_mut()?;
+        match open.scanner.step(segment.bytes) {
+            Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
+                let mut raw = Vec::new();
+                // A dictionary that does not unpack is missed by the records that name it.
+                if self.dictionaries_bytes < DICTIONARIES_BYTES_MAX
+                    && self.unpacker.unpack(codec, raw_bytes, content, &mut raw).is_ok()
+                {
+                    // An empty one costs its place in the table.
+                    self.dictionaries_bytes += raw.len() + size_of::<(u32, Arc<[u8]>)>();
+                    self.dictionaries.insert(number, raw.into());
+                }
+                None
+            }
+            Step::Frame { frame: Frame::Block { head, content }, .. } => {
+                let block_end = head.first_offset.saturating_add(u64::from(head.count)).min(end);
+                if block_end <= self.wanted {
+                    return None;
+                }
+                let unpacked = self.unpacker.unpack(head.codec, head.raw_bytes, content, &mut self.block.raw);
+                self.enter(head, block_end, unpacked.err())
+            }
+            Step::Bad(fault) => {
+                open.fault = Some(fault);
+                open.scanner.resync(segment.bytes);
+                None
+            }
+            Step::End => {
+                let fault = open.fault.take().unwrap_or(Fault::Short);
+                Some(self.lose(end, &fault))
+            }
+        }
+    }
+
+    /// Makes an unpacked block current. What is missing in front of it, or the block itself when
+    /// it did not unpack, is damage.
+    fn enter(&mut self, head: BlockHead, block_end: u64, bad: Option<Fault>) -> Option<Damage> {
+        if let Some(fault) = bad {
+            return Some(self.lose(block_end, &fault));
+        }
+        let block = &mut self.block;
+        (block.position, block.next, block.end, block.base_us) =
+            (0, head.first_offset, block_end, head.base_us);
+        if head.first_offset > self.wanted {
+            let fault = self.open.as_mut().and_then(|open| open.fault.take()).unwrap_or(Fault::Short);
+            return Some(self.lose(head.first_offset, &fault));
+        }
+        None
+    }
+
+    fn cannot_open(&mut self, segment: &Segment, end: u64, error: &io::Error) -> Option<Damage> {
+        // It may have been removed since the index was read; then the index says where to go on.
+        match self.shared.lock().locate(self.wanted) {
+            Place::In { segment: now, .. } if now.name == segment.name => {}
+            _ => return None,
+        }
+        Some(self.lose(end, &Fault::Unreadable(error.kind())))
+    }
+
+    /// Gives up the records before `to_offset`.
+    fn lose(&mut self, to_offset: u64, fault: &Fault) -> Damage {
+        let file = self.open.as_ref().map_or_else(|| "a segment".to_owned(), |open| open.name.file());
+        let from_offset = self.wanted;
+        self.wanted = to_offset;
+        Damage { from_offset, to_offset, cause: format!("{fault} in {file}") }
+    }
+}

@@ -1,0 +1,181 @@
+//! Segment files: their names, the header in front, and the identity of the journal.
+
+use std::io;
+
+use super::disk::{Disk, DiskFile};
+use super::{Epoch, OpenError};
+
+/// Version of the format that this program writes, and the newest it reads.
+pub const FORMAT_VERSION: u16 = 1;
+pub(super) const HEADER_BYTES: usize = 64;
+const SEGMENT_MAGIC: [u8; 8] = *b"FBJOURNL";
+const EPOCH_MAGIC: [u8; 8] = *b"FBEPOCH\0";
+const EPOCH_BYTES: usize = 32;
+const EPOCH_FILE: &str = "epoch";
+const EPOCH_TEMPORARY: &str = "epoch.tmp";
+const SUFFIX: &str = ".segment";
+/// Written by a newer Forebay; kept for it.
+pub(super) const ASIDE_FUTURE: &str = ".future";
+/// Of another journal.
+pub(super) const ASIDE_FOREIGN: &str = ".foreign";
+
+/// What the name of a segment file says: order of creation and first offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub sequence: u64,
+    pub first_offset: u64,
+}
+
+impl Name {
+    pub(super) fn file(self) -> String {
+        format!("{:016x}-{:016x}{SUFFIX}", self.sequence, self.first_offset)
+    }
+
+    /// Reads only what [`Name::file`] writes.
+    pub(super) fn parse(file: &str) -> Option<Self> {
+        let (sequence, first_offset) = file.strip_suffix(SUFFIX)?.split_once('-')?;
+        let name = Self {
+            sequence: u64::from_str_radix(sequence, 16).ok()?,
+            first_offset: u64::from_str_radix(first_offset, 16).ok()?,
+        };
+        (name.file() == file).then_some(name)
+    }
+}
+
+/// First bytes of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub epoch: Epoch,
+    pub name: Name,
+    pub created_us: i64,
+}
+
+/// What stands where a header should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Header(Header),
+    /// A valid header of a version this program does not know.
+    Future(u16),
+    /// Torn or rotten.
+    Nothing,
+}
+
+impl Header {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&SEGMENT_MAGIC);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&[HEADER_BYTES as u8, 0]);
+        out.extend_from_slice(&self.epoch.0);
+        out.extend_from_slice(&self.name.sequence.to_le_bytes());
+        out.extend_from_slice(&self.name.first_offset.to_le_bytes());
+        out.extend_from_slice(&self.created_us.to_le_bytes());
+        out.extend_from_slice(&[0; 8]);
+        let checksum = crc32c::crc32c(&out[start..]);
+        out.extend_from_slice(&checksum.to_le_bytes());
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Found {
+        let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Found::Nothing };
+        let checked = HEADER_BYTES - 4;
+        if bytes[..8] != SEGMENT_MAGIC || crc32c::crc32c(&bytes[..checked]).to_le_bytes() != bytes[checked..]
+        {
+            return Found::Nothing;
+        }
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        if version > FORMAT_VERSION {
+            return Found::Future(version);
+        }
+        let double = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
+        Found::Header(Self {
+            epoch: Epoch(std::array::from_fn(|index| bytes[12 + index])),
+            name: Name { sequence: double(28), first_offset: double(36) },
+            created_us: double(44).cast_signed(),
+        })
+    }
+
+    /// What stands at the front of `file`.
+    pub(super) fn read(file: &dyn DiskFile) -> Found {
+        let mut bytes = [0; HEADER_BYTES];
+        match read_exact_at(file, 0, &mut bytes) {
+            Ok(true) => Self::parse(&bytes),
+            _ => Found::Nothing,
+        }
+    }
+}
+
+/// Fills `buffer` from `position`; `false` when the file ends before.
+pub(super) fn read_exact_at(file: &dyn DiskFile, position: u64, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(position + filled as u64, &mut buffer[filled..]) {
+            Ok(0) => return Ok(false),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// The epoch that the directory's own file names; `None` when there is none that can be read.
+pub(super) fn read_epoch(disk: &dyn Disk) -> Option<Epoch> {
+    let file = disk.open(EPOCH_FILE).ok()?;
+    let mut bytes = [0; EPOCH_BYTES];
+    read_exact_at(file.as_ref(), 0, &mut bytes).ok().filter(|whole| *whole)?;
+    let checked = EPOCH_BYTES - 4;
+    let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+    let valid = bytes[..8] == EPOCH_MAGIC
+        && version <= FORMAT_VERSION
+        && crc32c::crc32c(&bytes[..checked]).to_le_bytes() == bytes[checked..];
+    valid.then(|| Epoch(std::array::from_fn(|index| bytes[12 + index])))
+}
+
+/// Writes the directory's epoch: temporary file, sync, rename, sync of the directory, so that a
+/// power cut leaves the old file or the new one.
+pub(super) fn write_epoch(disk: &dyn Disk, epoch: Epoch) -> Result<(), OpenError> {
+    let mut bytes = Vec::with_capacity(EPOCH_BYTES);
+    bytes.extend_from_slice(&EPOCH_MAGIC);
+    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&[EPOCH_BYTES as u8, 0]);
+    bytes.extend_from_slice(&epoch.0);
+    let checksum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    let failed = |action| move |source| OpenError { action, file: EPOCH_FILE.to_owned(), source };
+    // Left over from a start that was cut off; mostly there is none.
+    let _usually_missing = disk.remove(EPOCH_TEMPORARY);
+    let mut file = disk.create(EPOCH_TEMPORARY).map_err(failed("create"))?;
+    file.append(&bytes).map_err(failed("write"))?;
+    file.sync().map_err(failed("sync"))?;
+    disk.rename(EPOCH_TEMPORARY, EPOCH_FILE).map_err(failed("rename"))?;
+    disk.sync_directory().map_err(failed("sync the directory of"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_only_as_written() {
+        let name = Name { sequence: 17, first_offset: 70_000 };
+        assert_eq!(Name::parse(&name.file()), Some(name));
+        for wrong in ["epoch", "11-22.segment", "0000000000000011-000000000001117+.segment", ".segment"] {
+            assert_eq!(Name::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_damaged_byte_of_a_header_is_noticed() {
+        let header =
+            Header { epoch: Epoch([9; 16]), name: Name { sequence: 1, first_offset: 2 }, created_us: -3 };
+        let mut bytes = Vec::new();
+        header.put(&mut bytes);
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        assert_eq!(Header::parse(&bytes), Found::Header(header));
+        for index in 0..HEADER_BYTES {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= 0x10;
+            assert_eq!(Header::parse(&damaged), Found::Nothing, "byte {index}");
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! The one writer of a journal.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::frame::{BLOCK_HEAD_BYTES, BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter};
+use super::index::{Segment, Shared};
+use super::recovery::{Recovered, recover};
+use super::scan::{Scanner, Step};
+use super::segment::{HEADER_BYTES, Header, Name};
+use super::{
+    AppendError, BODY_BYTES_MAX, Epoch, Evicted, OpenError, Options, Reader, Recovery, SyncError, varint,
+};
+
+/// Longest record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// Longest dictionary, in bytes.
+pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
+/// Records of a block are at most this many bytes.
+const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
+/// Longest length in front of a record.
+const RECORD_PREFIX_BYTES_MAX: usize = 5;
+
+/// A journal open for writing. There must be only one for a directory.
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    options: Options,
+    epoch: Epoch,
+    shared: Arc<Shared>,
+    next_sequence: u64,
+    active: Option<Active>,
+    pending: Pending,
+    dictionaries: Dictionaries,
+    frames: FrameWriter,
+    out: Vec<u8>,
+    committed: u64,
+    written_bytes: u64,
+    removal_unsynced: bool,
+}
+
+/// The segment that is being written.
+struct Active {
+    name: Name,
+    file: Box<dyn DiskFile>,
+    /// Synced bytes, 0 when it is new.
+    bytes: u64,
+}
+
+/// The block in memory.
+#[derive(Default)]
+struct Pending {
+    records: Vec<u8>,
+    count: u32,
+    base_us: Option<i64>,
+}
+
+/// Dictionaries by number, and which of them the active segment does not hold yet.
+#[derive(Default)]
+struct Dictionaries {
+    by_number: BTreeMap<u32, Arc<[u8]>>,
+    numbers: HashMap<Arc<[u8]>, u32>,
+    last_number: u32,
+    unwritten: Vec<u32>,
+}
+
+impl Journal {
+    /// Opens the journal in `disk`, or begins one.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the directory does not work. Damaged content is no error.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovery), OpenError> {
+        let Recovered { index, epoch, next_sequence, recovery } = recover(disk.as_ref())?;
+        let frames = FrameWriter::new().map_err(|source| OpenError {
+            action: "start",
+            file: "the compressor".into(),
+            source,
+        })?;
+        let journal = Self {
+            disk,
+            options,
+            epoch,
+            shared: Arc::new(Shared::new(index)),
+            next_sequence,
+            active: None,
+            pending: Pending::default(),
+            dictionaries: Dictionaries::default(),
+            frames,
+            out: Vec::new(),
+            committed: 0,
+            written_bytes: 0,
+            removal_unsynced: false,
+        };
+        Ok((journal, recovery))
+    }
+
+    /// Identity of the directory.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Oldest offset that is left.
+    pub fn first_offset(&self) -> u64 {
+        self.shared.lock().first_offset()
+    }
+
+    /// Behind the last synced record.
+    pub fn next_offset(&self) -> u64 {
+        self.shared.lock().next_offset
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.shared.lock().bytes()
+    }
+
+    /// Bytes written since opening, for write amplification and flash wear.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Wall time at which the oldest segment was begun, microseconds since 1970 UTC.
+    pub fn oldest_us(&self) -> Option<i64> {
+        self.shared.lock().segments.front().map(|segment| segment.created_us)
+    }
+
+    /// Bytes of records that wait in memory.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.records.len()
+    }
+
+    /// Records that wait in memory.
+    pub fn pending_records(&self) -> u32 {
+        self.pending.count
+    }
+
+    /// A reader that begins at `offset`, or at the oldest that is left.
+    ///
+    /// # Errors
+    /// Only when the decompressor gets no memory.
+    pub fn reader(&self, offset: u64) -> io::Result<Reader> {
+        Reader::new(Arc::clone(&self.disk), Arc::clone(&self.shared), offset)
+    }
+
+    /// Wall time of the waiting block, to which records may refer: the first caller's `now_us`.
+    pub fn base_us(&mut self, now_us: i64) -> i64 {
+        *self.pending.base_us.get_or_insert(now_us)
+    }
+
+    /// Defines a dictionary: bytes that records refer to by the returned number. The same bytes
+    /// get the same number until the journal is opened again. Each segment holds all it needs.
+    ///
+    /// # Errors
+    /// [`AppendError::TooLong`] above [`DICTIONARY_BYTES_MAX`].
+    pub fn define(&mut self, bytes: &[u8]) -> Result<u32, AppendError> {
+        if bytes.len() > DICTIONARY_BYTES_MAX {
+            return Err(AppendError::TooLong(bytes.len(), DICTIONARY_BYTES_MAX));
+        }
+        let dictionaries = &mut self.dictionaries;
+        if let Some(number) = dictionaries.numbers.get(bytes) {
+            return Ok(*number);
+        }
+        dictionaries.last_number += 1;
+        let (number, bytes) = (dictionaries.last_number, Arc::<[u8]>::from(bytes));
+        dictionaries.by_number.insert(number, Arc::clone(&bytes));
+        dictionaries.numbers.insert(bytes, number);
+        dictionaries.unwritten.push(number);
+        Ok(number)
+    }
+
+    /// Leaves a dictionary out of later segments. No waiting or later record may refer to it.
+    pub fn forget(&mut self, number: u32) {
+        if let Some(bytes) = self.dictionaries.by_number.remove(&number) {
+            self.dictionaries.numbers.remove(&bytes);
+        }
+    }
+
+    /// Adds a record to the block in memory and returns the offset it will have.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was taken.
+    pub fn append(&mut self, record: &[u8], now_us: i64) -> Result<u64, AppendError> {
+        if record.len() > RECORD_BYTES_MAX {
+            return Err(AppendError::TooLong(record.len(), RECORD_BYTES_MAX));
+        }
+        let pending = &mut self.pending;
+        if pending.records.len() + record.len() + RECORD_PREFIX_BYTES_MAX > BLOCK_RAW_BYTES_MAX {
+            return Err(AppendError::BlockFull(pending.records.len()));
+        }
+        pending.base_us.get_or_insert(now_us);
+        varint::put(&mut pending.records, record.len() as u64);
+        pending.records.extend_from_slice(record);
+        let offset = self.next_offset() + u64::from(self.pending.count);
+        self.pending.count += 1;
+        Ok(offset)
+    }
+
+    /// Makes the block in memory durable with one write and one sync, then shows it to the
+    /// readers. Returns the offset behind it. Does nothing when no record waits.
+    ///
+    /// # Errors
+    /// [`SyncError`]: the segment was given up, because nobody knows what of the write is on disk.
+    /// The block is still in memory and keeps its offsets; the next call begins a new segment.
+    pub fn sync(&mut self, now_us: i64) -> Result<u64, SyncError> {
+        let first_offset = self.next_offset();
+        if self.pending.count == 0 {
+            return Ok(first_offset);
+        }
+        self.write_group(now_us)?;
+        Ok(first_offset + u64::from(self.pending.clear()))
+    }
+
+    /// Begins a segment at `offset`, so that no lower one is ever given to a record: somebody
+    /// knows that they were used, although the disk has lost them. Readers get them as damage.
+    /// Records that wait in memory move behind.
+    ///
+    /// # Errors
+    /// [`SyncError`] when the segment cannot be made durable; nothing has changed then.
+    pub fn skip_to(&mut self, offset: u64, now_us: i64) -> Result<(), SyncError> {
+        if offset <= self.next_offset() {
+            return Ok(());
+        }
+        self.active = None;
+        let mut active = self.begin_segment(offset)?;
+        self.out.clear();
+        self.put_header(active.name, now_us);
+        // The next block begins its own segment at the same offset, and this one is removed then.
+        self.commit(&mut active, offset, now_us)
+    }
+
+    /// Removes the segments whose records all lie before `committed`, but never the newest.
+    /// Returns the bytes freed.
+    ///
+    /// # Errors
+    /// Those of the system; the rest is tried again with the next call.
+    pub fn trim(&mut self, committed: u64) -> io::Result<u64> {
+        self.committed = self.committed.max(committed);
+        let mut freed = 0;
+        while self.oldest_is_committed() {
+            freed += self.remove_oldest()?;
+        }
+        Ok(freed)
+    }
+
+    fn oldest_is_committed(&self) -> bool {
+        let index = self.shared.lock();
+        index.segments.len() > 1 && index.end(0) <= self.committed
+    }
+
+    /// True while the segments and the waiting block exceed the budget and there is an older
+    /// segment that could make room.
+    pub fn over_budget(&self) -> bool {
+        let index = self.shared.lock();
+        index.segments.len() > 1
+            && index.bytes() + self.pending.records.len() as u64 > self.options.budget_bytes
+    }
+
+    /// Offsets of the oldest segment that were not committed; what [`Journal::evict_oldest`] loses.
+    pub fn oldest_range(&self) -> (u64, u64) {
+        let index = self.shared.lock();
+        let end = index.end(0);
+        (index.first_offset().max(self.committed).min(end), end)
+    }
+
+    /// Removes the oldest segment, unless it is the only one, and says what is lost by that.
+    ///
+    /// # Errors
+    /// Those of the system; nothing was removed.
+    pub fn evict_oldest(&mut self) -> io::Result<Option<Evicted>> {
+        let Some(oldest) = self.shared.lock().segments.front().copied() else { return Ok(None) };
+        if self.shared.lock().segments.len() < 2 {
+            return Ok(None);
+        }
+        let (from_offset, to_offset) = self.oldest_range();
+        let mut evicted = Evicted {
+            from_offset,
+            to_offset,
+            first_us: oldest.created_us,
+            last_us: oldest.created_us,
+            records: 0,
+            bytes: 0,
+        };
+        if let Ok(file) = self.disk.open(&oldest.name.file()) {
+            count(Scanner::new(file), oldest.bytes, &mut evicted);
+        }
+        evicted.bytes = self.remove_oldest()?;
+        Ok(Some(evicted))
+    }
+
+    /// Bytes that may still be written to the file system.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+
+    /// Writes the waiting block, with all that must stand before it, and syncs it.
+    fn write_group(&mut self, now_us: i64) -> Result<(), SyncError> {
+        let first_offset = self.next_offset();
+        let mut active = match self.active.take() {
+            Some(active) => active,
+            None => self.begin_segment(first_offset)?,
+        };
+        self.out.clear();
+        if active.bytes == 0 {
+            self.put_header(active.name, now_us);
+            self.dictionaries.unwritten = self.dictionaries.by_number.keys().copied().collect();
+        }
+        for number in std::mem::take(&mut self.dictionaries.unwritten) {
+            if let Some(bytes) = self.dictionaries.by_number.get(&number) {
+                self.frames.dictionary(&mut self.out, number, bytes);
+            }
+        }
+        let head = BlockHead {
+            codec: 0,
+            count: self.pending.count,
+            first_offset,
+            base_us: self.pending.base_us.unwrap_or(now_us),
+            group_bytes: u32::try_from(self.out.len()).unwrap_or(u32::MAX),
+            raw_bytes: 0,
+        };
+        self.frames.block(&mut self.out, head, &self.pending.records);
+        self.commit(&mut active, first_offset + u64::from(self.pending.count), now_us)?;
+        if active.bytes < self.options.segment_bytes {
+            self.active = Some(active);
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, first_offset: u64) -> Result<Active, SyncError> {
+        let name = Name { sequence: self.next_sequence, first_offset };
+        self.next_sequence += 1;
+        let file = self.disk.create(&name.file()).map_err(|source| failed("create", name, source))?;
+        Ok(Active { name, file, bytes: 0 })
+    }
+
+    fn put_header(&mut self, name: Name, created_us: i64) {
+        Header { epoch: self.epoch, name, created_us }.put(&mut self.out);
+    }
+
+    /// One write, one sync (and one of the directory for a new file); then the readers may know.
+    fn commit(&mut self, active: &mut Active, next_offset: u64, now_us: i64) -> Result<(), SyncError> {
+        let new = active.bytes == 0;
+        let written = active
+            .file
+            .append(&self.out)
+            .map_err(|error| ("write", error))
+            .and_then(|()| active.file.sync().map_err(|error| ("sync", error)))
+            .and_then(|()| {
+                if new {
+                    self.disk.sync_directory().map_err(|error| ("sync the directory of", error))
+                } else {
+                    Ok(())
+                }
+            });
+        self.written_bytes += self.out.len() as u64;
+        if let Err((action, error)) = written {
+            self.abandon(active);
+            return Err(failed(action, active.name, error));
+        }
+        active.bytes += self.out.len() as u64;
+        self.publish(active, next_offset, now_us);
+        Ok(())
+    }
+
+    /// Frees what a failed write took, where that is possible. It need not be: what is left is
+    /// never read, because the next segment begins at the same offset.
+    fn abandon(&self, active: &Active) {
+        let freed = if active.bytes == 0 {
+            self.disk.remove(&active.name.file())
+        } else {
+            active.file.truncate(active.bytes)
+        };
+        if let Err(error) = freed {
+            tracing::warn!("cannot cut {} after a failed write: {error}", active.name.file());
+        }
+    }
+
+    fn publish(&self, active: &Active, next_offset: u64, now_us: i64) {
+        let mut superseded = None;
+        {
+            let mut index = self.shared.lock();
+            match index.segments.back_mut() {
+                Some(last) if last.name == active.name => last.bytes = active.bytes,
+                last => {
+                    // One without a record, at whose offset this one begins.
+                    if last.is_some_and(|last| last.name.first_offset >= active.name.first_offset) {
+                        superseded = index.segments.pop_back();
+                    }
+                    let (name, bytes) = (active.name, active.bytes);
+                    index.segments.push_back(Segment { name, created_us: now_us, bytes });
+                }
+            }
+            index.next_offset = next_offset;
+        }
+        self.shared.notify();
+        if let Some(segment) = superseded
+            && let Err(error) = self.disk.remove(&segment.name.file())
+        {
+            tracing::warn!("cannot remove {}: {error}", segment.name.file());
+        }
+    }
+
+    /// Takes the oldest segment from the readers, then from the disk.
+    fn remove_oldest(&mut self) -> io::Result<u64> {
+        // Oldest first, each durable before the next: a crash never leaves a hole.
+        if self.removal_unsynced {
+            self.disk.sync_directory()?;
+            self.removal_unsynced = false;
+        }
+        let Some(oldest) = self.shared.lock().segments.pop_front() else { return Ok(0) };
+        match self.disk.remove(&oldest.name.file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.shared.lock().segments.push_front(oldest);
+                return Err(error);
+            }
+            _ => {}
+        }
+        // It is gone for the readers; after a crash it may be back, which does no harm.
+        self.removal_unsynced = self.disk.sync_directory().is_err();
+        Ok(oldest.bytes)
+    }
+}
+
+impl Pending {
+    /// Empties the block but keeps its buffer; returns how many records it had.
+    fn clear(&mut self) -> u32 {
+        self.records.clear();
+        self.base_us = None;
+        std::mem::take(&mut self.count)
+    }
+}
+
+fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {
+    let file = name.file();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SyncError::Full { action, file, source },
+        _ => SyncError::Failed { action, file, source },
+    }
+}
+
+/// Counts the uncommitted records of a segment that is about to be removed.
+fn count(mut scanner: Scanner, limit: u64, evicted: &mut Evicted) {
+    loop {
+        match scanner.step(limit) {
+            Step::End => return,
+            Step::Bad(_) => scanner.resync(limit),
+            Step::Frame { frame: Frame::Block { head, .. }, .. } => {
+                let end = head.first_offset + u64::from(head.count);
+                let lost =
+                    end.min(evicted.to_offset).saturating_sub(head.first_offset.max(evicted.from_offset));
+                if lost > 0 {
+                    if evicted.records == 0 {
+                        evicted.first_us = head.base_us;
+                    }
+                    evicted.records += lost;
+                    evicted.last_us = head.base_us;
+                }
+            }
+            Step::Frame { .. } => {}
+        }
+    }
+}
+
+// The header is part of the first write; a file shorter than it holds nothing.
+const _: () = assert!(HEADER_BYTES > FRAME_HEADER_BYTES);

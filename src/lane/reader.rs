@@ -1,0 +1,183 @@
+//! The reading side of a lane.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::codec::{DecodedBatch, RECORD_EVENT, RecordFault, decode_batch};
+use super::gaps::Gaps;
+use super::writer::Shared;
+use crate::batch::{GapBefore, Sample, Schema};
+use crate::clock::now_us;
+use crate::event::Events;
+use crate::journal::{Damage, Epoch, Read, Reader};
+
+/// One record of a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its number.
+    pub offset: u64,
+    /// What it holds.
+    pub body: Body,
+}
+
+/// What a record holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Samples of one device.
+    Batch(StoredBatch),
+    /// An event as JSON.
+    Event(Vec<u8>),
+}
+
+/// A batch as it comes out of the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredBatch {
+    /// What the samples mean; the same `Arc` for all batches of a device.
+    pub schema: Arc<Schema>,
+    /// When the answer was complete, microseconds since 1970 UTC.
+    pub edge_us: i64,
+    /// Their tags are valid indices into the schema's.
+    pub samples: Vec<Sample>,
+    /// What is missing before it.
+    pub gap: Option<GapBefore>,
+}
+
+/// Schemas by number, each with the bytes it was read from.
+type Schemas = HashMap<u32, (Arc<[u8]>, Arc<Schema>)>;
+
+/// Reads what is synced, in order. Damage and undecodable records become gap events, once each,
+/// and are skipped.
+pub struct LaneReader {
+    reader: Reader,
+    epoch: Epoch,
+    schemas: Schemas,
+    synced: watch::Receiver<u64>,
+    shared: Arc<Shared>,
+    events: Events,
+    gaps: Gaps,
+}
+
+impl LaneReader {
+    pub(super) fn new(reader: Reader, epoch: Epoch, shared: Arc<Shared>, events: Events, gaps: Gaps) -> Self {
+        let synced = shared.synced.subscribe();
+        Self { reader, epoch, schemas: HashMap::new(), synced, shared, events, gaps }
+    }
+
+    /// Identity of the journal; offsets of another epoch mean nothing here.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Offset of the next record to be read. After [`LaneReader::next`] everything before it was
+    /// given or told as a gap: this is what goes into the checkpoint.
+    pub fn offset(&self) -> u64 {
+        self.reader.offset()
+    }
+
+    /// Behind the last record that can be read now.
+    pub fn synced(&self) -> u64 {
+        self.reader.synced()
+    }
+
+    /// Goes on at `offset`: the checkpoint's, or back after an aborted transaction.
+    pub fn seek(&mut self, offset: u64) {
+        self.reader.seek(offset);
+    }
+
+    /// Tells that Kafka has everything before `next_offset`. The writer removes what lies behind,
+    /// and never gives a lower offset to a record again.
+    pub fn committed(&self, next_offset: u64) {
+        self.shared.committed.fetch_max(next_offset.saturating_add(1), Ordering::SeqCst);
+        self.shared.wake();
+    }
+
+    /// Waits until there is something to read, at most `limit`; tells whether there is.
+    pub fn wait(&self, limit: Duration) -> bool {
+        self.reader.wait(limit)
+    }
+
+    /// Waits until there is something to read; `false` when the lane has been closed and nothing
+    /// more will come. Cancel-safe.
+    pub async fn readable(&mut self) -> bool {
+        let offset = self.reader.offset();
+        let shared = &self.shared;
+        let wanted = self.synced.wait_for(|next| *next > offset || shared.closed.load(Ordering::SeqCst));
+        wanted.await.is_ok_and(|next| *next > offset)
+    }
+
+    /// The next records, at most `records_max`, ending with the one that reaches `bytes_max` bytes
+    /// as stored. Empty when nothing more is synced.
+    pub fn next(&mut self, records_max: usize, bytes_max: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut bytes_read = 0;
+        while records.len() < records_max && bytes_read < bytes_max {
+            match self.reader.read() {
+                Read::End => break,
+                Read::Moved { from, to } => {
+                    // The writer has told the gap when it removed them.
+                    tracing::warn!("{}: reading goes on at offset {to} instead of {from}", self.gaps.lane);
+                }
+                Read::Damage(damage) => self.tell(&damage),
+                Read::Record { offset, base_us, bytes } => {
+                    bytes_read += bytes.len();
+                    let body = match bytes.split_first() {
+                        Some((&RECORD_EVENT, json)) => Ok(Body::Event(json.to_vec())),
+                        _ => match decode_batch(bytes, base_us) {
+                            Ok(batch) => self.with_schema(batch),
+                            Err(_) if bytes.first().is_some_and(|kind| *kind > RECORD_EVENT) => {
+                                Err(RecordFault::Kind(bytes[0]))
+                            }
+                            Err(fault) => Err(fault),
+                        },
+                    };
+                    match body {
+                        Ok(body) => records.push(Record { offset, body }),
+                        Err(fault) => {
+                            let (from_offset, to_offset) = (offset, offset + 1);
+                            self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() });
+                        }
+                    }
+                }
+            }
+        }
+        records
+    }
+
+    fn with_schema(&mut self, batch: DecodedBatch) -> Result<Body, RecordFault> {
+        let missing = RecordFault::NoSchema(batch.schema);
+        let json = self.reader.dictionary(batch.schema).ok_or(missing)?;
+        let schema = match self.schemas.get(&batch.schema) {
+            Some((known, schema)) if Arc::ptr_eq(known, json) => Arc::clone(schema),
+            known => {
+                // A new segment repeats its schemas; equal bytes keep their parsed form.
+                let parsed = match known {
+                    Some((before, schema)) if before == json => Arc::clone(schema),
+                    _ => Arc::new(serde_json::from_slice::<Schema>(json).map_err(|_| missing)?),
+                };
+                self.schemas.insert(batch.schema, (Arc::clone(json), Arc::clone(&parsed)));
+                parsed
+            }
+        };
+        let tags = schema.tags.len();
+        if batch.samples.iter().any(|sample| usize::try_from(sample.tag).is_ok_and(|tag| tag >= tags)) {
+            return Err(RecordFault::Malformed);
+        }
+        let DecodedBatch { edge_us, samples, gap, .. } = batch;
+        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
+    }
+
+    /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back.
+    fn tell(&self, damage: &Damage) {
+        if !self.shared.first_told(damage) {
+            return;
+        }
+        self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
+        let event = self.gaps.damaged(damage, now_us());
+        tracing::error!("{}", event.text);
+        self.events.emit(event);
+    }
+}

@@ -1,0 +1,86 @@
+//! What a lane tells of itself, for the page and the metrics.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+/// State of one lane. Counters count since this start of Forebay.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct LaneStatus {
+    /// Name of the lane.
+    pub lane: String,
+    /// Identity of the journal, 32 hexadecimal digits.
+    pub epoch: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes on disk at most.
+    pub budget_bytes: u64,
+    /// Bytes that the file system still has.
+    pub free_bytes: u64,
+    /// Oldest offset that is left.
+    pub first_offset: u64,
+    /// Behind the last synced record.
+    pub next_offset: u64,
+    /// Behind the last record that Kafka has, `None` until that is known.
+    pub committed: Option<u64>,
+    /// Time of the oldest block that Kafka does not have, microseconds since 1970 UTC; `None`
+    /// when it has all.
+    pub oldest_unsent_us: Option<i64>,
+    /// Batches and events synced.
+    pub records: u64,
+    /// Samples synced.
+    pub samples: u64,
+    /// Bytes written to files, everything counted.
+    pub written_bytes: u64,
+    /// `written_bytes` for each of `samples`; `None` without samples.
+    pub bytes_per_sample: Option<f64>,
+    /// Blocks synced.
+    pub syncs: u64,
+    /// Longest of the last syncs, microseconds.
+    pub sync_us_max: u64,
+    /// Why nothing can be written at present, in words; `None` when the disk works.
+    pub error: Option<String>,
+    /// Writes and syncs that failed.
+    pub failed_syncs: u64,
+    /// Records evicted before Kafka had them.
+    pub evicted_records: u64,
+    /// Records that are damaged or could not be stored.
+    pub lost_records: u64,
+    /// Batches that were given back because the queue was full.
+    pub given_back: u64,
+}
+
+/// Blocks remembered at most; beyond that every second one is forgotten, so that the answer gets
+/// coarser and not the memory larger.
+const BLOCKS_MAX: usize = 1024;
+
+/// Which time which offset has, roughly: for the age of what is unsent.
+#[derive(Debug, Default)]
+pub(super) struct Ages {
+    /// First offset and time, oldest first.
+    blocks: VecDeque<(u64, i64)>,
+}
+
+impl Ages {
+    pub(super) fn push(&mut self, first_offset: u64, time_us: i64) {
+        if self.blocks.len() >= BLOCKS_MAX {
+            let mut keep = false;
+            self.blocks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.blocks.push_back((first_offset, time_us));
+    }
+
+    /// Forgets what lies before `offset`.
+    pub(super) fn forget(&mut self, offset: u64) {
+        while self.blocks.get(1).is_some_and(|(first, _)| *first <= offset) {
+            self.blocks.pop_front();
+        }
+    }
+
+    pub(super) fn oldest_us(&self) -> Option<i64> {
+        self.blocks.front().map(|(_, time_us)| *time_us)
+    }
+}

@@ -1,0 +1,316 @@
+//! From raw samples to published ones: scaling, bits, quality, deadband, silence.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_connector::{Quality, RawSample, Value};
+
+use crate::batch::Sample;
+use crate::device::{Device, Tag, Transform};
+use crate::twin::DeviceState;
+
+/// What was published last of one tag.
+#[derive(Debug, Clone, Default)]
+struct Published {
+    value: Value,
+    quality: Quality,
+    /// Edge time in microseconds; 0 = never.
+    edge_us: i64,
+}
+
+/// Turns the raw samples of one device into published samples.
+pub struct Engineer {
+    device: Arc<Device>,
+    /// Published tags made from each raw tag.
+    made_from: Vec<Range<usize>>,
+    published: Vec<Published>,
+    /// Tags that said in this scan or before that someone works on the machine.
+    function_check: Vec<bool>,
+    /// Edge time of the last raw sample of each tag in this scan; marks what a subscription left out.
+    seen_us: Vec<i64>,
+}
+
+impl Engineer {
+    /// Nothing published yet: the first value of every tag goes out.
+    pub fn new(device: Arc<Device>) -> Self {
+        let made_from = (0..device.spec.tags.len())
+            .map(|raw| {
+                let first = device.tags.partition_point(|tag| (tag.raw as usize) < raw);
+                let end = device.tags.partition_point(|tag| (tag.raw as usize) <= raw);
+                first..end
+            })
+            .collect();
+        let tags = device.tags.len();
+        Self {
+            made_from,
+            published: vec![Published::default(); tags],
+            function_check: vec![false; tags],
+            seen_us: vec![0; tags],
+            device,
+        }
+    }
+
+    /// After a connection was lost everything is published again, so that the value after a gap
+    /// stands in the record even when it has not changed.
+    pub fn forget(&mut self) {
+        self.published.fill(Published::default());
+    }
+
+    /// Takes the raw samples of one scan, updates the twin, and pushes what is to be published.
+    ///
+    /// `due` are the scan classes that were read. A tag of these without a raw sample is unchanged
+    /// (subscriptions send changes only): its age is renewed, and after `max_silence` it is
+    /// published again.
+    pub fn publish(
+        &mut self,
+        raw: &[RawSample],
+        due: &[usize],
+        edge_us: i64,
+        state: &mut DeviceState,
+        out: &mut Vec<Sample>,
+    ) {
+        self.note_function_checks(raw);
+        let checked = self.function_check.contains(&true);
+        let device = Arc::clone(&self.device);
+        for sample in raw {
+            let Some(range) = self.made_from.get(sample.tag as usize).cloned() else { continue };
+            for index in range {
+                let tag = &device.tags[index];
+                let (value, quality) = engineer(tag, sample, checked);
+                self.seen_us[index] = edge_us;
+                update(state, index, &value, quality, edge_us, sample.source_us);
+                if self.is_news(index, tag, &value, quality, edge_us) {
+                    self.published[index] = Published { value: value.clone(), quality, edge_us };
+                    out.push(Sample { tag: number(index), value, quality, source_us: sample.source_us });
+                }
+            }
+        }
+        self.renew_unchanged(&device, due, edge_us, state, out);
+        state.count(edge_us, raw.len() as u64);
+        state.samples += out.len() as u64;
+    }
+
+    /// Looks at the tags that say "someone works on it" before any quality is decided.
+    fn note_function_checks(&mut self, raw: &[RawSample]) {
+        for sample in raw {
+            let Some(range) = self.made_from.get(sample.tag as usize) else { continue };
+            for index in range.clone() {
+                let tag = &self.device.tags[index];
+                self.function_check[index] = is_function_check(tag, &sample.value);
+            }
+        }
+    }
+
+    fn is_news(&self, index: usize, tag: &Tag, value: &Value, quality: Quality, edge_us: i64) -> bool {
+        let last = &self.published[index];
+        last.edge_us == 0
+            || last.quality != quality
+            || is_silent(tag, last.edge_us, edge_us)
+            || is_change(tag, &last.value, value)
+    }
+
+    fn renew_unchanged(
+        &mut self,
+        device: &Device,
+        due: &[usize],
+        edge_us: i64,
+        state: &mut DeviceState,
+        out: &mut Vec<Sample>,
+    ) {
+        for (index, tag) in device.tags.iter().enumerate() {
+            if self.seen_us[index] == edge_us || !due.contains(&tag.scan) {
+                continue;
+            }
+            let current = &mut state.values[index];
+            if current.edge_us == 0 {
+                continue;
+            }
+            current.edge_us = edge_us;
+            if current.quality.is_good() {
+                current.good_us = edge_us;
+                state.good_us = edge_us;
+            }
+            let last = &mut self.published[index];
+            if last.edge_us == 0 || is_silent(tag, last.edge_us, edge_us) {
+                last.edge_us = edge_us;
+                last.value.clone_from(&current.value);
+                last.quality = current.quality;
+                out.push(Sample {
+                    tag: number(index),
+                    value: current.value.clone(),
+                    quality: current.quality,
+                    source_us: current.source_us,
+                });
+            }
+        }
+    }
+}
+
+/// Scales one raw value, whatever its quality.
+pub fn transform(transform: Transform, value: &Value) -> Value {
+    match transform {
+        Transform::None => value.clone(),
+        Transform::Bit(bit) => match value {
+            Value::Uint(word) => Value::Bool(word >> bit & 1 == 1),
+            Value::Int(word) => Value::Bool(word >> bit & 1 == 1),
+            _ => Value::Null,
+        },
+        Transform::Linear { scale, offset, clamp } => scale_linear(value, scale, offset, clamp),
+    }
+}
+
+fn scale_linear(value: &Value, scale: f64, offset: f64, clamp: Option<(f64, f64)>) -> Value {
+    if let Value::Array(items) = value {
+        return Value::Array(items.iter().map(|item| scale_linear(item, scale, offset, clamp)).collect());
+    }
+    let Some(raw) = value.as_f64() else { return Value::Null };
+    let scaled = raw * scale + offset;
+    Value::Lreal(clamp.map_or(scaled, |(low, high)| scaled.clamp(low, high)))
+}
+
+fn engineer(tag: &Tag, sample: &RawSample, checked: bool) -> (Value, Quality) {
+    let value = match transform(tag.transform, &sample.value) {
+        Value::DateTime(local_us) => tag.utc_us(local_us).map_or(Value::Null, Value::DateTime),
+        value => value,
+    };
+    let quality = match sample.quality {
+        Quality::Good if value == Value::Null => Quality::Invalid,
+        Quality::Good if checked => Quality::FunctionCheck,
+        Quality::Good if is_outside(tag, &value) => Quality::OutOfRange,
+        quality => quality,
+    };
+    (value, quality)
+}
+
+fn is_function_check(tag: &Tag, value: &Value) -> bool {
+    if tag.function_check && matches!(tag.transform, Transform::None) {
+        return *value == Value::Bool(true);
+    }
+    let number = match value {
+        Value::Int(number) => Some(*number),
+        Value::Uint(number) => i64::try_from(*number).ok(),
+        _ => None,
+    };
+    match (&tag.enumeration, number) {
+        (Some(values), Some(number)) => values.get(&number).is_some_and(|value| value.function_check),
+        _ => false,
+    }
+}
+
+fn is_outside(tag: &Tag, value: &Value) -> bool {
+    match (tag.range, value.as_f64()) {
+        (Some((low, high)), Some(number)) => number < low || number > high,
+        _ => false,
+    }
+}
+
+fn is_change(tag: &Tag, last: &Value, value: &Value) -> bool {
+    match (last.as_f64(), value.as_f64()) {
+        (Some(last), Some(value)) if tag.deadband > 0.0 => (value - last).abs() > tag.deadband,
+        _ => last != value,
+    }
+}
+
+fn is_silent(tag: &Tag, last_us: i64, edge_us: i64) -> bool {
+    let silence = Duration::from_micros(u64::try_from(edge_us - last_us).unwrap_or(0));
+    silence >= tag.max_silence
+}
+
+fn update(
+    state: &mut DeviceState,
+    index: usize,
+    value: &Value,
+    quality: Quality,
+    edge_us: i64,
+    source_us: Option<i64>,
+) {
+    let current = &mut state.values[index];
+    current.value.clone_from(value);
+    current.quality = quality;
+    current.edge_us = edge_us;
+    current.source_us = source_us;
+    if quality.is_good() {
+        current.good_us = edge_us;
+        state.good_us = edge_us;
+    }
+}
+
+/// Tags are far fewer than 2^32: profiles are limited.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::testing::{device, real, tag};
+
+    fn scan(engineer: &mut Engineer, state: &mut DeviceState, raw: &[RawSample], ms: i64) -> Vec<Sample> {
+        let mut out = Vec::new();
+        engineer.publish(raw, &[0], 1_000_000 + ms * 1000, state, &mut out);
+        out
+    }
+
+    fn state(device: &Device) -> DeviceState {
+        DeviceState { values: vec![Default::default(); device.tags.len()], ..DeviceState::default() }
+    }
+
+    #[test]
+    fn deadband_holds_back_and_silence_forces_out() {
+        let mut temp = tag("oil.temp", 0);
+        temp.deadband = 0.5;
+        temp.max_silence = Duration::from_secs(10);
+        let device = device(vec![temp]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        assert_eq!(scan(&mut engineer, &mut state, &[real(0, 20.0)], 0).len(), 1, "the first goes out");
+        assert_eq!(scan(&mut engineer, &mut state, &[real(0, 20.4)], 100).len(), 0, "within the deadband");
+        assert_eq!(scan(&mut engineer, &mut state, &[real(0, 20.6)], 200).len(), 1, "beyond the deadband");
+        assert_eq!(scan(&mut engineer, &mut state, &[real(0, 20.6)], 10_100).len(), 0, "not silent yet");
+        assert_eq!(
+            scan(&mut engineer, &mut state, &[], 10_200).len(),
+            1,
+            "silent, also when nothing was sent"
+        );
+        assert_eq!(state.good_us, 1_000_000 + 10_200_000, "an unchanged subscribed value is not old");
+    }
+
+    #[test]
+    fn range_bits_and_function_check_decide_the_quality() {
+        let mut speed = tag("speed", 0);
+        speed.range = Some((0.0, 10.0));
+        let mut maintenance = tag("maintenance", 1);
+        maintenance.function_check = true;
+        let mut bit = tag("faults.overload", 2);
+        bit.transform = Transform::Bit(3);
+        let device = device(vec![speed, maintenance, bit]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        let raw = |speed: f32, maintenance: bool| {
+            [
+                real(0, speed),
+                RawSample {
+                    tag: 1,
+                    value: Value::Bool(maintenance),
+                    quality: Quality::Good,
+                    source_us: None,
+                },
+                RawSample { tag: 2, value: Value::Uint(8), quality: Quality::Good, source_us: None },
+            ]
+        };
+        let out = scan(&mut engineer, &mut state, &raw(11.0, false), 0);
+        assert_eq!(out[0].quality, Quality::OutOfRange);
+        assert_eq!((&out[2].value, out[2].quality), (&Value::Bool(true), Quality::Good));
+        let out = scan(&mut engineer, &mut state, &raw(5.0, true), 100);
+        assert!(out.iter().all(|sample| sample.quality == Quality::FunctionCheck), "{out:?}");
+        let out = scan(&mut engineer, &mut state, &raw(5.0, false), 200);
+        assert_eq!(out.len(), 3, "a change of quality is news for every tag");
+    }
+
+    #[test]
+    fn raw_and_eng_are_scaled_and_clamped() {
+        let linear = Transform::Linear { scale: 100.0 / 27648.0, offset: 0.0, clamp: Some((0.0, 100.0)) };
+        assert_eq!(transform(linear, &Value::Int(13824)), Value::Lreal(50.0));
+        assert_eq!(transform(linear, &Value::Int(32000)), Value::Lreal(100.0));
+        assert_eq!(transform(linear, &Value::Text("x".into())), Value::Null);
+    }
+}

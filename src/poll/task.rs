@@ -1,0 +1,269 @@
+//! The life of one device: connect, verify, read, and from any failure back to connect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_connector::{Connector, PollError, Quality, RawSample, Value};
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use super::backoff::Backoff;
+use super::engineer::{Engineer, transform};
+use super::outage::Outage;
+use super::schedule::Schedule;
+use crate::batch::{BATCH_SAMPLES_MAX, Batch, Sample};
+use crate::clock;
+use crate::device::{Device, Expected, Verify};
+use crate::twin::{Cause, DeviceTwin};
+
+/// Connectors bound their own waits; this only catches one that does not.
+const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// The same for one round of reads.
+const POLL_MAX: Duration = Duration::from_secs(60);
+/// Longest goodbye.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// Why a connection ended.
+enum Ended {
+    Stopped,
+    Failed(Cause, Retry),
+}
+
+enum Retry {
+    Soon,
+    Late,
+}
+
+/// One device's task, from start to panic or stop.
+pub struct Task {
+    device: Arc<Device>,
+    twin: Arc<DeviceTwin>,
+    shared: Shared,
+    engineer: Engineer,
+    raw: Vec<RawSample>,
+    samples: Vec<Sample>,
+}
+
+impl Task {
+    /// A task that has not connected yet.
+    pub fn new(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared) -> Self {
+        let engineer = Engineer::new(Arc::clone(&device));
+        Self { device, twin, shared, engineer, raw: Vec::new(), samples: Vec::new() }
+    }
+
+    /// Connects and reads until told to stop.
+    pub async fn run(mut self, outage: &mut Outage) {
+        let mut backoff = Backoff::new(self.shared.reconnect_pause_max);
+        let mut connector = loop {
+            match self.device.protocol.open(self.device.spec.clone()) {
+                Ok(connector) => break connector,
+                Err(fault) => {
+                    let cause = Cause { code: "configuration".into(), message: fault.message };
+                    outage.begin(&self.twin, clock::now_us(), cause);
+                    if self.pause(backoff.longest()).await {
+                        return;
+                    }
+                }
+            }
+        };
+        loop {
+            match self.one_connection(connector.as_mut(), &mut backoff, outage).await {
+                Ended::Stopped => break,
+                Ended::Failed(cause, retry) => {
+                    outage.begin(&self.twin, clock::now_us(), cause);
+                    self.engineer.forget();
+                    let pause = match retry {
+                        Retry::Soon => backoff.pause(),
+                        Retry::Late => backoff.longest(),
+                    };
+                    if self.pause(pause).await {
+                        break;
+                    }
+                }
+            }
+        }
+        if timeout(CLOSE_MAX, connector.close()).await.is_err() {
+            tracing::debug!(device = %self.device.name, "no answer to the goodbye within {} s", CLOSE_MAX.as_secs());
+        }
+    }
+
+    /// Waits; true when it is time to stop.
+    async fn pause(&self, pause: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.shared.stop.cancelled() => true,
+            () = tokio::time::sleep(pause) => false,
+        }
+    }
+
+    async fn one_connection(
+        &mut self,
+        connector: &mut dyn Connector,
+        backoff: &mut Backoff,
+        outage: &mut Outage,
+    ) -> Ended {
+        let stop = self.shared.stop.clone();
+        // Connecting may take long and holds nothing worth keeping: it is dropped at a stop.
+        let connected = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ended::Stopped,
+            connected = self.connect(connector) => connected,
+        };
+        if let Err((cause, retry)) = connected {
+            return Ended::Failed(cause, retry);
+        }
+        let mut schedule = Schedule::new(&self.device.spec.scans, Instant::now());
+        let mut due = Vec::new();
+        while let Some(next) = schedule.next() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::Stopped,
+                () = tokio::time::sleep_until(next) => {}
+            }
+            // Outside `select!`: a stop never drops a poll half-way.
+            let missed = schedule.take_due(Instant::now(), &mut due);
+            let started = Instant::now();
+            self.raw.clear();
+            let polled = timeout(POLL_MAX, connector.poll(&due, &mut self.raw)).await;
+            if let Err(error) = polled.unwrap_or(Err(PollError::Timeout { waited: POLL_MAX })) {
+                let (cause, retry) = cause_of(&error);
+                return Ended::Failed(cause, retry);
+            }
+            backoff.reset();
+            self.deliver(&due, connector.requests(), started, missed, outage);
+        }
+        // A device without scan classes has nothing to read.
+        stop.cancelled().await;
+        Ended::Stopped
+    }
+
+    async fn connect(&mut self, connector: &mut dyn Connector) -> Result<(), (Cause, Retry)> {
+        let connected = timeout(CONNECT_MAX, connector.connect()).await;
+        let identity = connected
+            .unwrap_or(Err(PollError::Timeout { waited: CONNECT_MAX }))
+            .map_err(|error| cause_of(&error))?;
+        let failed = self.verify(connector).await?;
+        let mut state = self.twin.state();
+        state.identity = identity;
+        state.connects += 1;
+        state.verified = (!self.device.verify.is_empty()).then_some(failed.is_none());
+        match failed {
+            Some(cause) => {
+                for current in &mut state.values {
+                    current.quality = Quality::NotVerified;
+                }
+                Err((cause, Retry::Late))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Runs all `[[verify]]`; the first that does not hold is the cause returned.
+    async fn verify(&mut self, connector: &mut dyn Connector) -> Result<Option<Cause>, (Cause, Retry)> {
+        if self.device.verify.is_empty() {
+            return Ok(None);
+        }
+        let tags: Vec<u32> = self.device.verify.iter().map(|verify| verify.raw).collect();
+        self.raw.clear();
+        let read = timeout(POLL_MAX, connector.read(&tags, &mut self.raw)).await;
+        read.unwrap_or(Err(PollError::Timeout { waited: POLL_MAX })).map_err(|error| cause_of(&error))?;
+        Ok(self.device.verify.iter().find_map(|verify| self.complaint(verify)))
+    }
+
+    fn complaint(&self, verify: &Verify) -> Option<Cause> {
+        let sample = self.raw.iter().find(|sample| sample.tag == verify.raw);
+        let value = sample
+            .filter(|sample| sample.quality.is_good())
+            .map(|sample| transform(verify.transform, &sample.value));
+        let holds = value.as_ref().is_some_and(|value| holds(&verify.expected, value));
+        if holds {
+            return None;
+        }
+        let spec = &self.device.spec.tags[verify.raw as usize];
+        let found = value.map_or_else(|| "no readable value".to_owned(), |value| plain(&value));
+        let why = verify.why.get("en");
+        Some(Cause {
+            code: "not-verified".into(),
+            message: format!(
+                "check failed: {} ({}) is {found}, {}{}{why}",
+                spec.path,
+                spec.address,
+                wanted(&verify.expected),
+                if why.is_empty() { "" } else { ". " },
+            ),
+        })
+    }
+
+    /// Publishes one scan: twin first, then the journal in batches of bounded size.
+    fn deliver(&mut self, due: &[usize], requests: u64, started: Instant, missed: u64, outage: &mut Outage) {
+        let edge_us = clock::now_us();
+        self.samples.clear();
+        {
+            let mut state = self.twin.state();
+            self.engineer.publish(&self.raw, due, edge_us, &mut state, &mut self.samples);
+            state.requests = requests;
+            state.round_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            state.scans_missed += missed;
+        }
+        // A subscription may have nothing to say yet: only a value proves that values come in.
+        let mut gap = None;
+        if outage.is_over() {
+            outage.note_good(edge_us);
+        } else if !self.raw.is_empty() {
+            gap = outage.end(&self.twin, edge_us).map(Box::new);
+        }
+        while !self.samples.is_empty() {
+            let rest = self.samples.split_off(self.samples.len().min(BATCH_SAMPLES_MAX));
+            let samples = std::mem::replace(&mut self.samples, rest);
+            let batch = Batch { device: Arc::clone(&self.device), edge_us, samples, gap: gap.take() };
+            if let Err(batch) = self.shared.sink.append(batch) {
+                outage.lost_batch(edge_us, edge_us, batch.samples.len());
+            }
+        }
+    }
+}
+
+fn cause_of(error: &PollError) -> (Cause, Retry) {
+    let (code, retry) = match error {
+        PollError::Connect { .. } => ("unreachable", Retry::Soon),
+        PollError::Timeout { .. } => ("timeout", Retry::Soon),
+        PollError::Mismatch { .. } => ("mismatch", Retry::Soon),
+        PollError::Lost { .. } => ("lost", Retry::Soon),
+        PollError::Refused { .. } => ("refused", Retry::Soon),
+        PollError::Security { .. } => ("not-trusted", Retry::Late),
+    };
+    (Cause { code: code.into(), message: error.to_string() }, retry)
+}
+
+fn holds(expected: &Expected, value: &Value) -> bool {
+    match expected {
+        Expected::Between(low, high) => value.as_f64().is_some_and(|number| (*low..=*high).contains(&number)),
+        Expected::Is(wanted) => match (wanted.as_f64(), value.as_f64()) {
+            #[allow(clippy::float_cmp)] // "is = 3" means exactly 3
+            (Some(wanted), Some(value)) => wanted == value,
+            _ => wanted == value,
+        },
+    }
+}
+
+fn wanted(expected: &Expected) -> String {
+    match expected {
+        Expected::Is(value) => format!("must be {}", plain(value)),
+        Expected::Between(low, high) => format!("must be within {low} and {high}"),
+    }
+}
+
+/// A value as a person writes it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Uint(value) => value.to_string(),
+        Value::Real(value) => value.to_string(),
+        Value::Lreal(value) => value.to_string(),
+        Value::Text(value) => format!("\"{value}\""),
+        Value::DateTime(us) => clock::rfc3339(*us),
+        Value::Array(values) => format!("an array of {}", values.len()),
+    }
+}

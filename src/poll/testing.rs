@@ -1,0 +1,146 @@
+//! Devices made by hand for the tests of this folder, with a connector that plays a script.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use forebay_connector::{
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, PollError,
+    Protocol, Quality, RawSample, Scalar, ScanClass, Secrets, Simulator, TagSpec, Value,
+};
+
+use crate::device::{Device, Tag, Text, Transform};
+
+pub fn real(tag: u32, value: f32) -> RawSample {
+    RawSample { tag, value: Value::Real(value), quality: Quality::Good, source_us: None }
+}
+
+pub fn tag(path: &str, raw: u32) -> Tag {
+    Tag {
+        path: path.into(),
+        raw,
+        transform: Transform::None,
+        data_type: DataType::single(Scalar::Real),
+        unit: String::new(),
+        deadband: 0.0,
+        max_silence: Duration::from_secs(60),
+        scan: 0,
+        range: None,
+        limits: BTreeMap::new(),
+        counter: false,
+        enumeration: None,
+        function_check: false,
+        bit: None,
+        timezone: None,
+        desc: String::new(),
+        source: String::new(),
+    }
+}
+
+/// A device whose protocol fails at every use; for tests that never connect.
+pub fn device(tags: Vec<Tag>) -> Arc<Device> {
+    scripted(tags, Script::default())
+}
+
+/// What a scripted connector answers, one entry for each connect and poll; after the last, silence.
+#[derive(Clone, Default)]
+pub struct Script(pub Arc<Mutex<VecDeque<Result<Vec<RawSample>, PollError>>>>);
+
+impl Script {
+    pub fn new(steps: Vec<Result<Vec<RawSample>, PollError>>) -> Self {
+        Self(Arc::new(Mutex::new(steps.into())))
+    }
+
+    fn next(&self) -> Result<Vec<RawSample>, PollError> {
+        let step = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        step.unwrap_or(Err(PollError::Timeout { waited: Duration::from_secs(1) }))
+    }
+}
+
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn read(&self, name: &str) -> Result<String, String> {
+        Err(format!("no secret {name}"))
+    }
+}
+
+pub fn scripted(tags: Vec<Tag>, script: Script) -> Arc<Device> {
+    let raw = tags.iter().map(|tag| tag.raw).max().map_or(0, |raw| raw + 1);
+    let specs = (0..raw).map(|raw| TagSpec {
+        path: format!("raw{raw}"),
+        address: format!("DB1.DBD{}", raw * 4),
+        data_type: DataType::single(Scalar::Real),
+        order: None,
+        scan: 0,
+        deadband: None,
+    });
+    Arc::new(Device {
+        name: "press-3".into(),
+        path: "Werk1/press-3".into(),
+        location: vec!["Werk1".into()],
+        profile: "test".into(),
+        profile_version: "1".into(),
+        title: Text::plain("Test"),
+        protocol: Arc::new(script),
+        spec: DeviceSpec {
+            name: "press-3".into(),
+            endpoint: "127.0.0.1".into(),
+            options: BTreeMap::new(),
+            scans: vec![ScanClass { name: "fast".into(), interval: Duration::from_millis(100) }],
+            tags: specs.collect(),
+            trust: None,
+            allow_insecure: false,
+            secrets: Arc::new(NoSecrets),
+            state_directory: std::path::PathBuf::new(),
+        },
+        tags,
+        verify: Vec::new(),
+        source: "test.toml:1".into(),
+    })
+}
+
+#[async_trait]
+impl Protocol for Script {
+    fn name(&self) -> &'static str {
+        "script"
+    }
+    fn options(&self) -> &'static [OptionKey] {
+        &[]
+    }
+    fn check_address(&self, address: &str, _: DataType) -> Result<Address, AddressFault> {
+        Ok(Address { canonical: address.into(), place: address.into() })
+    }
+    fn shift_address(&self, address: &str, _: u32) -> Result<String, AddressFault> {
+        Ok(address.into())
+    }
+    fn check_device(&self, _: &DeviceSpec) -> Vec<DeviceComplaint> {
+        Vec::new()
+    }
+    fn open(&self, _: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {
+        Ok(Box::new(self.clone()))
+    }
+    async fn simulate(&self, _: &DeviceSpec) -> Result<Box<dyn Simulator>, OpenFault> {
+        Err(OpenFault { message: "a script cannot be simulated".into() })
+    }
+}
+
+#[async_trait]
+impl Connector for Script {
+    async fn connect(&mut self) -> Result<String, PollError> {
+        self.next().map(|_| "scripted".to_owned())
+    }
+    async fn poll(&mut self, _: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        samples.extend(self.next()?);
+        Ok(())
+    }
+    async fn read(&mut self, _: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        samples.extend(self.next()?);
+        Ok(())
+    }
+    fn requests(&self) -> u64 {
+        0
+    }
+    async fn close(&mut self) {}
+}

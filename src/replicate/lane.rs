@@ -1,0 +1,328 @@
+//! The thread of one lane: sessions, one after the other, as long as the process lives.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::BaseConsumer;
+use serde_json::json;
+
+use super::checkpoint::{self, Place};
+use super::fault::Fault;
+use super::options::Options;
+use super::reports::Reports;
+use super::session::{Sent, Session};
+use super::status::{ReplicationStatus, State};
+use super::stop::Stop;
+use super::{Record, Source, SourceFault};
+use crate::clock::{now_us, rfc3339};
+use crate::event::{Event, Events, Kind};
+
+/// First wait after a fault; doubles with each in a row.
+const BACKOFF: Duration = Duration::from_millis(100);
+/// Longest wait after a fault.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for a new record before looking whether to end.
+const IDLE: Duration = Duration::from_millis(250);
+/// With nothing to send, ask Kafka this often whether it is there.
+const PROBE: Duration = Duration::from_secs(10);
+/// A newcomer that fenced us writes its nonce within this time.
+const NEWCOMER: Duration = Duration::from_secs(3);
+/// Largest batch of records that is handed to a broker at once, unless it refused that.
+const BATCH_BYTES: usize = 1_000_000;
+/// Batches are not made smaller than this; a larger one is a single record.
+const BATCH_BYTES_MIN: usize = 1_000;
+
+/// What the thread and the rest of the process share.
+pub(super) struct Shared {
+    pub options: Options,
+    pub lane: String,
+    /// Differs after every start, so that a second box is told from our own past.
+    pub boot: String,
+    pub status: Arc<ReplicationStatus>,
+    pub stop: Arc<Stop>,
+    pub reports: Reports,
+    pub events: Option<Events>,
+    /// The checkpoint topic's settings were looked at.
+    pub looked_at_policy: AtomicBool,
+}
+
+/// One lane's replicator, on its own thread because the source and librdkafka block.
+pub(super) struct Lane<S> {
+    pub shared: Arc<Shared>,
+    source: S,
+    /// Our last place and the offset of our nonce there.
+    last: Option<(Place, i64)>,
+    batch_bytes: usize,
+    /// Offsets that Kafka refused even alone.
+    too_large: BTreeSet<u64>,
+    /// In the open transaction.
+    left_out: Vec<LeftOut>,
+    in_a_row: u32,
+}
+
+impl<S: Source> Lane<S> {
+    pub fn new(shared: Shared, source: S) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            source,
+            last: None,
+            batch_bytes: BATCH_BYTES,
+            too_large: BTreeSet::new(),
+            left_out: Vec::new(),
+            in_a_row: 0,
+        }
+    }
+
+    /// Works until asked to end.
+    pub fn run(mut self) {
+        while !self.shared.stop.is_set() {
+            match self.session() {
+                Fault::Stopped => break,
+                Fault::Fenced => self.fenced(),
+                Fault::TooLarge { offsets } => self.shrink(&offsets),
+                Fault::Refused(cause) => {
+                    let state = State::Refused { since_us: now_us(), cause };
+                    self.report(state);
+                    self.back_off();
+                }
+                Fault::Lost(cause) => {
+                    self.report(State::Waiting { since_us: now_us(), cause });
+                    self.back_off();
+                }
+            }
+        }
+        self.shared.status.set(State::Stopped);
+    }
+
+    /// One producer from its start to its end.
+    fn session(&mut self) -> Fault {
+        let shared = Arc::clone(&self.shared);
+        let epoch = self.source.epoch().to_owned();
+        let mut session = match Session::open(&shared, &epoch, self.batch_bytes) {
+            Ok(session) => session,
+            Err(fault) => return fault,
+        };
+        self.last = Some((session.place.clone(), session.found.nonce_offset));
+        let fault = match start_offset(&session, &mut self.source, &shared, &epoch) {
+            Ok(()) => loop {
+                match self.turn(&mut session) {
+                    Ok(()) => {}
+                    Err(fault) => break fault,
+                }
+            },
+            Err(fault) => fault,
+        };
+        session.abort();
+        fault
+    }
+
+    /// One transaction, or one wait for something to send.
+    fn turn(&mut self, session: &mut Session<'_>) -> Result<(), Fault> {
+        if self.shared.stop.is_set() {
+            return Err(Fault::Stopped);
+        }
+        let mut last_answer = Instant::now();
+        self.left_out.clear();
+        while !self.fill(session)? {
+            if self.shared.stop.is_set() {
+                return Err(Fault::Stopped);
+            }
+            if last_answer.elapsed() > PROBE {
+                session.probe()?;
+                self.shared.status.set(State::Up);
+                last_answer = Instant::now();
+            }
+        }
+        let sent = session.commit()?;
+        self.committed(sent);
+        let is_full = sent.records >= self.shared.options.transaction_records_max as u64
+            || sent.bytes >= self.shared.options.transaction_bytes_max as u64;
+        // Between two transactions the journal collects; an open one would hold up the readers of
+        // every box. Behind, there is no pause.
+        if !is_full {
+            self.shared.stop.sleep(self.shared.options.commit_interval);
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, sent: Sent) {
+        let now = now_us();
+        {
+            let mut status = self.shared.status.lock();
+            status.next_offset = Some(sent.next_offset);
+            status.records += sent.records;
+            status.bytes += sent.bytes;
+            status.last_commit_us = now;
+            status.delay_us = now - sent.newest_us;
+            status.transactions += 1;
+        }
+        if self.shared.status.set(State::Up) {
+            tracing::info!(lane = self.shared.lane, next_offset = sent.next_offset, "data goes to Kafka");
+        }
+        self.too_large = self.too_large.split_off(&sent.next_offset);
+        self.in_a_row = 0;
+        self.tell_left_out();
+        self.source.committed(sent.next_offset);
+    }
+
+    /// Puts what is there into a transaction, at most the configured size. False = nothing is there.
+    fn fill(&mut self, session: &mut Session<'_>) -> Result<bool, Fault> {
+        let options = &self.shared.options;
+        let mut sent = Sent::default();
+        let mut wait = IDLE;
+        while sent.records < options.transaction_records_max as u64
+            && sent.bytes < options.transaction_bytes_max as u64
+        {
+            let Some(record) = self.source.next(wait).map_err(journal)? else { break };
+            wait = Duration::ZERO;
+            if sent.records == 0 {
+                session.begin()?;
+            }
+            sent = if record.value.len() > options.record_bytes_max || self.too_large.contains(&record.offset)
+            {
+                let left_out = LeftOut::new(&record, options.record_bytes_max);
+                let sent = session.send(&Record { value: left_out.notice.as_bytes(), ..record })?;
+                self.left_out.push(left_out);
+                sent
+            } else {
+                session.send(&record)?
+            };
+        }
+        Ok(sent.records > 0)
+    }
+
+    /// Counts and reports what a committed transaction does not hold.
+    fn tell_left_out(&mut self) {
+        for left_out in std::mem::take(&mut self.left_out) {
+            self.shared.status.lock().too_large += 1;
+            tracing::error!(lane = self.shared.lane, device = left_out.device, "{}", left_out.text);
+            self.emit(Kind::Gap, left_out.device, left_out.text, left_out.data);
+        }
+    }
+
+    /// A second box, or only an outage longer than the transaction timeout? Looks, and waits as
+    /// long as a second box writes.
+    fn fenced(&mut self) {
+        let Some((place, mut seen)) = self.last.clone() else { return self.back_off() };
+        while !self.shared.stop.is_set() {
+            let config = self.shared.options.consumer(&self.shared.lane, false);
+            let Ok(consumer) =
+                config.create_with_context::<_, BaseConsumer<Reports>>(self.shared.reports.fresh())
+            else {
+                return self.back_off();
+            };
+            let Some((by, at)) =
+                checkpoint::find_other(&consumer, &place, &self.shared.boot, seen + 1, NEWCOMER)
+            else {
+                return self.back_off();
+            };
+            drop(consumer);
+            let state = State::Fenced { since_us: now_us(), by };
+            if self.report(state.clone()) {
+                let data = json!({"lane": self.shared.lane, "state": state.code()});
+                self.emit(Kind::Box, self.shared.options.edge.clone(), state.to_string(), data);
+            }
+            self.shared.stop.sleep(self.shared.options.fenced_retry);
+            seen = at.max(seen);
+            self.last = Some((place.clone(), seen));
+        }
+    }
+
+    /// Smaller batches first; when single records are refused, they are left out.
+    fn shrink(&mut self, offsets: &[(u64, usize)]) {
+        let alone = offsets.iter().filter(|(_, bytes)| *bytes > BATCH_BYTES_MIN);
+        if self.batch_bytes > BATCH_BYTES_MIN {
+            self.batch_bytes = (self.batch_bytes / 4).max(BATCH_BYTES_MIN);
+            tracing::warn!(
+                lane = self.shared.lane,
+                "Kafka refused a batch of records as too large, sending at most {} bytes at once; raise \
+                 max.message.bytes of topic {}",
+                self.batch_bytes,
+                self.shared.options.topic(&self.shared.lane)
+            );
+        } else {
+            self.too_large.extend(alone.map(|(offset, _)| *offset));
+            self.back_off();
+        }
+    }
+
+    /// Shows the state and logs it when it is new.
+    fn report(&self, state: State) -> bool {
+        let text = state.to_string();
+        let is_new = self.shared.status.set(state);
+        if is_new {
+            tracing::warn!(lane = self.shared.lane, "{text}");
+        }
+        is_new
+    }
+
+    fn emit(&self, kind: Kind, device: String, text: String, data: serde_json::Value) {
+        if let Some(events) = &self.shared.events {
+            events.emit(Event { kind, edge_time: now_us(), device, text, data });
+        }
+    }
+
+    /// Waits before the next attempt: doubling from 100 ms to 10 s, spread by a random half so
+    /// that boxes that lost Kafka together do not come back together.
+    fn back_off(&mut self) {
+        let full = BACKOFF.saturating_mul(1 << self.in_a_row.min(7)).min(BACKOFF_MAX);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.shared.stop.sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0));
+    }
+}
+
+/// A record that Kafka would not take.
+pub(super) struct LeftOut {
+    device: String,
+    text: String,
+    data: serde_json::Value,
+    /// Sent in its place, under the same offset.
+    notice: String,
+}
+
+impl LeftOut {
+    fn new(record: &Record<'_>, limit_bytes: usize) -> Self {
+        let bytes = record.value.len();
+        let cause = if bytes > limit_bytes { "record-too-large" } else { "topic-refuses-size" };
+        let data =
+            json!({"cause": cause, "bytes": bytes, "limit_bytes": limit_bytes, "offset": record.offset});
+        let notice = json!({"device": record.key, "edge_time": rfc3339(record.edge_us), "dropped": data});
+        let text =
+            format!("record {} of {bytes} bytes is too large for Kafka and was not sent", record.offset);
+        Self { device: record.key.to_owned(), text, data, notice: notice.to_string() }
+    }
+}
+
+/// Sets the source to where Kafka says we are.
+fn start_offset<S: Source>(
+    session: &Session<'_>,
+    source: &mut S,
+    shared: &Shared,
+    epoch: &str,
+) -> Result<(), Fault> {
+    let lane = &shared.lane;
+    let start = session.found.next_offset.unwrap_or(0);
+    match (session.found.next_offset, &session.found.other_epoch) {
+        // Also tells a journal that was put back from a copy not to number new records as old ones.
+        (Some(next), _) => source.committed(next),
+        (None, Some(other)) => {
+            tracing::warn!(
+                lane,
+                "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
+            );
+        }
+        (None, None) => tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal"),
+    }
+    source.seek(start).map_err(journal)?;
+    shared.status.lock().next_offset = Some(start);
+    if shared.status.set(State::Up) {
+        tracing::info!(lane, next_offset = start, "connected to Kafka");
+    }
+    Ok(())
+}
+
+fn journal(fault: SourceFault) -> Fault {
+    Fault::Lost(format!("the journal cannot be read: {fault}"))
+}

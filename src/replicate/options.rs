@@ -1,0 +1,294 @@
+//! What the replicator must be told, and how librdkafka is told.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+/// Everything about the way to Kafka. Passwords never show in `Debug`.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `host:port`, several joined with commas; any one of them leads to the others.
+    pub brokers: String,
+    /// Topics are `<prefix>.telemetry`, `<prefix>.events`, `<prefix>.checkpoints`.
+    pub prefix: String,
+    /// Site, part of the transactional id.
+    pub site: String,
+    /// Name of this box, unique among all that write to this Kafka.
+    pub edge: String,
+    /// Encryption; `None` sends in the clear.
+    pub tls: Option<Tls>,
+    /// User and password; `None` logs in as nobody, or by the certificate in `tls`.
+    pub sasl: Option<Sasl>,
+    /// After this long without an answer the broker gives up an open transaction. At most what
+    /// the broker allows (`transaction.max.timeout.ms`, 15 minutes by default).
+    pub transaction_timeout: Duration,
+    /// Time between commits while records trickle in.
+    pub commit_interval: Duration,
+    /// A transaction is committed at the latest with this many records.
+    pub transaction_records_max: usize,
+    /// A transaction is committed at the latest with this many bytes of values.
+    pub transaction_bytes_max: usize,
+    /// Larger values are replaced by a notice. Keep it under the topic's `max.message.bytes`.
+    pub record_bytes_max: usize,
+    /// Topics that do not exist are created like this; `None` leaves it to the IT department.
+    pub create_topics: Option<CreateTopics>,
+    /// While another box writes under our name, look this often whether it still does.
+    pub fenced_retry: Duration,
+}
+
+impl Options {
+    /// Options for a Kafka without encryption or passwords, everything else as documented in
+    /// docs/kafka.md.
+    pub fn new(brokers: &str, prefix: &str, site: &str, edge: &str) -> Self {
+        Self {
+            brokers: brokers.to_owned(),
+            prefix: prefix.to_owned(),
+            site: site.to_owned(),
+            edge: edge.to_owned(),
+            tls: None,
+            sasl: None,
+            transaction_timeout: Duration::from_secs(60),
+            commit_interval: Duration::from_secs(1),
+            transaction_records_max: 20_000,
+            transaction_bytes_max: 16 << 20,
+            record_bytes_max: 900_000,
+            create_topics: Some(CreateTopics { partitions: -1, replication: -1 }),
+            fenced_retry: Duration::from_secs(60),
+        }
+    }
+
+    /// Topic of a lane, or of the checkpoints: `<prefix>.<name>`.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// Transactional id of a lane; the broker lets only one process write under it.
+    pub fn transactional_id(&self, lane: &str) -> String {
+        format!("forebay.{}.{}.{lane}", self.site, self.edge)
+    }
+
+    /// Who we are to Kafka, for messages about permissions.
+    pub(super) fn principal(&self) -> String {
+        match (&self.sasl, &self.tls) {
+            (Some(sasl), _) => format!("user {}", sasl.username),
+            (None, Some(Tls { certificate: Some(_), .. })) => "the certificate's user".to_owned(),
+            (None, _) => "this box (it logs in without a user)".to_owned(),
+        }
+    }
+
+    /// Settings that producer and consumer share.
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", format!("forebay-{}", self.edge))
+            .set("socket.keepalive.enable", "true")
+            // A broker that is stopped rather than dead accepts connections and says nothing;
+            // the default of a minute would outlast the transaction.
+            .set("socket.timeout.ms", millis(self.transaction_timeout.min(Duration::from_secs(10))))
+            .set("reconnect.backoff.ms", "100")
+            .set("reconnect.backoff.max.ms", "5000");
+        let protocol = match (&self.tls, &self.sasl) {
+            (None, None) => "plaintext",
+            (Some(_), None) => "ssl",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), Some(_)) => "sasl_ssl",
+        };
+        config.set("security.protocol", protocol);
+        if let Some(tls) = &self.tls {
+            tls.apply(&mut config);
+        }
+        if let Some(sasl) = &self.sasl {
+            config
+                .set("sasl.mechanism", sasl.mechanism.as_str())
+                .set("sasl.username", &sasl.username)
+                .set("sasl.password", &sasl.password.0);
+        }
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+
+    /// Settings of a lane's producer. Batches hold at most `batch_bytes`.
+    pub(super) fn producer(&self, lane: &str, batch_bytes: usize) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("transactional.id", self.transactional_id(lane))
+            .set("transaction.timeout.ms", millis(self.transaction_timeout))
+            .set("acks", "all")
+            .set("compression.codec", "zstd")
+            .set("compression.level", "1")
+            // A transaction is handed over in one go and then flushed, so waiting longer for a
+            // batch to fill would only delay its end.
+            .set("linger.ms", "5")
+            .set("batch.size", batch_bytes.to_string())
+            .set("message.max.bytes", (self.record_bytes_max + 16_384).to_string())
+            .set("queue.buffering.max.messages", "50000")
+            .set("queue.buffering.max.kbytes", "16384")
+            // What was delivered is known from the commit.
+            .set("delivery.report.only.error", "true");
+        config
+    }
+
+    /// Settings of the reader of checkpoints. `committed` = only what was committed.
+    pub(super) fn consumer(&self, lane: &str, committed: bool) -> ClientConfig {
+        let mut config = self.client();
+        config
+            // The group is never joined: partitions are assigned by hand and no offsets stored.
+            .set("group.id", self.transactional_id(lane))
+            .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("queued.max.messages.kbytes", "4096")
+            .set("fetch.wait.max.ms", "100")
+            // A topic that a metadata request would create has the wrong settings.
+            .set("allow.auto.create.topics", "false");
+        config
+    }
+
+    /// Settings of the client that creates topics.
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.client()
+    }
+}
+
+fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+/// How to create topics; -1 leaves a number to the broker's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreateTopics {
+    /// Partitions of the data topics.
+    pub partitions: i32,
+    /// Copies of each partition.
+    pub replication: i32,
+}
+
+/// Encryption and, with a certificate, identity. Files are PEM and read again with every new
+/// connection to Kafka, so that a renewed certificate needs no restart.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// Authorities that may vouch for the brokers; `None` = those of the operating system.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate, when the brokers ask for one.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Password of the key file.
+    pub key_password: Option<Password>,
+}
+
+impl Tls {
+    fn apply(&self, config: &mut ClientConfig) {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        config.set("ssl.ca.location", self.ca.as_ref().map_or_else(|| "probe".to_owned(), path));
+        if let Some(certificate) = &self.certificate {
+            config.set("ssl.certificate.location", path(certificate));
+        }
+        if let Some(key) = &self.key {
+            config.set("ssl.key.location", path(key));
+        }
+        if let Some(password) = &self.key_password {
+            config.set("ssl.key.password", &password.0);
+        }
+    }
+}
+
+/// User and password.
+#[derive(Debug, Clone)]
+pub struct Sasl {
+    /// How they are sent.
+    pub mechanism: Mechanism,
+    /// User.
+    pub username: String,
+    /// Password.
+    pub password: Password,
+}
+
+/// How user and password are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// As they are: only with TLS.
+    Plain,
+    /// SCRAM-SHA-256 (RFC 7677).
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// All, in the order to offer them.
+    pub const ALL: [Self; 3] = [Self::ScramSha512, Self::ScramSha256, Self::Plain];
+
+    /// Name as Kafka writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+
+    /// The mechanism with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+/// A secret that does not show in logs.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// Wraps it.
+    pub fn new(password: impl Into<String>) -> Self {
+        Self(password.into())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_do_not_show() {
+        let mut options = Options::new("kafka:9093", "forebay", "werk1", "box-1");
+        options.tls = Some(Tls { key_password: Some(Password::new("s3cret-key")), ..Tls::default() });
+        options.sasl = Some(Sasl {
+            mechanism: Mechanism::ScramSha512,
+            username: "box-1".to_owned(),
+            password: Password::new("s3cret-word"),
+        });
+        let shown = format!("{options:?} {:?}", options.producer("telemetry", 1000));
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("box-1"));
+    }
+
+    #[test]
+    fn librdkafka_knows_every_setting() {
+        let mut options = Options::new("kafka:9093", "forebay", "werk1", "box-1");
+        options.sasl = Some(Sasl {
+            mechanism: Mechanism::ScramSha512,
+            username: "u".to_owned(),
+            password: Password::new("p"),
+        });
+        for tls in [None, Some(Tls::default())] {
+            options.tls = tls;
+            let configs =
+                [options.producer("telemetry", 1000), options.consumer("telemetry", true), options.admin()];
+            for config in configs {
+                config.create_native_config().unwrap();
+            }
+        }
+    }
+}

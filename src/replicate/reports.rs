@@ -1,0 +1,185 @@
+//! What librdkafka tells us from its own threads: failed deliveries, log lines, errors.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Headers, Message};
+use rdkafka::producer::ProducerContext;
+
+/// The same kind of line is logged again after this long.
+const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Kinds of lines remembered at most; beyond it all are forgotten, so some repeat early.
+const LOG_KINDS_MAX: usize = 64;
+/// Failed deliveries remembered at most; the first ones name the cause.
+const FAILED_MAX: usize = 1000;
+
+/// One record that did not arrive.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FailedDelivery {
+    pub topic: String,
+    pub code: RDKafkaErrorCode,
+    /// From the `offset` header; checkpoints and nonces have none.
+    pub offset: Option<u64>,
+    /// Size of the value.
+    pub bytes: usize,
+}
+
+/// Context of all clients of one lane. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Reports {
+    lane: Arc<str>,
+    inner: Arc<Mutex<Inner>>,
+    log: Arc<Mutex<LogLimit>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    failed: Vec<FailedDelivery>,
+    /// Why the open transaction cannot be committed.
+    transaction: Option<String>,
+    /// The last thing that went wrong with a connection.
+    connection: Option<(RDKafkaErrorCode, String)>,
+}
+
+impl Reports {
+    pub fn new(lane: &str) -> Self {
+        Self { lane: lane.into(), inner: Arc::default(), log: Arc::default() }
+    }
+
+    /// The same log limit, nothing reported yet: for a new producer.
+    pub fn fresh(&self) -> Self {
+        Self { inner: Arc::default(), ..self.clone() }
+    }
+
+    /// Deliveries that failed, oldest first.
+    pub fn failed(&self) -> Vec<FailedDelivery> {
+        self.inner().failed.clone()
+    }
+
+    /// True once the open transaction has no future.
+    pub fn is_broken(&self) -> bool {
+        let inner = self.inner();
+        inner.transaction.is_some() || !inner.failed.is_empty()
+    }
+
+    /// Why the open transaction has no future, in librdkafka's words.
+    pub fn transaction(&self) -> Option<String> {
+        self.inner().transaction.clone()
+    }
+
+    /// Last trouble with a connection.
+    pub fn connection(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.inner().connection.clone()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, text: &str) {
+        // librdkafka announces only in its log that a transaction must be aborted; without it the
+        // wait for the flush would last until the transaction times out.
+        if kind == "TXNERR" {
+            self.inner().transaction.get_or_insert_with(|| text.to_owned());
+        }
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(repeated) = log.admit(kind, Instant::now()) else { return };
+        drop(log);
+        let lane = &*self.lane;
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                tracing::warn!(lane, kind, repeated, "librdkafka: {text}");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(lane, kind, repeated, "librdkafka: {text}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(lane, kind, repeated, "librdkafka: {text}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code() {
+            let mut inner = self.inner();
+            // "All brokers are down" follows the error that says why and must not hide it.
+            if code != RDKafkaErrorCode::AllBrokersDown || inner.connection.is_none() {
+                inner.connection = Some((code, reason.to_owned()));
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else { return };
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        // Purged because something else failed, or because we are ending.
+        if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
+            return;
+        }
+        let mut inner = self.inner();
+        if inner.failed.len() < FAILED_MAX {
+            let offset = message.headers().and_then(|headers| {
+                let header = headers.iter().find(|header| header.key == "offset")?;
+                std::str::from_utf8(header.value?).ok()?.parse().ok()
+            });
+            let bytes = message.payload_len();
+            inner.failed.push(FailedDelivery { topic: message.topic().to_owned(), code, offset, bytes });
+        }
+    }
+}
+
+/// Lets one line of each kind through, then counts until it is time for another.
+#[derive(Default)]
+struct LogLimit {
+    kinds: HashMap<String, (Instant, u64)>,
+}
+
+impl LogLimit {
+    /// `Some(n)` = log it, n of the same kind were held back since the last one.
+    fn admit(&mut self, kind: &str, now: Instant) -> Option<u64> {
+        if let Some((last, held_back)) = self.kinds.get_mut(kind) {
+            if now.duration_since(*last) < LOG_AGAIN_AFTER {
+                *held_back += 1;
+                return None;
+            }
+            *last = now;
+            return Some(std::mem::take(held_back));
+        }
+        if self.kinds.len() >= LOG_KINDS_MAX {
+            self.kinds.clear();
+        }
+        self.kinds.insert(kind.to_owned(), (now, 0));
+        Some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_fault_is_logged_once_a_minute() {
+        let mut log = LogLimit::default();
+        let start = Instant::now();
+        assert_eq!(log.admit("FAIL", start), Some(0));
+        assert_eq!(log.admit("FAIL", start + Duration::from_secs(1)), None);
+        assert_eq!(log.admit("TXNERR", start + Duration::from_secs(1)), Some(0));
+        assert_eq!(log.admit("FAIL", start + Duration::from_secs(2)), None);
+        assert_eq!(log.admit("FAIL", start + Duration::from_secs(61)), Some(2));
+    }
+}

@@ -1,0 +1,317 @@
+//! One producer's life: fence the predecessor, find the place to go on, send transactions.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+use super::Record;
+use super::checkpoint::{self, Checkpoint, Found, Nonce, Place};
+use super::fault::{self, Fault};
+use super::lane::Shared;
+use super::reports::Reports;
+use super::topics;
+use crate::clock::{now_us, rfc3339};
+
+/// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
+const SLICE: Duration = Duration::from_secs(2);
+/// Giving up a transaction properly may take this long; after that the next producer does it.
+const ABORT: Duration = Duration::from_secs(5);
+/// After this long without progress the status says that we wait.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// A producer whose place among others is settled.
+pub(super) struct Session<'a> {
+    shared: &'a Shared,
+    epoch: &'a str,
+    producer: ThreadedProducer<Reports>,
+    reports: Reports,
+    /// Where our checkpoints stand.
+    pub place: Place,
+    topic: String,
+    /// What Kafka says of our epoch.
+    pub found: Found,
+    /// Sent in the open transaction.
+    sent: Option<Sent>,
+}
+
+/// What an open transaction holds so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sent {
+    pub records: u64,
+    pub bytes: u64,
+    pub next_offset: u64,
+    pub newest_us: i64,
+}
+
+impl<'a> Session<'a> {
+    /// Fences older producers of this lane and finds its checkpoint.
+    pub fn open(shared: &'a Shared, epoch: &'a str, batch_bytes: usize) -> Result<Self, Fault> {
+        let options = &shared.options;
+        let lane = shared.lane.as_str();
+        let reports = shared.reports.fresh();
+        let create = |error: KafkaError| Fault::Refused(format!("settings for Kafka do not work: {error}"));
+        let consumer: BaseConsumer<Reports> =
+            options.consumer(lane, true).create_with_context(reports.clone()).map_err(create)?;
+        let topic = options.topic(lane);
+        let checkpoints = options.topic("checkpoints");
+        let partitions = topics::ensure(&consumer, shared, &checkpoints, &reports)?;
+        topics::ensure(&consumer, shared, &topic, &reports)?;
+        topics::check_compacted(shared, &checkpoints);
+        let place = Place::new(options, lane, partitions);
+
+        let producer: ThreadedProducer<Reports> =
+            options.producer(lane, batch_bytes).create_with_context(reports.clone()).map_err(create)?;
+        let mut session =
+            Self { shared, epoch, producer, reports, place, topic, found: Found::default(), sent: None };
+        session.init()?;
+        session.found = session.look(&consumer, partitions)?;
+        Ok(session)
+    }
+
+    /// Fences whoever wrote under our id before and ends its open transaction.
+    fn init(&self) -> Result<(), Fault> {
+        let end = Instant::now() + self.shared.options.transaction_timeout;
+        loop {
+            self.stopped()?;
+            let Err(error) = self.producer.init_transactions(SLICE) else { return Ok(()) };
+            let again = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+            if !again || Instant::now() > end {
+                return Err(self.sort(&error, &self.place.topic, "announcing itself"));
+            }
+            self.shared.status.waiting(fault::unreachable(&self.reports, &self.shared.options));
+            self.shared.stop.sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Reads our checkpoint: in our partition, else in all others, because a topic that was
+    /// given more partitions has moved us.
+    fn look(&mut self, consumer: &BaseConsumer<Reports>, partitions: i32) -> Result<Found, Fault> {
+        let nonce = self.send_nonce(&[self.place.partition])?;
+        let mut found = checkpoint::find(consumer, &self.place, self.epoch, &nonce, self.shared)?;
+        if found.next_offset.is_none() && partitions > 1 {
+            let others: Vec<i32> =
+                (0..partitions).filter(|partition| *partition != self.place.partition).collect();
+            let nonce = self.send_nonce(&others)?;
+            for partition in others {
+                self.stopped()?;
+                let place = Place { partition, ..self.place.clone() };
+                let there = checkpoint::find(consumer, &place, self.epoch, &nonce, self.shared)?;
+                found.next_offset = found.next_offset.max(there.next_offset);
+                found.other_epoch = found.other_epoch.or(there.other_epoch);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes one nonce into these partitions of the checkpoint topic.
+    fn send_nonce(&mut self, partitions: &[i32]) -> Result<String, Fault> {
+        let nonce = format!("{:016x}", fastrand::u64(..));
+        let value = Nonce {
+            nonce: nonce.clone(),
+            epoch: self.epoch.to_owned(),
+            boot: self.shared.boot.clone(),
+            time: rfc3339(now_us()),
+        };
+        let value = serde_json::to_vec(&value).expect("strings are always JSON");
+        self.begin()?;
+        for partition in partitions {
+            self.put_checkpoint(&self.place.nonce_key(), &value, *partition)?;
+        }
+        self.end_transaction(&self.place.topic)?;
+        self.sent = None;
+        Ok(nonce)
+    }
+
+    /// Opens a transaction.
+    pub fn begin(&mut self) -> Result<(), Fault> {
+        self.producer
+            .begin_transaction()
+            .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
+        self.sent = Some(Sent::default());
+        Ok(())
+    }
+
+    /// Adds one record to the open transaction.
+    pub fn send(&mut self, record: &Record<'_>) -> Result<Sent, Fault> {
+        let mut digits = [0; 20];
+        let headers = OwnedHeaders::new_with_capacity(3)
+            .insert(Header { key: "edge", value: Some(self.shared.options.edge.as_str()) })
+            .insert(Header { key: "epoch", value: Some(self.epoch) })
+            .insert(Header { key: "offset", value: Some(decimal(record.offset, &mut digits)) });
+        // Brokers refuse records from the future; the value keeps the time as it was read.
+        let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
+        self.put(
+            BaseRecord::to(&self.topic)
+                .key(record.key)
+                .payload(record.value)
+                .timestamp(timestamp_ms)
+                .headers(headers),
+        )?;
+        let sent = self.sent.get_or_insert_default();
+        sent.records += 1;
+        sent.bytes += record.value.len() as u64;
+        sent.next_offset = record.offset + 1;
+        sent.newest_us = record.edge_us;
+        Ok(*sent)
+    }
+
+    /// Adds the checkpoint and commits. After it all records of the transaction are in Kafka.
+    pub fn commit(&mut self) -> Result<Sent, Fault> {
+        let sent = self.sent.unwrap_or_default();
+        let value = Checkpoint {
+            lane: self.shared.lane.clone(),
+            epoch: self.epoch.to_owned(),
+            next_offset: sent.next_offset,
+            boot: self.shared.boot.clone(),
+            time: rfc3339(now_us()),
+        };
+        let value = serde_json::to_vec(&value).expect("strings and numbers are always JSON");
+        self.put_checkpoint(&self.place.checkpoint_key(self.epoch), &value, self.place.partition)?;
+        self.end_transaction(&self.topic)?;
+        self.sent = None;
+        Ok(sent)
+    }
+
+    /// Gives up the open transaction, if there is one, so that readers need not wait for its
+    /// timeout. Failing is no harm: the next producer's start does the same.
+    pub fn abort(&mut self) {
+        if self.sent.take().is_some() && self.producer.client().fatal_error().is_none() {
+            self.shared.status.lock().aborts += 1;
+            if let Err(error) = self.producer.abort_transaction(ABORT) {
+                let lane = &self.shared.lane;
+                tracing::debug!(
+                    lane,
+                    "transaction left to the next producer or to the broker's timeout: {error}"
+                );
+            }
+        }
+    }
+
+    /// Whether Kafka answers, asked while there is nothing to send.
+    pub fn probe(&self) -> Result<(), Fault> {
+        match self.producer.client().fetch_metadata(Some(&self.topic), SLICE) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options))),
+        }
+    }
+
+    fn put_checkpoint(&self, key: &str, value: &[u8], partition: i32) -> Result<(), Fault> {
+        self.put(BaseRecord::to(&self.place.topic).key(key).payload(value).partition(partition))
+    }
+
+    /// Queues one record; waits while librdkafka's queue is full.
+    fn put<K: rdkafka::message::ToBytes + ?Sized>(
+        &self,
+        record: BaseRecord<'_, K, [u8]>,
+    ) -> Result<(), Fault> {
+        let topic = record.topic;
+        let start = Instant::now();
+        let mut record = record;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    record = back;
+                    self.wait(start, topic)?;
+                }
+                Err((error, _)) => {
+                    return Err(self.trouble(topic).unwrap_or_else(|| self.sort(&error, topic, "sending")));
+                }
+            }
+        }
+    }
+
+    /// Waits until all is delivered, then commits.
+    ///
+    /// rdkafka's `commit_transaction` flushes in slices of 100 ms that are always used up, so the
+    /// flush is done here, and its own finds nothing left to wait for.
+    fn end_transaction(&self, topic: &str) -> Result<(), Fault> {
+        let start = Instant::now();
+        while self.producer.in_flight_count() > 0 {
+            // Sends what lingers; not being done at once is what the loop is for.
+            let _in_time = self.producer.flush(Duration::ZERO);
+            self.wait(start, topic)?;
+        }
+        loop {
+            let Err(error) = self.producer.commit_transaction(SLICE) else { return Ok(()) };
+            let again = match &error {
+                KafkaError::Flush(_) => true,
+                KafkaError::Transaction(error) => error.is_retriable() && !error.is_fatal(),
+                _ => false,
+            };
+            if !again {
+                return Err(self.trouble(topic).unwrap_or_else(|| self.sort(&error, topic, "committing")));
+            }
+            self.wait(start, topic)?;
+        }
+    }
+
+    /// One short wait for librdkafka, longer the longer it has lasted; an error when there is
+    /// nothing to wait for.
+    fn wait(&self, start: Instant, topic: &str) -> Result<(), Fault> {
+        let waited = start.elapsed();
+        if self.reports.is_broken() || self.producer.client().fatal_error().is_some() {
+            return Err(self.trouble(topic).unwrap_or(Fault::Lost("the transaction broke".to_owned())));
+        }
+        if waited > self.shared.options.transaction_timeout {
+            return Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options)));
+        }
+        if waited > SILENCE {
+            self.stopped()?;
+            let cause = fault::unreachable(&self.reports, &self.shared.options);
+            if self.shared.status.waiting(cause.clone()) {
+                tracing::warn!(lane = self.shared.lane, "Kafka does not take data: {cause}");
+            }
+        }
+        let pause_ms = if waited < Duration::from_millis(200) { 1 } else { 20 };
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        Ok(())
+    }
+
+    /// Why the transaction has no future, if it has none.
+    fn trouble(&self, topic: &str) -> Option<Fault> {
+        let (options, lane) = (&self.shared.options, self.shared.lane.as_str());
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            return Some(fault::by_code(code, options, lane, topic).unwrap_or(Fault::Lost(reason)));
+        }
+        fault::of_reports(&self.reports, options, lane, topic)
+    }
+
+    fn sort(&self, error: &KafkaError, topic: &str, doing: &str) -> Fault {
+        fault::sort(error, &self.shared.options, &self.shared.lane, topic, doing)
+    }
+
+    fn stopped(&self) -> Result<(), Fault> {
+        if self.shared.stop.is_set() { Err(Fault::Stopped) } else { Ok(()) }
+    }
+}
+
+/// `number` in decimal digits.
+fn decimal(number: u64, digits: &mut [u8; 20]) -> &str {
+    let mut rest = number;
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&digits[start..]).unwrap_or("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals() {
+        for number in [0, 7, 10, 4_294_967_296, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! How replication is doing, for the page, the metrics and people.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::clock::now_us;
+
+/// How a lane is doing. Shared: the replicator writes, everyone else reads.
+#[derive(Debug, Default)]
+pub struct ReplicationStatus {
+    inner: Mutex<Replication>,
+}
+
+/// One look at a [`ReplicationStatus`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Replication {
+    /// What it is doing.
+    pub state: State,
+    /// First offset that is not yet committed in Kafka; `None` before the first contact.
+    pub next_offset: Option<u64>,
+    /// Records committed since the process started.
+    pub records: u64,
+    /// Bytes of values in them, before compression.
+    pub bytes: u64,
+    /// When the last transaction was committed, microseconds since 1970 UTC; 0 = never.
+    pub last_commit_us: i64,
+    /// From the newest committed record's edge time to its commit, microseconds.
+    pub delay_us: i64,
+    /// Transactions committed.
+    pub transactions: u64,
+    /// Transactions given up and sent again.
+    pub aborts: u64,
+    /// Records that were too large for Kafka and replaced by a notice.
+    pub too_large: u64,
+}
+
+/// What a lane's replicator is doing. Times are microseconds since 1970 UTC.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum State {
+    /// First attempt since the start.
+    #[default]
+    Connecting,
+    /// Kafka takes what comes.
+    Up,
+    /// Kafka cannot be reached or is in trouble; tried again by itself.
+    Waiting {
+        /// Since when.
+        since_us: i64,
+        /// Why, in words.
+        cause: String,
+    },
+    /// Kafka answers and says no: someone must grant or create what `cause` names.
+    Refused {
+        /// Since when.
+        since_us: i64,
+        /// What is missing and where, in words.
+        cause: String,
+    },
+    /// Another process writes under our name; we do not fight it.
+    Fenced {
+        /// Since when.
+        since_us: i64,
+        /// Boot id of the other one.
+        by: String,
+    },
+    /// Ended on request.
+    Stopped,
+}
+
+impl State {
+    /// Stable word for metrics and API.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Waiting { .. } => "waiting",
+            Self::Refused { .. } => "refused",
+            Self::Fenced { .. } => "fenced",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Since when it has been so, where that matters.
+    pub fn since_us(&self) -> Option<i64> {
+        match self {
+            Self::Waiting { since_us, .. }
+            | Self::Refused { since_us, .. }
+            | Self::Fenced { since_us, .. } => Some(*since_us),
+            Self::Connecting | Self::Up | Self::Stopped => None,
+        }
+    }
+}
+
+/// In words for someone who knows the machine and not Kafka.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting => f.write_str("connecting to Kafka"),
+            Self::Up => f.write_str("data goes to Kafka"),
+            Self::Waiting { cause, .. } => {
+                write!(
+                    f,
+                    "Kafka does not take data: {cause}. Everything is kept on disk and sent later by itself"
+                )
+            }
+            Self::Refused { cause, .. } => {
+                write!(
+                    f,
+                    "Kafka refuses: {cause}. Everything is kept on disk until the IT department has changed this"
+                )
+            }
+            Self::Fenced { by, .. } => write!(
+                f,
+                "a second box with the same name writes to Kafka (its boot id is {by}). This box has stopped \
+                 sending and keeps everything on disk; give each box its own edge name"
+            ),
+            Self::Stopped => f.write_str("replication has ended"),
+        }
+    }
+}
+
+impl ReplicationStatus {
+    /// A copy of everything.
+    pub fn snapshot(&self) -> Replication {
+        self.lock().clone()
+    }
+
+    /// Replaces the state. While the kind of trouble stays the same its beginning is kept.
+    /// Returns true when the state is new, so that it is logged once.
+    pub(super) fn set(&self, state: State) -> bool {
+        let mut inner = self.lock();
+        let since = inner.state.since_us();
+        let state = match (state, since) {
+            (State::Waiting { cause, .. }, Some(since_us)) if inner.state.code() == "waiting" => {
+                State::Waiting { since_us, cause }
+            }
+            (State::Refused { cause, .. }, Some(since_us)) if inner.state.code() == "refused" => {
+                State::Refused { since_us, cause }
+            }
+            (State::Fenced { by, .. }, Some(since_us)) if inner.state.code() == "fenced" => {
+                State::Fenced { since_us, by }
+            }
+            (state, _) => state,
+        };
+        let new = inner.state != state;
+        inner.state = state;
+        new
+    }
+
+    /// Waiting since now, or since it began.
+    pub(super) fn waiting(&self, cause: String) -> bool {
+        self.set(State::Waiting { since_us: now_us(), cause })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Replication> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_keeps_its_beginning() {
+        let status = ReplicationStatus::default();
+        assert!(status.set(State::Waiting { since_us: 1, cause: "no answer".to_owned() }));
+        assert!(!status.set(State::Waiting { since_us: 2, cause: "no answer".to_owned() }));
+        assert!(status.set(State::Waiting { since_us: 3, cause: "wrong name".to_owned() }));
+        assert_eq!(status.snapshot().state.since_us(), Some(1));
+        assert!(status.set(State::Up));
+        assert!(status.set(State::Waiting { since_us: 9, cause: "no answer".to_owned() }));
+        assert_eq!(status.snapshot().state.since_us(), Some(9));
+    }
+}

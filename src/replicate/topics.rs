@@ -1,0 +1,140 @@
+//! Before the first record: do the topics exist, and if not, may we make them?
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::fault::{Fault, unreachable};
+use super::lane::Shared;
+use super::options::{CreateTopics, Options};
+use super::reports::Reports;
+
+/// One question to Kafka takes at most this long.
+const ASK: Duration = Duration::from_secs(5);
+/// A created topic has a leader after this long at most.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// Number of partitions of `topic`, which is created when it is not there and we may.
+pub(super) fn ensure(
+    consumer: &BaseConsumer<Reports>,
+    shared: &Shared,
+    topic: &str,
+    reports: &Reports,
+) -> Result<i32, Fault> {
+    let options = &shared.options;
+    if let Some(partitions) = partitions(consumer, options, topic, reports)? {
+        return Ok(partitions);
+    }
+    match options.create_topics {
+        Some(how) => create(options, topic, how)?,
+        None => return Err(missing(topic, "this box is told not to create topics")),
+    }
+    let end = Instant::now() + SETTLE;
+    while Instant::now() < end {
+        if let Some(partitions) = partitions(consumer, options, topic, reports)? {
+            return Ok(partitions);
+        }
+        if shared.stop.sleep(Duration::from_millis(100)) {
+            return Err(Fault::Stopped);
+        }
+    }
+    Err(Fault::Lost(format!("topic {topic} was created but no broker serves it yet")))
+}
+
+/// Says once when Kafka deletes checkpoints by age: then a box that was away for longer sends what
+/// its journal still holds a second time. Without the right to look (DescribeConfigs) nothing is said.
+pub(super) fn check_compacted(shared: &Shared, topic: &str) {
+    if shared.looked_at_policy.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let policy = || -> Option<String> {
+        let admin: AdminClient<DefaultClientContext> = shared.options.admin().create().ok()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+        let ask = AdminOptions::new().request_timeout(Some(ASK));
+        let which = ResourceSpecifier::Topic(topic);
+        let answer = admin.describe_configs([&which], &ask);
+        let config = runtime.block_on(answer).ok()?.into_iter().next()?.ok()?;
+        config.get("cleanup.policy")?.value.clone()
+    };
+    if let Some(policy) = policy().filter(|policy| !policy.contains("compact")) {
+        tracing::warn!(
+            topic,
+            "topic {topic} has cleanup.policy={policy}, so Kafka forgets in time how far this box has come: set \
+             cleanup.policy=compact"
+        );
+    }
+}
+
+/// `None` = there is no such topic.
+fn partitions(
+    consumer: &BaseConsumer<Reports>,
+    options: &Options,
+    topic: &str,
+    reports: &Reports,
+) -> Result<Option<i32>, Fault> {
+    // Log lines and connection errors come with a poll; without one there would be no cause to show.
+    let _nothing_assigned = consumer.poll(Duration::ZERO);
+    let metadata = consumer.fetch_metadata(Some(topic), ASK).map_err(|error| {
+        let _nothing_assigned = consumer.poll(Duration::from_millis(10));
+        match reports.connection() {
+            Some((Code::Authentication | Code::SaslAuthenticationFailed, _)) => {
+                Fault::Refused(unreachable(reports, options))
+            }
+            Some(_) => Fault::Lost(unreachable(reports, options)),
+            None => Fault::Lost(format!("no answer from {}: {error}", options.brokers)),
+        }
+    })?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    match found.error().map(Code::from) {
+        None => Ok(i32::try_from(found.partitions().len()).ok().filter(|count| *count > 0)),
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(None),
+        // A leader is being elected.
+        Some(Code::LeaderNotAvailable) => Ok(None),
+        Some(Code::TopicAuthorizationFailed) => Err(Fault::Refused(format!(
+            "{} may not see topic {topic}: grant {} on Topic {topic}",
+            options.principal(),
+            if topic.ends_with(".checkpoints") { "Write, Read and Describe" } else { "Write and Describe" },
+        ))),
+        Some(code) => Err(Fault::Lost(format!("topic {topic}: {code}"))),
+    }
+}
+
+fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault> {
+    let lost =
+        |error: &dyn std::fmt::Display| Fault::Lost(format!("topic {topic} cannot be created: {error}"));
+    let admin: AdminClient<DefaultClientContext> = options.admin().create().map_err(|error| lost(&error))?;
+    let is_checkpoints = topic.ends_with(".checkpoints");
+    let mut new = NewTopic::new(topic, how.partitions, TopicReplication::Fixed(how.replication));
+    if is_checkpoints {
+        // Small segments, because the one being written is never compacted.
+        new = new.set("cleanup.policy", "compact").set("segment.bytes", "16777216");
+    }
+    let ask = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| lost(&error))?;
+    let results = runtime.block_on(admin.create_topics([&new], &ask)).map_err(|error| lost(&error))?;
+    match results.into_iter().next() {
+        Some(Ok(_)) => {
+            tracing::info!(topic, "topic created");
+            Ok(())
+        }
+        Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
+        Some(Err((_, code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)))) => {
+            Err(missing(topic, &format!("{} may not create it ({code})", options.principal())))
+        }
+        Some(Err((_, code))) => Err(missing(topic, &format!("creating it failed: {code}"))),
+        None => Err(lost(&"no answer")),
+    }
+}
+
+fn missing(topic: &str, why: &str) -> Fault {
+    let how = if topic.ends_with(".checkpoints") { " with cleanup.policy=compact" } else { "" };
+    Fault::Refused(format!(
+        "topic {topic} does not exist and {why}: create it{how}, or grant Create on Topic {topic}"
+    ))
+}

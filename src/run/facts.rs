@@ -1,0 +1,293 @@
+//! What the page asks, answered from lanes, replicators and models.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::rates::Rates;
+use crate::clock;
+use crate::device::Text;
+use crate::event::Event;
+use crate::infer::{self, predictions::Predictions};
+use crate::lane::{LaneStatus, LaneWriter};
+use crate::replicate::{Replication, ReplicationStatus, State};
+use crate::status::facts::{
+    DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, Prediction, PredictionState,
+    Reserve, ToIt, ToItState,
+};
+use crate::twin::Cause;
+
+/// One lane with its way to Kafka.
+pub struct LaneFacts {
+    /// `telemetry` or `events`.
+    pub name: &'static str,
+    /// To see whether it still takes records.
+    pub writer: LaneWriter,
+    /// State of the journal.
+    pub status: watch::Receiver<LaneStatus>,
+    /// State of its replicator.
+    pub replication: Arc<ReplicationStatus>,
+}
+
+/// All facts of a running box.
+pub struct BoxFacts {
+    /// Who the box is.
+    pub identity: Identity,
+    /// Both lanes.
+    pub lanes: Vec<LaneFacts>,
+    /// The models.
+    pub predictions: Arc<Predictions>,
+    /// Rates, fed once a second.
+    pub rates: Mutex<Rates>,
+    /// The latest events, newest first.
+    pub latest: Mutex<VecDeque<Event>>,
+    /// Since when the disk does not work, microseconds since 1970; 0 = it works.
+    pub disk_broken_us: Mutex<i64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl BoxFacts {
+    /// Remembers an event for the page.
+    pub fn remember(&self, event: &Event) {
+        let mut latest = lock(&self.latest);
+        latest.push_front(event.clone());
+        latest.truncate(EVENTS_SHOWN_MAX);
+    }
+
+    /// Called once a second.
+    pub fn tick(&self) {
+        let (mut written, mut appended, mut committed, mut broken) = (0, 0, 0, false);
+        for lane in &self.lanes {
+            let status = lane.status.borrow();
+            written += status.written_bytes;
+            appended += status.records;
+            broken |= status.error.is_some();
+            committed += lane.replication.snapshot().records;
+        }
+        lock(&self.rates).push(appended, committed, written);
+        let mut since = lock(&self.disk_broken_us);
+        *since = match (broken, *since) {
+            (false, _) => 0,
+            (true, 0) => clock::now_us(),
+            (true, since) => since,
+        };
+    }
+}
+
+/// Records that Kafka has not confirmed.
+fn backlog(status: &LaneStatus) -> u64 {
+    status
+        .next_offset
+        .saturating_sub(status.committed.unwrap_or(status.first_offset).max(status.first_offset))
+}
+
+/// Bytes that Kafka has not confirmed: the lane's bytes, shared out by records.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn unsent_bytes(status: &LaneStatus) -> u64 {
+    let kept = status.next_offset.saturating_sub(status.first_offset);
+    if kept == 0 { 0 } else { (status.bytes as f64 * (backlog(status) as f64 / kept as f64)) as u64 }
+}
+
+impl Facts for BoxFacts {
+    fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    #[allow(clippy::cast_precision_loss)] // seconds for people
+    fn to_it(&self) -> ToIt {
+        let states: Vec<ToItState> =
+            self.lanes.iter().map(|lane| to_it_state(&lane.replication.snapshot())).collect();
+        let statuses: Vec<LaneStatus> = self.lanes.iter().map(|lane| lane.status.borrow().clone()).collect();
+        let rates = lock(&self.rates);
+        let oldest_us = statuses.iter().filter_map(|status| status.oldest_unsent_us).min();
+        let seen = statuses.iter().any(|status| status.committed.is_some());
+        let delay_s =
+            oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0));
+        ToIt {
+            state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
+            delay_s,
+            backlog_records: statuses.iter().map(backlog).sum(),
+            records_per_s: rates.committed_per_s(),
+            intake_per_s: rates.appended_per_s(),
+            committed_records: self.lanes.iter().map(|lane| lane.replication.snapshot().records).sum(),
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)] // seconds for people
+    fn reserve(&self) -> Reserve {
+        let statuses: Vec<LaneStatus> = self.lanes.iter().map(|lane| lane.status.borrow().clone()).collect();
+        let used_bytes: u64 = statuses.iter().map(unsent_bytes).sum();
+        let on_disk: u64 = statuses.iter().map(|status| status.bytes).sum();
+        let free = statuses.iter().map(|status| status.free_bytes).min().unwrap_or(u64::MAX);
+        // A budget larger than the disk is a promise nobody can keep.
+        let budget_bytes =
+            statuses.iter().map(|status| status.budget_bytes).sum::<u64>().min(on_disk.saturating_add(free));
+        let written = lock(&self.rates).written_bytes_per_s();
+        let left_s = (written > 0.0).then(|| budget_bytes.saturating_sub(used_bytes) as f64 / written);
+        let error = statuses.iter().find_map(|status| status.error.clone());
+        Reserve {
+            used_bytes,
+            budget_bytes,
+            written_bytes_per_s: written,
+            left_s,
+            oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
+            dropped_records: statuses.iter().map(|status| status.evicted_records).sum(),
+            full: used_bytes >= budget_bytes.saturating_sub(budget_bytes / 8) && budget_bytes > 0,
+            disk_error: error.map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message }),
+            lanes: statuses
+                .iter()
+                .zip(&self.lanes)
+                .map(|(status, lane)| lane_numbers(status, lane))
+                .collect(),
+        }
+    }
+
+    fn predictions(&self) -> Vec<Prediction> {
+        self.predictions.list().into_iter().map(prediction).collect()
+    }
+
+    fn events(&self) -> Vec<Event> {
+        lock(&self.latest).iter().cloned().collect()
+    }
+
+    fn stopped(&self) -> Vec<Text> {
+        let closed = self.lanes.iter().filter(|lane| lane.writer.is_closed());
+        let mut stopped: Vec<Text> =
+            closed.map(|lane| Text::plain(format!("the {} lane takes nothing more", lane.name))).collect();
+        if let Some(error) = self.reserve().disk_error {
+            stopped.push(Text::plain(error.message));
+        }
+        stopped
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn metrics(&self) -> Vec<Metric> {
+        let metric = |name, help, kind, value: fn(&LaneStatus, &Replication) -> f64| Metric {
+            name,
+            help,
+            kind,
+            samples: self
+                .lanes
+                .iter()
+                .map(|lane| {
+                    let value = value(&lane.status.borrow(), &lane.replication.snapshot());
+                    (vec![("lane", lane.name.to_owned())], value)
+                })
+                .collect(),
+        };
+        use MetricKind::{Counter, Gauge};
+        vec![
+            metric("forebay_samples_journalled_total", "Samples written and synced.", Counter, |lane, _| {
+                lane.samples as f64
+            }),
+            metric(
+                "forebay_journal_written_bytes_total",
+                "Bytes written to the disk.",
+                Counter,
+                |lane, _| lane.written_bytes as f64,
+            ),
+            metric("forebay_journal_syncs_total", "Blocks synced.", Counter, |lane, _| lane.syncs as f64),
+            metric(
+                "forebay_journal_failed_syncs_total",
+                "Writes and syncs that failed.",
+                Counter,
+                |lane, _| lane.failed_syncs as f64,
+            ),
+            metric(
+                "forebay_journal_lost_records_total",
+                "Records damaged or not storable.",
+                Counter,
+                |lane, _| lane.lost_records as f64,
+            ),
+            metric(
+                "forebay_journal_given_back_total",
+                "Batches refused because the queue was full.",
+                Counter,
+                |lane, _| lane.given_back as f64,
+            ),
+            metric("forebay_kafka_transactions_total", "Transactions committed.", Counter, |_, kafka| {
+                kafka.transactions as f64
+            }),
+            metric(
+                "forebay_kafka_aborts_total",
+                "Transactions given up and sent again.",
+                Counter,
+                |_, kafka| kafka.aborts as f64,
+            ),
+            metric(
+                "forebay_kafka_value_bytes_total",
+                "Bytes of values committed, before compression.",
+                Counter,
+                |_, kafka| kafka.bytes as f64,
+            ),
+            metric(
+                "forebay_kafka_last_commit_seconds",
+                "Unix time of the last commit, 0 = never.",
+                Gauge,
+                |_, kafka| kafka.last_commit_us as f64 / 1e6,
+            ),
+        ]
+    }
+}
+
+fn lane_numbers(status: &LaneStatus, lane: &LaneFacts) -> Lane {
+    Lane {
+        name: lane.name.to_owned(),
+        used_bytes: status.bytes,
+        budget_bytes: status.budget_bytes,
+        appended_records: status.records,
+        committed_records: lane.replication.snapshot().records,
+        backlog_records: backlog(status),
+    }
+}
+
+/// The worse state of the two lanes is the state of the line.
+fn urgency(state: &ToItState) -> u8 {
+    match state {
+        ToItState::Up => 0,
+        ToItState::Connecting => 1,
+        ToItState::Waiting { .. } => 2,
+        ToItState::Fenced => 3,
+    }
+}
+
+fn to_it_state(replication: &Replication) -> ToItState {
+    let waiting = |since_us: i64, code: &str, cause: &str| ToItState::Waiting {
+        since_us,
+        cause: Cause { code: code.into(), message: cause.into() },
+    };
+    match &replication.state {
+        State::Up => ToItState::Up,
+        State::Connecting | State::Stopped => ToItState::Connecting,
+        State::Waiting { since_us, cause } => waiting(*since_us, "unreachable", cause),
+        State::Refused { since_us, cause } => waiting(*since_us, "refused", cause),
+        State::Fenced { .. } => ToItState::Fenced,
+    }
+}
+
+fn prediction(prediction: infer::Prediction) -> Prediction {
+    let state = match prediction.state {
+        infer::State::Filling => PredictionState::Filling,
+        infer::State::Normal => PredictionState::Normal,
+        infer::State::Raised { .. } => PredictionState::Raised,
+        infer::State::Suppressed { .. } => PredictionState::Suppressed,
+        infer::State::Broken { .. } => PredictionState::Broken,
+    };
+    Prediction {
+        device: prediction.device,
+        model: prediction.model,
+        title: prediction.title,
+        version: prediction.version,
+        state,
+        words: prediction.words,
+        score: prediction.score.map(f64::from),
+        threshold: f64::from(prediction.threshold),
+        since_us: (prediction.since_us != 0).then_some(prediction.since_us),
+        last_us: (prediction.last_us != 0).then_some(prediction.last_us),
+        history: prediction.history,
+    }
+}

@@ -1,0 +1,113 @@
+//! What a start must know of the time before: when each device delivered its last value (the
+//! beginning of a "box off" gap), and which gap records a crash has swallowed.
+//!
+//! The journal knows the first best, because only what is in there counts. A device whose values did not
+//! change has nothing recent there, so the small state adds a time of its own every
+//! [`SAVE_EVERY`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::device::Device;
+use crate::event::Event;
+use crate::lane::{Body, LaneReader};
+use crate::poll;
+use crate::state::State;
+use crate::twin::Twin;
+
+/// Last records of a lane that are looked at.
+const TAIL_RECORDS: u64 = 5000;
+/// Time between two saves: flash does not like more.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+
+/// What the ends of the lanes tell about the time before this start.
+pub struct Before {
+    /// Device path → when its last value was journalled, microseconds since 1970 UTC; 0 = never.
+    pub last_good_us: HashMap<String, i64>,
+    /// Gap records that a crash has kept from the events lane. The batch after a gap carries it,
+    /// so it can be stated now.
+    pub unstated: Vec<Event>,
+}
+
+/// Reads the ends of both lanes and puts the readers back.
+pub fn read(
+    telemetry: &mut LaneReader,
+    events: &mut LaneReader,
+    state: Option<&State>,
+    devices: &[Arc<Device>],
+) -> Before {
+    let saved = |device: &Arc<Device>| state.map_or(0, |state| state.last_good_us(&device.path));
+    let mut last_good_us: HashMap<String, i64> =
+        devices.iter().map(|device| (device.path.clone(), saved(device))).collect();
+    let mut gaps = Vec::new();
+    for_tail(telemetry, |body| {
+        let Body::Batch(batch) = body else { return };
+        if let Some(time) = last_good_us.get_mut(&batch.schema.device) {
+            *time = batch.edge_us.max(*time);
+        }
+        gaps.extend(batch.gap.map(|gap| poll::gap_event(&batch.schema.device, &gap, batch.edge_us)));
+    });
+    let mut stated = HashSet::new();
+    for_tail(events, |body| {
+        if let Body::Event(json) = body {
+            stated.insert(json);
+        }
+    });
+    let is_unstated = |event: &Event| serde_json::to_vec(event).is_ok_and(|json| !stated.contains(&json));
+    let unstated = gaps.into_iter().filter(is_unstated).collect();
+    Before { last_good_us, unstated }
+}
+
+/// Gives the last records of a lane to `look`.
+fn for_tail(reader: &mut LaneReader, mut look: impl FnMut(Body)) {
+    let first = reader.offset();
+    reader.seek(first.max(reader.synced().saturating_sub(TAIL_RECORDS)));
+    loop {
+        let records = reader.next(512, 1 << 20);
+        if records.is_empty() {
+            break;
+        }
+        records.into_iter().for_each(|record| look(record.body));
+    }
+    reader.seek(first);
+}
+
+/// Saves now and then until `stop`.
+pub async fn save(state: Arc<State>, twin: Arc<Twin>, stop: CancellationToken) {
+    // What is saved was read one interval ago, so it is synced in the journal by now; a time that
+    // is too late would hide the loss of what was not.
+    let mut before = snapshot(&twin);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SAVE_EVERY) => {}
+        }
+        let now = snapshot(&twin);
+        let save = std::mem::replace(&mut before, now);
+        let state = Arc::clone(&state);
+        let saved = tokio::task::spawn_blocking(move || write(&state, &save)).await;
+        if saved.is_err() {
+            tracing::error!("saving the small state ended with a panic");
+        }
+    }
+}
+
+/// Saves at the end, when everything is synced.
+pub fn save_now(state: &State, twin: &Twin) {
+    write(state, &snapshot(twin));
+}
+
+fn snapshot(twin: &Twin) -> Vec<(String, i64)> {
+    twin.devices.iter().map(|twin| (twin.device.path.clone(), twin.state().good_us)).collect()
+}
+
+fn write(state: &State, times: &[(String, i64)]) {
+    let known = times.iter().filter(|(_, us)| *us != 0);
+    if let Err(error) = state.save_last_good(known.map(|(path, us)| (path.as_str(), *us))) {
+        tracing::warn!("times of last values not saved: {error}");
+    }
+}

@@ -1,0 +1,56 @@
+// Keeps the page fresh, and says loudly when it is not.
+(function () {
+  'use strict';
+  var OLD_AFTER_MS = 10000;
+  var body = document.body;
+  var old = document.getElementById('old');
+  var since = document.getElementById('old-since');
+  var heard = Date.now();
+
+  function alive(boxTime) {
+    heard = Date.now();
+    old.hidden = true;
+    body.className = '';
+    if (boxTime) { since.textContent = boxTime; }
+  }
+
+  // Every text in the fragments was escaped by the box.
+  function put(cells) {
+    Object.keys(cells).forEach(function (id) {
+      var place = document.getElementById(id);
+      if (place) { place.innerHTML = cells[id]; }
+    });
+  }
+
+  // When the box takes no more live readers, asking now and then is still allowed.
+  function ask() {
+    fetch(body.dataset.live + (body.dataset.live.indexOf('?') < 0 ? '?' : '&') + 'once=1')
+      .then(function (answer) { return answer.ok ? answer.json() : null; })
+      .then(function (answer) { if (answer) { put(answer.cells); alive(answer.time); } })
+      .catch(function () { /* the banner says it */ });
+  }
+
+  function open() {
+    var source = new EventSource(body.dataset.live);
+    source.addEventListener('build', function (event) {
+      // The box was started anew with other machines, words or files.
+      if (event.data !== body.dataset.build) { location.reload(); }
+    });
+    source.addEventListener('cells', function (event) {
+      put(JSON.parse(event.data));
+      alive(event.lastEventId);
+    });
+    source.addEventListener('beat', function (event) { alive(event.lastEventId); });
+    source.onerror = function () {
+      if (source.readyState === EventSource.CLOSED) { ask(); setTimeout(open, 5000); }
+    };
+  }
+
+  setInterval(function () {
+    if (Date.now() - heard > OLD_AFTER_MS) {
+      old.hidden = false;
+      body.className = 'is-old';
+    }
+  }, 1000);
+  open();
+}());

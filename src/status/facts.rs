@@ -1,0 +1,209 @@
+//! What the page must know beside the twin: numbers of the box, the journal, the way to IT and
+//! the models. Plain copies; the page never waits for those who know them.
+
+use serde::Serialize;
+
+use crate::device::Text;
+use crate::event::Event;
+use crate::twin::Cause;
+
+/// Answers the page's questions. Every call returns a copy at once: no waiting, no I/O.
+pub trait Facts: Send + Sync {
+    /// Who the box is.
+    fn identity(&self) -> Identity;
+
+    /// The way to Kafka.
+    fn to_it(&self) -> ToIt;
+
+    /// Room on the disk.
+    fn reserve(&self) -> Reserve;
+
+    /// One entry for each model and device.
+    fn predictions(&self) -> Vec<Prediction>;
+
+    /// The latest events, newest first, about [`EVENTS_SHOWN_MAX`].
+    fn events(&self) -> Vec<Event>;
+
+    /// Why polling or the journal does not work, one text each; empty when they do. This is what
+    /// `/healthz` answers, so neither Kafka nor a device that is away belongs here.
+    fn stopped(&self) -> Vec<Text>;
+
+    /// Further numbers for `/metrics`.
+    fn metrics(&self) -> Vec<Metric>;
+}
+
+/// Events on the page at most.
+pub const EVENTS_SHOWN_MAX: usize = 50;
+
+/// Who the box is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Identity {
+    /// Edge id of `forebay.toml`.
+    pub edge_id: String,
+    /// Name for people; may equal the edge id.
+    pub name: String,
+    /// Where the box stands.
+    pub site: String,
+    /// Version of the program.
+    pub version: String,
+    /// Start of the process, microseconds since 1970 UTC.
+    #[serde(serialize_with = "crate::clock::serialize_us")]
+    pub started_us: i64,
+    /// Whether the clock is set by the network; `None` when that is not known.
+    pub clock_synchronised: Option<bool>,
+}
+
+/// How the connection to Kafka is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToItState {
+    /// Records are taken.
+    Up,
+    /// Not yet connected, and no failure so far.
+    #[default]
+    Connecting,
+    /// Not taken since this time.
+    Waiting {
+        /// Since when, microseconds since 1970 UTC.
+        since_us: i64,
+        /// Code `unreachable`, `refused`, `not-trusted`, `timeout` or another; the message is
+        /// the last error in words.
+        #[serde(skip)]
+        cause: Cause,
+    },
+    /// Another box sends under the same name.
+    Fenced,
+}
+
+/// Numbers of the way to Kafka, all lanes together.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ToIt {
+    /// The connection.
+    pub state: ToItState,
+    /// Age of the oldest record that Kafka has not confirmed, seconds; `None` before the first.
+    pub delay_s: Option<f64>,
+    /// Records that Kafka has not confirmed.
+    pub backlog_records: u64,
+    /// Records confirmed per second, mean of about 10 s.
+    pub records_per_s: f64,
+    /// Records journalled per second, mean of about 10 s.
+    pub intake_per_s: f64,
+    /// Records confirmed since the start.
+    pub committed_records: u64,
+}
+
+/// Numbers of the journal.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Reserve {
+    /// Bytes on disk that are not yet confirmed by Kafka.
+    pub used_bytes: u64,
+    /// Bytes the journal may use.
+    pub budget_bytes: u64,
+    /// Bytes written per second, mean of 1 h (or since the start).
+    pub written_bytes_per_s: f64,
+    /// How long the rest of the budget lasts without Kafka, seconds; `None` when not yet known.
+    pub left_s: Option<f64>,
+    /// Edge time of the oldest record not confirmed, microseconds since 1970 UTC.
+    pub oldest_unsent_us: Option<i64>,
+    /// Records dropped unsent for lack of room since the start.
+    pub dropped_records: u64,
+    /// The room is used up now: each new record drops an old one.
+    pub full: bool,
+    /// The disk does not take records, and why.
+    pub disk_error: Option<DiskError>,
+    /// Per lane, for the metrics only.
+    pub lanes: Vec<Lane>,
+}
+
+/// The journal cannot write.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiskError {
+    /// Since when, microseconds since 1970 UTC.
+    #[serde(serialize_with = "crate::clock::serialize_us")]
+    pub since_us: i64,
+    /// What the system said.
+    pub message: String,
+}
+
+/// Numbers of one lane.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Lane {
+    /// `telemetry` or `events`.
+    pub name: String,
+    /// Bytes on disk.
+    pub used_bytes: u64,
+    /// Bytes it may use.
+    pub budget_bytes: u64,
+    /// Records written and synced since the start.
+    pub appended_records: u64,
+    /// Records confirmed by Kafka since the start.
+    pub committed_records: u64,
+    /// Records that Kafka has not confirmed.
+    pub backlog_records: u64,
+}
+
+/// What a model says now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PredictionState {
+    /// Nothing unusual.
+    Normal,
+    /// Over its threshold: somebody must look.
+    Raised,
+    /// An input is missing or not good: no statement.
+    Suppressed,
+    /// The window is not yet full.
+    #[default]
+    Filling,
+    /// The model cannot run.
+    Broken,
+}
+
+/// One model on one device.
+#[derive(Debug, Clone, Default)]
+pub struct Prediction {
+    /// [`crate::device::Device::name`].
+    pub device: String,
+    /// Folder name of the model.
+    pub model: String,
+    /// What it watches, for people.
+    pub title: Text,
+    /// Version of the model.
+    pub version: String,
+    /// What it says.
+    pub state: PredictionState,
+    /// The same in words: what to look at when raised, why when suppressed or broken. May be empty.
+    pub words: Text,
+    /// Last score; `None` when there is none to believe.
+    pub score: Option<f64>,
+    /// Scores from here on are unusual.
+    pub threshold: f64,
+    /// Since when this state holds, microseconds since 1970 UTC.
+    pub since_us: Option<i64>,
+    /// When it scored last, microseconds since 1970 UTC.
+    pub last_us: Option<i64>,
+    /// Scores of the past, oldest first, for the curve; at most about 60.
+    pub history: Vec<f32>,
+}
+
+/// What kind of number a [`Metric`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// One metric of `/metrics` with all its label sets.
+#[derive(Debug, Clone)]
+pub struct Metric {
+    /// Name with base unit, for example `forebay_poll_duration_seconds`; counters end in `_total`.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Kind.
+    pub kind: MetricKind,
+    /// Label pairs and value.
+    pub samples: Vec<(Vec<(&'static str, String)>, f64)>,
+}

@@ -1,0 +1,236 @@
+//! How numbers, times and texts are said in one language, at one moment, in one time zone.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::words::{Language, Words, fill};
+
+/// Narrow no-break space between thousands: understood in both languages, unlike `.` and `,`.
+const THIN_SPACE: char = '\u{202f}';
+
+/// Longest text of a device or a message on the page, in characters.
+pub(super) const TEXT_CHARS_MAX: usize = 160;
+
+/// Language, moment and time zone of one answer.
+pub(super) struct Speech {
+    pub(super) language: Language,
+    pub(super) words: &'static Words,
+    /// Now, microseconds since 1970 UTC.
+    pub(super) now_us: i64,
+    pub(super) zone: TimeZone,
+}
+
+impl Speech {
+    /// Now, in the time zone of the box.
+    pub(super) fn now(language: Language) -> Self {
+        let now_us = crate::clock::now_us();
+        Self { language, words: language.words(), now_us, zone: TimeZone::system() }
+    }
+
+    /// A number with a fixed count of decimals.
+    pub(super) fn number(&self, value: f64, decimals: usize) -> String {
+        if !value.is_finite() {
+            return "–".to_owned();
+        }
+        if value.abs() >= 1e15 {
+            return format!("{value:.3e}").replace('.', self.words.decimal);
+        }
+        let text = format!("{:.decimals$}", value.abs());
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        let mut out = String::with_capacity(text.len() + 8);
+        // A value that rounds to zero has no sign.
+        if value < 0.0 && text.bytes().any(|b| (b'1'..=b'9').contains(&b)) {
+            out.push('−');
+        }
+        for (at, digit) in whole.chars().enumerate() {
+            if at > 0 && whole.len() > 4 && (whole.len() - at).is_multiple_of(3) {
+                out.push(THIN_SPACE);
+            }
+            out.push(digit);
+        }
+        if !fraction.is_empty() {
+            out.push_str(self.words.decimal);
+            out.push_str(fraction);
+        }
+        out
+    }
+
+    /// A count.
+    #[allow(clippy::cast_precision_loss)] // counts over 2^53 lose their last digits, nobody reads those
+    pub(super) fn count(&self, count: u64) -> String {
+        self.number(count as f64, 0)
+    }
+
+    /// An age or a duration, short: `0.4 s`, `45 s`, `12 min`, `3 h 20 min`, `9 days 4 h`.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped to 0 … 1e9 first
+    pub(super) fn duration(&self, seconds: f64) -> String {
+        let seconds = if seconds.is_finite() { seconds.clamp(0.0, 1e9) } else { 1e9 };
+        if seconds < 9.95 {
+            return format!("{} s", self.number(seconds, 1));
+        }
+        let whole = seconds.round() as u64;
+        let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
+        match whole {
+            0..60 => format!("{whole} s"),
+            60..3600 => format!("{minutes} min"),
+            3600..86_400 if minutes % 60 == 0 => format!("{hours} h"),
+            3600..86_400 => format!("{hours} h {} min", minutes % 60),
+            _ if days > 366 => self.words.over_a_year.to_owned(),
+            _ => {
+                let in_days = match days {
+                    1 => self.words.one_day.to_owned(),
+                    _ => fill(self.words.many_days, &[&days.to_string()]),
+                };
+                match hours % 24 {
+                    0 => in_days,
+                    // Of a long time nobody reads the hours.
+                    _ if days > 30 => in_days,
+                    rest => format!("{in_days} {rest} h"),
+                }
+            }
+        }
+    }
+
+    /// Age of a moment; a moment in the future has age 0.
+    #[allow(clippy::cast_precision_loss)] // microseconds of an age, shown with one decimal
+    pub(super) fn age_s(&self, at_us: i64) -> f64 {
+        self.now_us.saturating_sub(at_us).max(0) as f64 / 1e6
+    }
+
+    /// A moment in local time: `14:32` today, `Tue 14:32` within a week, else `2026-02-11 14:32`.
+    pub(super) fn moment(&self, at_us: i64) -> String {
+        self.local(at_us, "%H:%M")
+    }
+
+    /// The same with seconds, for the list of events and the header's clock.
+    pub(super) fn moment_exact(&self, at_us: i64) -> String {
+        self.local(at_us, "%H:%M:%S")
+    }
+
+    fn local(&self, at_us: i64, form: &str) -> String {
+        let (Ok(at), Ok(now)) =
+            (Timestamp::from_microsecond(at_us), Timestamp::from_microsecond(self.now_us))
+        else {
+            return "–".to_owned();
+        };
+        let at = at.to_zoned(self.zone.clone());
+        let today = now.to_zoned(self.zone.clone()).date();
+        let time = at.strftime(form).to_string();
+        let days = at.date().until(today).map_or(i32::MAX, |span| span.get_days());
+        match days {
+            0 => time,
+            1..7 => {
+                let weekday = usize::try_from(at.weekday().to_sunday_zero_offset()).unwrap_or_default();
+                format!("{} {time}", self.words.days.split(' ').nth(weekday).unwrap_or_default())
+            }
+            _ => format!("{} {time}", at.date()),
+        }
+    }
+
+    /// An amount of bytes in the unit a person would choose.
+    #[allow(clippy::cast_precision_loss)] // shown with two digits
+    pub(super) fn bytes(&self, bytes: u64) -> String {
+        let mut amount = bytes as f64;
+        for unit in ["B", "kB", "MB", "GB"] {
+            if amount < 999.5 {
+                let decimals = usize::from(unit != "B" && amount < 9.95);
+                return format!("{} {unit}", self.number(amount, decimals));
+            }
+            amount /= 1000.0;
+        }
+        format!("{} TB", self.number(amount, 1))
+    }
+
+    /// A rate per second with about two digits.
+    pub(super) fn rate(&self, per_second: f64) -> String {
+        self.number(per_second, usize::from(per_second < 9.95))
+    }
+
+    /// `one` for 1, else `many`, filled with the count and `parts`.
+    pub(super) fn plural(&self, count: usize, one: &str, many: &str, parts: &[&str]) -> String {
+        let number = self.count(count as u64);
+        let mut all = vec![number.as_str()];
+        all.extend_from_slice(parts);
+        fill(if count == 1 { one } else { many }, &all)
+    }
+}
+
+/// Text from outside made fit to show: bounded, without control characters and without those
+/// that turn the direction of writing (they make a name look like another one).
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(TEXT_CHARS_MAX * 4));
+    for (at, c) in text.trim().chars().enumerate() {
+        if at == TEXT_CHARS_MAX {
+            out.push('…');
+            break;
+        }
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        out.push(match c {
+            '\n' | '\t' => ' ',
+            _ if c.is_control() || turns => '\u{fffd}',
+            _ => c,
+        });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speech(language: Language) -> Speech {
+        let zone = TimeZone::get("Europe/Berlin").expect("the zone is bundled");
+        // 2026-02-11 (a Wednesday) 14:36:05 in Berlin.
+        Speech { language, words: language.words(), now_us: 1_770_816_965_000_000, zone }
+    }
+
+    #[test]
+    fn numbers_follow_the_language() {
+        let (en, de) = (speech(Language::En), speech(Language::De));
+        assert_eq!(en.number(-1234.56, 1), "−1234.6");
+        assert_eq!(de.number(1_234_567.8, 1), "1\u{202f}234\u{202f}567,8");
+        assert_eq!(en.number(-0.04, 1), "0.0");
+        assert_eq!(en.number(f64::NAN, 1), "–");
+        assert_eq!(en.number(1e300, 2), "1.000e300");
+        assert_eq!(de.bytes(2_140_000_000), "2,1 GB");
+        assert_eq!(en.bytes(999), "999 B");
+    }
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let (en, de) = (speech(Language::En), speech(Language::De));
+        for (seconds, text) in [
+            (0.42, "0.4 s"),
+            (-3.0, "0.0 s"),
+            (9.96, "10 s"),
+            (59.7, "1 min"),
+            (3599.0, "59 min"),
+            (12_000.0, "3 h 20 min"),
+            (7200.0, "2 h"),
+            (86_400.0, "1 day"),
+            (792_000.0, "9 days 4 h"),
+            (1e30, "more than a year"),
+        ] {
+            assert_eq!(en.duration(seconds), text);
+        }
+        assert_eq!(de.duration(792_000.0), "9 Tage 4 h");
+        assert_eq!(de.duration(1.2), "1,2 s");
+    }
+
+    #[test]
+    fn times_are_local_and_name_the_day_when_it_is_not_today() {
+        let (en, de) = (speech(Language::En), speech(Language::De));
+        let minute = 60_000_000;
+        assert_eq!(en.moment(en.now_us - 4 * minute), "14:32");
+        assert_eq!(de.moment(de.now_us - 24 * 60 * minute), "Di 14:36");
+        assert_eq!(en.moment(en.now_us - 40 * 24 * 60 * minute), "2026-01-02 14:36");
+        assert_eq!(en.moment_exact(en.now_us), "14:36:05");
+        assert_eq!(en.moment(i64::MAX), "–");
+    }
+
+    #[test]
+    fn text_from_outside_is_bounded_and_harmless() {
+        assert_eq!(plain("a\u{0}b\u{202e}c\nd"), "a\u{fffd}b\u{fffd}c d");
+        assert_eq!(plain(&"x".repeat(1000)).chars().count(), TEXT_CHARS_MAX + 1);
+    }
+}

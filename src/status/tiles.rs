@@ -1,0 +1,142 @@
+//! The three fields below the machines: to IT, offline reserve, predictions.
+
+use super::facts::{Identity, PredictionState, Reserve, ToIt, ToItState};
+use super::judge::Letter;
+use super::speech::{Speech, plain};
+use super::view::{Line, PredictionRow, Tile, prediction_sentence};
+use super::words::fill;
+use crate::twin::Cause;
+
+/// Up to this delay the way to IT counts as up to date, seconds.
+const UP_TO_DATE_S: f64 = 10.0;
+
+/// From this share of the budget on somebody must act (M).
+const RESERVE_LOW: f64 = 0.7;
+
+fn line(text: String) -> Line {
+    Line { letter: None, text }
+}
+
+pub(super) fn to_it(numbers: ToIt, identity: &Identity, speech: &Speech) -> Tile<ToIt> {
+    let words = speech.words;
+    let backlog = speech.count(numbers.backlog_records);
+    let (letter, headline, lines) = match &numbers.state {
+        ToItState::Connecting => {
+            let left = (numbers.backlog_records > 0).then(|| line(fill(words.records_left, &[&backlog])));
+            (None, words.it_connecting.to_owned(), left.into_iter().collect())
+        }
+        ToItState::Waiting { since_us, cause } => {
+            let headline = fill(words.it_waiting, &[&speech.moment(*since_us)]);
+            let kept = fill(words.kept_here, &[&backlog]);
+            (Some(Letter::M), headline, vec![line(it_cause(cause, speech)), line(kept)])
+        }
+        ToItState::Fenced => {
+            let fix = fill(words.fenced_fix, &[&plain(&identity.edge_id)]);
+            (Some(Letter::F), words.fenced.to_owned(), vec![line(fix)])
+        }
+        ToItState::Up => {
+            let (headline, lines) = sending(&numbers, &backlog, speech);
+            (None, headline, lines)
+        }
+    };
+    Tile { letter, headline, lines, numbers }
+}
+
+fn sending(numbers: &ToIt, backlog: &str, speech: &Speech) -> (String, Vec<Line>) {
+    let words = speech.words;
+    let rate = line(fill(words.sending_rate, &[&speech.rate(numbers.records_per_s)]));
+    match numbers.delay_s {
+        Some(delay) if delay > UP_TO_DATE_S => {
+            let mut lines = vec![line(fill(words.records_left, &[backlog]))];
+            if let Some(done) = done_in_s(numbers) {
+                lines.push(line(fill(words.done_in, &[&speech.duration(done)])));
+            }
+            (words.catching_up.to_owned(), lines)
+        }
+        Some(delay) => (fill(words.up_to_date_delay, &[&speech.duration(delay)]), vec![rate]),
+        None => (words.up_to_date.to_owned(), vec![rate]),
+    }
+}
+
+/// Backlog / (send rate − intake); `None` when it does not get less.
+#[allow(clippy::cast_precision_loss)] // a guess in minutes
+fn done_in_s(numbers: &ToIt) -> Option<f64> {
+    let gain = numbers.records_per_s - numbers.intake_per_s;
+    (gain > 0.1).then(|| numbers.backlog_records as f64 / gain)
+}
+
+fn it_cause(cause: &Cause, speech: &Speech) -> String {
+    let words = speech.words;
+    match cause.code.as_str() {
+        "unreachable" | "lost" => words.it_unreachable.to_owned(),
+        "timeout" => words.it_timeout.to_owned(),
+        "refused" => words.it_refused.to_owned(),
+        "not-trusted" => words.it_not_trusted.to_owned(),
+        _ if cause.message.trim().is_empty() => words.it_other.to_owned(),
+        _ => format!("{}: {}", words.it_other, plain(&cause.message)),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // a share of the budget
+pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
+    let words = speech.words;
+    let share = numbers.used_bytes as f64 / numbers.budget_bytes.max(1) as f64;
+    let used = [speech.bytes(numbers.used_bytes), speech.bytes(numbers.budget_bytes)];
+    let mut lines = vec![line(fill(words.room_used, &[&used[0], &used[1]]))];
+    if let Some(oldest) = numbers.oldest_unsent_us.filter(|at| speech.age_s(*at) > UP_TO_DATE_S) {
+        lines.push(line(fill(words.oldest_unsent, &[&speech.moment(oldest)])));
+    }
+    if numbers.dropped_records > 0 {
+        lines.push(line(fill(words.dropped, &[&speech.count(numbers.dropped_records)])));
+    }
+    let (letter, headline) = match (&numbers.disk_error, numbers.left_s) {
+        (Some(error), _) => {
+            lines.insert(0, line(plain(&error.message)));
+            (Some(Letter::F), words.disk_broken.to_owned())
+        }
+        (None, _) if numbers.full => {
+            lines.insert(0, line(words.reserve_full_fix.to_owned()));
+            (Some(Letter::F), words.reserve_full.to_owned())
+        }
+        (None, left) => {
+            let headline = left.map_or_else(|| words.not_yet_known.to_owned(), |left| speech.duration(left));
+            ((share > RESERVE_LOW).then_some(Letter::M), headline)
+        }
+    };
+    Tile { letter, headline, lines, numbers }
+}
+
+/// Predictions shown on the overview at most; the machines' pages show all.
+const PREDICTIONS_SHOWN_MAX: usize = 4;
+
+pub(super) fn predictions(numbers: Vec<PredictionRow>, speech: &Speech) -> Tile<Vec<PredictionRow>> {
+    let words = speech.words;
+    let mut notable: Vec<_> = numbers.iter().filter(|p| p.letter.is_some()).collect();
+    // What somebody must look at comes first, then what makes no statement.
+    notable.sort_by_key(|p| (p.state != PredictionState::Raised, std::cmp::Reverse(p.letter)));
+    let mut lines: Vec<_> = notable
+        .iter()
+        .take(PREDICTIONS_SHOWN_MAX)
+        .map(|p| Line { letter: p.letter, text: prediction_sentence(p, speech) })
+        .collect();
+    if notable.len() > PREDICTIONS_SHOWN_MAX {
+        lines.push(line(fill(words.and_more, &[&(notable.len() - PREDICTIONS_SHOWN_MAX).to_string()])));
+    }
+    let first = (!lines.is_empty()).then(|| lines.remove(0));
+    let running = numbers.iter().filter(|p| p.state != PredictionState::Broken).count();
+    let collecting = numbers.iter().all(|p| p.state == PredictionState::Filling);
+    let last = numbers.iter().filter_map(|p| p.age_s).min_by(f64::total_cmp);
+    if running > 0 {
+        lines.push(line(speech.plural(running, words.models_run_one, words.models_run_many, &[])));
+        if let Some(age) = last.filter(|_| first.is_none()) {
+            lines.push(line(fill(words.last_check, &[&speech.duration(age)])));
+        }
+    }
+    let (letter, headline) = match first {
+        Some(first) => (first.letter, first.text),
+        None if numbers.is_empty() => (None, words.no_models.to_owned()),
+        None if collecting => (None, words.model_collecting.to_owned()),
+        None => (None, words.nothing_unusual.to_owned()),
+    };
+    Tile { letter, headline, lines, numbers }
+}

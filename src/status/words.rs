@@ -1,0 +1,362 @@
+//! Every word of the page, in English and German. `{0}`, `{1}` … are filled in by [`fill`].
+
+use std::sync::LazyLock;
+
+/// Language of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Language {
+    /// English.
+    #[default]
+    En,
+    /// German.
+    De,
+    /// English, each text 40 % longer: shows in tests where the layout has no room. No request
+    /// can choose it, only [`super::Options`].
+    Stretched,
+}
+
+impl Language {
+    /// Languages a reader can choose.
+    pub const CHOICES: [Self; 2] = [Self::En, Self::De];
+
+    /// Value of the `lang` attribute and of `?lang=`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::En | Self::Stretched => "en",
+            Self::De => "de",
+        }
+    }
+
+    /// The choosable language with this code.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::CHOICES.into_iter().find(|language| language.code().eq_ignore_ascii_case(code))
+    }
+
+    /// The first language of an `Accept-Language` header that we speak, by its weights
+    /// (RFC 9110, section 12.5.4).
+    pub(super) fn accepted(header: &str) -> Option<Self> {
+        let mut best: Option<(f32, Self)> = None;
+        for entry in header.split(',').take(32) {
+            let mut parts = entry.split(';');
+            let tag = parts.next().unwrap_or_default().trim();
+            let weight = parts.find_map(|p| p.trim().strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
+            let language = Self::parse(tag.split('-').next().unwrap_or_default());
+            if let Some(language) = language
+                && weight > 0.0
+                && best.is_none_or(|(so_far, _)| weight > so_far)
+            {
+                best = Some((weight, language));
+            }
+        }
+        best.map(|(_, language)| language)
+    }
+
+    pub(super) fn words(self) -> &'static Words {
+        static STRETCHED: LazyLock<Words> = LazyLock::new(stretched);
+        match self {
+            Self::En => &EN,
+            Self::De => &DE,
+            Self::Stretched => &STRETCHED,
+        }
+    }
+}
+
+/// Puts `parts` in the places `{0}`, `{1}` … of `template`. What is put in is never searched again.
+pub(super) fn fill(template: &str, parts: &[&str]) -> String {
+    let mut out = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some((before, (place, after))) =
+        rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?)))
+    {
+        out.push_str(before);
+        out.push_str(
+            place.parse().ok().and_then(|place: usize| parts.get(place)).copied().unwrap_or_default(),
+        );
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+macro_rules! words {
+    ($($name:ident: $en:literal, $de:literal;)*) => {
+        /// The texts of one language.
+        pub(super) struct Words {
+            $(pub(super) $name: &'static str,)*
+        }
+        static EN: Words = Words { $($name: $en,)* };
+        static DE: Words = Words { $($name: $de,)* };
+        /// Made once, so that leaking its texts costs nothing.
+        fn stretched() -> Words {
+            Words { $($name: stretch($en),)* }
+        }
+        #[cfg(test)]
+        const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $en, $de),)*];
+    };
+}
+
+/// `text` with 40 % more letters in words of common length; single letters stay as they are.
+fn stretch(text: &'static str) -> &'static str {
+    let letters = text.chars().count();
+    if letters < 3 {
+        return text;
+    }
+    let more = (letters * 2).div_ceil(5);
+    let filler: String = " langer".chars().cycle().take(more).collect();
+    Box::leak(format!("{text}{}", filler.trim_end()).into_boxed_str())
+}
+
+words! {
+    // Numbers and times.
+    decimal: ".", ",";
+    days: "Sun Mon Tue Wed Thu Fri Sat", "So Mo Di Mi Do Fr Sa";
+    one_day: "1 day", "1 Tag";
+    many_days: "{0} days", "{0} Tage";
+    over_a_year: "more than a year", "mehr als ein Jahr";
+
+    // Verdicts.
+    none_set_up: "No machine is set up yet. Machines are described in the folder “devices” of this box.",
+        "Noch keine Maschine eingerichtet. Maschinen stehen im Ordner „devices“ dieser Box.";
+    starting_one: "Starting: {0} is being connected.", "Start: {0} wird verbunden.";
+    starting_many: "Starting: {0} machines are being connected.", "Start: {0} Maschinen werden verbunden.";
+    one_delivers: "{0} delivers data.", "{0} liefert Daten.";
+    all_deliver: "All {0} machines deliver data.", "Alle {0} Maschinen liefern Daten.";
+    some_deliver: "{0} of {1} machines deliver data, the others are being connected.",
+        "{0} von {1} Maschinen liefern Daten, die anderen werden verbunden.";
+    oldest: "Oldest value {0}.", "Ältester Wert {0}.";
+    sent_nothing: "{0} has sent nothing since {1} ({2}).", "{0} sendet seit {1} nichts ({2}).";
+    none_sends: "No machine has sent anything since {0} ({1}).", "Seit {0} sendet keine Maschine ({1}).";
+    several_same: "{0} of {1} machines have sent nothing since {2} ({3}): {4}.",
+        "{0} von {1} Maschinen senden seit {2} nichts ({3}): {4}.";
+    several_mixed: "{0} of {1} machines deliver no data: {2}.",
+        "{0} von {1} Maschinen liefern keine Daten: {2}.";
+    name_and_hint: "{0} ({1})", "{0} ({1})";
+    and_more: "{0} more", "{0} weitere";
+    common_cause: "network, switch or power?", "Netzwerk, Switch oder Strom?";
+    disk_trouble: "This box cannot write to its disk since {0}: new values are being lost.",
+        "Diese Box kann seit {0} nicht auf ihren Speicher schreiben: Neue Werte gehen verloren.";
+    disk_full: "The memory of this box is full: the oldest values are being lost.",
+        "Der Speicher dieser Box ist voll: Die ältesten Werte gehen verloren.";
+    machine_says: "{0}: {1}.", "{0}: {1}.";
+    machines_partly: "{0} machines deliver only part of their values: {1}.",
+        "{0} Maschinen liefern nur einen Teil ihrer Werte: {1}.";
+    machines_served: "{0} machines are being worked on: {1}.", "An {0} Maschinen wird gearbeitet: {1}.";
+    machines_doubtful: "{0} machines deliver doubtful values: {1}.",
+        "{0} Maschinen liefern zweifelhafte Werte: {1}.";
+    note_it_waits: "IT has taken nothing since {0}; the values are kept here.",
+        "Die IT nimmt seit {0} nichts ab; die Werte bleiben hier gespeichert.";
+    note_fenced: "Nothing goes to IT: another box uses the name {0}.",
+        "Nichts geht an die IT: Eine andere Box benutzt den Namen {0}.";
+
+    // Causes: the hint stands in brackets in the verdict, the sentence beside the machine.
+    hint_unreachable: "cable or PLC off?", "Kabel oder SPS aus?";
+    hint_timeout: "PLC stopped or overloaded?", "SPS steht oder ist überlastet?";
+    hint_mismatch: "wrong device at this address?", "falsches Gerät an dieser Adresse?";
+    hint_lost: "connection breaks off", "Verbindung bricht ab";
+    hint_refused: "the PLC does not allow reading", "die SPS erlaubt das Lesen nicht";
+    hint_not_trusted: "password or certificate?", "Passwort oder Zertifikat?";
+    hint_not_verified: "wrong machine or changed program?", "falsche Maschine oder geändertes Programm?";
+    hint_configuration: "settings of this machine are wrong", "Einstellungen dieser Maschine falsch";
+    hint_panic: "software fault of this box", "Softwarefehler dieser Box";
+    hint_other: "cause unknown", "Ursache unbekannt";
+    cause_unreachable: "No connection: cable or PLC off?", "Keine Verbindung: Kabel oder SPS aus?";
+    cause_timeout: "No answer: PLC stopped or overloaded?", "Keine Antwort: SPS steht oder ist überlastet?";
+    cause_mismatch: "Answers do not fit: wrong device at this address?",
+        "Antworten passen nicht: falsches Gerät an dieser Adresse?";
+    cause_lost: "The connection breaks off: cable, switch or PLC?",
+        "Verbindung bricht ab: Kabel, Switch oder SPS?";
+    cause_refused: "The PLC does not allow reading", "Die SPS erlaubt das Lesen nicht";
+    cause_not_trusted: "Not let in: password or certificate?", "Kein Zutritt: Passwort oder Zertifikat?";
+    cause_not_verified: "Check failed: wrong machine or changed program?",
+        "Prüfung misslungen: falsche Maschine oder geändertes Programm?";
+    cause_configuration: "The settings of this machine are wrong",
+        "Die Einstellungen dieser Maschine sind falsch";
+    cause_panic: "Software fault of this box; it tries again",
+        "Softwarefehler dieser Box; sie versucht es wieder";
+    cause_other: "No data, cause unknown", "Keine Daten, Ursache unbekannt";
+    connecting: "being connected", "wird verbunden";
+    unreadable_one: "1 of {1} values cannot be read", "1 von {1} Werten nicht lesbar";
+    unreadable_many: "{0} of {1} values cannot be read", "{0} von {1} Werten nicht lesbar";
+    served: "someone works on the machine", "an der Maschine wird gearbeitet";
+    old_one: "1 of {1} values is old", "1 von {1} Werten ist alt";
+    old_many: "{0} of {1} values are old", "{0} von {1} Werten sind alt";
+    outside_one: "1 of {1} values is outside its range", "1 von {1} Werten außerhalb des Bereichs";
+    outside_many: "{0} of {1} values are outside their range", "{0} von {1} Werten außerhalb des Bereichs";
+    uncertain_one: "1 of {1} values is uncertain", "1 von {1} Werten ist unsicher";
+    uncertain_many: "{0} of {1} values are uncertain", "{0} von {1} Werten sind unsicher";
+    since: "since {0}", "seit {0}";
+
+    // Tiles.
+    to_it: "To IT", "An die IT";
+    up_to_date: "Up to date", "Aktuell";
+    up_to_date_delay: "Up to date ({0})", "Aktuell ({0})";
+    catching_up: "Catching up", "Holt auf";
+    records_left: "{0} records to send", "{0} Datensätze zu senden";
+    done_in: "done in about {0}", "fertig in etwa {0}";
+    it_connecting: "Being connected", "Wird verbunden";
+    it_waiting: "Waiting since {0}", "Wartet seit {0}";
+    kept_here: "Nothing is lost: {0} records are kept here.", "Nichts geht verloren: {0} Datensätze liegen hier.";
+    it_unreachable: "IT cannot be reached: network or server off?",
+        "IT nicht erreichbar: Netzwerk oder Server aus?";
+    it_timeout: "IT does not answer in time", "IT antwortet nicht rechtzeitig";
+    it_refused: "IT does not accept this box: rights missing?", "IT nimmt diese Box nicht an: Rechte fehlen?";
+    it_not_trusted: "IT does not let this box in: password or certificate?",
+        "IT lässt diese Box nicht ein: Passwort oder Zertifikat?";
+    it_other: "IT does not take the data", "IT nimmt die Daten nicht ab";
+    fenced: "Stopped: name used twice", "Angehalten: Name doppelt";
+    fenced_fix: "Another box uses the name {0}. Give one of them another name.",
+        "Eine andere Box benutzt den Namen {0}. Einer von beiden einen anderen Namen geben.";
+    sending_rate: "{0} records per second", "{0} Datensätze je Sekunde";
+    offline_reserve: "Offline reserve", "Offline-Reserve";
+    not_yet_known: "Not yet known", "Noch nicht bekannt";
+    disk_broken: "Disk does not accept data", "Speicher nimmt nichts an";
+    reserve_full: "Full", "Voll";
+    reserve_full_fix: "The oldest values are dropped first.", "Die ältesten Werte fallen zuerst weg.";
+    room_used: "{0} of {1} used", "{0} von {1} belegt";
+    oldest_unsent: "oldest unsent value {0}", "ältester ungesendeter Wert {0}";
+    dropped: "{0} records lost since the start", "{0} Datensätze seit dem Start verloren";
+    predictions: "Predictions", "Vorhersagen";
+    nothing_unusual: "Nothing unusual", "Nichts Auffälliges";
+    models_run_one: "1 model runs", "1 Modell läuft";
+    models_run_many: "{0} models run", "{0} Modelle laufen";
+    no_models: "No models set up", "Keine Modelle eingerichtet";
+    last_check: "last check {0} ago", "letzte Prüfung vor {0}";
+    model_collecting: "collecting values", "sammelt Werte";
+    model_raised: "unusual", "auffällig";
+    model_suppressed: "no statement: values missing", "keine Aussage: Werte fehlen";
+    model_broken: "cannot run", "kann nicht laufen";
+    model_normal: "nothing unusual", "nichts Auffälliges";
+    model_of: "{0}, {1}: {2}", "{0}, {1}: {2}";
+
+    // Header, footer and navigation.
+    overview: "Overview", "Übersicht";
+    events: "Events", "Ereignisse";
+    clock_ok: "clock ok", "Uhr ok";
+    clock_wrong: "clock not set", "Uhr nicht gestellt";
+    language: "Language", "Sprache";
+    page_old: "This page is old. Nothing has come from the box since {0}.",
+        "Diese Seite ist alt. Seit {0} kam nichts mehr von der Box.";
+    no_events: "Nothing has happened yet.", "Noch nichts geschehen.";
+    values_from_to: "Values {0} to {1} of {2}", "Werte {0} bis {1} von {2}";
+    machines_from_to: "Machines {0} to {1} of {2}", "Maschinen {0} bis {1} von {2}";
+    previous: "Back", "Zurück";
+    next: "Next", "Weiter";
+    version: "Forebay {0}", "Forebay {0}";
+    up_since: "runs since {0}", "läuft seit {0}";
+    to_content: "To the content", "Zum Inhalt";
+
+    // The machine.
+    values_good: "{0} of {1} values good", "{0} von {1} Werten gut";
+    last_good: "last good value {0} ago", "letzter guter Wert vor {0}";
+    age_title: "Age of the last good value", "Alter des letzten guten Werts";
+    good_title: "Good values of all", "Gute Werte von allen";
+    rate_title: "Values per minute in the last hour, now {0}", "Werte je Minute in der letzten Stunde, jetzt {0}";
+    connection: "Connection", "Verbindung";
+    state_up: "connected since {0}", "verbunden seit {0}";
+    state_down: "no data since {0}", "keine Daten seit {0}";
+    state_starting: "being connected", "wird verbunden";
+    address: "Address", "Adresse";
+    round_trip: "Last reading took", "Letztes Lesen dauerte";
+    requests: "Requests", "Anfragen";
+    errors: "Failures since the start", "Fehlschläge seit Start";
+    connects: "Connected since the start", "Seit dem Start verbunden";
+    times_once: "once", "einmal";
+    times: "{0} times", "{0}-mal";
+    missed: "Readings too late", "Zu späte Lesungen";
+    identity: "Says of itself", "Nennt sich";
+    profile: "Profile", "Profil";
+    checks: "Checks after connecting", "Prüfungen nach dem Verbinden";
+    checks_passed: "passed", "bestanden";
+    checks_failed: "failed", "nicht bestanden";
+    checks_waiting: "not yet run", "noch nicht gelaufen";
+    for_engineer: "For the engineer", "Für den Techniker";
+    never: "never", "nie";
+    yes: "yes", "ja";
+    no: "no", "nein";
+    bits_none: "none", "keine";
+    range_title: "Range {0} to {1}", "Bereich {0} bis {1}";
+    score_of: "score {0}, limit {1}", "Kennwert {0}, Grenze {1}";
+    model_version: "model version {0}", "Modellversion {0}";
+    score_title: "Score over time; the line is the limit", "Kennwert im Verlauf; die Linie ist die Grenze";
+    quality_function_check: "someone works on it", "in Arbeit";
+    quality_out_of_range: "outside its range", "außerhalb des Bereichs";
+    quality_uncertain: "device calls it uncertain", "laut Gerät unsicher";
+    quality_refused: "device refuses this address", "Gerät verweigert diese Adresse";
+    quality_invalid: "no valid value", "kein gültiger Wert";
+    quality_bad: "device calls it bad", "laut Gerät schlecht";
+    quality_not_verified: "check failed", "Prüfung misslungen";
+    quality_no_connection: "no connection", "keine Verbindung";
+    quality_old: "old", "alt";
+    quality_waiting: "not yet read", "noch nicht gelesen";
+    other_values: "Other values", "Weitere Werte";
+
+    // NE 107.
+    letter_f: "Failure", "Ausfall";
+    letter_c: "Function check", "Funktionskontrolle";
+    letter_s: "Out of specification", "Außerhalb der Spezifikation";
+    letter_m: "Maintenance required", "Wartungsbedarf";
+
+    // Events.
+    kind_gap: "Gap", "Lücke";
+    kind_device: "Machine", "Maschine";
+    kind_prediction: "Prediction", "Vorhersage";
+    kind_model: "Model", "Modell";
+    kind_box: "Box", "Box";
+    event_up: "delivers data", "liefert Daten";
+    event_gap: "no values from {0} to {1} ({2})", "keine Werte von {0} bis {1} ({2})";
+    event_down: "sends nothing ({0})", "sendet nichts ({0})";
+
+    // Refusals.
+    not_found: "There is no such page on this box.", "Diese Seite gibt es auf dieser Box nicht.";
+    no_such_machine: "There is no machine with this name on this box.",
+        "Eine Maschine mit diesem Namen gibt es auf dieser Box nicht.";
+    read_only: "This page can only be read (GET or HEAD).", "Diese Seite kann nur gelesen werden (GET oder HEAD).";
+    too_long: "The address of the page is too long.", "Die Adresse der Seite ist zu lang.";
+    too_many: "Too many readers at once. Please try again in a few seconds.",
+        "Zu viele Leser gleichzeitig. Bitte in einigen Sekunden wieder versuchen.";
+    wrong_host: "This box does not answer to the name in the address. Use its IP address, or add the name to the settings (status page, host names).",
+        "Diese Box hört nicht auf den Namen in der Adresse. Ihre IP-Adresse benutzen oder den Namen in die Einstellungen aufnehmen (Statusseite, Rechnernamen).";
+    healthy: "ok: polling and journal work", "ok: Abfrage und Journal arbeiten";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(text: &str) -> Vec<&str> {
+        let mut found: Vec<_> = text.match_indices('{').map(|(at, _)| &text[at..at + 3]).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn both_languages_have_every_text_with_the_same_places() {
+        for (name, en, de) in ALL {
+            assert!(!en.is_empty() && !de.is_empty(), "{name} is empty");
+            assert_eq!(places(en), places(de), "{name}");
+            assert_eq!(places(stretch(en)), places(en), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_stretched_language_is_at_least_40_percent_longer() {
+        let text = EN.all_deliver;
+        let longer = Language::Stretched.words().all_deliver.chars().count();
+        assert!(longer * 10 >= text.chars().count() * 13, "{longer}");
+    }
+
+    #[test]
+    fn filling_never_searches_what_was_filled_in() {
+        assert_eq!(fill("{1} and {0}", &["{1}", "{0}"]), "{0} and {1}");
+        assert_eq!(fill("no end {", &["x"]), "no end {");
+        assert_eq!(fill("{9}", &["x"]), "");
+    }
+
+    #[test]
+    fn accept_language_is_weighed() {
+        assert_eq!(Language::accepted("fr, de;q=0.8, en;q=0.9"), Some(Language::En));
+        assert_eq!(Language::accepted("de-AT,de;q=0.9,en;q=0.5"), Some(Language::De));
+        assert_eq!(Language::accepted("fr, en;q=0"), None);
+        assert_eq!(Language::accepted(&"x,".repeat(10_000)), None);
+    }
+}

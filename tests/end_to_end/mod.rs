@@ -1,0 +1,249 @@
+//! From foreign controllers through the forebay process into real Kafka, read by a stranger.
+
+mod gateway;
+mod plant;
+mod received;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use crate::kafka_cluster::{Cluster, SharedCluster};
+use crate::support::wait_for;
+use gateway::Gateway;
+use plant::{Server, Values};
+use received::{assert_complete, gaps, of_device, read, samples};
+
+/// Steps of values in the calm test.
+const STEPS: u16 = 12;
+/// Each is held for several scans.
+const HOLD: Duration = Duration::from_millis(600);
+/// Times forebay is killed in the stormy test.
+const KILLS: usize = 20;
+/// Transactions end after this long without a word; the long outage lasts longer.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A hole in the values of a device that is scanned every 100 ms and changes every time.
+const HOLE_MIN_US: i64 = 1_500_000;
+/// Clocks of test and box are the same; this is what starting and ending take.
+const SLACK_US: i64 = 300_000;
+
+/// Time during which a device could not be read, microseconds since 1970: forebay was killed (all
+/// devices) or the device's server was.
+#[derive(Debug, Clone, Copy)]
+struct Away {
+    server: Option<usize>,
+    from_us: i64,
+    to_us: i64,
+}
+
+fn now_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+fn topics(prefix: &str) -> [String; 2] {
+    [format!("{prefix}.telemetry"), format!("{prefix}.events")]
+}
+
+/// Waits until the page's API says that nothing waits to be sent.
+fn wait_until_sent(gateway: &Gateway, limit: Duration) {
+    let page = gateway.page();
+    let address = page.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    wait_for("empty backlog", limit, || {
+        let status = crate::support::get(&address, "/api/v1/status.json")?;
+        let status: Json = serde_json::from_str(&status).ok()?;
+        (status["to_it"]["numbers"]["backlog_records"].as_u64()? < 20).then_some(())
+    });
+}
+
+#[test]
+fn a_stranger_reads_exactly_what_the_servers_held() {
+    let cluster = Cluster::shared();
+    let prefix = "calm";
+    cluster.create_topics(prefix);
+    let mut servers = plant::start(Values::step(0));
+    let mut gateway = Gateway::new(&cluster.brokers(), prefix, "60s", &servers);
+    gateway.check();
+    gateway.start();
+    // A step before every device has delivered its first value would not be seen.
+    let page = gateway.page();
+    let address = page.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    wait_for("values of all devices", Duration::from_secs(30), || {
+        let status: Json =
+            serde_json::from_str(&crate::support::get(&address, "/api/v1/status.json")?).ok()?;
+        let devices = status["machines"].as_array()?;
+        (devices.len() == servers.len() && devices.iter().all(|device| device["good"] == 4)).then_some(())
+    });
+    for step in 1..STEPS {
+        std::thread::sleep(HOLD);
+        servers.iter_mut().for_each(|server| server.set(Values::step(step)));
+    }
+    std::thread::sleep(HOLD);
+    gateway.stop();
+
+    let [telemetry, _] = topics(prefix);
+    let records = read(&cluster.brokers(), &telemetry);
+    assert_complete(&telemetry, &records);
+    for server in &servers {
+        let samples = samples(&records, server.name);
+        let values =
+            |tag: &str| -> Vec<Json> { samples[tag].iter().map(|(_, value)| value.clone()).collect() };
+        let steps: Vec<Values> = (0..STEPS).map(Values::step).collect();
+        let expected = |value: fn(&Values) -> Json| -> Vec<Json> { steps.iter().map(value).collect() };
+        assert_eq!(values("e2e.count"), expected(|step| step.count.into()), "{}", server.name);
+        assert_eq!(values("e2e.state"), expected(|step| step.state.into()), "{}", server.name);
+        assert_eq!(values("e2e.running"), expected(|step| step.running.into()), "{}", server.name);
+        let levels: Vec<f32> = values("e2e.level").iter().map(as_f32).collect();
+        assert_eq!(levels, steps.iter().map(|step| step.level).collect::<Vec<_>>(), "{}", server.name);
+    }
+}
+
+/// JSON numbers of REAL tags are the shortest that give the same 32 bits.
+#[allow(clippy::cast_possible_truncation)]
+fn as_f32(value: &Json) -> f32 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number")) as f32
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_while_everything_is_pulled_apart() {
+    let mut cluster = Cluster::shared();
+    let prefix = "storm";
+    cluster.create_topics(prefix);
+    let mut servers = plant::start(Values::step(0));
+    let seconds = TRANSACTION_TIMEOUT.as_secs();
+    let mut gateway = Gateway::new(&cluster.brokers(), prefix, &format!("{seconds}s"), &servers);
+    gateway.check();
+    gateway.start();
+    let mut random = fastrand::Rng::with_seed(20_261_121);
+    let mut count = 1000;
+    let mut away = Vec::new();
+    for round in 0..KILLS {
+        let trouble = Trouble::of_round(round);
+        let began_us = now_us();
+        trouble.begin(&mut cluster, &mut servers);
+        run_plant(&mut servers, &mut count, Duration::from_millis(random.u64(1200..3500)));
+        if trouble == Trouble::AllBrokersAway {
+            run_plant(&mut servers, &mut count, TRANSACTION_TIMEOUT + Duration::from_secs(5));
+        }
+        assert!(gateway.runs(), "forebay ended by itself in round {round}:\n{}", gateway.log());
+        // Some troubles end before the kill, some after the next start.
+        let ends_before = random.bool();
+        let mut ended_us = now_us();
+        if ends_before {
+            trouble.end(&mut cluster, &mut servers);
+        }
+        let killed_us = now_us();
+        gateway.kill();
+        if !ends_before {
+            ended_us = now_us();
+            trouble.end(&mut cluster, &mut servers);
+        }
+        away.push(Away { server: None, from_us: killed_us, to_us: now_us() });
+        gateway.start();
+        if let Trouble::ServerGone(index) = trouble {
+            away.push(Away { server: Some(index), from_us: began_us, to_us: ended_us });
+        }
+    }
+    run_plant(&mut servers, &mut count, Duration::from_secs(8));
+    wait_until_sent(&gateway, Duration::from_secs(90));
+    gateway.stop();
+    judge(&cluster, prefix, &servers, count, &away);
+}
+
+/// What is wrong besides the kill of forebay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    BrokerKilled(usize),
+    BrokerPaused(usize),
+    AllBrokersAway,
+    ServerGone(usize),
+}
+
+impl Trouble {
+    fn of_round(round: usize) -> Self {
+        match round % 8 {
+            1 | 5 => Self::BrokerKilled(round % 3),
+            2 => Self::BrokerPaused((round + 1) % 3),
+            3 => Self::ServerGone(0),
+            4 => Self::ServerGone(1),
+            6 if round < 8 => Self::AllBrokersAway,
+            6 => Self::ServerGone(2),
+            7 => Self::ServerGone(3),
+            _ => Self::None,
+        }
+    }
+
+    fn begin(self, cluster: &mut SharedCluster, servers: &mut [Server]) {
+        match self {
+            Self::None => {}
+            Self::BrokerKilled(index) => cluster.kill(index),
+            Self::BrokerPaused(index) => cluster.pause(index),
+            Self::AllBrokersAway => (0..3).for_each(|index| cluster.kill(index)),
+            Self::ServerGone(index) => servers[index].kill(),
+        }
+    }
+
+    fn end(self, cluster: &mut SharedCluster, servers: &mut [Server]) {
+        match self {
+            Self::None => {}
+            Self::BrokerKilled(index) => cluster.restart(index),
+            Self::BrokerPaused(index) => cluster.resume(index),
+            Self::AllBrokersAway => (0..3).for_each(|index| cluster.restart(index)),
+            Self::ServerGone(index) => servers[index].restart(),
+        }
+    }
+}
+
+/// Counts up on all servers every 50 ms.
+fn run_plant(servers: &mut [Server], count: &mut u32, time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        *count += 1;
+        let values = Values { count: *count, ..Values::step(1) };
+        servers.iter_mut().for_each(|server| server.set(values));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn judge(cluster: &Cluster, prefix: &str, servers: &[Server], count: u32, away: &[Away]) {
+    let [telemetry, events] = topics(prefix);
+    let records = read(&cluster.brokers(), &telemetry);
+    let events_read = read(&cluster.brokers(), &events);
+    assert_complete(&telemetry, &records);
+    assert_complete(&events, &events_read);
+    for (index, server) in servers.iter().enumerate() {
+        let samples = samples(&records, server.name);
+        let counts = &samples["e2e.count"];
+        let values: Vec<u64> = counts.iter().map(|(_, value)| value.as_u64().expect("UDINT")).collect();
+        assert!(
+            values.windows(2).all(|pair| pair[0] <= pair[1]),
+            "{}: the counter never runs back",
+            server.name
+        );
+        assert_eq!(values.last(), Some(&u64::from(count)), "{}: the last value is there", server.name);
+        let gaps = gaps(&events_read, server.name);
+        let states = |from_us: i64, to_us: i64| {
+            gaps.iter().any(|(from, to, _)| *from <= from_us + SLACK_US && *to >= to_us - SLACK_US)
+        };
+        let own = away.iter().filter(|away| away.server.is_none_or(|server| server == index));
+        for away in own {
+            assert!(
+                states(away.from_us, away.to_us),
+                "{}: no gap record for {away:?}: {gaps:#?}",
+                server.name
+            );
+        }
+        let times: Vec<i64> = of_device(&records, server.name)
+            .iter()
+            .map(|record| received::time_us(&record.value["edge_time"]))
+            .collect();
+        for hole in times.windows(2).filter(|pair| pair[1] - pair[0] > HOLE_MIN_US) {
+            assert!(
+                states(hole[0], hole[1]),
+                "{}: no gap record for the hole {hole:?}: {gaps:#?}",
+                server.name
+            );
+        }
+        println!("{}: {} values, {} gap records", server.name, values.len(), gaps.len());
+    }
+}

@@ -1,0 +1,176 @@
+//! Lanes without a journal, for the replicator's tests.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test reports
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use forebay::clock::now_us;
+use forebay::replicate::{Record, Source, SourceFault};
+use serde_json::json;
+
+use crate::kafka_cluster::Consumed;
+use crate::support::wait_for;
+
+pub const EPOCH: &str = "00112233445566778899aabbccddeeff";
+/// Devices of the generated records.
+pub const DEVICES: u64 = 7;
+
+/// A lane in memory: records are pushed, everything stays readable.
+#[derive(Clone, Default)]
+pub struct Memory {
+    shared: Arc<MemoryShared>,
+    epoch: String,
+    lane: &'static str,
+    next: u64,
+    current: Vec<u8>,
+    key: String,
+}
+
+#[derive(Default)]
+pub struct MemoryShared {
+    records: Mutex<Vec<(String, i64, Vec<u8>)>>,
+    pushed: Condvar,
+    committed: AtomicU64,
+}
+
+impl Memory {
+    pub fn new(lane: &'static str, epoch: &str) -> Self {
+        Self { lane, epoch: epoch.to_owned(), ..Self::default() }
+    }
+
+    pub fn push(&self, key: &str, edge_us: i64, value: &[u8]) {
+        self.shared.records.lock().unwrap().push((key.to_owned(), edge_us, value.to_vec()));
+        self.shared.pushed.notify_all();
+    }
+
+    pub fn push_numbered(&self, count: u64) {
+        for _ in 0..count {
+            let offset = self.shared.records.lock().unwrap().len() as u64;
+            let (key, value) = numbered(offset);
+            self.push(&key, now_us(), value.as_bytes());
+        }
+    }
+
+    /// First offset that is not committed.
+    pub fn committed_to(&self) -> u64 {
+        self.shared.committed.load(Ordering::SeqCst)
+    }
+
+    pub fn wait_committed(&self, next_offset: u64, limit: Duration) {
+        wait_for(&format!("commit of {next_offset}"), limit, || {
+            (self.shared.committed.load(Ordering::SeqCst) >= next_offset).then_some(())
+        });
+    }
+}
+
+impl Source for Memory {
+    fn lane(&self) -> &str {
+        self.lane
+    }
+
+    fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
+        self.next = offset;
+        Ok(())
+    }
+
+    fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+        let index = usize::try_from(self.next).unwrap();
+        let records = self.shared.records.lock().unwrap();
+        let (records, _) =
+            self.shared.pushed.wait_timeout_while(records, wait, |records| records.len() <= index).unwrap();
+        let Some((key, edge_us, value)) = records.get(index) else { return Ok(None) };
+        self.key.clone_from(key);
+        self.current.clone_from(value);
+        self.next += 1;
+        Ok(Some(Record { offset: self.next - 1, edge_us: *edge_us, key: &self.key, value: &self.current }))
+    }
+
+    fn committed(&mut self, next_offset: u64) {
+        self.shared.committed.store(next_offset, Ordering::SeqCst);
+    }
+}
+
+/// Record `offset` of every generated lane: its device counts up by one.
+pub fn numbered(offset: u64) -> (String, String) {
+    let device = format!("Werk1/Halle2/dev-{}", offset % DEVICES);
+    let pad = "x".repeat(150);
+    let value = json!({"device": device, "n": offset / DEVICES, "pad": pad}).to_string();
+    (device, value)
+}
+
+/// A lane without end that is the same in every process: for the killed child.
+pub struct Generator {
+    next: u64,
+    total: u64,
+    key: String,
+    value: String,
+}
+
+impl Generator {
+    pub fn new(total: u64) -> Self {
+        Self { next: 0, total, key: String::new(), value: String::new() }
+    }
+}
+
+impl Source for Generator {
+    fn lane(&self) -> &str {
+        "telemetry"
+    }
+
+    fn epoch(&self) -> &str {
+        EPOCH
+    }
+
+    fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
+        self.next = offset;
+        Ok(())
+    }
+
+    fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+        if self.next >= self.total {
+            std::thread::sleep(wait);
+            return Ok(None);
+        }
+        (self.key, self.value) = numbered(self.next);
+        self.next += 1;
+        Ok(Some(Record {
+            offset: self.next - 1,
+            edge_us: now_us(),
+            key: &self.key,
+            value: self.value.as_bytes(),
+        }))
+    }
+
+    fn committed(&mut self, next_offset: u64) {
+        println!("\ncommitted {next_offset}");
+    }
+}
+
+/// Asserts that each offset below `total` is there once, and each device's records in order.
+pub fn assert_exactly_once(records: &[Consumed], total: u64) {
+    let mut seen = vec![0_u32; usize::try_from(total).unwrap()];
+    let mut next: HashMap<&str, u64> = HashMap::new();
+    let mut by_place: BTreeMap<(i32, i64), &Consumed> = BTreeMap::new();
+    for record in records {
+        seen[usize::try_from(record.offset()).unwrap()] += 1;
+        by_place.insert((record.partition, record.kafka_offset), record);
+        assert_eq!(record.headers["epoch"], EPOCH);
+        assert_eq!(record.headers["edge"], "box-1");
+    }
+    let lost = seen.iter().filter(|count| **count == 0).count();
+    let doubled = seen.iter().filter(|count| **count > 1).count();
+    assert_eq!((lost, doubled), (0, 0), "lost and doubled of {total}");
+    for record in by_place.values() {
+        let next = next.entry(record.key.as_deref().unwrap()).or_default();
+        let n = record.json()["n"].as_u64().unwrap();
+        assert_eq!(n, *next, "order of {:?}", record.key);
+        *next += 1;
+    }
+}
