@@ -17,7 +17,7 @@ const UNKNOWN_KEYS_MAX: usize = 50;
 pub struct Fields<'a> {
     /// Where faults go and parameters come from.
     pub ctx: &'a Context<'a>,
-    /// How messages call it, for example "tag `pressure`" or "[edge]".
+    /// How messages call it, for example "tag `pressure`" or `[edge]`.
     pub subject: String,
     /// Where a missing key is reported.
     pub span: Span,

@@ -2,7 +2,7 @@
 //!
 //! Start: state, lanes, page, models, replicators, devices: each works without the next. Stop:
 //! devices first, then what they have delivered is synced and sent while Kafka takes it, at most
-//! [`SEND_REST_MAX`]; what is left is sent after the next start.
+//! `SEND_REST_MAX`; what is left is sent after the next start.
 
 mod facts;
 mod kafka;
