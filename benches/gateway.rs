@@ -23,7 +23,7 @@ fn main() {
     let broker = Broker::start("bench").expect("the embedded broker");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     write_site(folder.path(), broker.bootstrap(), &[]);
-    let loaded = forebay::profile::load(&folder.path().join("forebay.toml"));
+    let loaded = forebay::config::load(&folder.path().join("forebay.toml"));
     assert_eq!(loaded.devices.len(), DEVICES, "{:?}", loaded.diagnostics);
     let simulators: Vec<Arc<dyn Simulator>> = runtime.block_on(async {
         let mut simulators = Vec::new();

@@ -48,22 +48,22 @@ fn open(directory: &Path, name: &str) -> Opened {
 
 /// A walk in steps of at most one tenth, as a temperature sensor with one decimal gives.
 struct Walk {
-    tenths: Vec<i32>,
+    tenths: Vec<i16>,
     random: fastrand::Rng,
 }
 
 impl Walk {
-    fn new() -> Self {
-        let mut random = fastrand::Rng::with_seed(7);
-        Self { tenths: (0..TAGS).map(|_| random.i32(100..900)).collect(), random }
+    fn new(device: usize) -> Self {
+        let mut random = fastrand::Rng::with_seed(device as u64);
+        Self { tenths: (0..TAGS).map(|_| random.i16(100..900)).collect(), random }
     }
 
     /// The samples of the next scan; a tag that has not changed is left out unless `unchanged`.
-    fn scan(&mut self, unchanged: bool, value: impl Fn(i32, &mut fastrand::Rng) -> Value) -> Vec<Sample> {
+    fn scan(&mut self, unchanged: bool, value: impl Fn(i16, &mut fastrand::Rng) -> Value) -> Vec<Sample> {
         let mut samples = Vec::new();
         for (tag, tenths) in (0..).zip(&mut self.tenths) {
             // One tag in five changes from scan to scan.
-            let step = if self.random.u8(..5) == 0 { self.random.i32(-1..=1) } else { 0 };
+            let step = if self.random.u8(..5) == 0 { self.random.i16(-1..=1) } else { 0 };
             *tenths += step;
             if unchanged || step != 0 {
                 let value = value(*tenths, &mut self.random);
@@ -74,11 +74,11 @@ impl Walk {
     }
 }
 
-fn real(tenths: i32, _: &mut fastrand::Rng) -> Value {
-    Value::Real((f64::from(tenths) / 10.0) as f32)
+fn real(tenths: i16, _: &mut fastrand::Rng) -> Value {
+    Value::Real(f32::from(tenths) / 10.0)
 }
 
-fn noisy(tenths: i32, random: &mut fastrand::Rng) -> Value {
+fn noisy(tenths: i16, random: &mut fastrand::Rng) -> Value {
     Value::Lreal(f64::from(tenths) / 10.0 + random.f64() / 100.0)
 }
 
@@ -103,20 +103,23 @@ fn flood(directory: &Path, samples: usize) {
         "", "samples/s", "per CPU s", "µs CPU each", "B/sample", "MB written"
     );
     for (name, value) in
-        [("slow, one decimal", real as fn(i32, &mut fastrand::Rng) -> Value), ("noisy, 64 bits", noisy)]
+        [("slow, one decimal", real as fn(i16, &mut fastrand::Rng) -> Value), ("noisy, 64 bits", noisy)]
     {
         let opened = open(directory, &format!("flood {name}"));
         let devices = devices(20);
-        let mut walk = Walk::new();
-        let scans: Vec<Vec<Sample>> = (0..400).map(|_| walk.scan(true, value)).collect();
+        // Long enough that the compressor does not see a scan twice.
+        let mut walks: Vec<Walk> = (0..devices.len()).map(Walk::new).collect();
+        let scans: Vec<Vec<Sample>> =
+            (0..400 * devices.len()).map(|number| walks[number % devices.len()].scan(true, value)).collect();
         let (started, before) = (Instant::now(), processor());
         for number in 0..samples / TAGS {
             let device = Arc::clone(&devices[number % devices.len()]);
-            let samples = scans[number / devices.len() % scans.len()].clone();
+            let samples = scans[number % scans.len()].clone();
             let mut batch = Batch {
                 device,
                 edge_us: 1_770_000_000_000_000 + i64::try_from(number).unwrap_or(0),
                 samples,
+                gap: None,
             };
             while let Err(back) = opened.writer.try_append(batch) {
                 // The writer is behind; give it the core.
@@ -195,12 +198,12 @@ fn run(
 ) {
     let opened = open(directory, name);
     let devices = devices(devices_len);
-    let mut walks: Vec<Walk> = devices.iter().map(|_| Walk::new()).collect();
+    let mut walks: Vec<Walk> = (0..devices.len()).map(Walk::new).collect();
     for second in 0..seconds {
         for (number, (device, walk)) in (0..).zip(devices.iter().zip(&mut walks)) {
             let now_us = forebay::clock::now_us();
             let edge_us = now_us + number * 1000 + i64::try_from(second % 7).unwrap_or(0);
-            let batch = Batch { device: Arc::clone(device), edge_us, samples: scan(walk) };
+            let batch = Batch { device: Arc::clone(device), edge_us, samples: scan(walk), gap: None };
             assert!(opened.writer.try_append(batch).is_ok(), "the queue has room");
         }
         opened.writer.flush(LIMIT).expect("the disk works");

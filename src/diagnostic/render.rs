@@ -10,6 +10,9 @@ use super::{Diagnostic, Place, Severity, Source, Sources, Span};
 /// Lines wider than this are cut around the caret.
 const LINE_WIDTH_MAX: usize = 240;
 
+/// Longer lines are not shown at all: laying one out takes time in proportion to its length.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
 /// Places further apart than this many bytes are shown as two snippets.
 const SNIPPET_BYTES_MAX: usize = 16 * 1024;
 
@@ -96,8 +99,12 @@ fn report<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Group<'a> {
             && place.span.start.abs_diff(diagnostic.place.span.start) <= SNIPPET_BYTES_MAX
     });
     if let Some(source) = sources.files.get(diagnostic.place.file) {
+        let start = diagnostic.place.span.start;
         if source.text.is_empty() {
             group = group.element(Origin::path(source.name.as_str()));
+        } else if source.line_end(start) - source.line_start(start) > LINE_BYTES_MAX {
+            let (line, column) = source.line_column(start);
+            group = group.element(Origin::path(source.name.as_str()).line(line).char_column(column));
         } else {
             let primary = (diagnostic.place.span, diagnostic.label.as_str());
             let context: Vec<_> = near.iter().map(|(place, label)| (place.span, label.as_str())).collect();
@@ -134,7 +141,7 @@ fn snippet<'a>(
         if label.is_empty() { annotation } else { annotation.label(label) }
     };
     Snippet::source(text)
-        .line_start(source.line_column(start).0)
+        .line_start(source.line(start))
         .path(source.name.as_str())
         .annotations(primary.map(|it| mark(AnnotationKind::Primary, it)))
         .annotations(context.iter().map(|it| mark(AnnotationKind::Context, *it)))

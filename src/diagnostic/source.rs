@@ -51,20 +51,23 @@ impl Source {
     /// Line and column of a byte, both from 1, the column in characters.
     pub fn line_column(&self, at: usize) -> (usize, usize) {
         let at = self.floor(at);
-        let line = self.line_starts.partition_point(|start| *start <= at);
-        let column = self.text[self.line_starts[line - 1]..at].chars().count() + 1;
-        (line, column)
+        let column = self.text[self.line_start(at)..at].chars().count() + 1;
+        (self.line(at), column)
+    }
+
+    /// Line of a byte, from 1.
+    pub fn line(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at)
     }
 
     /// `name:line` of a byte.
     pub fn at_line(&self, at: usize) -> String {
-        format!("{}:{}", self.name, self.line_column(at).0)
+        format!("{}:{}", self.name, self.line(at))
     }
 
     /// Where the line of a byte starts.
     pub fn line_start(&self, at: usize) -> usize {
-        let (line, _) = self.line_column(at);
-        self.line_starts[line - 1]
+        self.line_starts[self.line(at) - 1]
     }
 
     /// Where the line of a byte ends, line break excluded.

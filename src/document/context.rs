@@ -8,6 +8,9 @@ use super::nearest;
 use super::tree::{Content, Node, Table};
 use crate::diagnostic::{Diagnostic, Faults, Place, Severity, Source, Span};
 
+/// Longest line that is searched for parameters.
+const LINE_BYTES_MAX: usize = 4096;
+
 /// The device for which a profile is being walked.
 #[derive(Debug, Clone)]
 pub struct Instance {
@@ -29,6 +32,8 @@ impl Instance {
             _ => self.source.clone(),
         };
         let mut note = format!("in {} ({place})", self.device);
+        // A line this long was written by no person, and there may be many faults in it.
+        let line = if line.len() > LINE_BYTES_MAX { "" } else { line };
         for (name, value) in self.given.iter().filter(|(name, _)| line.contains(&format!("{{{name}}}"))) {
             note.push_str(&format!(", {name} = {value}"));
         }
@@ -75,6 +80,11 @@ impl<'a> Context<'a> {
     pub fn absorb(&self, part: &Self) -> bool {
         self.failed.set(self.failed() || part.failed());
         part.failed()
+    }
+
+    /// True when some parameter has no value: what is not found may depend on it.
+    pub fn is_open(&self) -> bool {
+        self.params.is_some_and(|params| params.values().any(|param| *param == Param::Unknown))
     }
 
     /// The parameters of this walk.

@@ -10,11 +10,14 @@ use super::tree::{Content, Entry, Node, Table};
 use crate::device::Text;
 use crate::diagnostic::Span;
 
+/// Unknown keys reported of one table; finding the nearest name takes its time.
+const UNKNOWN_KEYS_MAX: usize = 50;
+
 /// A table being read, with tables behind it that supply what it leaves out.
 pub struct Fields<'a> {
     /// Where faults go and parameters come from.
     pub ctx: &'a Context<'a>,
-    /// How messages call it, for example "tag `pressure`" or "[edge]".
+    /// How messages call it, for example "tag `pressure`" or `[edge]`.
     pub subject: String,
     /// Where a missing key is reported.
     pub span: Span,
@@ -55,7 +58,8 @@ impl<'a> Fields<'a> {
     }
 
     fn refuse_unknown(&self, keys: &[&str]) {
-        for entry in self.own.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+        let unknown = self.own.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str()));
+        for entry in unknown.take(UNKNOWN_KEYS_MAX) {
             let message = format!("{} has an unknown key `{}`", self.subject, entry.key);
             let help = match nearest(&entry.key, keys.iter().copied()) {
                 Some(name) => format!("did you mean `{name}`?"),

@@ -20,13 +20,18 @@ pub struct Layout {
     pub unclosed: Vec<usize>,
     /// Texts of which a quote is missing.
     pub unquoted: Vec<Span>,
+    /// Where the `}` stand in the mended text, ascending.
+    inserted: Vec<usize>,
 }
 
 impl Layout {
     /// Looks at the tokens of `text`.
     pub fn of(text: &str) -> Self {
         let tokens = TomlSource::new(text).lex().into_vec();
-        Self { too_deep: too_deep(&tokens), unclosed: unclosed(&tokens), unquoted: unquoted(text, &tokens) }
+        let unclosed = unclosed(&tokens);
+        // The nth insertion stands n bytes further on.
+        let inserted = unclosed.iter().enumerate().map(|(n, at)| at + n).collect();
+        Self { too_deep: too_deep(&tokens), unclosed, unquoted: unquoted(text, &tokens), inserted }
     }
 
     /// The text with the missing `}` put in, so that one forgotten bracket is one complaint and
@@ -48,11 +53,7 @@ impl Layout {
 
     /// Where a span of the mended text stands in the original.
     pub fn original(&self, span: Span) -> Span {
-        let back = |at: usize| {
-            // The nth insertion stands n bytes further on in the mended text.
-            let before = self.unclosed.iter().enumerate().take_while(|(n, put)| **put + n < at).count();
-            at - before
-        };
+        let back = |at: usize| at - self.inserted.partition_point(|put| *put < at);
         Span::from(back(span.start)..back(span.end))
     }
 }

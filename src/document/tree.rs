@@ -98,14 +98,14 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
         faults.add_syntax(fault, Span { start: source.line_start(at), end: source.line_end(at) });
     };
     let place = |span: Span| Place { file, span };
-    for span in &layout.unquoted {
+    for span in layout.unquoted.iter().take(SYNTAX_FAULTS_MAX) {
         report(
             Diagnostic::error("P0001", place(*span), "a quote is missing in this line")
                 .label("this text does not end where it should")
                 .help("every text stands between two quotes"),
         );
     }
-    for at in &layout.unclosed {
+    for at in layout.unclosed.iter().take(SYNTAX_FAULTS_MAX) {
         report(
             Diagnostic::error(
                 "P0001",

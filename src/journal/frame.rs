@@ -2,17 +2,21 @@
 
 use std::io;
 
+use super::varint;
+
 /// Largest body of a frame, in bytes, packed or not.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
 /// Length and checksum in front of each body.
 pub(super) const FRAME_HEADER_BYTES: usize = 8;
-/// Body of a block before its records.
-pub(super) const BLOCK_HEAD_BYTES: usize = 32;
-const DICTIONARY_HEAD_BYTES: usize = 12;
+/// Longest head of a body: kind, and five numbers of variable length.
+pub(super) const HEAD_BYTES_MAX: usize = 1 + 5 * 10;
 const KIND_DICTIONARY: u8 = 1;
 const KIND_BLOCK: u8 = 2;
 const CODEC_NONE: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
+/// The first byte of a body has the kind in its low half and the codec in its high half.
+const CODEC_SHIFT: u32 = 4;
+const KIND_MASK: u8 = 0x0f;
 /// Speed before ratio: the journal shares a small CPU with the polling.
 const ZSTD_LEVEL: i32 = 1;
 /// Shorter content does not win by packing.
@@ -43,6 +47,7 @@ pub(super) struct BlockHead {
     pub codec: u8,
     pub count: u32,
     pub first_offset: u64,
+    /// Whole milliseconds.
     pub base_us: i64,
     /// Bytes of the file between the last synced byte and this frame. Everything before them was
     /// synced when this block was written, so damage there is rot and not a torn write.
@@ -83,36 +88,61 @@ pub(super) fn checked_body(bytes: &[u8]) -> Result<&[u8], Fault> {
     Ok(body)
 }
 
+/// True when a body can begin with this byte.
+pub(super) fn begins_body(byte: u8) -> bool {
+    matches!(byte & KIND_MASK, KIND_DICTIONARY | KIND_BLOCK)
+}
+
 /// Takes a checked body apart.
 pub(super) fn parse_body(body: &[u8]) -> Result<Frame<'_>, Fault> {
-    let word = |at: usize| Some(u32::from_le_bytes(body.get(at..at + 4)?.try_into().ok()?));
-    let double = |at: usize| Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?));
-    let kind = *body.first().ok_or(Fault::Short)?;
-    let frame = match kind {
-        KIND_DICTIONARY => (|| {
-            Some(Frame::Dictionary {
-                codec: *body.get(1)?,
-                number: word(4)?,
-                raw_bytes: word(8)?,
-                content: body.get(DICTIONARY_HEAD_BYTES..)?,
-            })
-        })(),
-        KIND_BLOCK => (|| {
-            let head = BlockHead {
-                codec: *body.get(1)?,
-                count: word(4)?,
-                first_offset: double(8)?,
-                base_us: double(16)?.cast_signed(),
-                group_bytes: word(24)?,
-                raw_bytes: word(28)?,
-            };
-            // Offsets that overflow would wrap into the valid range.
-            head.first_offset.checked_add(u64::from(head.count))?;
-            Some(Frame::Block { head, content: body.get(BLOCK_HEAD_BYTES..)? })
-        })(),
+    let (&first, mut rest) = body.split_first().ok_or(Fault::Short)?;
+    let codec = first >> CODEC_SHIFT;
+    let frame = match first & KIND_MASK {
+        KIND_DICTIONARY => take_dictionary(codec, &mut rest),
+        KIND_BLOCK => take_block(codec, &mut rest),
         other => return Err(Fault::Kind(other)),
     };
-    frame.ok_or(Fault::Short)
+    frame.ok_or(Fault::Content)
+}
+
+fn take_dictionary<'a>(codec: u8, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
+    let number = take_u32(rest)?;
+    let raw_bytes = take_raw_bytes(codec, rest)?;
+    Some(Frame::Dictionary { number, codec, raw_bytes, content: rest })
+}
+
+fn take_block<'a>(codec: u8, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
+    let count = take_u32(rest)?;
+    let first_offset = varint::take(rest)?;
+    // Offsets that overflow would wrap into the valid range.
+    first_offset.checked_add(u64::from(count))?;
+    let base_us = varint::take_signed(rest)?.checked_mul(1000)?;
+    let group_bytes = take_u32(rest)?;
+    let raw_bytes = take_raw_bytes(codec, rest)?;
+    let head = BlockHead { codec, count, first_offset, base_us, group_bytes, raw_bytes };
+    Some(Frame::Block { head, content: rest })
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    u32::try_from(varint::take(rest)?).ok()
+}
+
+/// Content that is not packed has its own length.
+fn take_raw_bytes(codec: u8, rest: &mut &[u8]) -> Option<u32> {
+    if codec == CODEC_NONE { u32::try_from(rest.len()).ok() } else { take_u32(rest) }
+}
+
+/// Appends the first byte of a body.
+fn put_kind(out: &mut Vec<u8>, kind: u8, codec: u8) {
+    out.push(kind | codec << CODEC_SHIFT);
+}
+
+/// Appends the content and, when it is packed, how long it was.
+fn put_content(out: &mut Vec<u8>, codec: u8, raw: &[u8], content: &[u8]) {
+    if codec != CODEC_NONE {
+        varint::put(out, raw.len() as u64);
+    }
+    out.extend_from_slice(content);
 }
 
 /// Appends a frame around the body that `fill` writes.
@@ -156,28 +186,24 @@ impl FrameWriter {
 
     /// Appends a dictionary frame; `raw` is bounded by the caller.
     pub(super) fn dictionary(&mut self, out: &mut Vec<u8>, number: u32, raw: &[u8]) {
-        let raw_bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
         let (codec, content) = self.pack(raw);
         put_frame(out, |out| {
-            out.extend_from_slice(&[KIND_DICTIONARY, codec, 0, 0]);
-            out.extend_from_slice(&number.to_le_bytes());
-            out.extend_from_slice(&raw_bytes.to_le_bytes());
-            out.extend_from_slice(content);
+            put_kind(out, KIND_DICTIONARY, codec);
+            varint::put(out, u64::from(number));
+            put_content(out, codec, raw, content);
         });
     }
 
     /// Appends a block frame; `raw` is bounded by the caller, codec and length of `head` are set here.
     pub(super) fn block(&mut self, out: &mut Vec<u8>, head: BlockHead, raw: &[u8]) {
-        let raw_bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
         let (codec, content) = self.pack(raw);
         put_frame(out, |out| {
-            out.extend_from_slice(&[KIND_BLOCK, codec, 0, 0]);
-            out.extend_from_slice(&head.count.to_le_bytes());
-            out.extend_from_slice(&head.first_offset.to_le_bytes());
-            out.extend_from_slice(&head.base_us.to_le_bytes());
-            out.extend_from_slice(&head.group_bytes.to_le_bytes());
-            out.extend_from_slice(&raw_bytes.to_le_bytes());
-            out.extend_from_slice(content);
+            put_kind(out, KIND_BLOCK, codec);
+            varint::put(out, u64::from(head.count));
+            varint::put(out, head.first_offset);
+            varint::put_signed(out, head.base_us.div_euclid(1000));
+            varint::put(out, u64::from(head.group_bytes));
+            put_content(out, codec, raw, content);
         });
     }
 }
@@ -234,9 +260,8 @@ mod tests {
     fn a_block_has_exactly_the_documented_bytes() {
         let mut out = Vec::new();
         FrameWriter::new().unwrap().block(&mut out, block_head(), b"\x01a\x01b");
-        let mut expected = vec![36, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
-        expected
-            .extend_from_slice(&[0x40, 0x42, 0x0f, 0, 0, 0, 0, 0, 64, 0, 0, 0, 4, 0, 0, 0, 1, b'a', 1, b'b']);
+        // Length 10, checksum, block not packed, 2 records from offset 7, 1000 ms, 64 bytes in front.
+        let mut expected = vec![10, 0, 0, 0, 0, 0, 0, 0, 2, 2, 7, 0xd0, 0x0f, 64, 1, b'a', 1, b'b'];
         // The checksum spelled out: over the length, then the body.
         let whole = [&expected[..4], &expected[8..]].concat();
         expected[4..8].copy_from_slice(&crc32c::crc32c(&whole).to_le_bytes());

@@ -12,7 +12,7 @@ use proptest::sample::Index as Pick;
 use super::memory_disk::{Fate, MemoryDisk};
 use super::{Damage, Journal, Options, Read, Reader, Recovery};
 
-const OPTIONS: Options = Options { segment_bytes: 600, budget_bytes: 2_000 };
+const OPTIONS: Options = Options { segment_bytes: 400, budget_bytes: 2_000 };
 const LONG: Options = Options { segment_bytes: 4_000, ..OPTIONS };
 
 #[derive(Debug, Clone)]

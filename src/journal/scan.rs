@@ -1,7 +1,7 @@
 //! Reading the frames of one segment, and finding the next good one behind damage.
 
 use super::disk::DiskFile;
-use super::frame::{FRAME_HEADER_BYTES, Fault, Frame, body_bytes, checked_body, parse_body};
+use super::frame::{FRAME_HEADER_BYTES, Fault, Frame, begins_body, body_bytes, checked_body, parse_body};
 use super::segment::{HEADER_BYTES, read_exact_at};
 
 /// Bytes checked at most while looking for the next good frame. Random damage needs a few
@@ -90,7 +90,7 @@ impl Scanner {
             let Some(header) = candidate.first_chunk::<FRAME_HEADER_BYTES>() else { break };
             let Ok(length) = body_bytes(*header) else { continue };
             // Cheap test first: the kind of frame stands behind the header.
-            if !matches!(candidate.get(FRAME_HEADER_BYTES), Some(1 | 2))
+            if !candidate.get(FRAME_HEADER_BYTES).is_some_and(|byte| begins_body(*byte))
                 || candidate.len() - FRAME_HEADER_BYTES < length
             {
                 continue;

@@ -7,10 +7,12 @@ use super::{Epoch, OpenError};
 
 /// Version of the format that this program writes, and the newest it reads.
 pub const FORMAT_VERSION: u16 = 1;
-pub(super) const HEADER_BYTES: usize = 64;
+const HEADER_LENGTH: u16 = 64;
+pub(super) const HEADER_BYTES: usize = HEADER_LENGTH as usize;
 const SEGMENT_MAGIC: [u8; 8] = *b"FBJOURNL";
 const EPOCH_MAGIC: [u8; 8] = *b"FBEPOCH\0";
-const EPOCH_BYTES: usize = 32;
+const EPOCH_LENGTH: u16 = 32;
+const EPOCH_BYTES: usize = EPOCH_LENGTH as usize;
 const EPOCH_FILE: &str = "epoch";
 const EPOCH_TEMPORARY: &str = "epoch.tmp";
 const SUFFIX: &str = ".segment";
@@ -65,7 +67,7 @@ impl Header {
         let start = out.len();
         out.extend_from_slice(&SEGMENT_MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&[HEADER_BYTES as u8, 0]);
+        out.extend_from_slice(&HEADER_LENGTH.to_le_bytes());
         out.extend_from_slice(&self.epoch.0);
         out.extend_from_slice(&self.name.sequence.to_le_bytes());
         out.extend_from_slice(&self.name.first_offset.to_le_bytes());
@@ -137,7 +139,7 @@ pub(super) fn write_epoch(disk: &dyn Disk, epoch: Epoch) -> Result<(), OpenError
     let mut bytes = Vec::with_capacity(EPOCH_BYTES);
     bytes.extend_from_slice(&EPOCH_MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    bytes.extend_from_slice(&[EPOCH_BYTES as u8, 0]);
+    bytes.extend_from_slice(&EPOCH_LENGTH.to_le_bytes());
     bytes.extend_from_slice(&epoch.0);
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
-use super::frame::{BLOCK_HEAD_BYTES, BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter};
+use super::frame::{BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter, HEAD_BYTES_MAX};
 use super::index::{Segment, Shared};
 use super::recovery::{Recovered, recover};
 use super::scan::{Scanner, Step};
@@ -17,9 +17,9 @@ use super::{
 /// Longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Longest dictionary, in bytes.
-pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
+pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
 /// Records of a block are at most this many bytes.
-const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - BLOCK_HEAD_BYTES;
+const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
 /// Longest length in front of a record.
 const RECORD_PREFIX_BYTES_MAX: usize = 5;
 
@@ -143,9 +143,10 @@ impl Journal {
         Reader::new(Arc::clone(&self.disk), Arc::clone(&self.shared), offset)
     }
 
-    /// Wall time of the waiting block, to which records may refer: the first caller's `now_us`.
+    /// Wall time of the waiting block, to which records may refer: the first caller's `now_us` in
+    /// whole milliseconds.
     pub fn base_us(&mut self, now_us: i64) -> i64 {
-        *self.pending.base_us.get_or_insert(now_us)
+        *self.pending.base_us.get_or_insert(now_us.div_euclid(1000).saturating_mul(1000))
     }
 
     /// Defines a dictionary: bytes that records refer to by the returned number. The same bytes
@@ -188,9 +189,9 @@ impl Journal {
         if pending.records.len() + record.len() + RECORD_PREFIX_BYTES_MAX > BLOCK_RAW_BYTES_MAX {
             return Err(AppendError::BlockFull(pending.records.len()));
         }
-        pending.base_us.get_or_insert(now_us);
         varint::put(&mut pending.records, record.len() as u64);
         pending.records.extend_from_slice(record);
+        self.base_us(now_us);
         let offset = self.next_offset() + u64::from(self.pending.count);
         self.pending.count += 1;
         Ok(offset)

@@ -84,12 +84,13 @@ impl Encoder {
         samples: &[Sample],
         gap: Option<&GapBefore>,
     ) -> &[u8] {
-        self.record.clear();
-        self.kinds.clear();
-        self.values.clear();
-        for sample in samples {
-            self.kinds.push(put_value(&mut self.values, &sample.value));
+        let mut decimals = Decimals::default();
+        self.put_values(samples, &mut decimals);
+        if decimals.late {
+            // 23 before 23.7: written as 230 tenths, all have the same kind.
+            self.put_values(samples, &mut decimals);
         }
+        self.record.clear();
         let flags = flags(samples, &self.kinds) | if gap.is_some() { GAP } else { 0 };
         let record = &mut self.record;
         record.extend_from_slice(&[RECORD_BATCH, flags]);
@@ -110,12 +111,37 @@ impl Encoder {
         record
     }
 
+    fn put_values(&mut self, samples: &[Sample], decimals: &mut Decimals) {
+        self.kinds.clear();
+        self.values.clear();
+        for sample in samples {
+            self.kinds.push(put_value(&mut self.values, &sample.value, decimals));
+        }
+    }
+
     /// The record of an event.
     pub(super) fn event(&mut self, json: &[u8]) -> &[u8] {
         self.record.clear();
         self.record.push(RECORD_EVENT);
         self.record.extend_from_slice(json);
         &self.record
+    }
+}
+
+/// Most decimals found so far in a batch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Decimals {
+    real: u8,
+    lreal: u8,
+    /// More were found after a number had been written with fewer.
+    late: bool,
+    written: bool,
+}
+
+impl Decimals {
+    fn found(&mut self, more: bool) {
+        self.late |= more && self.written;
+        self.written = true;
     }
 }
 
@@ -181,10 +207,10 @@ fn put_sources(record: &mut Vec<u8>, samples: &[Sample], edge_us: i64, flags: u8
 }
 
 /// Writes the value and returns its kind.
-fn put_value(out: &mut Vec<u8>, value: &Value) -> u8 {
+fn put_value(out: &mut Vec<u8>, value: &Value, decimals: &mut Decimals) -> u8 {
     match value {
-        Value::Real(real) => put_real(out, *real),
-        Value::Lreal(real) => put_lreal(out, *real),
+        Value::Real(real) => put_real(out, *real, decimals),
+        Value::Lreal(real) => put_lreal(out, *real, decimals),
         other => put_plain(out, other),
     }
 }
@@ -245,11 +271,13 @@ fn whole(value: f64, power: f64, max: f64) -> Option<i64> {
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // proved equal before it is used
-fn put_real(out: &mut Vec<u8>, real: f32) -> u8 {
-    for k in 0..4u8 {
+fn put_real(out: &mut Vec<u8>, real: f32, decimals: &mut Decimals) -> u8 {
+    for k in decimals.real..4 {
         let power = POWERS[usize::from(k)];
         let Some(number) = whole(f64::from(real), power, REAL_WHOLE_MAX) else { break };
         if ((number as f64 / power) as f32).to_bits() == real.to_bits() {
+            decimals.found(k > decimals.real);
+            decimals.real = k;
             varint::put_signed(out, number);
             return REAL_TENTHS + k;
         }
@@ -258,8 +286,8 @@ fn put_real(out: &mut Vec<u8>, real: f32) -> u8 {
 }
 
 #[allow(clippy::cast_precision_loss)] // proved equal before it is used
-fn put_lreal(out: &mut Vec<u8>, real: f64) -> u8 {
-    for k in 0..5u8 {
+fn put_lreal(out: &mut Vec<u8>, real: f64, decimals: &mut Decimals) -> u8 {
+    for k in decimals.lreal..5 {
         let (power, fraction) = (POWERS[usize::from(k)], FRACTIONS[usize::from(k)]);
         let Some(number) = whole(real, power, LREAL_WHOLE_MAX) else { break };
         let kind = if (number as f64 / power).to_bits() == real.to_bits() {
@@ -269,6 +297,8 @@ fn put_lreal(out: &mut Vec<u8>, real: f64) -> u8 {
         } else {
             continue;
         };
+        decimals.found(k > decimals.lreal);
+        decimals.lreal = k;
         varint::put_signed(out, number);
         return kind;
     }

@@ -16,7 +16,7 @@ fn scalar() -> impl Strategy<Value = Value> {
         any::<u64>().prop_map(Value::Uint),
         any::<f32>().prop_map(Value::Real),
         any::<f64>().prop_map(Value::Lreal),
-        (any::<i32>(), 0..4).prop_map(|(raw, k)| Value::Real((f64::from(raw) / 10f64.powi(k)) as f32)),
+        (any::<i16>(), 0..4).prop_map(|(raw, k)| Value::Real(f32::from(raw) / 10f32.powi(k))),
         (any::<i32>(), 0..5).prop_map(|(raw, k)| Value::Lreal(f64::from(raw) / 10f64.powi(k))),
         (any::<i16>(), 0..5).prop_map(|(raw, k): (i16, i32)| Value::Lreal(f64::from(raw) * 10f64.powi(-k))),
         prop_oneof![Just(0.0), Just(-0.0), Just(f64::MAX), Just(0.1 + 0.2)].prop_map(Value::Lreal),

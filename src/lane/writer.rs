@@ -327,11 +327,11 @@ impl Worker {
 
     /// Appends samples as one record; as several when they are too long for one.
     fn append_samples(&mut self, batch: &Batch, schema: u32, samples: &[Sample], gap: Option<&GapBefore>) {
-        let base_us = self.journal.base_us(now_us());
+        let base_us = self.journal.base_us(batch.edge_us);
         let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
         let mut appended = self.journal.append(record, base_us);
         if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
-            let base_us = self.journal.base_us(now_us());
+            let base_us = self.journal.base_us(batch.edge_us);
             let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
             appended = self.journal.append(record, base_us);
         }
@@ -377,8 +377,8 @@ impl Worker {
         if due || large {
             self.commit();
         }
-        self.answer_flushes();
         self.publish_status();
+        self.answer_flushes();
     }
 
     fn answer_flushes(&mut self) {

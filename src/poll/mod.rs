@@ -2,7 +2,7 @@
 //!
 //! A task connects, verifies, reads what is due, and hands batches to the journal. It never
 //! waits for Kafka, the page or a model; a full journal queue costs the batch, and the gap is
-//! recorded. Every failure is a [`Cause`](crate::twin::Cause) in the twin and an event, and the
+//! recorded. Every failure is a [`Cause`] in the twin and an event, and the
 //! task tries again for ever.
 
 mod backoff;

@@ -45,14 +45,17 @@ pub fn device(tags: Vec<Tag>) -> Arc<Device> {
 
 /// What a scripted connector answers, one entry for each connect and poll; after the last, silence.
 #[derive(Clone, Default)]
-pub struct Script(pub Arc<Mutex<VecDeque<Result<Vec<RawSample>, PollError>>>>);
+pub struct Script(Arc<Mutex<VecDeque<Step>>>);
+
+/// What one call gives.
+type Step = Result<Vec<RawSample>, PollError>;
 
 impl Script {
-    pub fn new(steps: Vec<Result<Vec<RawSample>, PollError>>) -> Self {
+    pub fn new(steps: Vec<Step>) -> Self {
         Self(Arc::new(Mutex::new(steps.into())))
     }
 
-    fn next(&self) -> Result<Vec<RawSample>, PollError> {
+    fn next(&self) -> Step {
         let step = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         step.unwrap_or(Err(PollError::Timeout { waited: Duration::from_secs(1) }))
     }

@@ -22,6 +22,9 @@ const LOCATION_LEVELS_MAX: usize = 8;
 /// Longest level of `location` and longest endpoint, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
+/// Most patterns of `except`.
+const EXCEPT_MAX: usize = 200;
+
 /// What devices get from their surroundings.
 #[derive(Clone)]
 pub struct Environment {
@@ -55,7 +58,8 @@ pub fn name(device: &Fields<'_>) -> Option<(String, Span)> {
     check_name(device, "a device's name", &text.text, text.span).then_some((text.text, text.span))
 }
 
-/// Makes the device, or reports why it cannot be made.
+/// Makes the device, or reports why it cannot be made. `tags_read` grows by the tags that were
+/// looked at.
 pub fn build(
     sources: &Sources,
     faults: &Faults,
@@ -63,6 +67,7 @@ pub fn build(
     device: &Fields<'_>,
     name: &str,
     profile: &Profile<'_>,
+    tags_read: &mut usize,
 ) -> Option<Device> {
     device.require("endpoint", "address of the device, for example endpoint = \"192.168.10.33\"");
     device.require("location", "where it stands, for example location = \"Werk1/Presswerk/Linie3/Presse3\"");
@@ -76,7 +81,9 @@ pub fn build(
     let instance = Instance { device: name.to_owned(), file: device.ctx.file, source: source.clone(), given };
     let plain = Context::new(profile.file, sources.files.get(profile.file)?, faults);
     let ctx = plain.filling(&params, Some(&instance));
-    let walked = profile.walk(&ctx, &except)?;
+    let mut walked = profile.walk(&ctx, &except)?;
+    *tags_read += walked.read;
+    walked.drop_unused_scans();
     warn_unused(device, &except);
     let protocol = Arc::clone(profile.protocol.as_ref()?);
     let Walked { options, scans, raws, tags, verify, .. } = walked;
@@ -173,7 +180,12 @@ fn trust(device: &Fields<'_>) -> Option<String> {
 }
 
 fn except(device: &Fields<'_>) -> Except {
-    let patterns = device.list("except").unwrap_or_default();
+    let mut patterns = device.list("except").unwrap_or_default();
+    if patterns.len() > EXCEPT_MAX {
+        let message = format!("`except` has {} patterns, at most {EXCEPT_MAX} are possible", patterns.len());
+        device.refuse("P0131", "except", &message, "use `*`, or write another profile");
+        patterns.clear();
+    }
     Except(patterns.into_iter().map(|pattern| (pattern.text, pattern.span, Cell::new(false))).collect())
 }
 

@@ -9,6 +9,10 @@ use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Place, Sources, Span};
 use crate::document::{Context, Fields, Table, nearest};
 
+/// Tags that are looked at in one run, as a multiple of those a box may have; refused devices
+/// count. A small file with many devices and a large `repeat` would otherwise take hours.
+const TAGS_READ_FACTOR: usize = 2;
+
 /// One profile or device file, read.
 pub struct Input {
     /// Number of the file.
@@ -73,6 +77,7 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
         names: BTreeMap::new(),
         found: Instances::default(),
         tags: 0,
+        tags_read: 0,
     };
     for ((input, ctx), own) in inputs.iter().zip(&contexts).zip(&own) {
         if let (Some(ctx), false) = (ctx, input.builtin) {
@@ -119,6 +124,7 @@ struct Loading<'a> {
     names: BTreeMap<String, Place>,
     found: Instances,
     tags: usize,
+    tags_read: usize,
 }
 
 impl Loading<'_> {
@@ -154,7 +160,14 @@ impl Loading<'_> {
         let (profile, _) = self.library.profiles.get(&profile?)?;
         // A name that is missing has been reported; the rest is checked all the same.
         let name = name.map_or("?".to_owned(), |(name, _)| name);
-        let device = device::build(self.sources, self.faults, self.environment, fields, &name, profile);
+        if self.tags_read > TAGS_READ_FACTOR * self.environment.tags_max {
+            let message = format!("{}: the devices before it have too many tags and faults", fields.subject);
+            let fault = ctx.error("P0131", fields.span, message);
+            ctx.report(fault.help("mend those first"));
+            return None;
+        }
+        let read = &mut self.tags_read;
+        let device = device::build(self.sources, self.faults, self.environment, fields, &name, profile, read);
         device.filter(|_| unique)
     }
 

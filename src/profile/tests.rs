@@ -128,6 +128,27 @@ fn a_huge_repeat_ends_early() {
     assert!(said.contains("more than 20000 tags"), "{said}");
 }
 
+#[test]
+fn large_and_deep_files_are_answered() {
+    let head = BUILTIN[0].1;
+    for tail in ["[{", "[[a]]\n", "a=\"\n", "=\n", "x.", "{a=1\n", "\u{0}\u{1}é"] {
+        let text = head.to_owned() + &tail.repeat(1_000_000 / tail.len());
+        let (_, said) = read(&[("large.toml", &text)], 100, 100_000);
+        assert!(said.contains("error["), "{tail}: {said}");
+    }
+}
+
+#[test]
+fn a_scan_class_without_tags_is_not_read() {
+    let text = BUILTIN[2].1.replace("[scan]\n", "[scan]\nunused = \"10ms\"\n");
+    let (found, said) = read(&[("meter.toml", &text)], 100, 100_000);
+    assert_eq!(said, "");
+    let spec = &found.devices[0].spec;
+    assert_eq!(spec.scans.iter().map(|class| class.name.as_str()).collect::<Vec<_>>(), ["fast", "slow"]);
+    let import = spec.tags.iter().find(|tag| tag.path == "energy.import").unwrap();
+    assert_eq!(spec.scans[import.scan].interval, Duration::from_secs(60));
+}
+
 /// One change to a text's bytes.
 #[derive(Debug, Clone)]
 enum Change {

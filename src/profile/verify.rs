@@ -91,8 +91,9 @@ fn by_path(fields: &Fields<'_>, except: &Except, walked: &Walked) -> Option<(u32
             };
             (format!("there is no tag `{}`", path.text), help)
         };
-        // A tag that is there but faulty has been reported; saying "there is none" would be wrong.
-        if !fields.ctx.failed() {
+        // A tag that is there but faulty has been reported, and one that depends on a parameter
+        // without a value is left out: saying "there is none" would be wrong.
+        if !fields.ctx.failed() && !fields.ctx.is_open() {
             fields.refuse("P0113", "tag", &message, help);
         }
         return None;

@@ -36,7 +36,26 @@ pub struct Walked {
     pub verify: Vec<Verify>,
     /// Place of an address → tag that reads it first.
     places: HashMap<String, (String, Span)>,
+    /// Tags looked at, faulty ones included.
+    pub read: usize,
     full: bool,
+}
+
+impl Walked {
+    /// Leaves out scan classes in which nothing is read.
+    pub fn drop_unused_scans(&mut self) {
+        let mut kept = Vec::new();
+        let mut moved = vec![0; self.scans.len()];
+        for (index, class) in std::mem::take(&mut self.scans).into_iter().enumerate() {
+            moved[index] = kept.len();
+            if self.raws.iter().any(|raw| raw.scan == index) {
+                kept.push(class);
+            }
+        }
+        self.scans = kept;
+        self.raws.iter_mut().for_each(|raw| raw.scan = moved[raw.scan]);
+        self.tags.iter_mut().for_each(|tag| tag.scan = moved[tag.scan]);
+    }
 }
 
 /// Patterns of `except`, and whether each has matched.
@@ -215,6 +234,7 @@ fn one_group(
 ) {
     let lines = fields.entries().iter().filter(|entry| !matches!(entry.key.as_str(), "defaults" | "repeat"));
     for entry in lines {
+        walked.read += 1;
         check_name(fields, "a tag's name", &entry.key, entry.key_span);
         let Some(table) = fields.as_table(entry) else { continue };
         let path = format!("{path}.{}", entry.key);

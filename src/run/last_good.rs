@@ -58,6 +58,10 @@ pub fn read(
         }
     });
     let is_unstated = |event: &Event| serde_json::to_vec(event).is_ok_and(|json| !stated.contains(&json));
+    // Kafka may have all of it soon, and then the journal forgets.
+    if let Some(state) = state {
+        write(state, &last_good_us.iter().map(|(path, us)| (path.clone(), *us)).collect::<Vec<_>>());
+    }
     let unstated = gaps.into_iter().filter(is_unstated).collect();
     Before { last_good_us, unstated }
 }

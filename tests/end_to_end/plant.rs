@@ -29,8 +29,9 @@ impl Values {
         Self {
             count: 100_000 * u32::from(number + 1),
             level: f32::from(number) * 0.1 + 41.2,
-            state: if number % 2 == 0 { -7 } else { 1000 } + i16::try_from(number).expect("few steps"),
-            running: number % 2 == 0,
+            state: if number.is_multiple_of(2) { -7 } else { 1000 }
+                + i16::try_from(number).expect("few steps"),
+            running: number.is_multiple_of(2),
         }
     }
 }

@@ -68,7 +68,7 @@ const BATCH: [u8; 12] = [1, 1 | 2 | 4, 2, 0xa0, 0xc2, 0x1e, 2, 0, 33, 2, 0xb8, 6
 fn write(directory: &Path) {
     let disk = Arc::new(FixedDisk(RealDisk::open(directory).unwrap()));
     let (mut journal, _) =
-        Journal::open(disk, Options { segment_bytes: 250, budget_bytes: 1 << 20 }).unwrap();
+        Journal::open(disk, Options { segment_bytes: 180, budget_bytes: 1 << 20 }).unwrap();
     journal.define(b"first dictionary").unwrap();
     for block in 0..3 {
         for record in 0..=block {

@@ -3,9 +3,9 @@
 //! The library never reconnects by itself here: after a reconnect of its own it sends no Publish
 //! any more, so that a subscription would stay silent for ever. Every loss is reported to the
 //! poller, and `connect` builds channel, session and subscriptions anew. What the library cannot
-//! be left to do is done in this crate: the check of the server's certificate ([`security`]),
-//! the limit on the length of a frame ([`transport`]), and a watchdog over silence
-//! ([`connector`]).
+//! be left to do is done in this crate: the check of the server's certificate (`security`),
+//! the limit on the length of a frame (`transport`), and a watchdog over silence
+//! (`connector`).
 
 mod address;
 mod connector;
