@@ -27,9 +27,11 @@ impl Site {
     /// # Errors
     /// When it cannot be written.
     pub fn create() -> std::io::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("forebay-demo-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("profiles"))?;
-        std::fs::create_dir_all(folder.join("devices"))?;
+        // A name that nobody can have prepared, and that must not be there.
+        let folder = std::env::temp_dir().join(format!("forebay-demo-{:016x}", fastrand::u64(..)));
+        std::fs::create_dir(&folder)?;
+        std::fs::create_dir(folder.join("profiles"))?;
+        std::fs::create_dir(folder.join("devices"))?;
         let site = Self { folder };
         std::fs::write(site.folder.join("profiles/demo-filler.toml"), demo_filler())?;
         Ok(site)

@@ -26,6 +26,13 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(90);
 /// Time between two reports when nothing happens.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
+/// Time between two looks.
+const NAP: Duration = Duration::from_millis(200);
+/// Longest wait at the end for records that Kafka has and the consumer not yet.
+const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
+/// The lane whose records are counted.
+const LANE: &str = "telemetry";
+
 /// What the story is about.
 pub struct Story {
     pub broker: Broker,
@@ -56,11 +63,11 @@ impl Story {
     pub async fn tell(&mut self, timing: Timing) -> anyhow::Result<bool> {
         let ends = timing.stop_after.map(|after| self.started + after);
         if !self.watch_until(Some(self.started + timing.outage_after), ends).await {
-            return Ok(self.conclude());
+            return Ok(self.conclude().await);
         }
         let complete = self.outage(timing.outage).await?;
         self.watch_until(None, ends).await;
-        Ok(self.conclude() && complete)
+        Ok(self.conclude().await && complete)
     }
 
     /// Reports now and then until `until`; false when the demo is over before that.
@@ -103,7 +110,7 @@ impl Story {
                 self.say(&format!(
                     "Caught up after {:.1} s: records 0 to {} are all there, nothing is missing.",
                     since.elapsed().as_secs_f64(),
-                    arrived.complete_to("telemetry").saturating_sub(1)
+                    arrived.complete_to(LANE).saturating_sub(1)
                 ));
                 return Ok(true);
             }
@@ -146,17 +153,30 @@ impl Story {
 
     /// Tells what came through the events topic since the last time.
     fn tell_events(&mut self) {
-        let events = self.consumer.arrived().events.clone();
-        for (kind, text) in events.iter().skip(self.told_events) {
+        let new = self.consumer.arrived().events[self.told_events..].to_vec();
+        for (kind, text) in &new {
             self.say(&format!("Event in Kafka ({kind}): {text}"));
         }
-        self.told_events = events.len();
+        self.told_events += new.len();
     }
 
-    fn conclude(&mut self) -> bool {
+    /// Records that Kafka has confirmed and that have not arrived.
+    fn missing(&self) -> u64 {
+        let telemetry = self.facts.reserve().lanes.into_iter().find(|lane| lane.name == LANE);
+        // The journal is new, so the number of confirmed records is the offset behind the last.
+        let confirmed = telemetry.map_or(0, |lane| lane.committed_records);
+        let arrived = self.consumer.arrived();
+        arrived.missing().max(confirmed.saturating_sub(arrived.complete_to(LANE)))
+    }
+
+    async fn conclude(&mut self) -> bool {
+        let limit = Instant::now() + LAST_RECORDS_MAX;
+        while self.missing() > 0 && Instant::now() < limit {
+            tokio::time::sleep(NAP).await;
+        }
         self.tell_events();
+        let missing = self.missing();
         let arrived = self.consumer.arrived().clone();
-        let missing = arrived.missing();
         let verdict =
             if missing == 0 { "nothing is missing".to_owned() } else { format!("{missing} are missing") };
         let repeated = if arrived.repeated == 0 {
@@ -167,14 +187,14 @@ impl Story {
                 arrived.repeated
             )
         };
-        self.say(&format!("End: {} records, {verdict}.{repeated}", arrived.complete_to("telemetry")));
+        self.say(&format!("End: {} records, {verdict}.{repeated}", arrived.complete_to(LANE)));
         missing == 0
     }
 
     async fn nap(&self) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            () = tokio::time::sleep(NAP) => {}
         }
     }
 

@@ -28,12 +28,14 @@ pub struct LaneFacts {
     pub status: watch::Receiver<LaneStatus>,
     /// State of its replicator.
     pub replication: Arc<ReplicationStatus>,
+    /// Rates, fed once a second.
+    pub rates: Mutex<Rates>,
 }
 
 impl LaneFacts {
     /// Of a lane that is written by `writer` and sent as `replication` says.
     pub fn new(name: &'static str, writer: &LaneWriter, replication: Arc<ReplicationStatus>) -> Self {
-        Self { name, writer: writer.clone(), status: writer.status(), replication }
+        Self { name, writer: writer.clone(), status: writer.status(), replication, rates: Mutex::default() }
     }
 }
 
@@ -45,8 +47,6 @@ pub struct BoxFacts {
     pub lanes: Vec<LaneFacts>,
     /// The models.
     pub predictions: Arc<Predictions>,
-    /// Rates, fed once a second.
-    pub rates: Mutex<Rates>,
     /// The latest events, newest first.
     pub latest: Mutex<VecDeque<Event>>,
     /// Since when the disk does not work, microseconds since 1970; 0 = it works.
@@ -60,8 +60,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl BoxFacts {
     /// Facts of a box that has just started.
     pub fn new(identity: Identity, lanes: Vec<LaneFacts>, predictions: Arc<Predictions>) -> Self {
-        let (rates, latest, disk_broken_us) = Default::default();
-        Self { identity, lanes, predictions, rates, latest, disk_broken_us }
+        let (latest, disk_broken_us) = Default::default();
+        Self { identity, lanes, predictions, latest, disk_broken_us }
     }
 
     /// False when only a new start helps. A disk that does not work is no such thing: everything
@@ -79,15 +79,13 @@ impl BoxFacts {
 
     /// Called once a second.
     pub fn tick(&self) {
-        let (mut written, mut appended, mut committed, mut broken) = (0, 0, 0, false);
+        let mut broken = false;
         for lane in &self.lanes {
             let status = lane.status.borrow();
-            written += status.written_bytes;
-            appended += status.records;
+            let committed = lane.replication.snapshot().records;
+            lock(&lane.rates).push(status.records, committed, status.written_bytes);
             broken |= status.error.is_some();
-            committed += lane.replication.snapshot().records;
         }
-        lock(&self.rates).push(appended, committed, written);
         let mut since = lock(&self.disk_broken_us);
         *since = match (broken, *since) {
             (false, _) => 0,
@@ -95,6 +93,24 @@ impl BoxFacts {
             (true, since) => since,
         };
     }
+}
+
+/// Bytes that a lane may hold: a budget larger than the disk is a promise nobody can keep.
+fn budget(status: &LaneStatus) -> u64 {
+    status.budget_bytes.min(status.bytes.saturating_add(status.free_bytes))
+}
+
+/// How long a lane, or all together, can go on without Kafka at its present rate; `None` when nothing is written.
+#[allow(clippy::cast_precision_loss)] // seconds for people
+fn left_s(status: &LaneStatus, unsent_bytes: u64, written_bytes_per_s: f64) -> Option<f64> {
+    let room_bytes = budget(status).saturating_sub(unsent_bytes);
+    (written_bytes_per_s > 0.0).then(|| room_bytes as f64 / written_bytes_per_s)
+}
+
+/// What is unsent fills seven eighths of the lane: the oldest segment goes next.
+fn is_full(status: &LaneStatus) -> bool {
+    let budget = budget(status);
+    budget > 0 && unsent_bytes(status) >= budget - budget / 8
 }
 
 /// Records that Kafka has not confirmed.
@@ -121,7 +137,7 @@ impl Facts for BoxFacts {
         let states: Vec<ToItState> =
             self.lanes.iter().map(|lane| to_it_state(&lane.replication.snapshot())).collect();
         let statuses: Vec<LaneStatus> = self.lanes.iter().map(|lane| lane.status.borrow().clone()).collect();
-        let rates = lock(&self.rates);
+        let per_s = |rate: fn(&Rates) -> f64| self.lanes.iter().map(|lane| rate(&lock(&lane.rates))).sum();
         let oldest_us = statuses.iter().filter_map(|status| status.oldest_unsent_us).min();
         let seen = statuses.iter().any(|status| status.committed.is_some());
         let delay_s =
@@ -130,32 +146,41 @@ impl Facts for BoxFacts {
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
             backlog_records: statuses.iter().map(backlog).sum(),
-            records_per_s: rates.committed_per_s(),
-            intake_per_s: rates.appended_per_s(),
+            records_per_s: per_s(Rates::committed_per_s),
+            intake_per_s: per_s(Rates::appended_per_s),
             committed_records: self.lanes.iter().map(|lane| lane.replication.snapshot().records).sum(),
         }
     }
 
-    #[allow(clippy::cast_precision_loss)] // seconds for people
     fn reserve(&self) -> Reserve {
         let statuses: Vec<LaneStatus> = self.lanes.iter().map(|lane| lane.status.borrow().clone()).collect();
-        let used_bytes: u64 = statuses.iter().map(unsent_bytes).sum();
         let on_disk: u64 = statuses.iter().map(|status| status.bytes).sum();
         let free = statuses.iter().map(|status| status.free_bytes).min().unwrap_or(u64::MAX);
-        // A budget larger than the disk is a promise nobody can keep.
-        let budget_bytes =
-            statuses.iter().map(|status| status.budget_bytes).sum::<u64>().min(on_disk.saturating_add(free));
-        let written = lock(&self.rates).written_bytes_per_s();
-        let left_s = (written > 0.0).then(|| budget_bytes.saturating_sub(used_bytes) as f64 / written);
+        // Each lane has a budget of its own, and all share the disk: what is full first counts.
+        let all = LaneStatus {
+            bytes: on_disk,
+            free_bytes: free,
+            budget_bytes: statuses.iter().map(|status| status.budget_bytes).sum(),
+            ..LaneStatus::default()
+        };
+        let used_bytes = statuses.iter().map(unsent_bytes).sum();
+        let written: Vec<f64> =
+            self.lanes.iter().map(|lane| lock(&lane.rates).written_bytes_per_s()).collect();
+        let written_bytes_per_s: f64 = written.iter().sum();
+        let lanes = statuses
+            .iter()
+            .zip(written)
+            .map(|(status, written)| left_s(status, unsent_bytes(status), written));
+        let left_s = lanes.chain([left_s(&all, used_bytes, written_bytes_per_s)]).flatten();
         let error = statuses.iter().find_map(|status| status.error.clone());
         Reserve {
             used_bytes,
-            budget_bytes,
-            written_bytes_per_s: written,
-            left_s,
+            budget_bytes: budget(&all),
+            written_bytes_per_s,
+            left_s: left_s.min_by(f64::total_cmp),
             oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
             dropped_records: statuses.iter().map(|status| status.evicted_records).sum(),
-            full: used_bytes >= budget_bytes.saturating_sub(budget_bytes / 8) && budget_bytes > 0,
+            full: statuses.iter().any(is_full),
             disk_error: error.map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message }),
             lanes: statuses
                 .iter()
@@ -308,5 +333,28 @@ fn prediction(prediction: infer::Prediction) -> Prediction {
         since_us: (prediction.since_us != 0).then_some(prediction.since_us),
         last_us: (prediction.last_us != 0).then_some(prediction.last_us),
         history: prediction.history,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_of_a_lane_is_what_its_budget_and_the_disk_leave() {
+        let status = LaneStatus {
+            bytes: 400,
+            budget_bytes: 1000,
+            free_bytes: 10_000,
+            next_offset: 100,
+            committed: Some(50),
+            ..LaneStatus::default()
+        };
+        assert_eq!((unsent_bytes(&status), left_s(&status, 200, 10.0)), (200, Some(80.0)));
+        assert_eq!(left_s(&status, 200, 0.0), None);
+        let small_disk = LaneStatus { free_bytes: 100, ..status.clone() };
+        assert_eq!(left_s(&small_disk, 200, 10.0), Some(30.0), "500 bytes at most, 200 of them in use");
+        assert!(!is_full(&status));
+        assert!(is_full(&LaneStatus { bytes: 900, committed: None, ..status }));
     }
 }
