@@ -1,6 +1,6 @@
 //! kill -9 at random moments: what was reported as synced is there, and nothing else has changed.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -29,7 +29,7 @@ fn write(directory: &Path, limit: i64) -> i64 {
         }
         let synced = lane.writer.flush(LIMIT).expect("the disk works");
         // The parent reads this line, and only what it has read counts as promised.
-        writeln!(std::io::stdout(), "synced {synced}").unwrap();
+        println!("synced {synced}");
         if synced % 200 == 0 {
             lane.reader.committed(synced.saturating_sub(1000));
         }
