@@ -141,6 +141,7 @@ impl Lane {
         let name = format!("lane-{}", options.name);
         let mut worker = worker::Worker::new(journal, receiver, Arc::clone(&shared), events, gaps, options);
         worker.publish_status();
+        worker.warn_of_small_disk();
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(CLOSE_PATIENCE))

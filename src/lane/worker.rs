@@ -88,6 +88,23 @@ impl Worker {
         }
     }
 
+    /// Warns when the disk will be full before the budget is reached: then new data is refused
+    /// instead of the oldest removed.
+    pub(super) fn warn_of_small_disk(&self) {
+        let Ok(free_bytes) = self.journal.free_bytes() else { return };
+        let room = free_bytes.saturating_add(self.journal.bytes());
+        if self.options.budget_bytes > room {
+            let text = format!(
+                "{}: the budget of {} MB is more than the {} MB this disk has for it; set a smaller budget",
+                self.options.name,
+                self.options.budget_bytes >> 20,
+                room >> 20
+            );
+            tracing::warn!("{text}");
+            self.events.emit(self.gaps.disk(text, true, now_us()));
+        }
+    }
+
     /// Runs until the lane is closed, then stores what is left, trying for `patience`. Returns
     /// how many records could not be stored.
     pub(super) fn run(mut self, patience: Duration) -> u64 {
