@@ -15,6 +15,7 @@ mod reader;
 mod status;
 #[cfg(test)]
 mod tests;
+mod worker;
 mod writer;
 
 use std::io;
@@ -138,8 +139,9 @@ impl Lane {
         let reader =
             LaneReader::new(first, journal.epoch(), Arc::clone(&shared), events.clone(), gaps.clone());
         let name = format!("lane-{}", options.name);
-        let mut worker = writer::Worker::new(journal, receiver, Arc::clone(&shared), events, gaps, options);
+        let mut worker = worker::Worker::new(journal, receiver, Arc::clone(&shared), events, gaps, options);
         worker.publish_status();
+        worker.warn_of_small_disk();
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(CLOSE_PATIENCE))

@@ -53,6 +53,8 @@ fn a_full_disk_loses_nothing_that_was_synced_and_is_got_over() {
     let small =
         LaneOptions { segment_bytes: 64 << 10, sync_bytes: 8 << 10, ..options(&disk.path().join("lane")) };
     let (mut lane, mut events) = open(small.clone());
+    let warned = events.try_recv().expect("a warning that the budget is too large");
+    assert!(warned.text.contains("set a smaller budget"), "{}", warned.text);
     let status = lane.writer.status();
     let mut sent = 0;
     // Batches are taken until the disk and then the memory for waiting ones are full.

@@ -71,10 +71,11 @@ fn write(directory: &Path) {
         Journal::open(disk, Options { segment_bytes: 180, budget_bytes: 1 << 20 }).unwrap();
     journal.define(b"first dictionary").unwrap();
     for block in 0..3 {
+        let now_us = NOW_US + block * 1000;
         for record in 0..=block {
-            journal.append(format!("block {block} record {record}").as_bytes(), NOW_US + block).unwrap();
+            journal.append(format!("block {block} record {record}").as_bytes(), now_us).unwrap();
         }
-        journal.sync(NOW_US + block).unwrap();
+        journal.sync(now_us).unwrap();
     }
     journal.define(SCHEMA.as_bytes()).unwrap();
     for _ in 0..20 {
@@ -124,7 +125,7 @@ fn version_1_is_read() {
     {
         let block: i64 = text[..1].parse().unwrap();
         let bytes = format!("block {text}");
-        let read = Read::Record { offset: expected, base_us: NOW_US + block, bytes: bytes.as_bytes() };
+        let read = Read::Record { offset: expected, base_us: NOW_US + block * 1000, bytes: bytes.as_bytes() };
         assert_eq!(reader.read(), read);
         assert_eq!(reader.dictionary(1).map(|bytes| bytes.to_vec()), Some(b"first dictionary".to_vec()));
     }

@@ -1,0 +1,459 @@
+//! The thread behind a lane: encodes, syncs in groups, removes what is sent or too much.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::LaneOptions;
+use super::codec::{Encoder, schema_of};
+use super::gaps::Gaps;
+use super::status::{Ages, LaneStatus};
+use super::writer::{Message, Shared};
+use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample, Schema};
+use crate::clock::now_us;
+use crate::device::Device;
+use crate::event::{Event, Events};
+use crate::journal::{AppendError, Journal, Read, Reader, SyncError};
+
+/// How often the thread looks around when nothing comes.
+const IDLE: Duration = Duration::from_secs(1);
+/// Pauses between tries while the disk does not work.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// While the disk does not work, batches are taken up to this; the queue holds some more.
+const WAITING_BYTES_MAX: usize = 2 << 20;
+/// The free space is asked for so often.
+const FREE_SPACE_EVERY: Duration = Duration::from_secs(5);
+
+/// The thread behind a lane.
+pub(super) struct Worker {
+    journal: Journal,
+    receiver: Receiver<Message>,
+    shared: Arc<Shared>,
+    events: Events,
+    gaps: Gaps,
+    options: LaneOptions,
+    status: LaneStatus,
+    ages: Ages,
+    encoder: Encoder,
+    /// Schema number by the address of the device; holding the device keeps the address its own.
+    schemas: HashMap<usize, (Arc<Device>, u32)>,
+    new_devices: bool,
+    pending_samples: u64,
+    flushes: Vec<SyncSender<u64>>,
+    /// When the waiting block is to be synced.
+    deadline: Option<Instant>,
+    pause: Option<Duration>,
+    free_space_at: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        journal: Journal,
+        receiver: Receiver<Message>,
+        shared: Arc<Shared>,
+        events: Events,
+        gaps: Gaps,
+        options: LaneOptions,
+    ) -> Self {
+        let mut ages = Ages::default();
+        if let Some(oldest_us) = journal.oldest_us() {
+            ages.push(journal.first_offset(), oldest_us);
+        }
+        let status = LaneStatus {
+            lane: options.name.clone(),
+            epoch: journal.epoch().to_string(),
+            budget_bytes: options.budget_bytes,
+            ..LaneStatus::default()
+        };
+        Self {
+            journal,
+            receiver,
+            shared,
+            events,
+            gaps,
+            options,
+            status,
+            ages,
+            encoder: Encoder::default(),
+            schemas: HashMap::new(),
+            new_devices: false,
+            pending_samples: 0,
+            flushes: Vec::new(),
+            deadline: None,
+            pause: None,
+            free_space_at: None,
+        }
+    }
+
+    /// Warns when the disk will be full before the budget is reached: then new data is refused
+    /// instead of the oldest removed.
+    pub(super) fn warn_of_small_disk(&self) {
+        let Ok(free_bytes) = self.journal.free_bytes() else { return };
+        let room = free_bytes.saturating_add(self.journal.bytes());
+        if self.options.budget_bytes > room {
+            let text = format!(
+                "{}: the budget of {} MB is more than the {} MB this disk has for it; set a smaller budget",
+                self.options.name,
+                self.options.budget_bytes >> 20,
+                room >> 20
+            );
+            tracing::warn!("{text}");
+            self.events.emit(self.gaps.disk(text, true, now_us()));
+        }
+    }
+
+    /// Runs until the lane is closed, then stores what is left, trying for `patience`. Returns
+    /// how many records could not be stored.
+    pub(super) fn run(mut self, patience: Duration) -> u64 {
+        let left = self.run_until_closed(patience);
+        self.publish_status();
+        self.shared.closed.store(true, Ordering::SeqCst);
+        // Who waits for more must learn that there is none.
+        self.shared.synced.send_modify(|_| {});
+        left
+    }
+
+    fn run_until_closed(&mut self, patience: Duration) -> u64 {
+        while !self.shared.stopping.load(Ordering::SeqCst) {
+            self.receive();
+            self.look_around();
+        }
+        let end = Instant::now() + patience;
+        loop {
+            while let Ok(message) = self.receiver.try_recv() {
+                self.take(message);
+            }
+            self.commit();
+            self.answer_flushes();
+            let left = u64::from(self.journal.pending_records());
+            let pause = end.saturating_duration_since(Instant::now()).min(PAUSE_MIN);
+            if left == 0 || pause.is_zero() {
+                return left;
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Takes messages until a block is due, the disk does not work and enough waits, or [`IDLE`].
+    fn receive(&mut self) {
+        if self.pause.is_some() && self.journal.pending_bytes() >= WAITING_BYTES_MAX {
+            // The queue fills up behind this and gives batches back: that is its purpose.
+            std::thread::sleep(self.until_deadline().min(PAUSE_MIN));
+            return;
+        }
+        match self.receiver.recv_timeout(self.until_deadline()) {
+            Ok(message) => self.take(message),
+            Err(RecvTimeoutError::Timeout) => return,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.shared.stopping.store(true, Ordering::SeqCst);
+                return;
+            }
+        }
+        while self.journal.pending_bytes() < self.options.sync_bytes {
+            match self.receiver.try_recv() {
+                Ok(message) => self.take(message),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn until_deadline(&self) -> Duration {
+        self.deadline.map_or(IDLE, |deadline| deadline.saturating_duration_since(Instant::now()).min(IDLE))
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Batch(batch) => {
+                self.shared.queued_samples.fetch_sub(batch.samples.len(), Ordering::SeqCst);
+                self.append_batch(&batch);
+            }
+            Message::Event(event) => self.append_event(&event),
+            Message::Flush(answer) => {
+                self.flushes.push(answer);
+                // While the disk does not work its pause decides.
+                if self.pause.is_none() {
+                    self.deadline = Some(Instant::now());
+                }
+            }
+            Message::Wake => {}
+        }
+        if self.deadline.is_none() && self.journal.pending_records() > 0 {
+            self.deadline = Some(Instant::now() + self.options.sync_interval);
+        }
+    }
+
+    fn append_batch(&mut self, batch: &Batch) {
+        let address = Arc::as_ptr(&batch.device).addr();
+        let schema = match self.schemas.get(&address) {
+            Some((_, number)) => *number,
+            None => match self.define(&batch.device) {
+                Ok(number) => {
+                    self.schemas.insert(address, (Arc::clone(&batch.device), number));
+                    self.new_devices = true;
+                    number
+                }
+                Err(cause) => return self.refuse(&batch.device.path, batch.samples.len(), &cause),
+            },
+        };
+        let mut gap = batch.gap.as_deref();
+        for samples in batch.samples.chunks(BATCH_SAMPLES_MAX) {
+            self.append_samples(batch, schema, samples, gap.take());
+        }
+    }
+
+    fn define(&mut self, device: &Device) -> Result<u32, String> {
+        let json = serde_json::to_vec(&Schema::of(device)).map_err(|error| error.to_string())?;
+        self.journal.define(&json).map_err(|error| format!("its list of tags: {error}"))
+    }
+
+    /// Appends samples as one record; as several when they are too long for one.
+    fn append_samples(&mut self, batch: &Batch, schema: u32, samples: &[Sample], gap: Option<&GapBefore>) {
+        let base_us = self.journal.base_us(batch.edge_us);
+        let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
+        let mut appended = self.journal.append(record, base_us);
+        if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
+            let base_us = self.journal.base_us(batch.edge_us);
+            let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
+            appended = self.journal.append(record, base_us);
+        }
+        match appended {
+            Ok(_) => self.pending_samples += samples.len() as u64,
+            Err(AppendError::TooLong(..)) if samples.len() > 1 => {
+                let (front, back) = samples.split_at(samples.len() / 2);
+                self.append_samples(batch, schema, front, gap);
+                self.append_samples(batch, schema, back, None);
+            }
+            Err(error) => self.refuse(&batch.device.path, samples.len(), &error.to_string()),
+        }
+    }
+
+    fn append_event(&mut self, event: &Event) {
+        let json = match serde_json::to_vec(event) {
+            Ok(json) => json,
+            Err(error) => return self.refuse(&event.device, 1, &error.to_string()),
+        };
+        let now_us = now_us();
+        let mut appended = self.journal.append(self.encoder.event(&json), now_us);
+        if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
+            appended = self.journal.append(self.encoder.event(&json), now_us);
+        }
+        if let Err(error) = appended {
+            self.refuse(&event.device, 1, &error.to_string());
+        }
+    }
+
+    /// Something cannot be stored: tells it.
+    fn refuse(&mut self, device: &str, samples: usize, cause: &str) {
+        self.shared.lost_records.fetch_add(1, Ordering::SeqCst);
+        let event = self.gaps.refused(device, samples, cause, now_us());
+        tracing::error!("{}", event.text);
+        self.events.emit(event);
+    }
+
+    /// What is to be done beside taking messages.
+    fn look_around(&mut self) {
+        self.trim();
+        let due = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let large = self.pause.is_none() && self.journal.pending_bytes() >= self.options.sync_bytes;
+        if due || large {
+            self.commit();
+        }
+        self.publish_status();
+        self.answer_flushes();
+    }
+
+    fn answer_flushes(&mut self) {
+        if self.journal.pending_records() == 0 {
+            for answer in self.flushes.drain(..) {
+                // Whoever asked may have stopped waiting.
+                let _gone = answer.send(self.journal.next_offset());
+            }
+        }
+    }
+
+    /// Syncs the waiting block; tells whether none is left.
+    fn commit(&mut self) -> bool {
+        self.deadline = None;
+        let records = u64::from(self.journal.pending_records());
+        if records == 0 {
+            return true;
+        }
+        self.make_room();
+        let (first_offset, base_us) = (self.journal.next_offset(), self.journal.base_us(now_us()));
+        let started = Instant::now();
+        match self.journal.sync(now_us()) {
+            Ok(next_offset) => {
+                let sync_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.status.sync_us_max = sync_us.max(self.status.sync_us_max / 2);
+                self.status.syncs += 1;
+                self.status.records += records;
+                self.status.samples += std::mem::take(&mut self.pending_samples);
+                self.ages.push(first_offset, base_us);
+                self.shared.synced.send_replace(next_offset);
+                self.disk_works();
+                self.forget_devices();
+                true
+            }
+            Err(error) => {
+                self.disk_fails(&error);
+                false
+            }
+        }
+    }
+
+    fn disk_works(&mut self) {
+        self.pause = None;
+        if self.status.error.take().is_some() {
+            let text = format!("{}: the disk works again, nothing in memory was lost", self.options.name);
+            tracing::info!("{text}");
+            self.events.emit(self.gaps.disk(text, true, now_us()));
+        }
+    }
+
+    fn disk_fails(&mut self, error: &SyncError) {
+        let pause = self.pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
+        self.pause = Some(pause);
+        self.deadline = Some(Instant::now() + pause);
+        self.status.failed_syncs += 1;
+        let text = match error {
+            SyncError::Full { source, .. } => format!(
+                "{}: the disk is full ({source}); new data waits in memory, free space on it",
+                self.options.name
+            ),
+            SyncError::Failed { action, source, .. } => {
+                format!("{}: the disk does not work (cannot {action}: {source})", self.options.name)
+            }
+        };
+        // Told once, not with every try; the file names differ each time and are only logged.
+        if self.status.error.as_ref() != Some(&text) {
+            tracing::error!("{error}; tried again in {} ms", pause.as_millis());
+            self.events.emit(self.gaps.disk(text.clone(), false, now_us()));
+            self.status.error = Some(text);
+        }
+    }
+
+    /// Leaves schemas out of later segments whose device nobody else knows any more.
+    fn forget_devices(&mut self) {
+        if std::mem::take(&mut self.new_devices) {
+            let journal = &mut self.journal;
+            self.schemas.retain(|_, (device, number)| {
+                let known = Arc::strong_count(device) > 1;
+                if !known {
+                    journal.forget(*number);
+                }
+                known
+            });
+        }
+    }
+
+    /// Removes oldest segments while the budget is exceeded, and tells what is lost.
+    fn make_room(&mut self) {
+        while self.journal.over_budget() {
+            let (from, to) = self.journal.oldest_range();
+            let devices = match self.journal.reader(from) {
+                Ok(reader) => count_batches(reader, to),
+                Err(_) => BTreeMap::new(),
+            };
+            match self.journal.evict_oldest() {
+                Ok(Some(evicted)) if evicted.to_offset > evicted.from_offset => {
+                    self.status.evicted_records += evicted.to_offset - evicted.from_offset;
+                    let event = self.gaps.evicted(&evicted, &devices, now_us());
+                    tracing::warn!("{}", event.text);
+                    self.events.emit(event);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!("{}: cannot remove the oldest segment: {error}", self.options.name);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Removes what Kafka has.
+    fn trim(&mut self) {
+        let Some(committed) = self.shared.committed() else { return };
+        if committed > self.journal.next_offset() {
+            self.skip_to(committed);
+        }
+        if self.status.committed != Some(committed) {
+            self.ages.forget(committed);
+            self.status.committed = Some(committed);
+        }
+        if let Err(error) = self.journal.trim(committed) {
+            tracing::error!("{}: cannot remove a sent segment: {error}", self.options.name);
+        }
+    }
+
+    /// Kafka has records that this disk has lost. Their offsets must not be used again, or new
+    /// records would be taken for sent ones.
+    fn skip_to(&mut self, committed: u64) {
+        if self.pause.is_some() && self.deadline.is_some_and(|deadline| deadline > Instant::now()) {
+            return;
+        }
+        let next_offset = self.journal.next_offset();
+        match self.journal.skip_to(committed, now_us()) {
+            Ok(()) => {
+                tracing::warn!(
+                    "{}: Kafka has offsets up to {committed}, this disk only up to {next_offset}; going on behind",
+                    self.options.name
+                );
+                self.shared.synced.send_replace(self.journal.next_offset());
+                self.disk_works();
+            }
+            Err(error) => self.disk_fails(&error),
+        }
+    }
+
+    pub(super) fn publish_status(&mut self) {
+        if self.free_space_at.is_none_or(|at| at.elapsed() >= FREE_SPACE_EVERY) {
+            self.free_space_at = Some(Instant::now());
+            self.status.free_bytes = self.journal.free_bytes().unwrap_or(self.status.free_bytes);
+        }
+        let status = &mut self.status;
+        status.bytes = self.journal.bytes();
+        status.first_offset = self.journal.first_offset();
+        status.next_offset = self.journal.next_offset();
+        status.written_bytes = self.journal.written_bytes();
+        status.lost_records = self.shared.lost_records.load(Ordering::SeqCst);
+        status.given_back = self.shared.given_back.load(Ordering::SeqCst);
+        let all_sent = status.committed.unwrap_or(status.first_offset) >= status.next_offset;
+        status.oldest_unsent_us = if all_sent { None } else { self.ages.oldest_us() };
+        #[allow(clippy::cast_precision_loss)] // a ratio to be shown
+        let ratio = (status.samples > 0).then(|| status.written_bytes as f64 / status.samples as f64);
+        status.bytes_per_sample = ratio;
+        self.shared.status.send_if_modified(|shown| {
+            let changed = shown != status;
+            if changed {
+                shown.clone_from(status);
+            }
+            changed
+        });
+    }
+}
+
+/// Batches of each device from the reader's offset to before `end`.
+fn count_batches(mut reader: Reader, end: u64) -> BTreeMap<String, u64> {
+    let mut by_schema = HashMap::new();
+    while reader.offset() < end {
+        let schema = match reader.read() {
+            Read::Record { bytes, .. } => schema_of(bytes),
+            Read::End => break,
+            Read::Damage(_) | Read::Moved { .. } => None,
+        };
+        if let Some(json) = schema.and_then(|schema| reader.dictionary(schema)) {
+            *by_schema.entry(Arc::clone(json)).or_insert(0) += 1;
+        }
+    }
+    let mut devices = BTreeMap::new();
+    for (json, batches) in by_schema {
+        if let Ok(schema) = serde_json::from_slice::<Schema>(&json) {
+            *devices.entry(schema.device).or_insert(0) += batches;
+        }
+    }
+    devices
+}
