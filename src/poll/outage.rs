@@ -3,6 +3,7 @@
 //! Missing is not unchanged: each time is a `device-state` event when it begins and a `gap`
 //! event when it ends, with the times of the last value before and the first value after.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::device::Device;
 use crate::event::{Event, Events, Kind};
 use crate::twin::{Cause, DeviceTwin, Link};
 
-/// The same fault is logged again after this time, not at every attempt.
+/// The same fault is logged again after this time, not at every attempt, nor each time it comes back.
 const REMIND: Duration = Duration::from_secs(600);
 
 /// Why samples are lost although the device delivers them.
@@ -44,7 +45,12 @@ pub struct Outage {
     then: Option<Cause>,
     /// Kept until it is over, so that a disk that is full for hours is one record and not one a scan.
     loss: Option<Loss>,
-    logged: Option<(String, Instant)>,
+    /// When each cause was logged last, by code: there are about ten.
+    logged: HashMap<String, Instant>,
+    /// The log knows that the device is away.
+    is_logged: bool,
+    /// Codes of this outage that have been events.
+    told: Vec<String>,
 }
 
 impl Outage {
@@ -52,13 +58,23 @@ impl Outage {
     pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64) -> Self {
         let open = (last_good_us != 0)
             .then(|| Cause { code: BOX_OFF.into(), message: "Forebay was not running".into() });
-        Self { device, events, last_good_us, open, then: None, loss: None, logged: None }
+        Self {
+            device,
+            events,
+            last_good_us,
+            open,
+            then: None,
+            loss: None,
+            logged: HashMap::new(),
+            is_logged: false,
+            told: Vec::new(),
+        }
     }
 
     /// Values came in at `edge_us`; closes an outage with its gap record. What is returned is
     /// journalled with the first batch.
     pub fn end(&mut self, twin: &DeviceTwin, edge_us: i64) -> Option<GapBefore> {
-        self.logged = None;
+        self.told.clear();
         {
             let mut state = twin.state();
             if !matches!(state.link, Link::Up { .. }) {
@@ -74,7 +90,9 @@ impl Outage {
         if let Some(then) = self.then.take() {
             cause.message = format!("{}; then {}", cause.message, then.message);
         }
-        tracing::info!(device = %self.device.name, "values come in again after: {}", cause.message);
+        if std::mem::take(&mut self.is_logged) {
+            tracing::info!(device = %self.device.name, "values come in again after: {}", cause.message);
+        }
         // Without a value before there is no time from which something could be missing.
         let gap = (from_us != 0).then_some(GapBefore { from_us, cause });
         if let Some(gap) = &gap {
@@ -103,17 +121,18 @@ impl Outage {
     /// An attempt failed. Logs and records a cause when it is new.
     pub fn begin(&mut self, twin: &DeviceTwin, now_us: i64, cause: Cause) {
         self.log(&cause);
-        let changed = {
+        {
             let mut state = twin.state();
             state.errors += 1;
-            let (since_us, changed) = match &state.link {
-                Link::Down { since_us, cause: before } => (*since_us, before.code != cause.code),
-                Link::Starting | Link::Up { .. } => (now_us, true),
+            let since_us = match &state.link {
+                Link::Down { since_us, .. } => *since_us,
+                Link::Starting | Link::Up { .. } => now_us,
             };
             state.link = Link::Down { since_us, cause: cause.clone() };
-            changed
-        };
-        if changed {
+        }
+        // Two causes that take turns are two events, not one at each attempt.
+        if !self.told.contains(&cause.code) {
+            self.told.push(cause.code.clone());
             self.emit_state(now_us, "down", Some(&cause));
         }
         // The first cause names the gap: what follows (refused after reset) is a consequence. Only
@@ -169,16 +188,14 @@ impl Outage {
 
     fn log(&mut self, cause: &Cause) {
         let now = Instant::now();
-        let repeated = self
-            .logged
-            .as_ref()
-            .is_some_and(|(code, at)| *code == cause.code && now.duration_since(*at) < REMIND);
-        if !repeated {
-            tracing::warn!(device = %self.device.name, endpoint = %self.device.spec.endpoint, code = %cause.code,
-                "no values: {} (trying again; the next repetition of this message is in {} min)",
-                cause.message, REMIND.as_secs() / 60);
-            self.logged = Some((cause.code.clone(), now));
+        if self.logged.get(&cause.code).is_some_and(|at| now.duration_since(*at) < REMIND) {
+            return;
         }
+        tracing::warn!(device = %self.device.name, endpoint = %self.device.spec.endpoint, code = %cause.code,
+            "no values: {} (trying again; this message is not repeated for {} min)",
+            cause.message, REMIND.as_secs() / 60);
+        self.logged.insert(cause.code.clone(), now);
+        self.is_logged = true;
     }
 
     fn emit_state(&self, now_us: i64, state: &str, cause: Option<&Cause>) {

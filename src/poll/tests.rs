@@ -180,3 +180,14 @@ async fn the_reason_of_a_refusal_stands_in_the_twin_while_it_lasts() {
     let (_, _, state) = play(scripted(tags(), Script::new([steps, more].concat())), 1, 0).await;
     assert!(state.refusals.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn causes_that_take_turns_are_told_once_each() {
+    let silent = || PollError::Timeout { waited: Duration::from_secs(1) };
+    let steps = (0..20).map(|turn| Err(if turn % 2 == 0 { lost() } else { silent() })).collect();
+    let device = scripted(vec![tag("a", 0)], Script::new(steps));
+    let (_, events, state) = play(device, 60, 0).await;
+    assert!(state.errors > 20);
+    let causes: Vec<_> = events.iter().map(|event| event.data["cause"].as_str().unwrap()).collect();
+    assert_eq!(causes, ["lost", "timeout"]);
+}
