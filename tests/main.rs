@@ -3,6 +3,7 @@
 // A test may end by a panic; that is what it is for.
 #![allow(clippy::unwrap_used)]
 
+mod browser;
 mod cases;
 mod device;
 mod end_to_end;

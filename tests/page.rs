@@ -2,8 +2,6 @@
 
 extern crate forebay;
 
-#[path = "browser.rs"]
-mod browser;
 #[path = "plant.rs"]
 mod plant;
 
@@ -12,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use browser::{Answer, Browser, Look, exchange, read_answer};
+use super::browser::{Answer, Browser, Look, exchange, read_answer};
 use forebay::clock::now_us;
 use forebay::device::Text;
 use forebay::status::facts::{DiskError, PredictionState, ToIt, ToItState};
@@ -22,7 +20,6 @@ use forebay_connector::{Quality, Value};
 use plant::{FakeFacts, MINUTE_US, all_good, text};
 use tokio_util::sync::CancellationToken;
 
-use super::support;
 use super::support::wait_for;
 
 const PANEL: Look = Look { width: 800, height: 480, dark: false, scripts: true };

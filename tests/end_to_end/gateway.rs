@@ -113,6 +113,13 @@ impl Gateway {
         })
     }
 
+    /// What `/api/v1/status.json` says, `None` when the page does not answer.
+    pub fn status(&self) -> Option<serde_json::Value> {
+        let page = self.page();
+        let body = crate::support::get(page.trim_start_matches("http://"), "/api/v1/status.json")?;
+        serde_json::from_str(&body).ok()
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! From foreign controllers through the forebay process into real Kafka, read by a stranger.
 
 mod gateway;
+mod page;
 mod plant;
 mod received;
 
@@ -46,12 +47,25 @@ fn topics(prefix: &str) -> [String; 2] {
 
 /// Waits until the page's API says that nothing waits to be sent.
 fn wait_until_sent(gateway: &Gateway, limit: Duration) {
-    let page = gateway.page();
-    let address = page.trim_start_matches("http://").trim_end_matches('/').to_owned();
     wait_for("empty backlog", limit, || {
-        let status = crate::support::get(&address, "/api/v1/status.json")?;
-        let status: Json = serde_json::from_str(&status).ok()?;
+        let status = gateway.status()?;
         (status["to_it"]["numbers"]["backlog_records"].as_u64()? < 20).then_some(())
+    });
+}
+
+/// Waits until what the servers hold now has been read: several scans more of every polled device,
+/// in whose time the subscribed one has told its changes too.
+fn wait_until_read(gateway: &Gateway) {
+    let values_read = || -> Option<Vec<u64>> {
+        let status = gateway.status()?;
+        let machines = status["machines"].as_array()?;
+        let polled = machines.iter().filter(|machine| machine["name"] != "filler");
+        polled.map(|machine| machine["values_read"].as_u64()).collect()
+    };
+    let before = wait_for("status", Duration::from_secs(10), values_read);
+    wait_for("further scans", Duration::from_secs(30), || {
+        let now = values_read()?;
+        now.iter().zip(&before).all(|(now, before)| *now >= before + 5 * 4).then_some(())
     });
 }
 
@@ -144,6 +158,7 @@ fn nothing_is_lost_or_doubled_while_everything_is_pulled_apart() {
         }
     }
     run_plant(&mut servers, &mut count, Duration::from_secs(8));
+    wait_until_read(&gateway);
     wait_until_sent(&gateway, Duration::from_secs(90));
     gateway.stop();
     judge(&cluster, prefix, &servers, count, &away);
