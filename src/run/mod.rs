@@ -382,7 +382,11 @@ async fn serve_page(
 }
 
 fn report_start(loaded: &Loaded, box_path: &str, events: &Events) {
-    let text = format!("Forebay {} started with {} devices", env!("CARGO_PKG_VERSION"), loaded.devices.len());
+    let devices = match loaded.devices.len() {
+        1 => "1 device".to_owned(),
+        devices => format!("{devices} devices"),
+    };
+    let text = format!("Forebay {} started with {devices}", env!("CARGO_PKG_VERSION"));
     tracing::info!("{text}");
     let refused: Vec<&str> = loaded.refused.iter().map(|refused| refused.name.as_str()).collect();
     for name in &refused {

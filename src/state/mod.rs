@@ -70,9 +70,7 @@ impl State {
             Ok(state) => return Ok(Opened { state, put_aside: None }),
             Err(reason) => reason,
         };
-        let aside = directory.with_extension(format!("damaged-{}", crate::clock::now_us()));
-        fs::rename(directory, &aside)
-            .map_err(|source| StateError::Disk { directory: directory.into(), source })?;
+        let aside = put_aside(directory, &reason)?;
         let state = open_apart(directory)
             .map_err(|reason| StateError::Open { directory: directory.into(), reason })?;
         Ok(Opened { state, put_aside: Some(format!("{reason}; it was put aside as {}", aside.display())) })
@@ -99,6 +97,22 @@ impl State {
         self.database.flush().map_err(database)?;
         sync_files(&self.directory)
             .map_err(|source| StateError::Disk { directory: self.directory.clone(), source })
+    }
+}
+
+/// Moves a state that does not open out of the way and returns where to. One is kept for whoever
+/// wants to look at it; a disk that damages it again and again is not filled by that.
+fn put_aside(directory: &Path, reason: &str) -> Result<PathBuf, StateError> {
+    let aside = directory.with_extension("damaged");
+    // What cannot be removed makes the renaming fail, and that is told.
+    let _not_there = fs::remove_dir_all(&aside);
+    match fs::rename(directory, &aside) {
+        Ok(()) => Ok(aside),
+        // There is nothing to put aside: the folder itself cannot be made.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(StateError::Open { directory: directory.into(), reason: reason.into() })
+        }
+        Err(source) => Err(StateError::Disk { directory: directory.into(), source }),
     }
 }
 
@@ -188,5 +202,25 @@ mod tests {
             drop(opened);
             assert_eq!(State::open(&directory).unwrap().state.last_good_us("Werk1/press-3"), 43, "{file}");
         }
+    }
+
+    #[test]
+    fn only_the_last_damaged_state_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("state");
+        for _ in 0..3 {
+            fs::remove_dir_all(&directory).ok();
+            fs::write(&directory, "no folder").unwrap();
+            assert!(State::open(&directory).unwrap().put_aside.is_some());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the state and the damaged one");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named_with_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = State::open(&folder.path().join("file/state")).err().unwrap().to_string();
+        assert!(error.contains("cannot be opened") || error.contains("Not a directory"), "{error}");
     }
 }
