@@ -35,7 +35,7 @@ impl Gaps {
             "{lane}: {records} batches from {from} to {to} removed unsent, the disk budget is reached"
         );
         let data = json!({
-            "lane": lane, "cause": "disk budget", "batches": records, "from": from, "to": to,
+            "lane": lane, "cause": "disk-budget", "batches": records, "from": from, "to": to,
             "from_offset": evicted.from_offset, "to_offset": evicted.to_offset,
             "devices": named, "devices_unnamed": devices.len().saturating_sub(DEVICES_MAX),
         });
@@ -59,7 +59,7 @@ impl Gaps {
     pub(super) fn refused(&self, device: &str, samples: usize, cause: &str, now_us: i64) -> Event {
         let Self { lane, .. } = self;
         let text = format!("{lane}: {samples} samples of {device} cannot be stored: {cause}");
-        let data = json!({ "lane": lane, "cause": "not storable", "detail": cause, "samples": samples });
+        let data = json!({ "lane": lane, "cause": "not-storable", "detail": cause, "samples": samples });
         Event { device: device.to_owned(), ..self.event(Kind::Gap, text, data, now_us) }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -79,6 +80,16 @@ impl Options {
         }
     }
 
+    /// Whether all secrets can be read now.
+    ///
+    /// # Errors
+    /// The sentence that says which cannot, and where it was looked for.
+    pub fn check_secrets(&self) -> Result<(), String> {
+        let key = self.tls.as_ref().and_then(|tls| tls.key_password.as_ref());
+        let passwords = self.sasl.as_ref().map(|sasl| &sasl.password).into_iter().chain(key);
+        passwords.into_iter().try_for_each(|password| (password.0)().map(drop))
+    }
+
     /// Settings that producer and consumer share.
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -105,7 +116,7 @@ impl Options {
             config
                 .set("sasl.mechanism", sasl.mechanism.as_str())
                 .set("sasl.username", &sasl.username)
-                .set("sasl.password", &sasl.password.0);
+                .set("sasl.password", sasl.password.get());
         }
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
@@ -193,7 +204,7 @@ impl Tls {
             config.set("ssl.key.location", path(key));
         }
         if let Some(password) = &self.key_password {
-            config.set("ssl.key.password", &password.0);
+            config.set("ssl.key.password", password.get());
         }
     }
 }
@@ -239,14 +250,26 @@ impl Mechanism {
     }
 }
 
-/// A secret that does not show in logs.
+/// A secret that does not show in logs. It is asked for with every new connection to Kafka, so
+/// that one that was missing or has been renewed needs no restart.
 #[derive(Clone)]
-pub struct Password(String);
+pub struct Password(Arc<dyn Fn() -> Result<String, String> + Send + Sync>);
 
 impl Password {
-    /// Wraps it.
+    /// A password that never changes.
     pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
+        let password = password.into();
+        Self(Arc::new(move || Ok(password.clone())))
+    }
+
+    /// A password that `read` gives, or a sentence that says why it cannot.
+    pub fn read_by(read: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// Empty when it cannot be read; [`Options::check_secrets`] has refused to go on before.
+    fn get(&self) -> String {
+        (self.0)().unwrap_or_default()
     }
 }
 
@@ -272,6 +295,21 @@ mod tests {
         let shown = format!("{options:?} {:?}", options.producer("telemetry", 1000));
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("box-1"));
+    }
+
+    #[test]
+    fn a_missing_secret_is_told_and_may_come_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kafka");
+        let mut options = Options::new("kafka:9093", "forebay", "werk1", "box-1");
+        let read = path.clone();
+        let password =
+            Password::read_by(move || std::fs::read_to_string(&read).map_err(|error| error.to_string()));
+        options.sasl = Some(Sasl { mechanism: Mechanism::Plain, username: "u".to_owned(), password });
+        assert!(options.check_secrets().unwrap_err().contains("No such file"));
+        std::fs::write(&path, "s3cret").unwrap();
+        assert_eq!(options.check_secrets(), Ok(()));
+        assert_eq!(options.producer("telemetry", 1000).get("sasl.password"), Some("s3cret"));
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl<'a> Session<'a> {
     /// Fences older producers of this lane and finds its checkpoint.
     pub fn open(shared: &'a Shared, epoch: &'a str, batch_bytes: usize) -> Result<Self, Fault> {
         let options = &shared.options;
+        options.check_secrets().map_err(Fault::Refused)?;
         let lane = shared.lane.as_str();
         let reports = shared.reports.fresh();
         let create = |error: KafkaError| Fault::Refused(format!("settings for Kafka do not work: {error}"));

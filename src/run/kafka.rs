@@ -1,40 +1,41 @@
-//! From `[kafka]` to the replicator's options; the only place where Kafka's secrets are read.
+//! From `[kafka]` to the replicator's options.
 
-use anyhow::{Context, anyhow};
+use std::path::PathBuf;
+
 use forebay_connector::Secrets;
 
 use crate::config::{Config, CredentialStore, KeySource};
 use crate::replicate::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
 
-/// Options for the replicators.
-///
-/// # Errors
-/// When a secret cannot be read; the message says where it was looked for.
-pub fn options(config: &Config) -> anyhow::Result<Options> {
+/// Options for the replicators. A secret that cannot be read is said and asked for again when the
+/// replicators connect: without it nothing goes to Kafka, but everything else works.
+pub fn options(config: &Config) -> Options {
     let kafka = &config.kafka;
     let secrets = CredentialStore::new(config.paths.credentials.clone());
-    let secret = |name: &str| secrets.read(name).map_err(|reason| anyhow!(reason));
     let mut options =
         Options::new(&kafka.brokers.join(","), &kafka.topic_prefix, &config.edge.site, &config.edge.id);
     options.transaction_timeout = kafka.transaction_timeout;
     options.commit_interval = kafka.commit_interval;
     options.transaction_records_max = kafka.transaction_records_max;
     options.create_topics = kafka.create_topics.then_some(CreateTopics { partitions: -1, replication: -1 });
-    if let Some(tls) = &kafka.tls {
-        let mut identity = Tls { ca: tls.ca.clone(), ..Tls::default() };
+    options.tls = kafka.tls.as_ref().map(|tls| {
+        let mut made = Tls { ca: tls.ca.clone(), ..Tls::default() };
         if let Some((certificate, key)) = &tls.identity {
-            identity.certificate = Some(certificate.clone());
-            identity.key = Some(match key {
+            made.certificate = Some(certificate.clone());
+            made.key = Some(match key {
                 KeySource::File(path) => path.clone(),
-                KeySource::Credential(name) => secrets.path(name).map_err(|reason| anyhow!(reason))?,
+                // librdkafka names the file that is not there.
+                KeySource::Credential(name) => secrets.path(name).unwrap_or_else(|_| PathBuf::from(name)),
             });
         }
-        options.tls = Some(identity);
-    }
-    if let Some(sasl) = &kafka.sasl {
-        let mechanism = Mechanism::parse(&sasl.mechanism).context("an unknown SASL mechanism")?;
-        let password = Password::new(secret(&sasl.password)?);
-        options.sasl = Some(Sasl { mechanism, username: sasl.username.clone(), password });
-    }
-    Ok(options)
+        made
+    });
+    options.sasl = kafka.sasl.as_ref().and_then(|sasl| {
+        // The check of the configuration has refused any other name.
+        let mechanism = Mechanism::parse(&sasl.mechanism)?;
+        let (secrets, name) = (secrets.clone(), sasl.password.clone());
+        let password = Password::read_by(move || secrets.read(&name));
+        Some(Sasl { mechanism, username: sasl.username.clone(), password })
+    });
+    options
 }

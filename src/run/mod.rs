@@ -190,9 +190,9 @@ fn poll_devices(
 /// `forebay run`: starts, tells systemd, waits for SIGINT or SIGTERM, stops.
 ///
 /// # Errors
-/// Those of [`start`], and of secrets that cannot be read.
+/// Those of [`start`].
 pub async fn run(config: &Config, loaded: &Loaded) -> anyhow::Result<()> {
-    let kafka = kafka::options(config)?;
+    let kafka = kafka::options(config);
     let running = start(config, loaded, kafka)?;
     service::notify(&[NotifyState::Ready]);
     stop_signal().await;

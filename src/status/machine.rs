@@ -1,6 +1,6 @@
 //! One machine as plain data with all its words: what `/m/<device>` shows.
 
-use forebay_connector::{Scalar, Value};
+use forebay_connector::{Quality, Scalar, Value};
 
 use super::facts::Facts;
 use super::judge::{Letter, was_read, worth, worth_words};
@@ -46,7 +46,7 @@ pub(super) struct TagRow {
     pub(super) bar: Option<Bar>,
     pub(super) letter: Option<Letter>,
     /// Why it is not good; empty when it is.
-    pub(super) worth: &'static str,
+    pub(super) worth: String,
     /// It is not good because nothing of this machine is.
     pub(super) away: bool,
     pub(super) age: String,
@@ -151,10 +151,16 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
         value: bits.filter(|_| *value != Value::Null).unwrap_or_else(|| say_value(tag, value, speech)),
         bar: bar(tag, value, speech),
         letter: worth.letter(),
-        worth: worth_words(worth, speech.words),
+        worth: refusal(state, tag, current).unwrap_or_else(|| worth_words(worth, speech.words).to_owned()),
         away: !matches!(state.link, Link::Up { .. }) || state.verified == Some(false),
         age,
     }
+}
+
+/// What the device said when it refused this tag, with the fix; the connector's words.
+fn refusal(state: &DeviceState, tag: &Tag, current: Option<&crate::twin::Current>) -> Option<String> {
+    let refused = current.is_some_and(|current| current.quality == Quality::Refused);
+    state.refusals.get(&tag.raw).filter(|_| refused).map(|words| plain(words))
 }
 
 /// A value that is not good is as old as the last good one, or as its own reading when there was none.

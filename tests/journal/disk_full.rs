@@ -120,7 +120,7 @@ fn within_its_budget_a_lane_never_fills_the_disk() {
         }
         assert_eq!(status.borrow().error, None);
         while let Ok(event) = events.try_recv() {
-            assert_eq!(event.data["cause"], "disk budget");
+            assert_eq!(event.data["cause"], "disk-budget");
         }
     }
 }

@@ -187,7 +187,7 @@ fn the_budget_holds_and_what_it_costs_is_told() {
     // Every offset is either told as evicted or still there.
     let mut lost = Vec::new();
     while let Ok(event) = events.try_recv() {
-        assert_eq!((event.kind, &event.data["cause"]), (Kind::Gap, &"disk budget".into()));
+        assert_eq!((event.kind, &event.data["cause"]), (Kind::Gap, &"disk-budget".into()));
         let range = event.data["from_offset"].as_u64().unwrap()..event.data["to_offset"].as_u64().unwrap();
         assert_eq!(event.data["batches"], range.end - range.start);
         let devices = event.data["devices"].as_array().unwrap();
