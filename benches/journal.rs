@@ -15,7 +15,9 @@ use forebay::batch::{Batch, Sample};
 use forebay::device::Device;
 use forebay::event::Events;
 use forebay::lane::{Lane, LaneOptions, LaneStatus, Opened};
-use forebay_connector::{Quality, Scalar, Value};
+use forebay::poll::Engineer;
+use forebay::twin::Twin;
+use forebay_connector::{Quality, RawSample, Scalar, Value};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const TAGS: usize = 50;
@@ -95,7 +97,24 @@ fn processor() -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
-/// As many samples as possible through one lane, against writing the same bytes plainly.
+/// Devices whose tags are published with every scan, changed or not.
+fn publishing_everything(count: usize) -> Vec<Arc<Device>> {
+    let mut devices = devices(count);
+    for device in &mut devices {
+        let device = Arc::get_mut(device).expect("nobody else has it yet");
+        device.tags.iter_mut().for_each(|tag| tag.max_silence = Duration::ZERO);
+    }
+    devices
+}
+
+/// The samples as a connector hands them over.
+fn raw(samples: Vec<Sample>) -> Vec<RawSample> {
+    let raw = |Sample { tag, value, quality, source_us }| RawSample { tag, value, quality, source_us };
+    samples.into_iter().map(raw).collect()
+}
+
+/// As many samples as possible, from a connector's answer through scaling, deadband and twin into one
+/// lane, against writing the same bytes plainly.
 fn flood(directory: &Path, samples: usize) {
     println!("flood: 20 devices, scans of {TAGS} REAL tags in tenths, every value published");
     println!(
@@ -106,21 +125,23 @@ fn flood(directory: &Path, samples: usize) {
         [("slow, one decimal", real as fn(i16, &mut fastrand::Rng) -> Value), ("noisy, 64 bits", noisy)]
     {
         let opened = open(directory, &format!("flood {name}"));
-        let devices = devices(20);
+        let twin = Twin::new(&publishing_everything(20));
+        let mut engineers: Vec<Engineer> =
+            twin.devices.iter().map(|twin| Engineer::new(Arc::clone(&twin.device))).collect();
         // Long enough that the compressor does not see a scan twice.
-        let mut walks: Vec<Walk> = (0..devices.len()).map(Walk::new).collect();
-        let scans: Vec<Vec<Sample>> =
-            (0..400 * devices.len()).map(|number| walks[number % devices.len()].scan(true, value)).collect();
+        let mut walks: Vec<Walk> = (0..engineers.len()).map(Walk::new).collect();
+        let scans: Vec<Vec<RawSample>> = (0..400 * walks.len())
+            .map(|number| raw(walks[number % engineers.len()].scan(true, value)))
+            .collect();
         let (started, before) = (Instant::now(), processor());
         for number in 0..samples / TAGS {
-            let device = Arc::clone(&devices[number % devices.len()]);
-            let samples = scans[number % scans.len()].clone();
-            let mut batch = Batch {
-                device,
-                edge_us: 1_770_000_000_000_000 + i64::try_from(number).unwrap_or(0),
-                samples,
-                gap: None,
-            };
+            let (at, edge_us) =
+                (number % engineers.len(), 1_770_000_000_000_000 + i64::try_from(number).unwrap_or(0));
+            let mut samples = Vec::with_capacity(TAGS);
+            let state = &mut twin.devices[at].state();
+            engineers[at].publish(&scans[number % scans.len()], &[0], edge_us, state, &mut samples);
+            let mut batch =
+                Batch { device: Arc::clone(&twin.devices[at].device), edge_us, samples, gap: None };
             while let Err(back) = opened.writer.try_append(batch) {
                 // The writer is behind; give it the core.
                 std::thread::sleep(Duration::from_micros(200));

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use forebay::device::{Device, Tag, Text, Transform};
 use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, Protocol,
-    Scalar, Secrets, Simulator,
+    Scalar, Secrets, Simulator, TagSpec,
 };
 
 struct NoProtocol;
@@ -77,6 +77,14 @@ pub fn device(name: &str, types: &[Scalar]) -> Arc<Device> {
         desc: String::new(),
         source: "test.toml:1".to_owned(),
     };
+    let raw_tag = |(raw, scalar): (u32, &Scalar)| TagSpec {
+        path: format!("group{}.tag{raw}", raw / 10),
+        address: format!("{raw}"),
+        data_type: DataType::single(*scalar),
+        order: None,
+        scan: 0,
+        deadband: None,
+    };
     Arc::new(Device {
         name: name.to_owned(),
         path: format!("Site/Line1/{name}"),
@@ -90,7 +98,7 @@ pub fn device(name: &str, types: &[Scalar]) -> Arc<Device> {
             endpoint: "127.0.0.1:1".to_owned(),
             options: BTreeMap::new(),
             scans: Vec::new(),
-            tags: Vec::new(),
+            tags: (0..).zip(types).map(raw_tag).collect(),
             trust: None,
             allow_insecure: false,
             secrets: Arc::new(NoSecrets),
