@@ -3,6 +3,7 @@
 //! Everything that reads a file reports into [`Faults`] and goes on, so that one run finds them
 //! all; [`render`] shows them for people, programs and code hosts.
 
+mod redact;
 mod render;
 mod source;
 

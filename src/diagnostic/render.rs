@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use super::redact::redacted;
 use super::{Diagnostic, Place, Severity, Source, Sources, Span};
 
 /// Lines wider than this are cut around the caret.
@@ -53,6 +54,7 @@ pub fn render(
     format: Format,
     color: bool,
 ) -> String {
+    let sources = &redacted(sources);
     match format {
         Format::Text => text(sources, diagnostics, hidden, color),
         Format::Json => json(sources, diagnostics),
