@@ -224,6 +224,9 @@ async fn polling_reads_only_what_is_due() {
     assert!(connector.poll(&[0], &mut samples).await.is_err());
 }
 
+/// The simulated server takes several samples in this time.
+const SAMPLED_MAX: Duration = Duration::from_secs(1);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_applies_the_deadband() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -241,7 +244,9 @@ async fn the_server_applies_the_deadband() {
         connector.read(&[0], &mut read).await.expect("read");
         assert_eq!(read[0].value, Value::Real(value));
         let sampled = read[0].source_us;
-        while read.last().is_some_and(|sample| sample.source_us == sampled) {
+        // The sample may have been taken just before the read; then its time does not change again.
+        let end = Instant::now() + SAMPLED_MAX;
+        while read.last().is_some_and(|sample| sample.source_us == sampled) && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(10)).await;
             connector.read(&[0], &mut read).await.expect("read");
         }
