@@ -1,4 +1,7 @@
-//! The codec of the records; the lanes themselves are tested in `tests/journal.rs`.
+//! The codec of the records, and what a lane does after a fault of ours; the lanes themselves are
+//! tested in `tests/journal.rs`.
+
+use std::time::{Duration, Instant};
 
 use forebay_connector::{Quality, Value};
 use proptest::collection::vec;
@@ -6,7 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::codec::{DecodedBatch, Encoder, RecordFault, decode_batch, schema_of};
+use super::{Lane, LaneOptions};
 use crate::batch::Sample;
+use crate::event::{Event, Events, Kind};
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -156,4 +161,33 @@ fn a_gap_is_stored_with_its_batch() {
     let record = Encoder::default().batch(7, 1_000_250, 1_000_000, &[], Some(&gap)).to_vec();
     let stored = decode_batch(&record, 1_000_000).unwrap().gap.unwrap();
     assert_eq!(stored.cause.message, "ä".repeat(512), "cut at a whole character");
+}
+
+fn event() -> Event {
+    Event {
+        kind: Kind::Box,
+        edge_time: 0,
+        device: "Works1/box".into(),
+        text: String::new(),
+        data: serde_json::Value::Null,
+    }
+}
+
+#[test]
+fn a_lane_whose_thread_panicked_is_closed_and_says_that_something_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    // No time is that late: adding it to the present panics in the thread.
+    let sync_interval = Duration::MAX;
+    let options = LaneOptions { sync_interval, ..LaneOptions::new("events", folder.path(), "Works1/box") };
+    let opened = Lane::open(options, Events::new().0).unwrap();
+    assert!(!opened.writer.is_closed());
+    opened.writer.try_append_event(event()).unwrap();
+    let start = Instant::now();
+    while !opened.writer.is_closed() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the lane seems to work");
+        std::thread::yield_now();
+    }
+    assert!(opened.writer.try_append_event(event()).is_err());
+    assert_eq!(opened.writer.flush(Duration::from_secs(10)), None);
+    assert_eq!(opened.lane.close(), 1);
 }
