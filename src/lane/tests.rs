@@ -1,6 +1,7 @@
 //! The codec of the records, and what a lane does after a fault of ours; the lanes themselves are
 //! tested in `tests/journal.rs`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_connector::{Quality, Value};
@@ -9,7 +10,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::codec::{DecodedBatch, Encoder, RecordFault, decode_batch, schema_of};
-use super::{Lane, LaneOptions};
+use super::writer::{Message, Shared};
+use super::{Lane, LaneOptions, LaneWriter};
 use crate::batch::Sample;
 use crate::event::{Event, Events, Kind};
 
@@ -190,4 +192,35 @@ fn a_lane_whose_thread_panicked_is_closed_and_says_that_something_is_lost() {
     assert!(opened.writer.try_append_event(event()).is_err());
     assert_eq!(opened.writer.flush(Duration::from_secs(10)), None);
     assert_eq!(opened.lane.close(), 1);
+}
+
+/// A lane without its thread: the queue takes one message, which nobody takes out.
+fn stuck() -> (LaneWriter, std::sync::mpsc::Receiver<Message>) {
+    let (queue, receiver) = std::sync::mpsc::sync_channel(1);
+    let shared = Shared {
+        queue,
+        queued_samples: Default::default(),
+        given_back: Default::default(),
+        committed: Default::default(),
+        damage_told: Default::default(),
+        lost_records: Default::default(),
+        stopping: Default::default(),
+        closed: Default::default(),
+        synced: tokio::sync::watch::Sender::new(0),
+        status: Default::default(),
+    };
+    (LaneWriter { shared: Arc::new(shared) }, receiver)
+}
+
+#[test]
+fn a_flush_waits_no_longer_than_its_limit_also_for_room_in_the_queue() {
+    let (writer, receiver) = stuck();
+    writer.try_append_event(event()).unwrap();
+    let limit = Duration::from_millis(50);
+    let (answer, flushed) = std::sync::mpsc::channel();
+    let flushing = writer.clone();
+    std::thread::spawn(move || answer.send(flushing.flush(limit)));
+    assert_eq!(flushed.recv_timeout(Duration::from_secs(10)), Ok(None));
+    drop(receiver);
+    assert_eq!(writer.flush(Duration::from_secs(10)), None, "nobody is there");
 }
