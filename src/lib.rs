@@ -16,6 +16,7 @@ pub mod infer;
 pub mod journal;
 pub mod lane;
 pub mod logging;
+mod panic;
 pub mod poll;
 pub mod profile;
 pub mod replicate;

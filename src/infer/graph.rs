@@ -5,7 +5,6 @@
 //! `catch_unwind`, sizes are checked before anything is computed, and a model scores only after
 //! it has given the outputs of its golden cases.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto};
 use tract_onnx::prelude::*;
 
 use super::folder::Content;
+use crate::panic;
 
 /// Most nodes of a graph.
 pub const NODES_MAX: usize = 4096;
@@ -238,12 +238,7 @@ fn check_sizes(model: &TypedModel) -> Result<(), GateError> {
 /// Runs `work` so that a panic in it is an error of this model only.
 fn guarded<T>(work: impl FnOnce() -> Result<T, GateError>) -> Result<T, GateError> {
     // What a panic may have left half-done belongs to the model, which is given up with it.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(GateError::Panic(words(&*panic))))
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    short(text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message"))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(GateError::Panic(panic::words(&*panic))))
 }
 
 /// Messages of the library quote the file; a hostile one must not fill the log.

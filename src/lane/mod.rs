@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::now_us;
 use crate::event::{Event, Events};
 use crate::journal::{Journal, OpenError, Options, RealDisk, Recovery};
+use crate::panic;
 
 pub use codec::RecordFault;
 pub use reader::{Body, LaneReader, Record, StoredBatch};
@@ -151,11 +152,17 @@ impl Lane {
     }
 
     /// Stores everything that was handed over, syncs and ends the thread. Blocks, at most some
-    /// seconds when the disk does not work. Returns how many records could not be stored.
+    /// seconds when the disk does not work. Returns how many records could not be stored: at least
+    /// one when the thread ended with a panic, because nobody knows what it still had.
     pub fn close(mut self) -> u64 {
         self.stop();
-        // A panic of the thread has been reported by the panic hook already.
-        self.thread.take().map_or(0, |thread| thread.join().unwrap_or(0))
+        let Some(thread) = self.thread.take() else { return 0 };
+        let name = thread.thread().name().unwrap_or("lane").to_owned();
+        thread.join().unwrap_or_else(|panic| {
+            let words = panic::words(&*panic);
+            tracing::error!("thread {name} ended with a panic, what it had not synced is lost: {words}");
+            1
+        })
     }
 
     fn stop(&self) {

@@ -1,4 +1,8 @@
-//! The codec of the records; the lanes themselves are tested in `tests/journal.rs`.
+//! The codec of the records, and what a lane does after a fault of ours; the lanes themselves are
+//! tested in `tests/journal.rs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use forebay_connector::{Quality, Value};
 use proptest::collection::vec;
@@ -6,7 +10,10 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::codec::{DecodedBatch, Encoder, RecordFault, decode_batch, schema_of};
+use super::writer::{Message, Shared};
+use super::{Lane, LaneOptions, LaneWriter};
 use crate::batch::Sample;
+use crate::event::{Event, Events, Kind};
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -156,4 +163,64 @@ fn a_gap_is_stored_with_its_batch() {
     let record = Encoder::default().batch(7, 1_000_250, 1_000_000, &[], Some(&gap)).to_vec();
     let stored = decode_batch(&record, 1_000_000).unwrap().gap.unwrap();
     assert_eq!(stored.cause.message, "ä".repeat(512), "cut at a whole character");
+}
+
+fn event() -> Event {
+    Event {
+        kind: Kind::Box,
+        edge_time: 0,
+        device: "Works1/box".into(),
+        text: String::new(),
+        data: serde_json::Value::Null,
+    }
+}
+
+#[test]
+fn a_lane_whose_thread_panicked_is_closed_and_says_that_something_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    // No time is that late: adding it to the present panics in the thread.
+    let sync_interval = Duration::MAX;
+    let options = LaneOptions { sync_interval, ..LaneOptions::new("events", folder.path(), "Works1/box") };
+    let opened = Lane::open(options, Events::new().0).unwrap();
+    assert!(!opened.writer.is_closed());
+    opened.writer.try_append_event(event()).unwrap();
+    let start = Instant::now();
+    while !opened.writer.is_closed() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the lane seems to work");
+        std::thread::yield_now();
+    }
+    assert!(opened.writer.try_append_event(event()).is_err());
+    assert_eq!(opened.writer.flush(Duration::from_secs(10)), None);
+    assert_eq!(opened.lane.close(), 1);
+}
+
+/// A lane without its thread: the queue takes one message, which nobody takes out.
+fn stuck() -> (LaneWriter, std::sync::mpsc::Receiver<Message>) {
+    let (queue, receiver) = std::sync::mpsc::sync_channel(1);
+    let shared = Shared {
+        queue,
+        queued_samples: Default::default(),
+        given_back: Default::default(),
+        committed: Default::default(),
+        damage_told: Default::default(),
+        lost_records: Default::default(),
+        stopping: Default::default(),
+        closed: Default::default(),
+        synced: tokio::sync::watch::Sender::new(0),
+        status: Default::default(),
+    };
+    (LaneWriter { shared: Arc::new(shared) }, receiver)
+}
+
+#[test]
+fn a_flush_waits_no_longer_than_its_limit_also_for_room_in_the_queue() {
+    let (writer, receiver) = stuck();
+    writer.try_append_event(event()).unwrap();
+    let limit = Duration::from_millis(50);
+    let (answer, flushed) = std::sync::mpsc::channel();
+    let flushing = writer.clone();
+    std::thread::spawn(move || answer.send(flushing.flush(limit)));
+    assert_eq!(flushed.recv_timeout(Duration::from_secs(10)), Ok(None));
+    drop(receiver);
+    assert_eq!(writer.flush(Duration::from_secs(10)), None, "nobody is there");
 }

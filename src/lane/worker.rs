@@ -108,11 +108,9 @@ impl Worker {
     /// Runs until the lane is closed, then stores what is left, trying for `patience`. Returns
     /// how many records could not be stored.
     pub(super) fn run(mut self, patience: Duration) -> u64 {
+        let _ended = Ended(Arc::clone(&self.shared));
         let left = self.run_until_closed(patience);
         self.publish_status();
-        self.shared.closed.store(true, Ordering::SeqCst);
-        // Who waits for more must learn that there is none.
-        self.shared.synced.send_modify(|_| {});
         left
     }
 
@@ -433,6 +431,19 @@ impl Worker {
             }
             changed
         });
+    }
+}
+
+/// Marks the lane as closed when the thread ends, by a panic too: else everyone would go on
+/// handing over what nobody stores, and the watchdog would see a box in order.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.stopping.store(true, Ordering::SeqCst);
+        self.0.closed.store(true, Ordering::SeqCst);
+        // Who waits for more must learn that there is none.
+        self.0.synced.send_modify(|_| {});
     }
 }
 

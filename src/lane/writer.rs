@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -16,6 +16,8 @@ use crate::journal::Damage;
 
 /// Damages remembered, so that each is told once although it may be read again.
 const DAMAGES_REMEMBERED_MAX: usize = 1024;
+/// A flush that finds the queue full is tried again so often.
+const FLUSH_RETRY: Duration = Duration::from_millis(5);
 
 /// What goes through the queue.
 pub(super) enum Message {
@@ -125,9 +127,20 @@ impl LaneWriter {
     /// Waits until everything handed over before is synced, at most `limit`; the offset behind it.
     /// For tests, benchmarks and the end of the program: it blocks.
     pub fn flush(&self, limit: Duration) -> Option<u64> {
+        let end = Instant::now() + limit;
         let (answer, synced) = std::sync::mpsc::sync_channel(1);
-        self.shared.queue.send(Message::Flush(answer)).ok()?;
-        synced.recv_timeout(limit).ok()
+        let mut message = Message::Flush(answer);
+        // The queue stays full while the disk does not work, and its own `send` knows no limit.
+        while let Err(refused) = self.shared.queue.try_send(message) {
+            let TrySendError::Full(back) = refused else { return None };
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            std::thread::sleep(left.min(FLUSH_RETRY));
+            message = back;
+        }
+        synced.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
     }
 
     /// True when the lane takes nothing more.

@@ -64,10 +64,10 @@ impl BoxFacts {
         Self { identity, lanes, predictions, latest, disk_broken_us }
     }
 
-    /// False when only a new start helps. A disk that does not work is no such thing: everything
-    /// is tried again by itself.
+    /// False when only a new start helps: a lane has ended. A disk that does not work is no such
+    /// thing: everything is tried again by itself.
     pub fn is_alive(&self) -> bool {
-        self.stopped().is_empty() || self.reserve().disk_error.is_some()
+        !self.lanes.iter().any(|lane| lane.writer.is_closed())
     }
 
     /// Remembers an event for the page.

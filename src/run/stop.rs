@@ -92,7 +92,7 @@ async fn sync_rest(writers: Vec<LaneWriter>) -> Vec<u64> {
     let mut synced = Vec::new();
     let deadline = Instant::now() + SYNC_REST_MAX;
     for lane in flushing {
-        // The limit of `flush` begins when its request is in the queue, which may be full.
+        // Also bounds the wait for a thread that may block.
         if let Ok(Ok(Some(Some(offset)))) = tokio::time::timeout_at(deadline, lane).await {
             synced.push(offset);
         } else {
