@@ -19,6 +19,7 @@ mod table;
 pub mod watcher;
 mod words;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +127,11 @@ async fn serve(slots: &[Arc<Slot>], twin: &Twin, events: &Events, stop: Cancella
     let mut watchers = Vec::new();
     for slot in slots {
         let interval = slot.spec().map(|spec| spec.sample_interval);
-        let watcher = Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
+        let start = || Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
+        let watcher = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|panic| {
+            watcher::panicked(slot, &*panic, events);
+            None
+        });
         if let (Some(watcher), Some(interval)) = (watcher, interval) {
             watchers.push(Gridded { watcher, interval, next: Instant::now() + interval });
         }
@@ -138,13 +143,20 @@ async fn serve(slots: &[Arc<Slot>], twin: &Twin, events: &Events, stop: Cancella
             () = tokio::time::sleep_until(next) => {}
         }
         for gridded in &mut watchers {
-            gridded.advance(events);
+            gridded.advance_guarded(events);
         }
         watchers.retain(|gridded| gridded.watcher.is_running());
     }
 }
 
 impl Gridded {
+    /// As [`Gridded::advance`]; a panic ends this model and no other.
+    fn advance_guarded(&mut self, events: &Events) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.advance(events))) {
+            self.watcher.panicked(&*panic, events);
+        }
+    }
+
     /// Takes the point of the grid that is due, if one is.
     fn advance(&mut self, events: &Events) {
         let now = Instant::now();

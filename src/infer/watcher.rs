@@ -1,5 +1,6 @@
 //! One model on one device: takes the inputs on the grid, scores, and tells what changed.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use forebay_connector::Scalar;
@@ -108,6 +109,12 @@ impl Watcher {
         if matches!(now.state, State::Normal | State::Raised { .. }) {
             now.enter(State::Filling, now_us);
         }
+    }
+
+    /// A panic outside the graph: what it has left half-done is given up with the model.
+    pub(super) fn panicked(&mut self, panic: &(dyn Any + Send), events: &Events) {
+        self.broken = true;
+        panicked(&self.slot, panic, events);
     }
 
     /// False once the model has failed; it needs no more ticks.
@@ -238,6 +245,13 @@ fn broken(slot: &Slot, why: String, now_us: i64, events: &Events) {
     emit_state(slot, "broken", "cannot run", &why, now_us, events);
 }
 
+/// A panic of ours is the fault of one model only: it stops, the others go on.
+pub(super) fn panicked(slot: &Slot, panic: &(dyn Any + Send), events: &Events) {
+    let words = crate::panic::words(panic);
+    let why = format!("a fault inside Forebay, please report it: {words}");
+    broken(slot, why, clock::now_us(), events);
+}
+
 /// Whose event it is: model, version and hash stand in each.
 fn identity(slot: &Slot, state: &str) -> Json {
     let version = slot.spec().map(|spec| spec.version.as_str()).unwrap_or_default();
@@ -277,4 +291,44 @@ fn emit_crossing(slot: &Slot, crossing: Crossing, score: f32, contrib: &[f32], n
     data["contributions"] = shares.map(|(tag, share)| json!({ "tag": tag, "share": share })).collect();
     data["look_at"] = json!(look_at.0);
     events.emit(Event { kind: Kind::Prediction, edge_time: now_us, device: slot.path.clone(), text, data });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::super::folder::Folder;
+    use super::super::{Binding, Gridded, watch};
+    use super::*;
+    use crate::poll::testing::{device, tag};
+    use crate::twin::Twin;
+
+    #[test]
+    fn a_panic_outside_the_graph_breaks_one_model_and_the_others_go_on() {
+        let folder = Arc::new(Folder::built_in().remove(0));
+        let inputs = &folder.content.as_ref().unwrap().spec.inputs;
+        let device = device((0..).zip(inputs).map(|(raw, input)| tag(&input.tag, raw)).collect());
+        let (name, twin) = (device.name.clone(), Twin::new(&[device]));
+        let (events, mut received) = Events::new();
+        let start = || {
+            let binding = Binding { folder: Arc::clone(&folder), device: Some(name.clone()) };
+            let (watcher, predictions) = watch(binding, "Works1/box", &twin, &events);
+            let interval = Duration::from_millis(500);
+            (Gridded { watcher: watcher.unwrap(), interval, next: Instant::now() }, predictions)
+        };
+        let ((mut faulty, faulty_says), (mut other, other_says)) = (start(), start());
+        // A row that does not fit the window.
+        faulty.watcher.row = Vec::new();
+        faulty.advance_guarded(&events);
+        other.advance_guarded(&events);
+        assert!(!faulty.watcher.is_running());
+        let State::Broken { why } = faulty_says.list().remove(0).state else { panic!("still runs") };
+        assert!(why.get("en").contains("a fault inside Forebay, please report it: "), "{why:?}");
+        let event = received.try_recv().unwrap();
+        assert_eq!((event.kind, &event.data["state"]), (Kind::ModelState, &json!("broken")));
+        assert!(other.watcher.is_running());
+        assert!(matches!(other_says.list().remove(0).state, State::Suppressed { .. }));
+    }
 }

@@ -27,7 +27,7 @@ pub use engineer::{Engineer, transform};
 pub use outage::gap_event;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

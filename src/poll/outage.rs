@@ -213,17 +213,38 @@ impl Outage {
     }
 }
 
-/// The gap record of a device that had no values from `gap.from_us` to `to_us`.
+/// The gap record of a device that had no values from `gap.from_us` to `to_us`. When the clock was
+/// set back in between, the end lies before the beginning: both stay as they were read, and the
+/// record says so.
 pub fn gap_event(device: &str, gap: &GapBefore, to_us: i64) -> Event {
     let (from, to) = (clock::rfc3339(gap.from_us), clock::rfc3339(to_us));
-    Event {
-        kind: Kind::Gap,
-        edge_time: to_us,
-        device: device.to_owned(),
-        text: format!("No values from {from} to {to}: {}", gap.cause.message),
-        data: json!({
-            "tags": "*", "from": from, "to": to,
-            "cause": gap.cause.code, "cause_text": gap.cause.message,
-        }),
+    let message = &gap.cause.message;
+    let mut text = format!("No values from {from} to {to}: {message}");
+    let mut data = json!({
+        "tags": "*", "from": from, "to": to,
+        "cause": gap.cause.code, "cause_text": message,
+    });
+    if to_us < gap.from_us {
+        text.push_str("; the clock of the box was set back meanwhile, so how long it was is not known");
+        data["clock"] = json!("set back");
+    }
+    Event { kind: Kind::Gap, edge_time: to_us, device: device.to_owned(), text, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_over_a_clock_that_was_set_back_says_so_and_keeps_both_times() {
+        let cause = Cause { code: BOX_OFF.into(), message: "Forebay was not running".into() };
+        let gap = GapBefore { from_us: 2_000_000, cause };
+        let event = gap_event("Works1/press", &gap, 1_000_000);
+        assert_eq!(event.data["clock"], "set back");
+        assert_eq!(event.data["from"], clock::rfc3339(2_000_000));
+        assert_eq!(event.data["to"], clock::rfc3339(1_000_000));
+        assert!(event.text.contains("the clock of the box was set back"), "{}", event.text);
+        let ordinary = gap_event("Works1/press", &gap, 2_000_000);
+        assert!(ordinary.data.get("clock").is_none() && !ordinary.text.contains("clock"));
     }
 }
