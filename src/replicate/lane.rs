@@ -1,6 +1,7 @@
 //! The thread of one lane: sessions, one after the other, as long as the process lives.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::stop::Stop;
 use super::{Record, Source, SourceFault};
 use crate::clock::{now_us, rfc3339};
 use crate::event::{Event, Events, Kind};
+use crate::panic;
 
 /// First wait after a fault; doubles with each in a row.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -75,25 +77,36 @@ impl<S: Source> Lane<S> {
         }
     }
 
-    /// Works until asked to end.
+    /// Works until asked to end. A panic is one more fault, recovered from like the others: with a
+    /// new producer and from the checkpoint.
     pub fn run(mut self) {
         while !self.shared.stop.is_set() {
-            match self.session() {
-                Fault::Stopped => break,
-                Fault::Fenced => self.fenced(),
-                Fault::TooLarge { offsets } => self.shrink(&offsets),
-                Fault::Refused(cause) => {
-                    let state = State::Refused { since_us: now_us(), cause };
-                    self.report(state);
-                    self.back_off();
-                }
-                Fault::Lost(cause) => {
-                    self.report(State::Waiting { since_us: now_us(), cause });
-                    self.back_off();
-                }
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.attempt())) {
+                let words = panic::words(&*panic);
+                let cause = format!("a fault inside Forebay, please report it: {words}");
+                self.report(State::Waiting { since_us: now_us(), cause });
+                self.back_off();
             }
         }
         self.shared.status.set(State::Stopped);
+    }
+
+    /// One session, and what its end calls for.
+    fn attempt(&mut self) {
+        match self.session() {
+            // Ends the loop: it is only said after the flag was set.
+            Fault::Stopped => {}
+            Fault::Fenced => self.fenced(),
+            Fault::TooLarge { offsets } => self.shrink(&offsets),
+            Fault::Refused(cause) => {
+                self.report(State::Refused { since_us: now_us(), cause });
+                self.back_off();
+            }
+            Fault::Lost(cause) => {
+                self.report(State::Waiting { since_us: now_us(), cause });
+                self.back_off();
+            }
+        }
     }
 
     /// One producer from its start to its end.
