@@ -6,6 +6,7 @@
 //! predecessor, reads the last checkpoint and goes on from there. So there is one way to recover,
 //! and it is used all the time.
 
+mod batch_size;
 mod checkpoint;
 pub mod encode;
 mod fault;
