@@ -19,9 +19,13 @@ pub(super) enum Fault {
     /// The broker found a batch too large: send smaller ones, at last leave out these records.
     #[error("Kafka found records too large")]
     TooLarge {
-        /// Offsets in the batches that were refused, with the size of their values.
+        /// Offsets in the batches that were refused, with the size of their values; none when it
+        /// was no record but a checkpoint.
         offsets: Vec<(u64, usize)>,
     },
+    /// No fault: larger batches are to be tried, which needs a new producer.
+    #[error("larger batches are to be tried")]
+    Grown,
     /// Anything else: try again by itself.
     #[error("{0}")]
     Lost(String),

@@ -1,6 +1,7 @@
 //! The thread of one lane: sessions, one after the other, as long as the process lives.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::BaseConsumer;
 use serde_json::json;
 
+use super::batch_size::BatchSize;
 use super::checkpoint::{self, Place};
 use super::fault::Fault;
 use super::options::Options;
@@ -18,6 +20,7 @@ use super::stop::Stop;
 use super::{Record, Source, SourceFault};
 use crate::clock::{now_us, rfc3339};
 use crate::event::{Event, Events, Kind};
+use crate::panic;
 
 /// First wait after a fault; doubles with each in a row.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -29,11 +32,6 @@ const IDLE: Duration = Duration::from_millis(250);
 const PROBE: Duration = Duration::from_secs(10);
 /// A newcomer that fenced us writes its nonce within this time.
 const NEWCOMER: Duration = Duration::from_secs(3);
-/// Largest batch of records that is handed to a broker at once, unless it refused that.
-const BATCH_BYTES: usize = 1_000_000;
-/// Batches are not made smaller than this; a larger one is a single record.
-const BATCH_BYTES_MIN: usize = 1_000;
-
 /// What the thread and the rest of the process share.
 pub(super) struct Shared {
     pub options: Options,
@@ -54,7 +52,7 @@ pub(super) struct Lane<S> {
     source: S,
     /// Our last place and the offset of our nonce there.
     last: Option<(Place, i64)>,
-    batch_bytes: usize,
+    batch: BatchSize,
     /// Offsets that Kafka refused even alone.
     too_large: BTreeSet<u64>,
     /// In the open transaction.
@@ -68,39 +66,54 @@ impl<S: Source> Lane<S> {
             shared: Arc::new(shared),
             source,
             last: None,
-            batch_bytes: BATCH_BYTES,
+            batch: BatchSize::new(Instant::now()),
             too_large: BTreeSet::new(),
             left_out: Vec::new(),
             in_a_row: 0,
         }
     }
 
-    /// Works until asked to end.
+    /// Works until asked to end. A panic is one more fault, recovered from like the others: with a
+    /// new producer and from the checkpoint.
     pub fn run(mut self) {
         while !self.shared.stop.is_set() {
-            match self.session() {
-                Fault::Stopped => break,
-                Fault::Fenced => self.fenced(),
-                Fault::TooLarge { offsets } => self.shrink(&offsets),
-                Fault::Refused(cause) => {
-                    let state = State::Refused { since_us: now_us(), cause };
-                    self.report(state);
-                    self.back_off();
-                }
-                Fault::Lost(cause) => {
-                    self.report(State::Waiting { since_us: now_us(), cause });
-                    self.back_off();
-                }
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.attempt())) {
+                let words = panic::words(&*panic);
+                let cause = format!("a fault inside Forebay, please report it: {words}");
+                self.report(State::Waiting { since_us: now_us(), cause });
+                self.back_off();
             }
         }
         self.shared.status.set(State::Stopped);
+    }
+
+    /// One session, and what its end calls for.
+    fn attempt(&mut self) {
+        match self.session() {
+            // Ends the loop: it is only said after the flag was set.
+            Fault::Stopped => {}
+            Fault::Grown => {
+                let bytes = self.batch.bytes();
+                tracing::info!(lane = self.shared.lane, "trying batches of {bytes} bytes again");
+            }
+            Fault::Fenced => self.fenced(),
+            Fault::TooLarge { offsets } => self.shrink(&offsets),
+            Fault::Refused(cause) => {
+                self.report(State::Refused { since_us: now_us(), cause });
+                self.back_off();
+            }
+            Fault::Lost(cause) => {
+                self.report(State::Waiting { since_us: now_us(), cause });
+                self.back_off();
+            }
+        }
     }
 
     /// One producer from its start to its end.
     fn session(&mut self) -> Fault {
         let shared = Arc::clone(&self.shared);
         let epoch = self.source.epoch().to_owned();
-        let mut session = match Session::open(&shared, &epoch, self.batch_bytes) {
+        let mut session = match Session::open(&shared, &epoch, self.batch.bytes()) {
             Ok(session) => session,
             Err(fault) => return fault,
         };
@@ -137,6 +150,9 @@ impl<S: Source> Lane<S> {
         }
         let sent = session.commit()?;
         self.committed(sent);
+        if self.batch.grow(Instant::now()) {
+            return Err(Fault::Grown);
+        }
         let is_full = sent.records >= self.shared.options.transaction_records_max as u64
             || sent.bytes >= self.shared.options.transaction_bytes_max as u64;
         // Between two transactions the journal collects; an open one would hold up the readers of
@@ -230,20 +246,32 @@ impl<S: Source> Lane<S> {
         }
     }
 
-    /// Smaller batches first; when single records are refused, they are left out.
-    fn shrink(&mut self, offsets: &[(u64, usize)]) {
-        let alone = offsets.iter().filter(|(_, bytes)| *bytes > BATCH_BYTES_MIN);
-        if self.batch_bytes > BATCH_BYTES_MIN {
-            self.batch_bytes = (self.batch_bytes / 4).max(BATCH_BYTES_MIN);
+    /// A record that was refused alone is left out, other records are tried in smaller batches.
+    /// When there is nothing more to leave out, someone must raise the limit.
+    fn shrink(&mut self, refused: &[(u64, usize)]) {
+        let (lane, batch_bytes) = (&self.shared.lane, self.batch.bytes());
+        let topic = self.shared.options.topic(lane);
+        let alone = refused.iter().filter(|(_, bytes)| *bytes > batch_bytes).map(|(offset, _)| *offset);
+        let known = self.too_large.len();
+        self.too_large.extend(alone);
+        if self.too_large.len() > known {
+            self.back_off();
+        } else if !refused.is_empty() && self.batch.shrink(Instant::now()) {
             tracing::warn!(
-                lane = self.shared.lane,
+                lane,
                 "Kafka refused a batch of records as too large, sending at most {} bytes at once; raise \
-                 max.message.bytes of topic {}",
-                self.batch_bytes,
-                self.shared.options.topic(&self.shared.lane)
+                 max.message.bytes of topic {topic}",
+                self.batch.bytes(),
             );
         } else {
-            self.too_large.extend(alone.map(|(offset, _)| *offset));
+            let what = if refused.is_empty() {
+                format!("even the checkpoints of lane {lane} are too large")
+            } else {
+                "even the short notice in the place of a record is too large".to_owned()
+            };
+            let checkpoints = self.shared.options.topic("checkpoints");
+            let cause = format!("{what}: raise max.message.bytes of the topics {topic} and {checkpoints}");
+            self.report(State::Refused { since_us: now_us(), cause });
             self.back_off();
         }
     }
@@ -325,4 +353,86 @@ fn start_offset<S: Source>(
 
 fn journal(fault: SourceFault) -> Fault {
     Fault::Lost(format!("the journal cannot be read: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A journal that is not read.
+    struct Unread;
+
+    impl Source for Unread {
+        fn lane(&self) -> &str {
+            "telemetry"
+        }
+        fn epoch(&self) -> &str {
+            ""
+        }
+        fn seek(&mut self, _: u64) -> Result<(), SourceFault> {
+            Ok(())
+        }
+        fn next(&mut self, _: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+            Ok(None)
+        }
+        fn committed(&mut self, _: u64) {}
+    }
+
+    /// A lane that waits for nothing, because it is to stop.
+    fn lane() -> Lane<Unread> {
+        let stop = Arc::new(Stop::default());
+        stop.set();
+        let shared = Shared {
+            options: Options::new("", "forebay", "Works1", "box"),
+            lane: "telemetry".into(),
+            boot: String::new(),
+            status: Arc::default(),
+            stop,
+            reports: Reports::new("telemetry"),
+            events: None,
+            looked_at_policy: AtomicBool::new(false),
+        };
+        Lane::new(shared, Unread)
+    }
+
+    /// Rounds until `offset` is left out or Kafka is said to refuse.
+    fn rounds(lane: &mut Lane<Unread>, refused: &[(u64, usize)], offset: u64) -> usize {
+        for round in 1..20 {
+            lane.shrink(refused);
+            let refuses = matches!(lane.shared.status.snapshot().state, State::Refused { .. });
+            if refuses || lane.too_large.contains(&offset) {
+                return round;
+            }
+        }
+        panic!("no end");
+    }
+
+    #[test]
+    fn a_small_record_that_kafka_refuses_is_left_out_too() {
+        let mut lane = lane();
+        assert_eq!(rounds(&mut lane, &[(7, 600_000)], 7), 2);
+        assert_eq!(lane.batch.bytes(), 250_000, "no smaller than it takes to know that it was alone");
+        rounds(&mut lane, &[(8, 300), (9, 400)], 8);
+        assert_eq!(lane.too_large, BTreeSet::from([7, 8, 9]));
+        assert_eq!(lane.shared.status.snapshot().state, State::Connecting, "nobody is asked for anything");
+    }
+
+    #[test]
+    fn what_cannot_be_left_out_is_said_in_words() {
+        let cause = |lane: &Lane<Unread>| match lane.shared.status.snapshot().state {
+            State::Refused { cause, .. } => cause,
+            state => panic!("{state:?}"),
+        };
+        let mut checkpoints = lane();
+        assert_eq!(rounds(&mut checkpoints, &[], 0), 1);
+        assert!(cause(&checkpoints).contains("checkpoints of lane telemetry"), "{}", cause(&checkpoints));
+        let mut notice = lane();
+        rounds(&mut notice, &[(7, 300)], 7);
+        assert!(notice.too_large.contains(&7));
+        notice.shrink(&[(7, 120)]);
+        assert!(cause(&notice).contains("max.message.bytes of the topics forebay.telemetry"));
+        assert_eq!(notice.in_a_row, 2, "each with a pause");
+    }
 }

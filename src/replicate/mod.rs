@@ -6,6 +6,7 @@
 //! predecessor, reads the last checkpoint and goes on from there. So there is one way to recover,
 //! and it is used all the time.
 
+mod batch_size;
 mod checkpoint;
 pub mod encode;
 mod fault;
@@ -142,5 +143,69 @@ impl Replicator {
 impl Drop for Replicator {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A hundred records; the first time it is to give the fortieth it panics, in the middle of a
+    /// transaction.
+    struct Panics {
+        next: u64,
+        has_panicked: bool,
+        committed: Arc<AtomicU64>,
+    }
+
+    impl Source for Panics {
+        fn lane(&self) -> &str {
+            "telemetry"
+        }
+
+        fn epoch(&self) -> &str {
+            "00112233445566778899aabbccddeeff"
+        }
+
+        fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
+            self.next = offset;
+            Ok(())
+        }
+
+        fn next(&mut self, _: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+            assert!(self.next != 40 || std::mem::replace(&mut self.has_panicked, true), "a fault at 40");
+            if self.next == 100 {
+                return Ok(None);
+            }
+            self.next += 1;
+            Ok(Some(Record { offset: self.next - 1, edge_us: 0, key: "Works1/press", value: b"{}" }))
+        }
+
+        fn committed(&mut self, next_offset: u64) {
+            self.committed.store(next_offset, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_shown_and_replication_goes_on_from_the_checkpoint() {
+        let broker = mock::Broker::start("panics").unwrap();
+        let options = Options::new(broker.bootstrap(), "panics", "Works1", "box");
+        let committed = Arc::new(AtomicU64::new(0));
+        let source = Panics { next: 0, has_panicked: false, committed: Arc::clone(&committed) };
+        let replicator = Replicator::start(options, source, "boot", None).unwrap();
+        let start = Instant::now();
+        let mut shown = false;
+        while committed.load(Ordering::SeqCst) < 100 {
+            let state = replicator.status().snapshot().state;
+            shown |= matches!(state, State::Waiting { cause, .. } if cause.contains("please report it: a fault at 40"));
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", replicator.status().snapshot());
+            // Looked at often: the fault is shown for 50 ms at least.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(shown, "nobody saw the fault");
+        assert_eq!(replicator.status().snapshot().records, 100, "each record once");
     }
 }

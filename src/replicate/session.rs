@@ -150,7 +150,14 @@ impl<'a> Session<'a> {
                 .payload(record.value)
                 .timestamp(timestamp_ms)
                 .headers(headers),
-        )?;
+        )
+        .map_err(|fault| match fault {
+            // librdkafka refuses a record itself, before there is a delivery that could fail.
+            Fault::TooLarge { offsets } if offsets.is_empty() => {
+                Fault::TooLarge { offsets: vec![(record.offset, record.value.len())] }
+            }
+            fault => fault,
+        })?;
         let sent = self.sent.get_or_insert_default();
         sent.records += 1;
         sent.bytes += record.value.len() as u64;
