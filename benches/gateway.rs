@@ -75,7 +75,9 @@ async fn change_values(simulators: Vec<Arc<dyn Simulator>>) {
 }
 
 fn start(config: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_forebay"))
+    // FOREBAY_BIN measures another build, for example that of a package.
+    let binary = std::env::var("FOREBAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_forebay").to_owned());
+    Command::new(binary)
         .args(["run", "--config"])
         .arg(config)
         .stderr(Stdio::piped())

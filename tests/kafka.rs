@@ -178,10 +178,12 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
         ..options(&cluster, "outage")
     };
     let replicator = start(options, &source, "boot-a");
-    source.push_numbered(8_000);
+    source.push_numbered(4_000);
     source.wait_committed(1000, Duration::from_secs(60));
     (0..3).for_each(|index| cluster.pause(index));
     let paused = Instant::now();
+    // More comes in during the outage, so that it meets open work however fast the first was sent.
+    source.push_numbered(4_000);
     let state = wait_state(&replicator, "waiting", Duration::from_secs(20));
     assert!(state.to_string().contains("kept on disk"), "{state}");
     wait_for("the end of the outage", Duration::from_secs(30), || {

@@ -44,7 +44,8 @@ impl Shop {
         let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Options::default() };
         change(&mut options);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            // A test that holds the facts holds the workers that ask for them, and others must answer.
+            .worker_threads(8)
             .enable_all()
             .build()
             .expect("a runtime");
