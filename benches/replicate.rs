@@ -1,9 +1,9 @@
 //! Journal to Kafka: what the transactional replicator costs against a plain producer that sends
-//! the same bytes with the same settings to the same broker in the same run.
+//! the same bytes with the same settings to the same broker in the same run, and against
+//! librdkafka's own `rdkafka_performance`, which repeats one of the records.
 //!
-//! `cargo bench --bench replicate`, optionally `-- <records>`. Needs `tests/setup`: the broker is
-//! a real Kafka on loopback. Where librdkafka's examples are built,
-//! `rdkafka_performance -P -t plain.telemetry -s 200 -z zstd -a -1 -b <port>` is the outer limit.
+//! `cargo bench --bench replicate`, optionally `-- <records>`. Needs `tests/setup` (the broker is
+//! a real Kafka on loopback) and `benches/rdkafka_performance`, which builds that program.
 
 #[allow(dead_code)] // the tests use the rest of it
 #[path = "../tests/kafka_cluster.rs"]
@@ -44,12 +44,19 @@ fn main() {
         plain(&cluster, &format!("plain{samples}"), &values, records);
         let limit = Figure::new(records, &values, start.elapsed(), cpu() - before);
         limit.print(samples, "plain producer, no transactions");
+        let outer = rdkafka_performance(&cluster, &format!("outer{samples}.telemetry"), &values, records);
+        println!("{samples:>7}  {:<32} {outer:>10.0}", "rdkafka_performance");
         for transaction in [5_000, 20_000, 100_000] {
             let prefix = format!("replicated{samples}-{transaction}");
             let (took, cpu) = replicated(&cluster, &prefix, &values, records, transaction);
             let figure = Figure::new(records, &values, took, cpu);
-            let share = 100.0 * figure.per_second() / limit.per_second();
-            figure.print(samples, &format!("exactly once, {transaction} each, {share:.0} %"));
+            figure.print(samples, &format!("exactly once, {transaction} each"));
+            println!(
+                "{:>9}{:.0} % of the plain producer, {:.0} % of rdkafka_performance",
+                "",
+                100.0 * figure.per_second() / limit.per_second(),
+                100.0 * figure.per_second() / outer
+            );
         }
     }
 }
@@ -182,6 +189,32 @@ fn plain(cluster: &kafka_cluster::Cluster, prefix: &str, values: &[Vec<u8>], rec
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::from_millis(1));
     }
+}
+
+/// Records a second by the program's own clock, which starts with the first record.
+fn rdkafka_performance(
+    cluster: &kafka_cluster::Cluster,
+    topic: &str,
+    values: &[Vec<u8>],
+    records: u64,
+) -> f64 {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/rdkafka_performance");
+    cluster.create_topic(topic, 4);
+    let value = std::str::from_utf8(&values[0]).expect("JSON");
+    let output = std::process::Command::new(program)
+        .args(["-P", "-t", topic, "-b", &cluster.brokers(), "-a", "-1", "-z", "zstd"])
+        .args(["-X", "compression.level=1", "-X", "linger.ms=5"])
+        .args(["-X", "queue.buffering.max.messages=50000"])
+        .args(["-k", "Werk1/Presswerk/Linie3/Presse3/press-3", "-H", "edge=box-1"])
+        .args(["-H", "epoch=00112233445566778899aabbccddeeff", "-H", "offset=123456"])
+        .args(["-s", &value.len().to_string(), "-m", value, "-c", &records.to_string()])
+        .output()
+        .expect("benches/rdkafka_performance builds the program");
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.lines()
+        .filter_map(|line| line.split_once(" msgs/s")?.0.rsplit(' ').next()?.parse().ok())
+        .next_back()
+        .unwrap_or_else(|| panic!("it says how fast it was: {said}"))
 }
 
 struct Ring {
