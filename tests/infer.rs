@@ -16,7 +16,7 @@ use forebay::infer::graph::{GateError, Graph};
 use forebay::infer::lag_pca::{LagPca, Settings};
 use forebay::infer::predictions::Predictions;
 use forebay::infer::watcher::Watcher;
-use forebay::infer::{Binding, Prediction, State, bind, spawn, watch};
+use forebay::infer::{Binding, Prediction, State, spawn, watch};
 use forebay::twin::{Cause, Link, Twin};
 use forebay_connector::{DataType, DeviceSpec, Quality, Scalar, ScanClass, Secrets, Value};
 use proptest::prelude::*;
@@ -104,7 +104,7 @@ impl Bench {
         let device = press("press-3");
         let twin = Twin::new(&[device]);
         let (events, received) = Events::new();
-        let binding = Binding { folder: Arc::new(folder), device: Some("press-3".into()) };
+        let binding = Binding { folder: Arc::new(folder), device: "press-3".into() };
         let (watcher, predictions) = watch(binding, "Works1/box", &twin, &events);
         Self { twin, machine, watcher, predictions, events, received, now_us: 1_000_000_000 }
     }
@@ -597,19 +597,6 @@ fn an_evaluation_finds_a_step_and_prints_the_trivial_rows() {
 }
 
 #[test]
-fn models_go_to_the_devices_of_their_profile() {
-    let directory = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(directory.path().join("broken")).expect("a folder");
-    let devices = [press("press-3"), press("press-4")];
-    let bindings = bind(Folder::all(directory.path()), &devices);
-    let names: Vec<_> =
-        bindings.iter().map(|b| (b.folder.model_name().to_owned(), b.device.clone())).collect();
-    let expected = [("broken", None), ("press-wear", Some("press-3")), ("press-wear", Some("press-4"))]
-        .map(|(model, device): (&str, Option<&str>)| (model.to_owned(), device.map(str::to_owned)));
-    assert_eq!(names, expected);
-}
-
-#[test]
 fn two_folders_with_one_model_are_told_apart() {
     let directory = tempfile::tempdir().expect("a folder");
     for name in ["first", "second"] {
@@ -620,7 +607,7 @@ fn two_folders_with_one_model_are_told_apart() {
                 .expect("it is copied");
         }
     }
-    let folders = Folder::all(directory.path());
+    let folders = Folder::all(&[directory.path().to_owned()]);
     assert_eq!(folders.len(), 2, "they stand for the built-in one");
     assert!(folders[0].content.is_ok());
     let fault = folders[1].content.as_ref().expect_err("it is there already")[0].to_string();
@@ -656,7 +643,8 @@ fn the_service_watches_the_twin_and_stops() {
     let stop = CancellationToken::new();
     let mut bad = shipped();
     bad.content.as_mut().expect("it is right").onnx.clear();
-    let bindings = bind(vec![good, bad], &devices);
+    let bind = |folder| Binding { folder: Arc::new(folder), device: "press-3".to_owned() };
+    let bindings = vec![bind(good), bind(bad)];
     let predictions = spawn(bindings, "Works1/box", Arc::clone(&twin), events, stop.clone());
     let mut machine = Machine::new(5);
     wait_for("score", Duration::from_secs(20), || {

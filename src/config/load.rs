@@ -5,11 +5,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::models;
 use super::read::{self, Read};
 use super::{Config, CredentialStore};
 use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Format, Place, Severity, Source, Sources, Span, render};
-use crate::document::{Context, FILE_BYTES_MAX, Table, nearest, parse};
+use crate::document::{Context, FILE_BYTES_MAX, Table, parse};
 use crate::profile::{self, BUILTIN, Environment, Input, Instances, Refused};
 
 /// Most files of one folder.
@@ -184,7 +185,7 @@ impl Files {
             return self.finish(None, Instances::default());
         };
         let ctx = Context::new(file, source, &self.faults);
-        let Read { config, paths, written_folders, model_devices, limits } = read::read(&ctx, table, base);
+        let Read { config, paths, written_folders, model_names, limits } = read::read(&ctx, table, base);
         for (folder, span) in written_folders {
             if !folder.is_dir() {
                 let fault =
@@ -203,28 +204,19 @@ impl Files {
             tags_max: limits.tags,
         };
         let found = self.profiles(&environment);
-        self.check_models(file, &model_devices, &found);
+        let known: Vec<&str> = found
+            .devices
+            .iter()
+            .map(|device| device.name.as_str())
+            // A model may watch a device that is refused today.
+            .chain(found.refused.iter().map(|refused| refused.name.as_str()))
+            .collect();
+        if let Some(source) = self.sources.files.get(file) {
+            let ctx = Context::new(file, source, &self.faults);
+            models::check(&ctx, &model_names, &known, &paths.models);
+        }
         let config = config.filter(|_| sound);
         self.finish(config, found)
-    }
-
-    /// A model may watch a device that is refused today; it may not watch one that is nowhere.
-    fn check_models(&self, file: usize, named: &[(String, Span)], found: &Instances) {
-        let names = || {
-            let running = found.devices.iter().map(|device| device.name.as_str());
-            running.chain(found.refused.iter().map(|refused| refused.name.as_str()))
-        };
-        for (name, span) in named {
-            if !names().any(|known| known == name) {
-                let place = Place { file, span: *span };
-                let fault =
-                    Diagnostic::error("C0205", place, format!("[[model]]: there is no device \"{name}\""));
-                self.faults.add(fault.help(match nearest(name, names()) {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => "write the name of a [[device]]".to_owned(),
-                }));
-            }
-        }
     }
 
     /// Walks all files taken on, with the built-in profiles behind them.

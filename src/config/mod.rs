@@ -6,6 +6,7 @@
 
 mod credentials;
 mod load;
+mod models;
 mod read;
 
 use std::net::SocketAddr;

@@ -28,10 +28,19 @@ pub struct Read {
     pub paths: Paths,
     /// Folders written in the file, which must exist: kind, folder, place.
     pub written_folders: Vec<(PathBuf, Span)>,
-    /// Devices named by models: name and place.
-    pub model_devices: Vec<(String, Span)>,
+    /// What `[[model]]` names, which must be there.
+    pub model_names: ModelNames,
     /// Limits, defaults where they are faulty.
     pub limits: Limits,
+}
+
+/// Names in `[[model]]`, with their places.
+#[derive(Default)]
+pub struct ModelNames {
+    /// Models.
+    pub models: Vec<(String, Span)>,
+    /// Devices.
+    pub devices: Vec<(String, Span)>,
 }
 
 /// Reads the file whose relative paths start at `base`.
@@ -52,7 +61,7 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
     let mut written_folders = Vec::new();
     let paths = paths(&root, base, &mut written_folders);
     let limits = limits(&root);
-    let mut model_devices = Vec::new();
+    let mut model_names = ModelNames::default();
     let edge = edge(&root);
     let kafka = kafka(&root, base);
     let journal = journal(&root, base, &paths.state);
@@ -61,7 +70,7 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
     let language = edge.as_ref().map_or("en", |edge| edge.language.as_str());
     let status = status(&root, language);
     let log = log(&root);
-    let models = models(&root, &mut model_devices);
+    let models = models(&root, &mut model_names);
     let config = edge.zip(kafka).filter(|_| !ctx.failed()).map(|(edge, kafka)| Config {
         edge,
         kafka,
@@ -74,7 +83,7 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
         paths: paths.clone(),
         models,
     });
-    Read { config, paths, written_folders, model_devices, limits }
+    Read { config, paths, written_folders, model_names, limits }
 }
 
 fn seconds(count: u64) -> Duration {
@@ -338,7 +347,7 @@ fn paths(root: &Fields<'_>, base: &Path, written: &mut Vec<(PathBuf, Span)>) -> 
     }
 }
 
-fn models(root: &Fields<'_>, devices: &mut Vec<(String, Span)>) -> Vec<Model> {
+fn models(root: &Fields<'_>, names: &mut ModelNames) -> Vec<Model> {
     let mut models: Vec<Model> = Vec::new();
     for (table, span) in root.tables("model") {
         let fields = Fields::open(root.ctx, "[[model]]", table, span, &["name", "devices"]);
@@ -346,12 +355,13 @@ fn models(root: &Fields<'_>, devices: &mut Vec<(String, Span)>) -> Vec<Model> {
         fields.require("devices", "the devices it watches, for example devices = [\"press-3\"]");
         let list = fields.list("devices").unwrap_or_default();
         too_many(&fields, "devices", list.len());
-        devices.extend(list.iter().map(|device| (device.text.clone(), device.span)));
+        names.devices.extend(list.iter().map(|device| (device.text.clone(), device.span)));
         let Some(name) = name else { continue };
         if models.iter().any(|model| model.name == name) {
             let help = "put all its devices into one [[model]]";
             fields.refuse("C0205", "name", &format!("model `{name}` stands twice"), help);
         }
+        names.models.extend(fields.text("name").map(|text| (text.text, text.span)));
         models.push(Model { name, devices: list.into_iter().map(|device| device.text).collect() });
     }
     models

@@ -13,6 +13,7 @@ pub mod record;
 mod site;
 mod story;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -61,10 +62,13 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let site = site::Site::create().context("the demo needs a folder for temporary files")?;
     let broker = Broker::start(site::PREFIX).context("the embedded broker does not start")?;
     let bootstrap = broker.bootstrap().to_owned();
+    let listen = with_port(options.listen).with_context(|| {
+        format!("the page cannot be shown at {}, choose another --listen", options.listen)
+    })?;
     // Once to know the devices, then again with the ports their simulators have chosen.
-    site.write(options.listen, &bootstrap, &[])?;
+    site.write(listen, &bootstrap, &[])?;
     let plant = plant::Plant::start(&config::load(&site.config()).devices).await?;
-    site.write(options.listen, &bootstrap, &plant.endpoints())?;
+    site.write(listen, &bootstrap, &plant.endpoints())?;
     let loaded = config::load(&site.config());
     let Some(config) = loaded.config.as_ref().filter(|_| loaded.errors() == 0) else {
         bail!("the demo's own files have faults:\n{}", loaded.render(crate::diagnostic::Format::Text, false));
@@ -74,7 +78,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let kafka = KafkaOptions::new(&bootstrap, site::PREFIX, &config.edge.site, &config.edge.id);
     let running = run::start(config, &loaded, kafka)?;
     let consumer = consumer::DemoConsumer::start(&bootstrap, site::PREFIX)?;
-    introduce(&options, &loaded, &bootstrap);
+    introduce(listen, &loaded, &bootstrap)?;
 
     let signal = stop.clone();
     let signal_task = tokio::spawn(async move {
@@ -93,18 +97,25 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     if told? { Ok(()) } else { bail!("not everything has arrived, see above") }
 }
 
-fn introduce(options: &DemoOptions, loaded: &config::Loaded, bootstrap: &str) {
-    println!("Forebay demo: a simulated plant, read over real sockets on this machine only.");
+/// A free port in place of 0, so that it can be said where the page is.
+fn with_port(listen: SocketAddr) -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind(listen)?.local_addr()
+}
+
+fn introduce(listen: SocketAddr, loaded: &config::Loaded, bootstrap: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "Forebay demo: a simulated plant, read over real sockets on this machine only.")?;
     for device in &loaded.devices {
         let endpoint = &device.spec.endpoint;
-        println!(
+        writeln!(
+            out,
             "  {:<14} {} ({}) at {endpoint}",
             device.name,
             device.title.get("en"),
             device.protocol.name()
-        );
+        )?;
     }
-    println!("  {:<14} embedded broker at {bootstrap}", "Kafka");
-    println!("  {:<14} http://{}", "status page", options.listen);
-    println!("A bearing of the press begins to wear soon. Ctrl-C ends the demo.\n");
+    writeln!(out, "  {:<14} embedded broker at {bootstrap}", "Kafka")?;
+    writeln!(out, "  {:<14} http://{listen}", "status page")?;
+    writeln!(out, "A bearing of the press begins to wear soon. Ctrl-C ends the demo.\n")
 }

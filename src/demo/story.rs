@@ -1,5 +1,6 @@
 //! The demo's terminal: what happens, in plain words.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,6 +201,10 @@ impl Story {
 
     fn say(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs();
-        println!("{:>3}:{:02}  {text}", seconds / 60, seconds % 60);
+        let line = writeln!(std::io::stdout(), "{:>3}:{:02}  {text}", seconds / 60, seconds % 60);
+        // Nobody reads any more, as after `forebay demo | head`.
+        if line.is_err() {
+            self.stop.cancel();
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::spec::{SPEC_BYTES_MAX, Spec};
 
 /// Largest `model.onnx`.
 pub const ONNX_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Most folders looked at in one place.
+/// Most folders looked at.
 pub const FOLDERS_MAX: usize = 256;
 
 /// One thing that is wrong with a model folder.
@@ -104,21 +104,13 @@ impl Folder {
         BUILT_IN.map(folder).into()
     }
 
-    /// All models: those in `directory`, one folder each, and the built-in ones whose name is not
+    /// All models: those in `directories`, one folder each, and the built-in ones whose name is not
     /// among them. A directory that does not exist holds none.
-    pub fn all(directory: &Path) -> Vec<Self> {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)
-            .map(|entries| {
-                entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect()
-            })
-            .unwrap_or_default();
-        paths.sort();
+    pub fn all(directories: &[PathBuf]) -> Vec<Self> {
+        let mut paths: Vec<PathBuf> =
+            directories.iter().flat_map(|directory| subdirectories(directory)).collect();
         if paths.len() > FOLDERS_MAX {
-            tracing::error!(
-                "{}: {} model folders, only the first {FOLDERS_MAX} are read",
-                directory.display(),
-                paths.len()
-            );
+            tracing::error!("{} model folders, only the first {FOLDERS_MAX} are read", paths.len());
             paths.truncate(FOLDERS_MAX);
         }
         let mut folders: Vec<Self> = Vec::with_capacity(paths.len() + BUILT_IN.len());
@@ -146,6 +138,15 @@ impl Folder {
     pub fn model_name(&self) -> &str {
         self.content.as_ref().map_or(&self.name, |content| &content.spec.name)
     }
+}
+
+/// Sorted by name.
+fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+    paths.sort();
+    paths
 }
 
 impl Content {

@@ -1,9 +1,8 @@
 //! Models that watch the machine: ONNX scored by tract on windows of tags.
 //!
 //! A model is a [`folder`]: what it is given ([`spec`]), the graph ([`graph`]), and windows with
-//! the outputs it must give ([`golden`]). [`bind`] gives each model to the devices of its profile,
-//! [`spawn`] runs them all on a thread of their own: polling never waits for a model, and what is
-//! wrong with one model stays with it.
+//! the outputs it must give ([`golden`]). [`spawn`] runs them all on a thread of their own: polling
+//! never waits for a model, and what is wrong with one model stays with it.
 
 pub mod detector;
 mod eigen;
@@ -27,7 +26,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::device::Device;
 use crate::event::Events;
 use crate::twin::Twin;
 use folder::Folder;
@@ -41,36 +39,17 @@ pub use predictions::{Prediction, State};
 pub struct Binding {
     /// The model.
     pub folder: Arc<Folder>,
-    /// Name of the device; `None` for a folder that cannot be read, which is still reported.
-    pub device: Option<String>,
-}
-
-/// Gives each model to all devices of its profile.
-pub fn bind(folders: Vec<Folder>, devices: &[Arc<Device>]) -> Vec<Binding> {
-    let mut bindings = Vec::new();
-    for folder in folders.into_iter().map(Arc::new) {
-        match &folder.content {
-            Err(_) => bindings.push(Binding { folder, device: None }),
-            Ok(content) => {
-                let watched = devices.iter().filter(|device| device.profile == content.spec.profile);
-                let bind = |device: &Arc<Device>| Binding {
-                    folder: folder.clone(),
-                    device: Some(device.name.clone()),
-                };
-                bindings.extend(watched.map(bind));
-            }
-        }
-    }
-    bindings
+    /// Name of the device.
+    pub device: String,
 }
 
 /// Prepares the places of all predictions; nothing runs yet. `box_path` stands in events about
 /// folders that cannot be read.
 fn slots(bindings: Vec<Binding>, box_path: &str, twin: &Twin) -> Vec<Arc<Slot>> {
     let slot = |binding: Binding| {
-        let device = binding.device.unwrap_or_default();
+        let Binding { folder, device } = binding;
         let path = twin.device(&device).map_or(box_path, |twin| &twin.device.path).to_owned();
-        Arc::new(Slot::new(device, path, binding.folder))
+        Arc::new(Slot::new(device, path, folder))
     };
     bindings.into_iter().map(slot).collect()
 }

@@ -313,7 +313,7 @@ mod tests {
         let (name, twin) = (device.name.clone(), Twin::new(&[device]));
         let (events, mut received) = Events::new();
         let start = || {
-            let binding = Binding { folder: Arc::clone(&folder), device: Some(name.clone()) };
+            let binding = Binding { folder: Arc::clone(&folder), device: name.clone() };
             let (watcher, predictions) = watch(binding, "Works1/box", &twin, &events);
             let interval = Duration::from_millis(500);
             (Gridded { watcher: watcher.unwrap(), interval, next: Instant::now() }, predictions)

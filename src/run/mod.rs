@@ -275,15 +275,8 @@ fn bind_models(
     box_path: &str,
     events: &Events,
 ) -> Vec<infer::Binding> {
-    let mut folders = infer::folder::Folder::built_in();
-    for directory in config.paths.models.iter().filter(|directory| directory.is_dir()) {
-        for folder in infer::folder::Folder::all(directory) {
-            // A folder of the site takes the place of a built-in one of the same name.
-            folders.retain(|other| other.model_name() != folder.model_name());
-            folders.push(folder);
-        }
-    }
-    let folders: Vec<_> = folders.into_iter().map(Arc::new).collect();
+    let folders: Vec<_> =
+        infer::folder::Folder::all(&config.paths.models).into_iter().map(Arc::new).collect();
     let mut bindings = Vec::new();
     for model in &config.models {
         let Some(folder) = folders.iter().find(|folder| folder.model_name() == model.name) else {
@@ -292,7 +285,7 @@ fn bind_models(
             continue;
         };
         for name in model.devices.iter().filter(|name| devices.iter().any(|device| device.name == **name)) {
-            bindings.push(infer::Binding { folder: Arc::clone(folder), device: Some(name.clone()) });
+            bindings.push(infer::Binding { folder: Arc::clone(folder), device: name.clone() });
         }
     }
     bindings
