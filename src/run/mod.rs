@@ -5,6 +5,7 @@
 mod facts;
 mod kafka;
 mod last_good;
+mod line;
 mod rates;
 mod service;
 mod stop;
@@ -100,6 +101,8 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
     let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
     let facts = Arc::new(BoxFacts::new(identity(config), facts, predictions));
+    // The first lane's replicator speaks for both.
+    let line = replicators[0].status();
     let writer = |lane: usize| lanes[lane].1.clone();
     let shared = poll::Shared {
         sink: Arc::new(writer(0)),
@@ -117,6 +120,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         tokio::spawn(distribute(raw_events, Arc::clone(&facts), writer(1), stop())),
         tokio::spawn(tick(Arc::clone(&facts), stop())),
         tokio::spawn(page),
+        tokio::spawn(line::watch(line, box_path.clone(), events.clone(), stop())),
         tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop())),
     ];
     if let Some(state) = &state {
