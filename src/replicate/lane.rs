@@ -237,8 +237,10 @@ impl<S: Source> Lane<S> {
             drop(consumer);
             let state = State::Fenced { since_us: now_us(), by };
             if self.report(state.clone()) {
-                let data = json!({"lane": self.shared.lane, "state": state.code()});
-                self.emit(Kind::Box, self.shared.options.edge.clone(), state.to_string(), data);
+                let Options { site, edge, .. } = &self.shared.options;
+                let (box_path, data) =
+                    (format!("{site}/{edge}"), json!({"what": "fenced", "lane": self.shared.lane}));
+                self.emit(Kind::Box, box_path, state.to_string(), data);
             }
             self.shared.stop.sleep(self.shared.options.fenced_retry);
             seen = at.max(seen);
