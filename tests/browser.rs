@@ -8,7 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{root, wait_for};
+use super::support::{PATIENCE, root, wait_for};
+
+/// Times that a browser is tried to be opened: one that starts too slowly is given up by its driver.
+const OPENINGS: usize = 3;
+/// Longest wait for an answer of chromedriver, which itself waits a minute for a browser to start.
+const ANSWER_MAX: Duration = Duration::from_secs(180);
 
 /// Key of an element reference (W3C WebDriver, section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -34,6 +39,26 @@ pub struct Browser {
 impl Browser {
     /// Starts chromedriver and a browser with this look.
     pub fn open(look: Look) -> Self {
+        let browser = (1..OPENINGS).find_map(|_| Self::start(look).ok());
+        let browser = browser.unwrap_or_else(|| Self::start(look).expect("a browser"));
+        // The window's outer size differs from the page's; this sets the page's.
+        browser.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({
+                "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": false,
+            }),
+        );
+        let scheme = if look.dark { "dark" } else { "light" };
+        browser.cdp(
+            "Emulation.setEmulatedMedia",
+            &json!({
+                "features": [{ "name": "prefers-color-scheme", "value": scheme }],
+            }),
+        );
+        browser
+    }
+
+    fn start(look: Look) -> Result<Self, String> {
         for program in ["/usr/bin/chromium", "/usr/bin/chromedriver"] {
             assert!(Path::new(program).exists(), "{program} is missing: run tests/setup");
         }
@@ -52,23 +77,9 @@ impl Browser {
             _profile: profile,
         };
         let capabilities = capabilities(look, browser._profile.path());
-        let answer = browser.call("POST", "/session", &capabilities).expect("a browser");
+        let answer = browser.call("POST", "/session", &capabilities)?;
         browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
-        // The window's outer size differs from the page's; this sets the page's.
-        browser.cdp(
-            "Emulation.setDeviceMetricsOverride",
-            &json!({
-                "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": false,
-            }),
-        );
-        let scheme = if look.dark { "dark" } else { "light" };
-        browser.cdp(
-            "Emulation.setEmulatedMedia",
-            &json!({
-                "features": [{ "name": "prefers-color-scheme", "value": scheme }],
-            }),
-        );
-        browser
+        Ok(browser)
     }
 
     pub fn go(&self, url: &str) {
@@ -78,7 +89,7 @@ impl Browser {
     /// The visible text of the first element that fits the CSS selector.
     pub fn text(&self, selector: &str) -> String {
         // The page may load itself anew between the two questions.
-        wait_for(selector, Duration::from_secs(10), || self.text_now(selector).ok())
+        wait_for(selector, PATIENCE, || self.text_now(selector).ok())
     }
 
     fn text_now(&self, selector: &str) -> Result<String, String> {
@@ -216,9 +227,10 @@ pub struct Answer {
 /// Sends these bytes and reads one HTTP answer.
 pub fn exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    stream.write_all(request)?;
-    read_answer(&mut stream, request.starts_with(b"HEAD"))
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    // A server may refuse and close before it has read all of it.
+    let written = stream.write_all(request);
+    read_answer(&mut stream, request.starts_with(b"HEAD")).or_else(|error| written.and(Err(error)))
 }
 
 /// Reads one HTTP answer.
