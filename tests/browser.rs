@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::support::{PATIENCE, root, wait_for};
 
-/// Times that a browser is tried to be opened: one that starts too slowly is given up by its driver.
-const OPENINGS: usize = 3;
+/// Times that a browser is tried to be opened: one that starts too slowly is given up by its driver,
+/// and a driver gives up when another program has its port.
+const OPENINGS: usize = 5;
 /// Longest wait for an answer of chromedriver, which itself waits a minute for a browser to start.
 const ANSWER_MAX: Duration = Duration::from_secs(180);
 
@@ -68,7 +69,13 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver starts");
-        let port = port_of(&mut driver);
+        let port = match port_of(&mut driver) {
+            Ok(port) => port,
+            Err(said) => {
+                driver.wait().expect("chromedriver ends");
+                return Err(format!("chromedriver ended and said: {said}"));
+            }
+        };
         let profile = tempfile::tempdir().expect("a folder for the profile");
         let mut browser = Self {
             driver,
@@ -200,20 +207,20 @@ fn capabilities(look: Look, profile: &Path) -> Value {
     json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } })
 }
 
-/// chromedriver says its port in a sentence: `… started successfully on port 41234.`
-fn port_of(driver: &mut Child) -> u16 {
+/// chromedriver says its port in a sentence: `… started successfully on port 41234.` What it said
+/// when it ends without that.
+fn port_of(driver: &mut Child) -> Result<u16, String> {
     let mut output = BufReader::new(driver.stdout.take().expect("stdout is piped"));
-    let mut line = String::new();
-    while output.read_line(&mut line).expect("chromedriver writes") > 0 {
-        if let Some((_, port)) = line.split_once("successfully on port ") {
+    let mut said = String::new();
+    while output.read_line(&mut said).expect("chromedriver writes") > 0 {
+        if let Some((_, port)) = said.split_once("successfully on port ") {
             let port = port.trim().trim_end_matches('.').parse().expect("a port");
             // Reads on, so that chromedriver never waits for a full pipe.
             std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-            return port;
+            return Ok(port);
         }
-        line.clear();
     }
-    panic!("chromedriver ended without saying its port");
+    Err(said)
 }
 
 /// An HTTP answer.
