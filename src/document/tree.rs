@@ -3,6 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::layout::Layout;
+use super::syntax;
 use crate::diagnostic::{Diagnostic, Faults, Place, Source, Span};
 
 /// Syntax faults reported of one file; a binary file would give thousands.
@@ -99,55 +100,31 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
     };
     let place = |span: Span| Place { file, span };
     for span in layout.unquoted.iter().take(SYNTAX_FAULTS_MAX) {
-        report(
-            Diagnostic::error("P0001", place(*span), "a quote is missing in this line")
-                .label("this text does not end where it should")
-                .help("every text stands between two quotes"),
-        );
+        report(syntax::unquoted(source, place(*span)));
     }
-    for at in layout.unclosed.iter().take(SYNTAX_FAULTS_MAX) {
-        report(
-            Diagnostic::error(
-                "P0001",
-                place(Span::from(*at..*at)),
-                "this table is not closed at the end of its line",
-            )
-            .label("`}` is missing here")
-            .help("close it with `}`; to go on in the next line, end this one with a comma"),
-        );
+    for missing in layout.missing.iter().take(SYNTAX_FAULTS_MAX) {
+        report(syntax::missing(place(Span::from(missing.at..missing.at)), missing));
+    }
+    for span in layout.decimal_commas.iter().take(SYNTAX_FAULTS_MAX) {
+        report(syntax::decimal_comma(source, place(*span)));
     }
     let text = layout.mended(&source.text);
     let (root, errors) = DeTable::parse_recoverable(&text);
+    let mut before = "";
     for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
+        // A list that is never closed takes all following lines for its entries.
+        if error.message() == before && before == syntax::LIST_WITHOUT_COMMA {
+            continue;
+        }
+        before = error.message();
         let span = error.span().map_or(text.len()..text.len(), |span| span);
-        let span = layout.original(span.into());
-        report(syntax(source.slice(span), place(span), error.message()));
+        let place = place(layout.original(span.into()));
+        if syntax::spoils_more(source, place, before) {
+            faults.lose(file);
+        }
+        report(syntax::of_parser(source, place, before));
     }
     Some(table(root.into_inner(), &layout))
-}
-
-/// A complaint of the parser, in words for people who do not know TOML where they are common.
-fn syntax(written: &str, place: Place, message: &str) -> Diagnostic {
-    let fault = |message: String| Diagnostic::error("P0001", place, message);
-    let invalid = |what: &str| message.starts_with(what);
-    if message == "duplicate key" {
-        fault(format!("`{}` stands twice here", short(written)))
-            .label("second time")
-            .help("remove one of the two, or give it another name")
-    } else if invalid("invalid unquoted key") {
-        fault("a name may not have this letter".to_owned())
-            .help("use letters (a to z, A to Z), digits, _ and -; words for people go into title or desc")
-    } else if invalid("string values must be quoted") {
-        fault("the value is missing, or is a text without quotes".to_owned())
-            .help("write name = \"text\", name = 12.5 or name = true")
-    } else {
-        fault(format!("not valid TOML: {message}"))
-    }
-}
-
-/// At most 40 characters of what was written, on one line.
-fn short(written: &str) -> String {
-    written.chars().filter(|c| !c.is_control()).take(40).collect()
 }
 
 fn table(read: DeTable<'_>, layout: &Layout) -> Table {

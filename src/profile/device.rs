@@ -84,7 +84,10 @@ pub fn build(
     let mut walked = profile.walk(&ctx, &except)?;
     *tags_read += walked.read;
     walked.drop_unused_scans();
-    warn_unused(device, &except);
+    // A pattern may be for what cannot be read.
+    if profile.sound && !ctx.failed() {
+        warn_unused(device, &except);
+    }
     let protocol = Arc::clone(profile.protocol.as_ref()?);
     let Walked { options, scans, raws, tags, verify, .. } = walked;
     let (endpoint, location) = (endpoint?, location?);

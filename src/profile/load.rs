@@ -54,8 +54,11 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
     for (input, ctx) in inputs.iter().zip(&contexts) {
         let Some(ctx) = ctx else { continue };
         own.push(match input.table.get("profile") {
-            Some(_) => Profile::read(ctx, &input.table, input.syntax)
-                .map(|profile| library.add(profile, input.builtin, faults)),
+            Some(_) => {
+                let profile = Profile::read(ctx, &input.table, input.syntax);
+                library.nameless |= profile.is_none();
+                profile.map(|profile| library.add(profile, input.builtin, faults))
+            }
             None => {
                 let root = Fields::open(
                     ctx,
@@ -91,6 +94,8 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
 #[derive(Default)]
 struct Library<'a> {
     profiles: BTreeMap<String, (Profile<'a>, bool)>,
+    /// A profile has no name that could be read: it may be the one that a device asks for.
+    nameless: bool,
 }
 
 impl<'a> Library<'a> {
@@ -187,6 +192,9 @@ impl Loading<'_> {
         let text = fields.text("profile")?;
         if self.library.profiles.contains_key(&text.text) {
             return Some(text.text);
+        }
+        if self.library.nameless {
+            return None;
         }
         let names = || self.library.profiles.keys().map(String::as_str);
         let help = match nearest(&text.text, names()) {
