@@ -12,6 +12,9 @@ const FILES_MAX: usize = 2000;
 /// Most entries of a folder that are looked at, so that a wrong path does not take minutes.
 const ENTRIES_MAX: usize = 100_000;
 
+/// The fix for a link to nothing.
+pub const LINK_HELP: &str = "correct the link, or remove it";
+
 /// What a folder holds.
 #[derive(Default)]
 pub struct Listing {
@@ -39,8 +42,11 @@ impl Listing {
     }
 
     fn unreadable(&mut self, folder: &Path, error: &Error) {
-        let message = dangling(folder)
-            .unwrap_or_else(|| format!("cannot read the folder {}: {error}", folder.display()));
+        if let Some(message) = dangling(folder) {
+            self.fault(folder, Severity::Error, message, LINK_HELP);
+            return;
+        }
+        let message = format!("cannot read the folder {}: {error}", folder.display());
         self.fault(
             folder,
             Severity::Error,

@@ -124,7 +124,8 @@ impl Files {
             Err(message) => {
                 let file = self.sources.add(Source::new(name, String::new()));
                 let place = Place { file, span: Span::default() };
-                self.faults.add(Diagnostic::error("P0002", place, message));
+                let help = folder::dangling(path).map_or("", |_| folder::LINK_HELP);
+                self.faults.add(Diagnostic::error("P0002", place, message).help(help));
                 return None;
             }
         };

@@ -175,6 +175,11 @@ fn brokers(fields: &Fields<'_>, list: &[TextValue]) -> Vec<String> {
         if !fits {
             let message = format!("[kafka]: \"{}\" is no broker", broker.text.escape_debug());
             let fault = fields.ctx.error("C0202", broker.span, message);
+            let host = broker.text.rsplit_once(':').map_or("", |(host, _)| host);
+            if is_broken_ipv4(host) {
+                fields.ctx.report(fault.help("an IPv4 address is four numbers from 0 to 255"));
+                continue;
+            }
             fields
                 .ctx
                 .report(fault.help("write host:port without a scheme, for example kafka1.example.com:9092"));

@@ -169,6 +169,12 @@ impl Faults {
             })
     }
 
+    /// True when all of the file could be read.
+    pub fn is_whole(&self, file: usize) -> bool {
+        let broken = self.broken_lines.borrow().range((file, 0)..(file + 1, 0)).next().is_some();
+        !broken && !self.lost.borrow().contains(&file)
+    }
+
     /// True when a line of `file` that cannot be read begins with this key.
     pub fn is_broken_key(&self, file: usize, source: &Source, key: &str) -> bool {
         let lines = self.broken_lines.borrow();

@@ -93,6 +93,11 @@ impl<'a> Context<'a> {
         self.faults.may_be_lost(self.file, self.source, name)
     }
 
+    /// True when all of the file could be read.
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_whole(self.file)
+    }
+
     /// True when the key stands at the beginning of a line that could not be read.
     pub fn is_broken_key(&self, key: &str) -> bool {
         self.faults.is_broken_key(self.file, self.source, key)

@@ -56,8 +56,15 @@ pub fn of_parser(source: &Source, place: Place, message: &str) -> Diagnostic {
     let at = source.floor(place.span.start);
     let rest = &source.text[at..source.line_end(at)];
     let is = |what: &str| message.starts_with(what);
+    let line = &source.text[source.line_start(at)..];
     if message == "duplicate key" {
         duplicate(source, place)
+    } else if line.trim_start().starts_with('[') {
+        fault(place, "this is no header").help(
+            "names joined with dots, between as many brackets as it begins with: [tags.drive], [[device]]",
+        )
+    } else if is("string values must be quoted") && numbers(source.slice(place.span)) {
+        fault(place, "a comma is missing between these numbers").help("write for example [0, 60]")
     } else if is("invalid unquoted key") {
         fault(place, "a name may not have this letter")
             .help("use letters (a to z, A to Z), digits, _ and -; words for people go into title or desc")
@@ -90,15 +97,22 @@ pub fn spoils_more(source: &Source, place: Place, message: &str) -> bool {
     line.trim_start().starts_with('[') || message == LIST_WITHOUT_COMMA || message.starts_with("unclosed")
 }
 
+/// True for two or more numbers with nothing but space between them.
+fn numbers(written: &str) -> bool {
+    let parts: Vec<&str> = written.split_whitespace().collect();
+    parts.len() > 1 && parts.iter().all(|part| part.parse::<f64>().is_ok())
+}
+
 /// A name that is followed by something other than `=`.
 fn without_equals(source: &Source, place: Place, rest: &str) -> Diagnostic {
     let behind = rest.trim_start();
     let start = source.line_start(place.span.start);
     let written = source.text.get(start..place.span.start).unwrap_or("").trim();
     let name = written.rsplit(['{', ',']).next().unwrap_or("").trim();
-    if behind.starts_with(':') {
-        return fault(place, format!("`{}` is followed by a colon", short(name)))
-            .help(format!("write `=` instead: {} = …", short(name)));
+    if behind.starts_with(':') || name.ends_with(':') {
+        let name = short(name.trim_end_matches(':').trim_end());
+        return fault(place, format!("`{name}` is followed by a colon"))
+            .help(format!("write `=` instead: {name} = …"));
     }
     let next: String = behind.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-')).collect();
     if !next.is_empty() && behind[next.len()..].trim_start().starts_with('=') {

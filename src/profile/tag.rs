@@ -382,7 +382,7 @@ fn deadband(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>)
         Some(_) => "`deadband` must be 0 or more",
         None => "`deadband` is neither a number nor a share",
     };
-    fields.refuse("P0126", "deadband", message, help);
+    fields.refuse_value("P0126", "deadband", message, help);
     0.0
 }
 

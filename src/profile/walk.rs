@@ -27,6 +27,8 @@ const SCAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Dur
 pub struct Walked {
     /// Options of the protocol.
     pub options: BTreeMap<String, OptionValue>,
+    /// False when they have faults.
+    pub sound_options: bool,
     /// Scan classes.
     pub scans: Vec<ScanClass>,
     /// Raw tags.
@@ -39,6 +41,8 @@ pub struct Walked {
     places: HashMap<String, (String, Span)>,
     /// What each tag reads, where the protocol can tell.
     extents: Vec<Placed>,
+    /// A whole group is missing because of a fault: what is not found may be in it.
+    pub incomplete: bool,
     /// Tags looked at, faulty ones included.
     pub read: usize,
     full: bool,
@@ -141,7 +145,7 @@ pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walk
     overlap::warn(root.ctx, std::mem::take(&mut walked.extents));
     walked.scans = names.scans.clone();
     verify::read(root, &names, except, &mut walked);
-    walked.options = options;
+    (walked.options, walked.sound_options) = (options, sound_options);
     walked
 }
 
@@ -208,7 +212,7 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
     let shared = shared.and(plain_table(&fields, "defaults")).unwrap_or(&EMPTY);
     match (fields.has("repeat"), repeat(&fields)) {
         (false, _) => one_group(&fields, names, shared, &entry.key, 0, except, walked),
-        (true, None) => {}
+        (true, None) => walked.incomplete = true,
         (true, Some(repeat)) => {
             for number in repeat.from..=repeat.to {
                 let mut params = root.ctx.params().cloned().unwrap_or_else(Params::new);
@@ -269,6 +273,7 @@ fn one_group(
         let Some(table) = fields.as_table(entry) else { continue };
         if is_group(table) {
             deep_group(fields, entry);
+            walked.incomplete = true;
             continue;
         }
         let path = format!("{path}.{}", entry.key);
