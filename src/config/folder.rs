@@ -63,7 +63,7 @@ pub fn list(folder: &Path) -> Listing {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            if folder.symlink_metadata().map_or_else(|error| !is_not_there(error), |_| true) {
+            if folder.symlink_metadata().map_or_else(|error| !is_not_there(&error), |_| true) {
                 listing.unreadable(folder, &error);
             }
             return listing;
@@ -115,14 +115,14 @@ fn add(listing: &mut Listing, path: PathBuf) {
 }
 
 /// True when nothing has this path.
-pub fn is_not_there(error: Error) -> bool {
+pub fn is_not_there(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// In words when `path` is a link to something that is not there.
 pub fn dangling(path: &Path) -> Option<String> {
     let target = path.read_link().ok()?;
-    let nothing = path.metadata().is_err_and(is_not_there);
+    let nothing = path.metadata().is_err_and(|error| is_not_there(&error));
     nothing.then(|| format!("{} is a link to nothing: {}", path.display(), target.display()))
 }
 

@@ -190,16 +190,19 @@ impl Files {
         };
         let ctx = Context::new(file, source, &self.faults);
         let Read { config, paths, written_folders, model_names, limits } = read::read(&ctx, table, base);
+        let mut missing = Vec::new();
         for (folder, span) in written_folders {
             // What is there but cannot be looked into is reported when it is listed.
-            if folder.symlink_metadata().map_or_else(folder::is_not_there, |_| folder.is_file()) {
-                let fault =
-                    ctx.error("C0204", span, format!("[paths]: there is no folder {}", folder.display()));
+            if folder.metadata().map_or_else(|error| folder::is_not_there(&error), |it| !it.is_dir()) {
+                let what = folder::dangling(&folder)
+                    .unwrap_or_else(|| format!("there is no folder {}", folder.display()));
+                let fault = ctx.error("C0204", span, format!("[paths]: {what}"));
                 ctx.report(fault.help("make the folder, or correct the path; it is relative to this file"));
+                missing.push(folder);
             }
         }
         let sound = syntax && !ctx.failed();
-        for folder in paths.profiles.iter().chain(&paths.devices) {
+        for folder in paths.profiles.iter().chain(&paths.devices).filter(|it| !missing.contains(it)) {
             self.folder(folder);
         }
         let environment = Environment {

@@ -16,6 +16,9 @@ pub use source::{Place, Source, Sources, Span};
 /// Most diagnostics kept of one run; the rest is counted only.
 pub const DIAGNOSTICS_MAX: usize = 500;
 
+/// Longest line that is searched for names.
+const LINE_BYTES_MAX: usize = 4096;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
@@ -165,7 +168,8 @@ impl Faults {
         self.lost.borrow().contains(&file)
             || of_file.any(|((_, start), end)| {
                 let line = source.slice(Span { start: *start, end: *end });
-                name.split('.').any(|part| line.contains(part))
+                // A line this long was written by no person, and takes long to search.
+                line.len() > LINE_BYTES_MAX || name.split('.').any(|part| line.contains(part))
             })
     }
 

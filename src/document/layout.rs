@@ -11,6 +11,9 @@ use crate::diagnostic::Span;
 /// table in a table, and half a million of them overflow the stack when they are dropped.
 const KEY_PARTS_MAX: usize = 8;
 
+/// Most brackets within each other that are looked at; the parser takes no more either.
+const DEPTH_MAX: usize = 64;
+
 /// A bracket that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
@@ -153,11 +156,15 @@ fn missing(tokens: &[Token]) -> Vec<Missing> {
     let mut last: Option<&Token> = None;
     let mut line_begins = true;
     for (index, token) in tokens.iter().enumerate() {
+        if open.len() > DEPTH_MAX {
+            break;
+        }
         let closes = match token.kind() {
             TokenKind::Whitespace | TokenKind::Comment => continue,
             TokenKind::Newline | TokenKind::Eof => {
-                line_begins = true;
-                if let Some(before) = last
+                // Of several line breaks the first decides; looking at each would take for ever.
+                let line_ends = !std::mem::replace(&mut line_begins, true);
+                if let Some(before) = last.filter(|_| line_ends && !open.is_empty())
                     && !matches!(
                         before.kind(),
                         TokenKind::Comma | TokenKind::LeftCurlyBracket | TokenKind::LeftSquareBracket
@@ -283,6 +290,18 @@ mod tests {
             ("x = [\n  [1, 2],\n  [3, 4]\n]\n[[d]]\n", "x = [\n  [1, 2],\n  [3, 4]\n]\n[[d]]\n"),
         ] {
             assert_eq!(Layout::of(text).mended(text), mended);
+        }
+    }
+
+    #[test]
+    fn hostile_brackets_take_no_time() {
+        for text in [
+            "x = {".to_owned() + &"[".repeat(300_000) + &"}".repeat(300_000),
+            format!("x = {{ a = 1{}", "\n".repeat(600_000)),
+        ] {
+            let began = std::time::Instant::now();
+            Layout::of(&text);
+            assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
         }
     }
 

@@ -11,7 +11,7 @@ use super::tag::{self, Names, ReadTag};
 use super::{check_name, options, texts, verify};
 use crate::device::{Tag, Verify};
 use crate::diagnostic::Span;
-use crate::document::{Content, Context, EMPTY, Entry, Fields, Param, Params, Table, is_name};
+use crate::document::{Content, Context, EMPTY, Entry, Fields, Param, Params, Table, is_name, nearest};
 
 /// Most published tags of one device.
 pub const TAGS_MAX: usize = 20_000;
@@ -136,7 +136,7 @@ pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walk
         }
         // What was in a file that cannot be read whole is not known.
         _ if root.ctx.may_be_lost("tags") => {}
-        None if root.has("tags") => {}
+        None if root.has("tags") || is_misspelt(root, "tags") => walked.incomplete = true,
         _ => {
             let fault = root.ctx.error("P0101", root.span, "the profile has no tags");
             root.ctx.report(fault.help("write [tags.<group>] and under it one line per tag"));
@@ -174,19 +174,24 @@ fn faulty(root: &Fields<'_>) -> BTreeSet<(&'static str, String)> {
     let mut faulty = BTreeSet::new();
     for kind in ["scan", "enum", "bits"] {
         match root.entry(kind).map(|entry| &entry.node.content) {
-            None => {}
+            None if !is_misspelt(root, kind) => {}
             Some(Content::Table(table)) => {
                 let usable =
                     |entry: &&Entry| kind != "scan" && matches!(entry.node.content, Content::Table(_));
                 let unusable = table.entries.iter().filter(|entry| !usable(entry));
                 faulty.extend(unusable.map(|entry| (kind, entry.key.clone())));
             }
-            Some(_) => {
+            _ => {
                 faulty.insert((kind, "*".to_owned()));
             }
         }
     }
     faulty
+}
+
+/// True when a table has almost this name: it is reported as an unknown key.
+fn is_misspelt(root: &Fields<'_>, kind: &str) -> bool {
+    root.entries().iter().any(|entry| nearest(&entry.key, [kind]).is_some())
 }
 
 /// `repeat = { as, from, to, stride }`.
