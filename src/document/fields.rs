@@ -23,6 +23,8 @@ pub struct Fields<'a> {
     pub span: Span,
     own: &'a Table,
     inherited: Vec<&'a Table>,
+    /// Keys that were probably meant by unknown ones.
+    meant: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -34,14 +36,14 @@ impl<'a> Fields<'a> {
         span: Span,
         keys: &[&str],
     ) -> Self {
-        let fields = Self::any(ctx, subject, table, span);
+        let mut fields = Self::any(ctx, subject, table, span);
         fields.refuse_unknown(keys);
         fields
     }
 
     /// Opens a table whose keys are names given by the writer.
     pub fn any(ctx: &'a Context<'a>, subject: impl Into<String>, table: &'a Table, span: Span) -> Self {
-        Self { ctx, subject: subject.into(), span, own: table, inherited: Vec::new() }
+        Self { ctx, subject: subject.into(), span, own: table, inherited: Vec::new(), meant: Vec::new() }
     }
 
     /// Opens the table under `key`; `None` when it is absent or no table.
@@ -57,12 +59,15 @@ impl<'a> Fields<'a> {
         self
     }
 
-    fn refuse_unknown(&self, keys: &[&str]) {
+    fn refuse_unknown(&mut self, keys: &[&str]) {
         let unknown = self.own.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str()));
         for entry in unknown.take(UNKNOWN_KEYS_MAX) {
             let message = format!("{} has an unknown key `{}`", self.subject, entry.key);
             let help = match nearest(&entry.key, keys.iter().copied()) {
-                Some(name) => format!("did you mean `{name}`?"),
+                Some(name) => {
+                    self.meant.push(name.to_owned());
+                    format!("did you mean `{name}`?")
+                }
                 None if keys.is_empty() => "it has no keys".to_owned(),
                 None => format!("it may have: {}", keys.join(", ")),
             };
@@ -97,10 +102,10 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports a key that must be there and is not; `what` says what it is for. Nothing is said
-    /// where it stands in a line that cannot be read.
+    /// where it is misspelt, or stands in a line that cannot be read.
     pub fn require(&self, key: &str, what: &str) -> bool {
         let found = self.has(key);
-        if !found && !self.ctx.is_broken_key(key) {
+        if !found && !self.meant.iter().any(|meant| meant == key) && !self.ctx.is_broken_key(key) {
             let message = format!("{} needs `{key}`", self.subject);
             self.ctx.report(self.ctx.error("P0101", self.span, message).help(what));
         }
@@ -267,7 +272,8 @@ impl<'a> Fields<'a> {
             return None;
         };
         let [low, high] = list.as_slice() else {
-            self.wrong_kind(entry, "two numbers", &format!("a list of {}", list.len()), "write [low, high]");
+            let help = "write [low, high], with decimal points: [1.5, 50]";
+            self.wrong_kind(entry, "two numbers", &format!("a list of {}", list.len()), help);
             return None;
         };
         let (low, high) = (self.as_number(key, low), self.as_number(key, high));

@@ -81,6 +81,9 @@ pub fn of_parser(source: &Source, place: Place, message: &str) -> Diagnostic {
     } else if is("missing escaped value") {
         fault(place, "a backslash in double quotes begins a special character")
             .help("levels of a location are joined with /; a backslash itself is written \\\\, or the text in 'single quotes'")
+    } else if is("unexpected key or value") {
+        fault(place, "this does not belong into the line any more")
+            .help("a line is name = value; several values stand in braces: { address = \"…\", type = \"…\" }")
     } else if is("missing value") || is("invalid value") {
         fault(place, "the value is missing or is none")
             .help("write name = \"text\", name = 12.5 or name = true")
@@ -95,6 +98,11 @@ pub fn of_parser(source: &Source, place: Place, message: &str) -> Diagnostic {
 pub fn spoils_more(source: &Source, place: Place, message: &str) -> bool {
     let line = &source.text[source.line_start(source.floor(place.span.start))..];
     line.trim_start().starts_with('[') || message == LIST_WITHOUT_COMMA || message.starts_with("unclosed")
+}
+
+/// True when the rest of the file can be read without the line of this fault.
+pub fn is_of_one_line(message: &str) -> bool {
+    !(message == "duplicate key" || message == LIST_WITHOUT_COMMA || message.starts_with("unclosed"))
 }
 
 /// True for two or more numbers with nothing but space between them.
@@ -122,7 +130,11 @@ fn without_equals(source: &Source, place: Place, rest: &str) -> Diagnostic {
             short(&next)
         ));
     }
-    fault(place, format!("`{}` has no value", short(name))).help("write name = value")
+    let name = short(name);
+    if behind.starts_with(['"', '\'', '{', '[']) {
+        return fault(place, format!("`=` is missing behind `{name}`")).help(format!("write {name} = …"));
+    }
+    fault(place, format!("`{name}` has no value")).help("write name = value")
 }
 
 /// A key or header that stands twice.

@@ -9,6 +9,9 @@ use crate::diagnostic::{Diagnostic, Faults, Place, Source, Span};
 /// Syntax faults reported of one file; a binary file would give thousands.
 const SYNTAX_FAULTS_MAX: usize = 50;
 
+/// Bytes that are parsed again in search of further faults; a large file has fewer rounds.
+const REPAIR_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -109,6 +112,14 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
         report(syntax::decimal_comma(source, place(*span)));
     }
     let text = layout.mended(&source.text);
+    let reported = |message: &str, span: Span| {
+        let place = place(layout.original(span));
+        if syntax::spoils_more(source, place, message) {
+            faults.lose(file);
+        }
+        report(syntax::of_parser(source, place, message));
+    };
+    let text = without_broken_lines(text.into_owned(), &reported);
     let (root, errors) = DeTable::parse_recoverable(&text);
     let mut before = "";
     for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
@@ -117,14 +128,31 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
             continue;
         }
         before = error.message();
-        let span = error.span().map_or(text.len()..text.len(), |span| span);
-        let place = place(layout.original(span.into()));
-        if syntax::spoils_more(source, place, before) {
-            faults.lose(file);
-        }
-        report(syntax::of_parser(source, place, before));
+        reported(before, error.span().map_or(text.len()..text.len(), |span| span).into());
     }
     Some(table(root.into_inner(), &layout))
+}
+
+/// Blanks and reports one broken line after another: the parser may lose all that follows one.
+/// Lines whose loss would change what the others mean are left to it.
+fn without_broken_lines(mut text: String, reported: &impl Fn(&str, Span)) -> String {
+    let rounds = (REPAIR_BYTES_MAX / text.len().max(1)).min(SYNTAX_FAULTS_MAX);
+    for _ in 0..rounds {
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        let broken = errors.iter().find_map(|error| {
+            let at = error.span()?.start.min(text.len());
+            let start = text[..at].rfind('\n').map_or(0, |found| found + 1);
+            let end = text[at..].find('\n').map_or(text.len(), |found| at + found);
+            let line = text[start..end].trim();
+            let alone = !line.is_empty() && !line.starts_with(['[', ']', '}']);
+            (alone && syntax::is_of_one_line(error.message())).then(|| (error.clone(), start..end))
+        });
+        let Some((error, line)) = broken else { break };
+        reported(error.message(), error.span().map_or(line.clone(), |span| span).into());
+        let blank = " ".repeat(line.len());
+        text.replace_range(line, &blank);
+    }
+    text
 }
 
 fn table(read: DeTable<'_>, layout: &Layout) -> Table {

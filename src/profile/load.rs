@@ -59,6 +59,10 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
                 library.nameless |= profile.is_none();
                 profile.map(|profile| library.add(profile, input.builtin, faults))
             }
+            None if input.table.get("tags").is_some() => {
+                without_header(ctx, &input.table);
+                None
+            }
             None => {
                 let root = Fields::open(
                     ctx,
@@ -83,11 +87,23 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
         tags_read: 0,
     };
     for ((input, ctx), own) in inputs.iter().zip(&contexts).zip(&own) {
-        if let (Some(ctx), false) = (ctx, input.builtin) {
+        let without_header = own.is_none() && input.table.get("tags").is_some();
+        if let (Some(ctx), false) = (ctx, input.builtin || without_header) {
             loading.devices(ctx, input, own.as_deref());
         }
     }
     loading.found
+}
+
+/// A file with tags is a profile; without its header nothing else can be said about it.
+fn without_header(ctx: &Context<'_>, table: &Table) {
+    let misspelt = table.entries.iter().find(|entry| nearest(&entry.key, ["profile"]).is_some());
+    let at = misspelt.or_else(|| table.get("tags")).map_or(Span::default(), |entry| entry.key_span);
+    let fault = ctx.error("P0101", at, "the profile has no [profile]");
+    ctx.report(match misspelt {
+        Some(_) => fault.help("did you mean `profile`?"),
+        None => fault.help("write [profile] with name, version, protocol and source"),
+    });
 }
 
 /// Profiles by name.

@@ -1,6 +1,6 @@
 //! `[params]`: what may differ between two devices of the same type.
 
-use crate::document::{Content, Context, Entry, Fields, Param, Params, Resolved, Table, is_name};
+use crate::document::{Content, Context, Entry, Fields, Param, Params, Resolved, Table, is_name, nearest};
 
 /// Declaration of one parameter.
 #[derive(Debug, Clone)]
@@ -28,7 +28,10 @@ const KEYS: [&str; 5] = ["type", "default", "min", "max", "desc"];
 
 /// Reads `[params]`.
 pub fn declarations(root: &Fields<'_>) -> Vec<ParamDeclaration> {
-    let Some(table) = root.entry("params").and_then(|entry| root.as_table(entry)) else { return Vec::new() };
+    // A misspelt table is reported as an unknown key; what it declares is meant all the same.
+    let misspelt = || root.entries().iter().find(|entry| nearest(&entry.key, ["params"]).is_some());
+    let entry = root.entry("params").or_else(misspelt);
+    let Some(table) = entry.and_then(|entry| root.as_table(entry)) else { return Vec::new() };
     let declared = table.entries.iter().map(|entry| {
         declaration(root, entry).unwrap_or_else(|| ParamDeclaration {
             name: entry.key.clone(),
