@@ -84,6 +84,9 @@ fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let color = out.is_terminal();
     out.write_all(checked.render(format, color).as_bytes())?;
+    if format == Format::Text && checked.diagnostics.is_empty() {
+        writeln!(out, "{}", checked.summary())?;
+    }
     Ok(if checked.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::folder::{self, Listing};
 use super::models;
 use super::read::{self, Read};
 use super::{Config, CredentialStore};
@@ -12,9 +13,6 @@ use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Format, Place, Severity, Source, Sources, Span, render};
 use crate::document::{Context, FILE_BYTES_MAX, Table, parse};
 use crate::profile::{self, BUILTIN, Environment, Input, Instances, Refused};
-
-/// Most files of one folder.
-const FOLDER_FILES_MAX: usize = 2000;
 
 /// Most devices and tags when files are checked without a `forebay.toml`.
 const CHECK_DEVICES_MAX: usize = 500;
@@ -44,6 +42,16 @@ impl Loaded {
         render(&self.sources, &self.diagnostics, self.hidden, format, color)
     }
 
+    /// What was found in files without faults, in one line.
+    pub fn summary(&self) -> String {
+        let tags: usize = self.devices.iter().map(|device| device.tags.len()).sum();
+        match self.devices.len() {
+            0 => "no devices, no faults".to_owned(),
+            1 => format!("1 device, {tags} tags, no faults"),
+            devices => format!("{devices} devices, {tags} tags, no faults"),
+        }
+    }
+
     /// Errors found, warnings not counted.
     pub fn errors(&self) -> usize {
         let errors = self.diagnostics.iter().filter(|it| it.severity == Severity::Error).count();
@@ -64,7 +72,8 @@ pub fn load(path: &Path) -> Loaded {
 pub fn check_files(paths: &[PathBuf]) -> Loaded {
     let mut files = Files::default();
     let mut site = None;
-    for path in expand(paths) {
+    let listed: Vec<PathBuf> = paths.iter().flat_map(|path| files.expand(path)).collect();
+    for path in listed {
         let Some((file, table)) = files.read(&path) else { continue };
         if table.get("edge").is_none() && table.get("kafka").is_none() {
             files.take(file, table);
@@ -91,28 +100,6 @@ pub fn check_files(paths: &[PathBuf]) -> Loaded {
     }
 }
 
-/// Folders replaced by their `*.toml`.
-fn expand(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let folder = |path: &PathBuf| match path.is_dir() {
-        true => toml_files(path).unwrap_or_default(),
-        false => vec![path.clone()],
-    };
-    paths.iter().flat_map(folder).collect()
-}
-
-fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)?.take(FOLDER_FILES_MAX) {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.extension().is_some_and(|end| end == "toml") && path.is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// The files of one run.
 #[derive(Default)]
 struct Files {
@@ -137,7 +124,8 @@ impl Files {
             Err(message) => {
                 let file = self.sources.add(Source::new(name, String::new()));
                 let place = Place { file, span: Span::default() };
-                self.faults.add(Diagnostic::error("P0002", place, message));
+                let help = folder::dangling(path).map_or("", |_| folder::LINK_HELP);
+                self.faults.add(Diagnostic::error("P0002", place, message).help(help));
                 return None;
             }
         };
@@ -169,9 +157,25 @@ impl Files {
         }
     }
 
+    /// A folder given on the command line replaced by its `*.toml`.
+    fn expand(&mut self, path: &Path) -> Vec<PathBuf> {
+        if path.is_dir() { self.list(path) } else { vec![path.to_owned()] }
+    }
+
+    /// The `*.toml` of a folder; what is wrong with it or probably forgotten is reported.
+    fn list(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let Listing { files, faults } = folder::list(folder);
+        for fault in faults {
+            let file = self.sources.add(Source::new(fault.path.display().to_string(), String::new()));
+            let place = Place { file, span: Span::default() };
+            let found = Diagnostic::error("P0002", place, fault.message).help(fault.help);
+            self.faults.add(Diagnostic { severity: fault.severity, ..found });
+        }
+        files
+    }
+
     fn folder(&mut self, folder: &Path) {
-        // A folder that is not there has been reported, or is a default that nobody needs.
-        for path in toml_files(folder).unwrap_or_default() {
+        for path in self.list(folder) {
             if let Some((file, table)) = self.read(&path) {
                 self.take(file, table);
             }
@@ -186,15 +190,19 @@ impl Files {
         };
         let ctx = Context::new(file, source, &self.faults);
         let Read { config, paths, written_folders, model_names, limits } = read::read(&ctx, table, base);
+        let mut missing = Vec::new();
         for (folder, span) in written_folders {
-            if !folder.is_dir() {
-                let fault =
-                    ctx.error("C0204", span, format!("[paths]: there is no folder {}", folder.display()));
+            // What is there but cannot be looked into is reported when it is listed.
+            if folder.metadata().map_or_else(|error| folder::is_not_there(&error), |it| !it.is_dir()) {
+                let what = folder::dangling(&folder)
+                    .unwrap_or_else(|| format!("there is no folder {}", folder.display()));
+                let fault = ctx.error("C0204", span, format!("[paths]: {what}"));
                 ctx.report(fault.help("make the folder, or correct the path; it is relative to this file"));
+                missing.push(folder);
             }
         }
         let sound = syntax && !ctx.failed();
-        for folder in paths.profiles.iter().chain(&paths.devices) {
+        for folder in paths.profiles.iter().chain(&paths.devices).filter(|it| !missing.contains(it)) {
             self.folder(folder);
         }
         let environment = Environment {
@@ -204,16 +212,9 @@ impl Files {
             tags_max: limits.tags,
         };
         let found = self.profiles(&environment);
-        let known: Vec<&str> = found
-            .devices
-            .iter()
-            .map(|device| device.name.as_str())
-            // A model may watch a device that is refused today.
-            .chain(found.refused.iter().map(|refused| refused.name.as_str()))
-            .collect();
         if let Some(source) = self.sources.files.get(file) {
             let ctx = Context::new(file, source, &self.faults);
-            models::check(&ctx, &model_names, &known, &paths.models);
+            models::check(&ctx, &model_names, &found, &paths.models);
         }
         let config = config.filter(|_| sound);
         self.finish(config, found)
@@ -248,7 +249,7 @@ impl Files {
 fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     // Opening a pipe would wait for its writer.
-    if !path.metadata().map_err(failed)?.is_file() {
+    if !path.metadata().map_err(|error| folder::dangling(path).unwrap_or_else(|| failed(error)))?.is_file() {
         return Err(format!("{} is no file", path.display()));
     }
     let file = std::fs::File::open(path).map_err(failed)?;

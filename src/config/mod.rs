@@ -5,6 +5,7 @@
 //! ([`CredentialStore`]), never in this one.
 
 mod credentials;
+mod folder;
 mod load;
 mod models;
 mod read;

@@ -5,19 +5,15 @@ use std::path::PathBuf;
 use super::read::ModelNames;
 use crate::document::{Context, nearest};
 use crate::infer::folder::Folder;
+use crate::profile::Instances;
 
 /// Reports what is not there. None of it keeps the box from starting.
-pub fn check(ctx: &Context<'_>, named: &ModelNames, devices: &[&str], directories: &[PathBuf]) {
-    for (name, span) in &named.devices {
-        if !devices.contains(&name.as_str()) {
-            let fault = ctx.error("C0205", *span, format!("[[model]]: there is no device \"{name}\""));
-            ctx.report(fault.help(suggest(name, devices, "write the name of a [[device]]")));
-        }
-    }
-    if named.models.is_empty() {
+pub fn check(ctx: &Context<'_>, named: &ModelNames, found: &Instances, directories: &[PathBuf]) {
+    if named.models.is_empty() && named.devices.is_empty() {
         return;
     }
     let folders = Folder::all(directories);
+    check_devices(ctx, named, found, &folders);
     let models: Vec<&str> = folders.iter().map(Folder::model_name).collect();
     for (name, span) in &named.models {
         let Some(folder) = folders.iter().find(|folder| folder.model_name() == name) else {
@@ -29,6 +25,35 @@ pub fn check(ctx: &Context<'_>, named: &ModelNames, devices: &[&str], directorie
         for wrong in folder.content.as_ref().err().into_iter().flatten() {
             let fault = ctx.error("C0209", *span, format!("model `{name}`: {wrong}"));
             ctx.report(fault.label("cannot be used").help("see docs/models.md"));
+        }
+    }
+}
+
+/// Every device that is to be watched must be there, and of the profile its model is for.
+fn check_devices(ctx: &Context<'_>, named: &ModelNames, found: &Instances, folders: &[Folder]) {
+    // A model may watch a device that is refused today; its profile is not known then.
+    let known = || {
+        let devices = found.devices.iter().map(|it| (it.name.as_str(), Some(it.profile.as_str())));
+        devices.chain(found.refused.iter().map(|it| (it.name.as_str(), None)))
+    };
+    for (name, span, model) in &named.devices {
+        let Some((_, profile)) = known().find(|(device, _)| device == name) else {
+            let names: Vec<&str> = known().map(|(device, _)| device).collect();
+            let fault = ctx.error("C0205", *span, format!("[[model]]: there is no device \"{name}\""));
+            ctx.report(fault.help(suggest(name, &names, "write the name of a [[device]]")));
+            continue;
+        };
+        let folder = folders.iter().find(|folder| folder.model_name() == model);
+        let wanted =
+            folder.and_then(|folder| folder.content.as_ref().ok()).map(|it| it.spec.profile.as_str());
+        if let (Some(profile), Some(wanted)) = (profile, wanted)
+            && profile != wanted
+        {
+            let message = format!(
+                "[[model]]: `{model}` is for devices of profile `{wanted}`, `{name}` is of profile `{profile}`"
+            );
+            let fault = ctx.error("C0205", *span, message);
+            ctx.report(fault.help(format!("take it out, or name a device of profile `{wanted}`")));
         }
     }
 }

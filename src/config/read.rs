@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use forebay_connector::is_broken_ipv4;
+
 use super::credentials::{PREFIX, is_credential_name};
 use super::{Config, Edge, Journal, Kafka, KeySource, Lane, Limits, Log, Model, Paths, Sasl, Status, Tls};
 use crate::diagnostic::Span;
@@ -39,8 +41,8 @@ pub struct Read {
 pub struct ModelNames {
     /// Models.
     pub models: Vec<(String, Span)>,
-    /// Devices.
-    pub devices: Vec<(String, Span)>,
+    /// Devices, each with the model that is to watch it.
+    pub devices: Vec<(String, Span, String)>,
 }
 
 /// Reads the file whose relative paths start at `base`.
@@ -166,12 +168,18 @@ fn brokers(fields: &Fields<'_>, list: &[TextValue]) -> Vec<String> {
     for broker in list {
         let fits = broker.text.rsplit_once(':').is_some_and(|(host, port)| {
             !host.is_empty()
+                && !is_broken_ipv4(host)
                 && !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ','))
                 && port.parse::<u16>().is_ok_and(|port| port > 0)
         });
         if !fits {
             let message = format!("[kafka]: \"{}\" is no broker", broker.text.escape_debug());
             let fault = fields.ctx.error("C0202", broker.span, message);
+            let host = broker.text.rsplit_once(':').map_or("", |(host, _)| host);
+            if is_broken_ipv4(host) {
+                fields.ctx.report(fault.help("an IPv4 address is four numbers from 0 to 255"));
+                continue;
+            }
             fields
                 .ctx
                 .report(fault.help("write host:port without a scheme, for example kafka1.example.com:9092"));
@@ -186,7 +194,7 @@ fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
             "P0104",
             key,
             &format!("`{key}` has {count} entries, at most {LIST_MAX} are possible"),
-            "",
+            "leave some out",
         );
     }
 }
@@ -355,7 +363,8 @@ fn models(root: &Fields<'_>, names: &mut ModelNames) -> Vec<Model> {
         fields.require("devices", "the devices it watches, for example devices = [\"press-3\"]");
         let list = fields.list("devices").unwrap_or_default();
         too_many(&fields, "devices", list.len());
-        names.devices.extend(list.iter().map(|device| (device.text.clone(), device.span)));
+        let watched_by = name.clone().unwrap_or_default();
+        names.devices.extend(list.iter().map(|it| (it.text.clone(), it.span, watched_by.clone())));
         let Some(name) = name else { continue };
         if models.iter().any(|model| model.name == name) {
             let help = "put all its devices into one [[model]]";

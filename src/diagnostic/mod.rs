@@ -16,6 +16,9 @@ pub use source::{Place, Source, Sources, Span};
 /// Most diagnostics kept of one run; the rest is counted only.
 pub const DIAGNOSTICS_MAX: usize = 500;
 
+/// Longest line that is searched for names.
+const LINE_BYTES_MAX: usize = 4096;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
@@ -113,6 +116,8 @@ pub struct Faults {
     general: RefCell<HashSet<(&'static str, Place)>>,
     /// Lines with a syntax fault: what else is found there follows from it.
     broken_lines: RefCell<BTreeMap<(usize, usize), usize>>,
+    /// Files of which more than single lines could not be read.
+    lost: RefCell<HashSet<usize>>,
     hidden: Cell<usize>,
 }
 
@@ -148,6 +153,44 @@ impl Faults {
         let key = (diagnostic.place.file, line.start);
         self.add(diagnostic);
         self.broken_lines.borrow_mut().insert(key, line.end);
+    }
+
+    /// Remembers that more than single lines of file number `file` could not be read.
+    pub fn lose(&self, file: usize) {
+        self.lost.borrow_mut().insert(file);
+    }
+
+    /// True when something of this name, or a part of a dotted name, may stand where `file` could
+    /// not be read.
+    pub fn may_be_lost(&self, file: usize, source: &Source, name: &str) -> bool {
+        let lines = self.broken_lines.borrow();
+        let mut of_file = lines.range((file, 0)..(file + 1, 0));
+        self.lost.borrow().contains(&file)
+            || of_file.any(|((_, start), end)| {
+                let line = source.slice(Span { start: *start, end: *end });
+                // A line this long was written by no person, and takes long to search.
+                line.len() > LINE_BYTES_MAX || name.split('.').any(|part| line.contains(part))
+            })
+    }
+
+    /// True when all of the file could be read.
+    pub fn is_whole(&self, file: usize) -> bool {
+        let broken = self.broken_lines.borrow().range((file, 0)..(file + 1, 0)).next().is_some();
+        !broken && !self.lost.borrow().contains(&file)
+    }
+
+    /// True when a line of `file` that cannot be read begins with this key.
+    pub fn is_broken_key(&self, file: usize, source: &Source, key: &str) -> bool {
+        let lines = self.broken_lines.borrow();
+        let mut of_file = lines.range((file, 0)..(file + 1, 0));
+        of_file.any(|((_, start), end)| {
+            let line = source.slice(Span { start: *start, end: *end }).trim_start();
+            let line = line.trim_start_matches(['[', '"', '\'']);
+            let rest = line.strip_prefix(key);
+            rest.is_some_and(|rest| {
+                !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'))
+            })
+        })
     }
 
     fn in_broken_line(&self, place: Place) -> bool {

@@ -87,6 +87,22 @@ impl<'a> Context<'a> {
         self.params.is_some_and(|params| params.values().any(|param| *param == Param::Unknown))
     }
 
+    /// True when something of this name may stand in a part of the file that could not be read:
+    /// saying that it does not exist could be wrong.
+    pub fn may_be_lost(&self, name: &str) -> bool {
+        self.faults.may_be_lost(self.file, self.source, name)
+    }
+
+    /// True when all of the file could be read.
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_whole(self.file)
+    }
+
+    /// True when the key stands at the beginning of a line that could not be read.
+    pub fn is_broken_key(&self, key: &str) -> bool {
+        self.faults.is_broken_key(self.file, self.source, key)
+    }
+
     /// The parameters of this walk.
     pub fn params(&self) -> Option<&'a Params> {
         self.params
@@ -159,6 +175,9 @@ impl<'a> Context<'a> {
             Ok(filled) => Some(TextValue::new(filled, template, node.span)),
             Err(FillFault::Unknown) => None,
             Err(FillFault::Undeclared(name, range)) => {
+                if self.may_be_lost(&name) {
+                    return None;
+                }
                 let span = inside(self.source, node.span, template, range);
                 let fault = self.error("P0106", span, format!("{subject}: there is no parameter `{name}`"));
                 let known: Vec<&str> = params.keys().map(String::as_str).collect();

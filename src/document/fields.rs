@@ -23,6 +23,8 @@ pub struct Fields<'a> {
     pub span: Span,
     own: &'a Table,
     inherited: Vec<&'a Table>,
+    /// Keys that were probably meant by unknown ones.
+    meant: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -34,14 +36,14 @@ impl<'a> Fields<'a> {
         span: Span,
         keys: &[&str],
     ) -> Self {
-        let fields = Self::any(ctx, subject, table, span);
+        let mut fields = Self::any(ctx, subject, table, span);
         fields.refuse_unknown(keys);
         fields
     }
 
     /// Opens a table whose keys are names given by the writer.
     pub fn any(ctx: &'a Context<'a>, subject: impl Into<String>, table: &'a Table, span: Span) -> Self {
-        Self { ctx, subject: subject.into(), span, own: table, inherited: Vec::new() }
+        Self { ctx, subject: subject.into(), span, own: table, inherited: Vec::new(), meant: Vec::new() }
     }
 
     /// Opens the table under `key`; `None` when it is absent or no table.
@@ -57,12 +59,15 @@ impl<'a> Fields<'a> {
         self
     }
 
-    fn refuse_unknown(&self, keys: &[&str]) {
+    fn refuse_unknown(&mut self, keys: &[&str]) {
         let unknown = self.own.entries.iter().filter(|entry| !keys.contains(&entry.key.as_str()));
         for entry in unknown.take(UNKNOWN_KEYS_MAX) {
             let message = format!("{} has an unknown key `{}`", self.subject, entry.key);
             let help = match nearest(&entry.key, keys.iter().copied()) {
-                Some(name) => format!("did you mean `{name}`?"),
+                Some(name) => {
+                    self.meant.push(name.to_owned());
+                    format!("did you mean `{name}`?")
+                }
                 None if keys.is_empty() => "it has no keys".to_owned(),
                 None => format!("it may have: {}", keys.join(", ")),
             };
@@ -90,10 +95,17 @@ impl<'a> Fields<'a> {
         self.entry(key).is_some()
     }
 
-    /// Reports a key that must be there and is not; `what` says what it is for.
+    /// Who gives the value of `key`: this table, or the defaults behind it, of which a fault is
+    /// said once and not for each table that takes it from there.
+    fn giver(&self, key: &str) -> &str {
+        if self.is_own(key) || !self.has(key) { &self.subject } else { "defaults" }
+    }
+
+    /// Reports a key that must be there and is not; `what` says what it is for. Nothing is said
+    /// where it is misspelt, or stands in a line that cannot be read.
     pub fn require(&self, key: &str, what: &str) -> bool {
         let found = self.has(key);
-        if !found {
+        if !found && !self.meant.iter().any(|meant| meant == key) && !self.ctx.is_broken_key(key) {
             let message = format!("{} needs `{key}`", self.subject);
             self.ctx.report(self.ctx.error("P0101", self.span, message).help(what));
         }
@@ -107,8 +119,15 @@ impl<'a> Fields<'a> {
         self.ctx.report(self.ctx.error(code, span, message).help(help));
     }
 
+    /// As [`Fields::refuse`], for a value that is wrong whatever else stands in the table.
+    pub fn refuse_value(&self, code: &'static str, key: &str, message: &str, help: impl Into<String>) {
+        let span = self.entry(key).map_or(self.span, |entry| entry.node.span);
+        let message = format!("{}: {message}", self.giver(key));
+        self.ctx.report(self.ctx.error(code, span, message).help(help));
+    }
+
     fn wrong_kind(&self, entry: &Entry, wanted: &str, found: &str, help: &str) {
-        let message = format!("{}: `{}` must be {wanted}", self.subject, entry.key);
+        let message = format!("{}: `{}` must be {wanted}", self.giver(&entry.key), entry.key);
         let fault = self.ctx.error("P0103", entry.node.span, message).label(format!("this is {found}"));
         self.ctx.report(fault.help(help));
     }
@@ -118,7 +137,8 @@ impl<'a> Fields<'a> {
         match &entry.node.content {
             Content::Table(table) => Some(table),
             other => {
-                self.wrong_kind(entry, "a table", other.kind(), "");
+                let help = format!("write {} = {{ … }}, a table in braces", entry.key);
+                self.wrong_kind(entry, "a table", other.kind(), &help);
                 None
             }
         }
@@ -150,7 +170,7 @@ impl<'a> Fields<'a> {
     pub fn text(&self, key: &str) -> Option<TextValue> {
         let entry = self.entry(key)?;
         match &entry.node.content {
-            Content::Text(template) => self.ctx.text(&self.subject, &entry.node, template),
+            Content::Text(template) => self.ctx.text(self.giver(key), &entry.node, template),
             other => {
                 self.wrong_kind(entry, "a text", other.kind(), "put it in quotes");
                 None
@@ -168,7 +188,7 @@ impl<'a> Fields<'a> {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("it may be: {}", choices.join(", ")),
             };
-            self.refuse("P0104", key, &format!("`{key}` cannot be \"{}\"", text.text), help);
+            self.refuse_value("P0104", key, &format!("`{key}` cannot be \"{}\"", text.text), help);
         }
         found.copied()
     }
@@ -176,7 +196,7 @@ impl<'a> Fields<'a> {
     /// Yes or no.
     pub fn bool(&self, key: &str) -> Option<bool> {
         let entry = self.entry(key)?;
-        match self.ctx.resolve(&self.subject, &entry.node)? {
+        match self.ctx.resolve(self.giver(key), &entry.node)? {
             Resolved::Bool(yes) => Some(yes),
             other => {
                 self.wrong_kind(entry, "true or false", other.kind(), "write it without quotes");
@@ -188,7 +208,7 @@ impl<'a> Fields<'a> {
     /// A whole number within these bounds.
     pub fn int(&self, key: &str, bounds: RangeInclusive<i64>) -> Option<i64> {
         let entry = self.entry(key)?;
-        let number = match self.ctx.resolve(&self.subject, &entry.node)? {
+        let number = match self.ctx.resolve(self.giver(key), &entry.node)? {
             Resolved::Int(number) => number,
             other => {
                 self.wrong_kind(
@@ -201,8 +221,9 @@ impl<'a> Fields<'a> {
             }
         };
         if !bounds.contains(&number) {
-            let message = format!("`{key}` = {number} is not within {} to {}", bounds.start(), bounds.end());
-            self.refuse("P0104", key, &message, "");
+            let (least, most) = (bounds.start(), bounds.end());
+            let message = format!("`{key}` = {number} is not within {least} to {most}");
+            self.refuse_value("P0104", key, &message, format!("write a whole number from {least} to {most}"));
             return None;
         }
         Some(number)
@@ -211,16 +232,16 @@ impl<'a> Fields<'a> {
     /// A finite number.
     pub fn number(&self, key: &str) -> Option<f64> {
         let entry = self.entry(key)?;
-        self.as_number(&entry.node, &format!("`{key}`"))
+        self.as_number(key, &entry.node)
     }
 
-    /// The finite number of a node called `what`, or a report.
-    pub fn as_number(&self, node: &Node, what: &str) -> Option<f64> {
-        let found = self.ctx.resolve(&self.subject, node)?;
+    /// The finite number of a node that stands under `key`, or a report.
+    fn as_number(&self, key: &str, node: &Node) -> Option<f64> {
+        let found = self.ctx.resolve(self.giver(key), node)?;
         if let Some(number) = found.as_f64().filter(|number| number.is_finite()) {
             return Some(number);
         }
-        let message = format!("{}: {what} must be a number", self.subject);
+        let message = format!("{}: `{key}` must be a number", self.giver(key));
         let fault = self.ctx.error("P0103", node.span, message).label(format!("this is {}", found.kind()));
         self.ctx.report(fault.help("write it without quotes, with a decimal point"));
         None
@@ -230,12 +251,14 @@ impl<'a> Fields<'a> {
     pub fn pair(&self, key: &str) -> Option<(f64, f64)> {
         let (low, high) = self.two_numbers(key)?;
         if low >= high {
-            self.refuse(
-                "P0124",
-                key,
-                &format!("`{key}` runs from {low} to {high}"),
-                "write the smaller number first",
-            );
+            let (message, help) = match low > high {
+                true => (format!("`{key}` runs from {low} to {high}"), "write the smaller number first"),
+                false => (
+                    format!("`{key}` has {low} as its low and its high end"),
+                    "write two different numbers: [low, high]",
+                ),
+            };
+            self.refuse_value("P0124", key, &message, help);
             return None;
         }
         Some((low, high))
@@ -249,11 +272,11 @@ impl<'a> Fields<'a> {
             return None;
         };
         let [low, high] = list.as_slice() else {
-            self.wrong_kind(entry, "two numbers", &format!("a list of {}", list.len()), "write [low, high]");
+            let help = "write [low, high], with decimal points: [1.5, 50]";
+            self.wrong_kind(entry, "two numbers", &format!("a list of {}", list.len()), help);
             return None;
         };
-        let (low, high) =
-            (self.as_number(low, &format!("`{key}`")), self.as_number(high, &format!("`{key}`")));
+        let (low, high) = (self.as_number(key, low), self.as_number(key, high));
         Some((low?, high?))
     }
 
@@ -261,7 +284,7 @@ impl<'a> Fields<'a> {
     pub fn duration(&self, key: &str, bounds: RangeInclusive<Duration>) -> Option<Duration> {
         let text = self.quantity(key, "a duration", "200ms, 1s, 5m or 1h")?;
         let Some(value) = quantity::duration(&text.text) else {
-            self.refuse(
+            self.refuse_value(
                 "P0105",
                 key,
                 &format!("\"{}\" is not a duration", text.text),
@@ -270,9 +293,9 @@ impl<'a> Fields<'a> {
             return None;
         };
         if !bounds.contains(&value) {
-            let message =
-                format!("`{key}` = {value:?} is not within {:?} to {:?}", bounds.start(), bounds.end());
-            self.refuse("P0104", key, &message, "");
+            let (least, most) = (*bounds.start(), *bounds.end());
+            let bounds = [quantity::duration_text(least), quantity::duration_text(most)];
+            self.out_of_bounds(key, &text, value < least, &bounds);
             return None;
         }
         Some(value)
@@ -282,7 +305,7 @@ impl<'a> Fields<'a> {
     pub fn size_bytes(&self, key: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let text = self.quantity(key, "a size", "256KiB, 16MiB or 2GiB")?;
         let Some(value) = quantity::size_bytes(&text.text) else {
-            self.refuse(
+            self.refuse_value(
                 "P0105",
                 key,
                 &format!("\"{}\" is not a size", text.text),
@@ -291,17 +314,23 @@ impl<'a> Fields<'a> {
             return None;
         };
         if !bounds.contains(&value) {
-            let message =
-                format!("`{key}` = {value} bytes is not within {} to {}", bounds.start(), bounds.end());
-            self.refuse("P0104", key, &message, "");
+            let (least, most) = (*bounds.start(), *bounds.end());
+            let bounds = [quantity::size_text(least), quantity::size_text(most)];
+            self.out_of_bounds(key, &text, value < least, &bounds);
             return None;
         }
         Some(value)
     }
 
+    fn out_of_bounds(&self, key: &str, written: &TextValue, below: bool, [least, most]: &[String; 2]) {
+        let (word, bound) = if below { ("below", least) } else { ("above", most) };
+        let message = format!("`{key}` = \"{}\" is {word} \"{bound}\"", written.text);
+        self.refuse_value("P0104", key, &message, format!("write \"{least}\" to \"{most}\""));
+    }
+
     fn quantity(&self, key: &str, wanted: &str, examples: &str) -> Option<TextValue> {
         let entry = self.entry(key)?;
-        match self.ctx.resolve(&self.subject, &entry.node)? {
+        match self.ctx.resolve(self.giver(key), &entry.node)? {
             Resolved::Text(text) => Some(text),
             other => {
                 let help = format!("write a text with its unit, for example {examples}, in quotes");

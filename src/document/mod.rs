@@ -11,6 +11,7 @@ mod fill;
 mod layout;
 mod nearest;
 mod quantity;
+mod syntax;
 mod tree;
 
 pub use context::{Context, EMPTY, Instance, Resolved, TextValue};

@@ -35,6 +35,23 @@ pub fn size_bytes(text: &str) -> Option<u64> {
     scaled(text, &SIZE_UNITS)
 }
 
+/// A duration in the largest unit that divides it, as files write it: `"200ms"`, `"24h"`.
+pub fn duration_text(value: Duration) -> String {
+    // Days and `min` are other spellings; hours are what people count in.
+    let units = TIME_UNITS.iter().rev().filter(|(name, _)| !matches!(*name, "d" | "m"));
+    text(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX), units, "ms")
+}
+
+/// A size in the largest binary unit that divides it, as files write it: `"256KiB"`.
+pub fn size_text(bytes: u64) -> String {
+    text(bytes, SIZE_UNITS.iter().rev().filter(|(name, _)| name.len() != 2), "B")
+}
+
+fn text<'a>(value: u64, mut units: impl Iterator<Item = &'a (&'a str, u64)>, smallest: &str) -> String {
+    let fits = units.find(|(_, factor)| value > 0 && value.is_multiple_of(*factor));
+    fits.map_or_else(|| format!("{value}{smallest}"), |(name, factor)| format!("{}{name}", value / factor))
+}
+
 /// A decimal number with at most nine decimals, times its unit, exactly.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -72,5 +89,14 @@ mod tests {
             assert_eq!(duration(bad), None, "{bad}");
         }
         assert_eq!(size_bytes("99999999TiB"), None);
+    }
+
+    #[test]
+    fn bounds_are_told_in_the_largest_unit() {
+        for (text, told) in [("86400s", "24h"), ("100ms", "100ms"), ("90s", "90s"), ("120s", "2min")] {
+            assert_eq!(duration_text(duration(text).unwrap()), told);
+        }
+        assert_eq!(duration_text(Duration::ZERO), "0ms");
+        assert_eq!([size_text(4096), size_text(64 << 40), size_text(1000)], ["4KiB", "64TiB", "1000B"]);
     }
 }

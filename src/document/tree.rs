@@ -3,10 +3,14 @@
 use toml::de::{DeTable, DeValue};
 
 use super::layout::Layout;
+use super::syntax;
 use crate::diagnostic::{Diagnostic, Faults, Place, Source, Span};
 
 /// Syntax faults reported of one file; a binary file would give thousands.
 const SYNTAX_FAULTS_MAX: usize = 50;
+
+/// Bytes that are parsed again in search of further faults; a large file has fewer rounds.
+const REPAIR_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,55 +103,56 @@ pub fn parse(source: &Source, file: usize, faults: &Faults) -> Option<Table> {
     };
     let place = |span: Span| Place { file, span };
     for span in layout.unquoted.iter().take(SYNTAX_FAULTS_MAX) {
-        report(
-            Diagnostic::error("P0001", place(*span), "a quote is missing in this line")
-                .label("this text does not end where it should")
-                .help("every text stands between two quotes"),
-        );
+        report(syntax::unquoted(source, place(*span)));
     }
-    for at in layout.unclosed.iter().take(SYNTAX_FAULTS_MAX) {
-        report(
-            Diagnostic::error(
-                "P0001",
-                place(Span::from(*at..*at)),
-                "this table is not closed at the end of its line",
-            )
-            .label("`}` is missing here")
-            .help("close it with `}`; to go on in the next line, end this one with a comma"),
-        );
+    for missing in layout.missing.iter().take(SYNTAX_FAULTS_MAX) {
+        report(syntax::missing(place(Span::from(missing.at..missing.at)), missing));
+    }
+    for span in layout.decimal_commas.iter().take(SYNTAX_FAULTS_MAX) {
+        report(syntax::decimal_comma(source, place(*span)));
     }
     let text = layout.mended(&source.text);
+    let reported = |message: &str, span: Span| {
+        let place = place(layout.original(span));
+        if syntax::spoils_more(source, place, message) {
+            faults.lose(file);
+        }
+        report(syntax::of_parser(source, place, message));
+    };
+    let text = without_broken_lines(text.into_owned(), &reported);
     let (root, errors) = DeTable::parse_recoverable(&text);
+    let mut before = "";
     for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
-        let span = error.span().map_or(text.len()..text.len(), |span| span);
-        let span = layout.original(span.into());
-        report(syntax(source.slice(span), place(span), error.message()));
+        // A list that is never closed takes all following lines for its entries.
+        if error.message() == before && before == syntax::LIST_WITHOUT_COMMA {
+            continue;
+        }
+        before = error.message();
+        reported(before, error.span().map_or(text.len()..text.len(), |span| span).into());
     }
     Some(table(root.into_inner(), &layout))
 }
 
-/// A complaint of the parser, in words for people who do not know TOML where they are common.
-fn syntax(written: &str, place: Place, message: &str) -> Diagnostic {
-    let fault = |message: String| Diagnostic::error("P0001", place, message);
-    let invalid = |what: &str| message.starts_with(what);
-    if message == "duplicate key" {
-        fault(format!("`{}` stands twice here", short(written)))
-            .label("second time")
-            .help("remove one of the two, or give it another name")
-    } else if invalid("invalid unquoted key") {
-        fault("a name may not have this letter".to_owned())
-            .help("use letters (a to z, A to Z), digits, _ and -; words for people go into title or desc")
-    } else if invalid("string values must be quoted") {
-        fault("the value is missing, or is a text without quotes".to_owned())
-            .help("write name = \"text\", name = 12.5 or name = true")
-    } else {
-        fault(format!("not valid TOML: {message}"))
+/// Blanks and reports one broken line after another: the parser may lose all that follows one.
+/// Lines whose loss would change what the others mean are left to it.
+fn without_broken_lines(mut text: String, reported: &impl Fn(&str, Span)) -> String {
+    let rounds = (REPAIR_BYTES_MAX / text.len().max(1)).min(SYNTAX_FAULTS_MAX);
+    for _ in 0..rounds {
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        let broken = errors.iter().find_map(|error| {
+            let at = error.span()?.start.min(text.len());
+            let start = text[..at].rfind('\n').map_or(0, |found| found + 1);
+            let end = text[at..].find('\n').map_or(text.len(), |found| at + found);
+            let line = text[start..end].trim();
+            let alone = !line.is_empty() && !line.starts_with(['[', ']', '}']);
+            (alone && syntax::is_of_one_line(error.message())).then(|| (error.clone(), start..end))
+        });
+        let Some((error, line)) = broken else { break };
+        reported(error.message(), error.span().map_or(line.clone(), |span| span).into());
+        let blank = " ".repeat(line.len());
+        text.replace_range(line, &blank);
     }
-}
-
-/// At most 40 characters of what was written, on one line.
-fn short(written: &str) -> String {
-    written.chars().filter(|c| !c.is_control()).take(40).collect()
+    text
 }
 
 fn table(read: DeTable<'_>, layout: &Layout) -> Table {

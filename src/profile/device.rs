@@ -84,9 +84,11 @@ pub fn build(
     let mut walked = profile.walk(&ctx, &except)?;
     *tags_read += walked.read;
     walked.drop_unused_scans();
-    warn_unused(device, &except);
+    if !walked.incomplete {
+        warn_unused(device, &ctx, &except);
+    }
     let protocol = Arc::clone(profile.protocol.as_ref()?);
-    let Walked { options, scans, raws, tags, verify, .. } = walked;
+    let Walked { options, sound_options, scans, raws, tags, verify, .. } = walked;
     let (endpoint, location) = (endpoint?, location?);
     let spec = DeviceSpec {
         name: name.to_owned(),
@@ -99,12 +101,13 @@ pub fn build(
         secrets: Arc::clone(&environment.secrets),
         state_directory: environment.state_directory.join("devices").join(name),
     };
-    let sound = profile.sound && !ctx.failed() && !device.ctx.failed();
-    // What the protocol says of the whole is of use only when the parts are right.
-    if sound {
+    // What the protocol says of the whole is of use only when what it looks at is right; faulty
+    // tags are not in it.
+    let whole = ctx.is_whole() && device.ctx.is_whole() && !ctx.is_open();
+    if sound_options && whole && !device.ctx.failed() {
         complain(device, &ctx, profile, &spec);
     }
-    if !sound || ctx.failed() || device.ctx.failed() {
+    if !profile.sound || ctx.failed() || device.ctx.failed() {
         return None;
     }
     Some(Device {
@@ -189,9 +192,9 @@ fn except(device: &Fields<'_>) -> Except {
     Except(patterns.into_iter().map(|pattern| (pattern.text, pattern.span, Cell::new(false))).collect())
 }
 
-fn warn_unused(device: &Fields<'_>, except: &Except) {
+fn warn_unused(device: &Fields<'_>, profile: &Context<'_>, except: &Except) {
     for (pattern, span, used) in &except.0 {
-        if !used.get() {
+        if !used.get() && !profile.may_be_lost(pattern) {
             let message = format!("{}: no tag matches \"{pattern}\"", device.subject);
             let fault = device.ctx.warning("P0142", *span, message);
             device.ctx.report(fault.help("`except` takes paths such as station.4.die_temp or station.4.*"));

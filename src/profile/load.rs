@@ -54,8 +54,15 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
     for (input, ctx) in inputs.iter().zip(&contexts) {
         let Some(ctx) = ctx else { continue };
         own.push(match input.table.get("profile") {
-            Some(_) => Profile::read(ctx, &input.table, input.syntax)
-                .map(|profile| library.add(profile, input.builtin, faults)),
+            Some(_) => {
+                let profile = Profile::read(ctx, &input.table, input.syntax);
+                library.nameless |= profile.is_none();
+                profile.map(|profile| library.add(profile, input.builtin, faults))
+            }
+            None if input.table.get("tags").is_some() => {
+                without_header(ctx, &input.table);
+                None
+            }
             None => {
                 let root = Fields::open(
                     ctx,
@@ -80,17 +87,31 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
         tags_read: 0,
     };
     for ((input, ctx), own) in inputs.iter().zip(&contexts).zip(&own) {
-        if let (Some(ctx), false) = (ctx, input.builtin) {
+        let without_header = own.is_none() && input.table.get("tags").is_some();
+        if let (Some(ctx), false) = (ctx, input.builtin || without_header) {
             loading.devices(ctx, input, own.as_deref());
         }
     }
     loading.found
 }
 
+/// A file with tags is a profile; without its header nothing else can be said about it.
+fn without_header(ctx: &Context<'_>, table: &Table) {
+    let misspelt = table.entries.iter().find(|entry| nearest(&entry.key, ["profile"]).is_some());
+    let at = misspelt.or_else(|| table.get("tags")).map_or(Span::default(), |entry| entry.key_span);
+    let fault = ctx.error("P0101", at, "the profile has no [profile]");
+    ctx.report(match misspelt {
+        Some(_) => fault.help("did you mean `profile`?"),
+        None => fault.help("write [profile] with name, version, protocol and source"),
+    });
+}
+
 /// Profiles by name.
 #[derive(Default)]
 struct Library<'a> {
     profiles: BTreeMap<String, (Profile<'a>, bool)>,
+    /// A profile has no name that could be read: it may be the one that a device asks for.
+    nameless: bool,
 }
 
 impl<'a> Library<'a> {
@@ -187,6 +208,9 @@ impl Loading<'_> {
         let text = fields.text("profile")?;
         if self.library.profiles.contains_key(&text.text) {
             return Some(text.text);
+        }
+        if self.library.nameless {
+            return None;
         }
         let names = || self.library.profiles.keys().map(String::as_str);
         let help = match nearest(&text.text, names()) {

@@ -9,6 +9,7 @@ mod builtin;
 mod device;
 mod load;
 mod options;
+mod overlap;
 mod params;
 mod read;
 mod scaling;

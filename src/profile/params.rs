@@ -1,6 +1,6 @@
 //! `[params]`: what may differ between two devices of the same type.
 
-use crate::document::{Content, Context, Entry, Fields, Param, Params, Resolved, Table, is_name};
+use crate::document::{Content, Context, Entry, Fields, Param, Params, Resolved, Table, is_name, nearest};
 
 /// Declaration of one parameter.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub struct ParamDeclaration {
     min: Option<f64>,
     max: Option<f64>,
     default: Option<Param>,
+    /// A default is written, be it faulty.
+    has_default: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +20,32 @@ enum Kind {
     Int,
     Number,
     Text,
+    /// The declaration is faulty: nothing can be said about values.
+    Faulty,
 }
 
 const KEYS: [&str; 5] = ["type", "default", "min", "max", "desc"];
 
 /// Reads `[params]`.
 pub fn declarations(root: &Fields<'_>) -> Vec<ParamDeclaration> {
-    let Some(table) = root.entry("params").and_then(|entry| root.as_table(entry)) else { return Vec::new() };
-    table.entries.iter().filter_map(|entry| declaration(root, entry)).collect()
+    // A misspelt table is reported as an unknown key; what it declares is meant all the same.
+    let misspelt = || root.entries().iter().find(|entry| nearest(&entry.key, ["params"]).is_some());
+    let entry = root.entry("params").or_else(misspelt);
+    let Some(table) = entry.and_then(|entry| root.as_table(entry)) else { return Vec::new() };
+    let declared = table.entries.iter().map(|entry| {
+        declaration(root, entry).unwrap_or_else(|| ParamDeclaration {
+            name: entry.key.clone(),
+            kind: Kind::Faulty,
+            min: None,
+            max: None,
+            default: None,
+            has_default: true,
+        })
+    });
+    declared.collect()
 }
 
+/// One parameter; `None` when its type is not known, which has been reported.
 fn declaration(root: &Fields<'_>, entry: &Entry) -> Option<ParamDeclaration> {
     let subject = format!("parameter `{}`", entry.key);
     if !is_name(&entry.key) {
@@ -53,9 +71,16 @@ fn declaration(root: &Fields<'_>, entry: &Entry) -> Option<ParamDeclaration> {
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        fields.refuse("P0107", "max", &format!("`max` = {max} is below `min` = {min}"), "");
+        fields.refuse("P0107", "max", &format!("`max` = {max} is below `min` = {min}"), "exchange the two");
     }
-    let mut declared = ParamDeclaration { name: entry.key.clone(), kind, min, max, default: None };
+    let mut declared = ParamDeclaration {
+        name: entry.key.clone(),
+        kind,
+        min,
+        max,
+        default: None,
+        has_default: fields.has("default"),
+    };
     if let Some(default) = fields.entry("default") {
         declared.default = declared.value(&fields, default, "P0107");
     }
@@ -70,6 +95,9 @@ impl ParamDeclaration {
             fields.ctx.report(fields.ctx.error(code, entry.node.span, message).help(help));
             None
         };
+        if self.kind == Kind::Faulty {
+            return None;
+        }
         let (value, number) = match (self.kind, fields.ctx.resolve(&fields.subject, &entry.node)?) {
             (Kind::Text, Resolved::Text(text)) => return Some(Param::Text(text.text)),
             (Kind::Int, Resolved::Int(number)) => (Param::Int(number), Resolved::Int(number).as_f64()),
@@ -78,15 +106,23 @@ impl ParamDeclaration {
                 (Param::Number(number.unwrap_or_default()), number)
             }
             (kind, found) => {
-                let wanted = match kind {
-                    Kind::Int => "a whole number",
-                    Kind::Number => "a number",
-                    Kind::Text => "a text in quotes",
+                let (wanted, example) = match kind {
+                    Kind::Int => ("a whole number", "110"),
+                    Kind::Number => ("a number", "12.5"),
+                    Kind::Text | Kind::Faulty => ("a text in quotes", "\"A\""),
                 };
-                return refuse(format!("`{}` must be {wanted}, this is {}", entry.key, found.kind()), "");
+                let help = match (&found, kind) {
+                    (Resolved::Text(text), Kind::Int | Kind::Number) if text.text.parse::<f64>().is_ok() => {
+                        format!("write {} = {}, without quotes", entry.key, text.text)
+                    }
+                    _ => format!("write for example {} = {example}", entry.key),
+                };
+                return refuse(format!("`{}` must be {wanted}, this is {}", entry.key, found.kind()), &help);
             }
         };
-        let Some(number) = number else { return refuse(format!("`{}` must be finite", entry.key), "") };
+        let Some(number) = number else {
+            return refuse(format!("`{}` must be finite", entry.key), "write a number");
+        };
         let bounds = match (self.min, self.max) {
             (Some(min), _) if number < min => format!("below {min}"),
             (_, Some(max)) if number > max => format!("above {max}"),
@@ -134,7 +170,7 @@ pub fn of_device(
         _ => false,
     };
     for param in declared.iter().filter(|param| params.get(&param.name) == Some(&Param::Unknown)) {
-        if !written(&param.name) {
+        if !written(&param.name) && !param.has_default && !ctx.is_broken_key("params") {
             let message = format!("{} needs the parameter `{}`", device.subject, param.name);
             let fault = ctx.error("P0141", entry.map_or(device.span, |entry| entry.node.span), message);
             ctx.report(

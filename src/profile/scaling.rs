@@ -46,7 +46,12 @@ pub fn read(fields: &Fields<'_>, data_type: DataType) -> Scaling {
     let scale = if fields.has("scale") { fields.number("scale") } else { Some(1.0) };
     let offset = if fields.has("offset") { fields.number("offset") } else { Some(0.0) };
     if scale == Some(0.0) {
-        fields.refuse("P0125", "scale", "`scale` = 0 makes every value the same", "");
+        fields.refuse(
+            "P0125",
+            "scale",
+            "`scale` = 0 makes every value the same",
+            "write the factor from the raw value to the unit, for example scale = 0.1, or remove it",
+        );
     }
     match (scale, offset) {
         (Some(scale), Some(offset)) => {

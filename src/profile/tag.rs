@@ -1,17 +1,19 @@
 //! One tag: a line of a group becomes a raw tag and the tags published from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use forebay_connector::{DataType, Protocol, Scalar, ScanClass, TagSpec};
+use forebay_connector::{
+    Address, AddressFault, DataType, Extent, OptionValue, Protocol, Scalar, ScanClass, TagSpec,
+};
 use jiff::tz::TimeZone;
 
 use super::scaling;
 use super::texts::{self, Enumeration, NamedBit};
 use super::{options, units};
 use crate::device::{Tag, Transform};
-use crate::diagnostic::Span;
-use crate::document::{Context, Fields, Resolved, Table, nearest};
+use crate::diagnostic::{Severity, Span};
+use crate::document::{Context, Fields, Resolved, Table, TextValue, nearest};
 
 /// Keys of a tag.
 pub const KEYS: [&str; 20] = [
@@ -77,6 +79,19 @@ pub struct Names<'a> {
     pub bits: BTreeMap<String, Vec<NamedBit>>,
     /// `[defaults]`.
     pub defaults: &'a Table,
+    /// What is declared but faulty, by table and name; the name `*` is the whole table.
+    pub faulty: BTreeSet<(&'static str, String)>,
+    /// Options of the protocol; `None` when they are faulty.
+    pub options: Option<&'a BTreeMap<String, OptionValue>>,
+}
+
+impl Names<'_> {
+    /// True when it would be wrong to say that `name` does not exist in the table `kind`: it is
+    /// declared but faulty, or stood in a part of the file that cannot be read.
+    fn may_exist(&self, fields: &Fields<'_>, kind: &'static str, name: &str) -> bool {
+        fields.ctx.may_be_lost(name)
+            || [name, "*"].iter().any(|name| self.faulty.contains(&(kind, (*name).to_owned())))
+    }
 }
 
 /// One tag as read.
@@ -88,6 +103,8 @@ pub struct ReadTag {
     /// Place of the address, for the warning about doubles; `None` when it depends on a
     /// parameter without a value.
     pub place: Option<String>,
+    /// Which part of the device's memory it reads, where the protocol can tell.
+    pub extent: Option<Extent>,
     /// Where the address stands.
     pub span: Span,
 }
@@ -102,7 +119,7 @@ pub fn data_type(fields: &Fields<'_>) -> Option<DataType> {
             Some(name) => format!("did you mean {name}?"),
             None => format!("types are: {}", DataType::names().collect::<Vec<_>>().join(", ")),
         };
-        fields.refuse("P0120", "type", &format!("there is no type \"{}\"", text.text), help);
+        fields.refuse_value("P0120", "type", &format!("there is no type \"{}\"", text.text), help);
     }
     found
 }
@@ -113,6 +130,8 @@ pub struct ReadAddress {
     pub canonical: String,
     /// The protocol's word for the place it reads.
     pub place: Option<String>,
+    /// Which part of the device's memory it reads, where the protocol can tell.
+    pub extent: Option<Extent>,
     /// Where it stands in the file.
     pub span: Span,
 }
@@ -120,10 +139,11 @@ pub struct ReadAddress {
 /// Reads and checks the address, moved on by `shift` units; required.
 pub fn address(
     fields: &Fields<'_>,
-    protocol: &dyn Protocol,
+    names: &Names<'_>,
     data_type: DataType,
     shift: u32,
 ) -> Option<ReadAddress> {
+    let protocol = names.protocol;
     fields.require("address", "every tag has its address in the device");
     let text = fields.text("address")?;
     let checked = protocol.check_address(&text.text, data_type).and_then(|address| match shift {
@@ -132,23 +152,55 @@ pub fn address(
             .shift_address(&address.canonical, shift)
             .and_then(|moved| protocol.check_address(&moved, data_type))
             // The place of the fault is in the moved address, which does not stand in the file.
-            .map_err(|fault| forebay_connector::AddressFault { span: 0..text.text.len(), ..fault }),
+            .map_err(|fault| AddressFault { span: 0..text.text.len(), ..fault }),
     });
-    match checked {
-        Ok(address) => {
-            Some(ReadAddress { canonical: address.canonical, place: Some(address.place), span: text.span })
+    let referred = |address: &Address| match names.options {
+        Some(options) => protocol.check_reference(&address.canonical, options).or_else(|fault| {
+            let name = address.canonical.get(fault.span.clone()).unwrap_or("");
+            if fields.ctx.may_be_lost(name) { Ok(()) } else { Err(fault) }
+        }),
+        None => Ok(()),
+    };
+    match checked.and_then(|address| referred(&address).map(|()| address)) {
+        Ok(Address { canonical, place }) => {
+            if let Some(doubt) = protocol.doubt(&canonical, data_type) {
+                complain(fields, &text, Severity::Warning, doubt);
+            }
+            let extent = protocol.extent(&canonical, data_type);
+            Some(ReadAddress { canonical, place: Some(place), extent, span: text.span })
         }
         Err(fault) => {
-            let span = fields.within(&text, fault.span.clone());
-            let message = format!("{}: {}", fields.subject, fault.message);
-            let mut found = fields.ctx.error(fault.code, span, message).label(fault.label);
-            if let (Some(label), Some(entry)) = (fault.type_label, fields.entry("type")) {
-                found = found.also(fields.ctx.place(entry.node.span), label);
+            if !open_brace(fields, &text) {
+                complain(fields, &text, Severity::Error, fault);
             }
-            fields.ctx.report(found.help(text.restore(&fault.help)));
             None
         }
     }
+}
+
+/// Says what the protocol has against an address.
+fn complain(fields: &Fields<'_>, text: &TextValue, severity: Severity, fault: AddressFault) {
+    let span = fields.within(text, fault.span.clone());
+    let message = format!("{}: {}", fields.subject, fault.message);
+    let mut found = fields.ctx.error(fault.code, span, message).label(fault.label);
+    found.severity = severity;
+    if let (Some(label), Some(entry)) = (fault.type_label, fields.entry("type")) {
+        found = found.also(fields.ctx.place(entry.node.span), label);
+    }
+    fields.ctx.report(found.help(text.restore(&fault.help)));
+}
+
+/// Reports `{name` without its `}` in an address that is wrong anyway. True when there is one.
+fn open_brace(fields: &Fields<'_>, text: &TextValue) -> bool {
+    let Some(at) = text.text.rfind('{').filter(|at| !text.text[*at..].contains('}')) else { return false };
+    let rest = &text.text[at + 1..];
+    let name = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())];
+    let end = at + 1 + name.len();
+    let message = format!("{}: `}}` is missing behind the parameter's name", fields.subject);
+    let fault = fields.ctx.error("P0106", fields.within(text, at..end), message);
+    let help = format!("write {}}}{}", &text.text[..end], &text.text[end..]);
+    fields.ctx.report(fault.help(text.restore(&help)));
+    true
 }
 
 /// Reads one tag line. `path` is its full path; `shift` moves the address on (for `repeat`).
@@ -164,7 +216,7 @@ pub fn read(names: &Names<'_>, fields: &Fields<'_>, path: &str, shift: u32) -> O
     let desc = fields.text("desc").map(|text| text.text).unwrap_or_default();
     // Without its type nothing more can be said about a tag.
     let data_type = data_type?;
-    let address = address(fields, names.protocol, data_type, shift);
+    let address = address(fields, names, data_type, shift);
     let scaling = scaling::read(fields, data_type);
     let unit = unit(names.protocol, fields, data_type);
     let scaling = scaling::of_time(data_type.scalar, &unit, scaling);
@@ -207,7 +259,7 @@ pub fn read(names: &Names<'_>, fields: &Fields<'_>, path: &str, shift: u32) -> O
     };
     let bit_tags = bits.into_iter().flatten().map(|bit| bit_tag(&tag, bit)).collect::<Vec<_>>();
     let tags = std::iter::once(tag).chain(bit_tags).collect();
-    Some(ReadTag { raw, tags, place: address.place, span: address.span })
+    Some(ReadTag { raw, tags, place: address.place, extent: address.extent, span: address.span })
 }
 
 /// The tag of one named bit of `word`.
@@ -254,13 +306,14 @@ fn scan_class(names: &Names<'_>, fields: &Fields<'_>) -> Option<usize> {
     fields.require("scan", "say how often it is read: scan = \"…\", here or in [defaults]");
     let text = fields.text("scan")?;
     let found = names.scans.iter().position(|class| class.name == text.text);
-    if found.is_none() {
+    if found.is_none() && !names.may_exist(fields, "scan", &text.text) {
         let known: Vec<&str> = names.scans.iter().map(|class| class.name.as_str()).collect();
-        let help = match known.is_empty() {
-            true => format!("declare it: [scan] {} = \"1s\"", text.text),
-            false => format!("[scan] in this file has: {}", known.join(", ")),
+        let help = match nearest(&text.text, known.iter().copied()) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None if known.is_empty() => format!("declare it: [scan] {} = \"1s\"", text.text),
+            None => format!("[scan] in this file has: {}", known.join(", ")),
         };
-        fields.refuse("P0110", "scan", &format!("scan class `{}` does not exist", text.text), help);
+        fields.refuse_value("P0110", "scan", &format!("scan class `{}` does not exist", text.text), help);
     }
     found
 }
@@ -286,7 +339,7 @@ fn unit(protocol: &dyn Protocol, fields: &Fields<'_>, data_type: DataType) -> St
                 format!("units are: {}", all.join(", "))
             }
         };
-        fields.refuse("P0123", "unit", &format!("there is no unit \"{}\"", text.text), help);
+        fields.refuse_value("P0123", "unit", &format!("there is no unit \"{}\"", text.text), help);
         return String::new();
     };
     let scaled = ["scale", "raw"].iter().any(|key| fields.has(key));
@@ -322,12 +375,27 @@ fn deadband(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>)
         Some(other) => other.as_f64(),
     };
     let message = match number {
-        Some(number) if number.is_finite() && number >= 0.0 => return number,
+        Some(number) if number.is_finite() && number >= 0.0 => {
+            warn_wide(fields, number, range);
+            return number;
+        }
         Some(_) => "`deadband` must be 0 or more",
         None => "`deadband` is neither a number nor a share",
     };
-    fields.refuse("P0126", "deadband", message, help);
+    fields.refuse_value("P0126", "deadband", message, help);
     0.0
+}
+
+/// A deadband as wide as the range holds every change back.
+fn warn_wide(fields: &Fields<'_>, deadband: f64, range: Option<(f64, f64)>) {
+    if let (Some((low, high)), Some(entry)) = (range, fields.entry("deadband"))
+        && deadband >= high - low
+    {
+        let message =
+            format!("{}: `deadband` = {deadband} is as wide as the range, {low} to {high}", fields.subject);
+        let fault = fields.ctx.warning("P0126", entry.node.span, message);
+        fields.ctx.report(fault.label("no change is ever sent").help("write a smaller one, such as \"1%\""));
+    }
 }
 
 fn limits(fields: &Fields<'_>, data_type: DataType) -> BTreeMap<String, f64> {
@@ -361,7 +429,7 @@ fn enumeration(names: &Names<'_>, fields: &Fields<'_>, data_type: DataType) -> O
     }
     let text = fields.text("enum")?;
     let found = names.enumerations.get(&text.text);
-    if found.is_none() {
+    if found.is_none() && !names.may_exist(fields, "enum", &text.text) {
         missing(fields, "P0111", "enum", &text.text, names.enumerations.keys());
     }
     found.cloned()
@@ -374,7 +442,9 @@ fn bits<'n>(names: &'n Names<'_>, fields: &Fields<'_>, data_type: DataType) -> O
     }
     let text = fields.text("bits")?;
     let Some(bits) = names.bits.get(&text.text) else {
-        missing(fields, "P0112", "bits", &text.text, names.bits.keys());
+        if !names.may_exist(fields, "bits", &text.text) {
+            missing(fields, "P0112", "bits", &text.text, names.bits.keys());
+        }
         return None;
     };
     let width = data_type.scalar.bits().unwrap_or(0);
@@ -428,7 +498,7 @@ fn timezone(fields: &Fields<'_>, data_type: DataType) -> Option<TimeZone> {
     let zone = if text.text == "UTC" { Ok(TimeZone::UTC) } else { TimeZone::get(&text.text) };
     if zone.is_err() {
         let help = "write a name of the time zone database, for example \"Europe/Berlin\" or \"UTC\"";
-        fields.refuse("P0128", "timezone", &format!("there is no time zone \"{}\"", text.text), help);
+        fields.refuse_value("P0128", "timezone", &format!("there is no time zone \"{}\"", text.text), help);
     }
     zone.ok()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::device::{BitText, EnumValue};
 use crate::diagnostic::Span;
-use crate::document::{Entry, Fields};
+use crate::document::{Content, Entry, Fields};
 
 /// Texts of one enumeration by number.
 pub type Enumeration = Arc<BTreeMap<i64, EnumValue>>;
@@ -30,7 +30,7 @@ pub fn enumerations(root: &Fields<'_>) -> BTreeMap<String, Enumeration> {
         .map(|(name, fields)| {
             let values = fields.entries().iter().filter_map(|entry| {
                 let number = number(&fields, entry, i64::MIN, i64::MAX)?;
-                let inner = inner(&fields, entry)?;
+                let inner = inner(&fields, entry, "en = \"…\"")?;
                 let text = inner.language_keys(&["ne107"])?;
                 Some((number, EnumValue { text, function_check: function_check(&inner) }))
             });
@@ -62,7 +62,7 @@ pub fn bit_fields(root: &Fields<'_>) -> BTreeMap<String, Vec<NamedBit>> {
 
 fn named_bit(fields: &Fields<'_>, entry: &Entry) -> Option<NamedBit> {
     let number = u8::try_from(number(fields, entry, 0, 63)?).ok()?;
-    let inner = inner(fields, entry)?;
+    let inner = inner(fields, entry, "name = \"…\", en = \"…\"")?;
     inner.require("name", "the bit becomes a tag with this name");
     let priority = inner.choice("priority", &["high", "medium", "low"]).unwrap_or("").to_owned();
     let text = inner.language_keys(&["name", "priority"])?;
@@ -85,8 +85,14 @@ fn named_tables<'a>(root: &Fields<'a>, key: &str) -> Vec<(String, Fields<'a>)> {
     named.collect()
 }
 
-fn inner<'a>(fields: &Fields<'a>, entry: &'a Entry) -> Option<Fields<'a>> {
+fn inner<'a>(fields: &Fields<'a>, entry: &'a Entry, keys: &str) -> Option<Fields<'a>> {
     let subject = format!("{} {}", fields.subject, entry.key);
+    if let Content::Text(text) = &entry.node.content {
+        let fault = fields.ctx.error("P0103", entry.node.span, format!("{subject} must be a table"));
+        let help = format!("write {} = {{ {} }}", entry.key, keys.replace('…', text));
+        fields.ctx.report(fault.label("this is a text").help(help));
+        return None;
+    }
     Some(Fields::any(fields.ctx, subject, fields.as_table(entry)?, entry.key_span))
 }
 

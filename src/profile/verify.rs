@@ -61,7 +61,7 @@ fn inline(
     let inner = fields.table("tag", "the tag of [[verify]]", &INLINE_KEYS)?;
     let inner = inner.inheriting([names.defaults]);
     let data_type = tag::data_type(&inner)?;
-    let address = tag::address(&inner, names.protocol, data_type, 0)?;
+    let address = tag::address(&inner, names, data_type, 0)?;
     let slowest = (0..names.scans.len()).max_by_key(|scan| names.scans[*scan].interval)?;
     let raw = u32::try_from(walked.raws.len()).ok()?;
     walked.raws.push(TagSpec {
@@ -93,7 +93,11 @@ fn by_path(fields: &Fields<'_>, except: &Except, walked: &Walked) -> Option<(u32
         };
         // A tag that is there but faulty has been reported, and one that depends on a parameter
         // without a value is left out: saying "there is none" would be wrong.
-        if !fields.ctx.failed() && !fields.ctx.is_open() {
+        if !fields.ctx.failed()
+            && !walked.incomplete
+            && !fields.ctx.is_open()
+            && !fields.ctx.may_be_lost(&path.text)
+        {
             fields.refuse("P0113", "tag", &message, help);
         }
         return None;

@@ -1,16 +1,17 @@
 //! One walk over a profile with one set of parameters: scan classes, groups, tags, checks.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use forebay_connector::{OptionValue, Protocol, ScanClass, TagSpec};
 
+use super::overlap::{self, Placed};
 use super::tag::{self, Names, ReadTag};
 use super::{check_name, options, texts, verify};
 use crate::device::{Tag, Verify};
 use crate::diagnostic::Span;
-use crate::document::{Context, EMPTY, Entry, Fields, Param, Params, Table, is_name};
+use crate::document::{Content, Context, EMPTY, Entry, Fields, Param, Params, Table, is_name, nearest};
 
 /// Most published tags of one device.
 pub const TAGS_MAX: usize = 20_000;
@@ -26,6 +27,8 @@ const SCAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Dur
 pub struct Walked {
     /// Options of the protocol.
     pub options: BTreeMap<String, OptionValue>,
+    /// False when they have faults.
+    pub sound_options: bool,
     /// Scan classes.
     pub scans: Vec<ScanClass>,
     /// Raw tags.
@@ -36,6 +39,10 @@ pub struct Walked {
     pub verify: Vec<Verify>,
     /// Place of an address → tag that reads it first.
     places: HashMap<String, (String, Span)>,
+    /// What each tag reads, where the protocol can tell.
+    extents: Vec<Placed>,
+    /// A whole group is missing because of a fault: what is not found may be in it.
+    pub incomplete: bool,
     /// Tags looked at, faulty ones included.
     pub read: usize,
     full: bool,
@@ -107,12 +114,16 @@ fn matches(pattern: &str, path: &str) -> bool {
 
 /// Walks the profile `root`, reporting into its context.
 pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walked {
-    let mut walked = Walked { options: options::read(root, protocol), ..Walked::default() };
+    let mut walked = Walked::default();
+    let options = options::read(root, protocol);
+    let sound_options = !root.ctx.failed();
     let defaults =
         root.table("defaults", "[defaults]", &tag::DEFAULT_KEYS).and(plain_table(root, "defaults"));
     let names = Names {
         protocol,
         scans: scans(root),
+        faulty: faulty(root),
+        options: sound_options.then_some(&options),
         enumerations: texts::enumerations(root),
         bits: texts::bit_fields(root),
         defaults: defaults.unwrap_or(&EMPTY),
@@ -123,13 +134,18 @@ pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walk
                 group(root, &names, entry, except, &mut walked);
             }
         }
+        // What was in a file that cannot be read whole is not known.
+        _ if root.ctx.may_be_lost("tags") => {}
+        None if root.has("tags") || is_misspelt(root, "tags") => walked.incomplete = true,
         _ => {
             let fault = root.ctx.error("P0101", root.span, "the profile has no tags");
             root.ctx.report(fault.help("write [tags.<group>] and under it one line per tag"));
         }
     }
+    overlap::warn(root.ctx, std::mem::take(&mut walked.extents));
     walked.scans = names.scans.clone();
     verify::read(root, &names, except, &mut walked);
+    (walked.options, walked.sound_options) = (options, sound_options);
     walked
 }
 
@@ -153,6 +169,31 @@ fn scans(root: &Fields<'_>) -> Vec<ScanClass> {
     classes.collect()
 }
 
+/// What is declared under `[scan]`, `[enum]` and `[bits]` but cannot be used.
+fn faulty(root: &Fields<'_>) -> BTreeSet<(&'static str, String)> {
+    let mut faulty = BTreeSet::new();
+    for kind in ["scan", "enum", "bits"] {
+        match root.entry(kind).map(|entry| &entry.node.content) {
+            None if !is_misspelt(root, kind) => {}
+            Some(Content::Table(table)) => {
+                let usable =
+                    |entry: &&Entry| kind != "scan" && matches!(entry.node.content, Content::Table(_));
+                let unusable = table.entries.iter().filter(|entry| !usable(entry));
+                faulty.extend(unusable.map(|entry| (kind, entry.key.clone())));
+            }
+            _ => {
+                faulty.insert((kind, "*".to_owned()));
+            }
+        }
+    }
+    faulty
+}
+
+/// True when a table has almost this name: it is reported as an unknown key.
+fn is_misspelt(root: &Fields<'_>, kind: &str) -> bool {
+    root.entries().iter().any(|entry| nearest(&entry.key, [kind]).is_some())
+}
+
 /// `repeat = { as, from, to, stride }`.
 struct Repeat {
     name: String,
@@ -166,9 +207,7 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
     let Some(table) = root.as_table(entry) else { return };
     let fields = Fields::any(root.ctx, &subject, table, entry.key_span);
     check_name(&fields, "a group's name", &entry.key, entry.key_span);
-    if let Some(address) =
-        table.get("address").filter(|it| !matches!(it.node.content, crate::document::Content::Table(_)))
-    {
+    if let Some(address) = table.get("address").filter(|it| !matches!(it.node.content, Content::Table(_))) {
         let message = format!("tag `{}` stands in no group", entry.key);
         let fault = root.ctx.error("P0103", address.key_span, message);
         root.ctx.report(fault.help(format!("write it under [tags.<group>] as {} = {{ … }}", entry.key)));
@@ -178,7 +217,7 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
     let shared = shared.and(plain_table(&fields, "defaults")).unwrap_or(&EMPTY);
     match (fields.has("repeat"), repeat(&fields)) {
         (false, _) => one_group(&fields, names, shared, &entry.key, 0, except, walked),
-        (true, None) => {}
+        (true, None) => walked.incomplete = true,
         (true, Some(repeat)) => {
             for number in repeat.from..=repeat.to {
                 let mut params = root.ctx.params().cloned().unwrap_or_else(Params::new);
@@ -237,6 +276,11 @@ fn one_group(
         walked.read += 1;
         check_name(fields, "a tag's name", &entry.key, entry.key_span);
         let Some(table) = fields.as_table(entry) else { continue };
+        if is_group(table) {
+            deep_group(fields, entry);
+            walked.incomplete = true;
+            continue;
+        }
         let path = format!("{path}.{}", entry.key);
         if except.takes(&path) && table.get("bits").is_none() {
             continue;
@@ -249,6 +293,21 @@ fn one_group(
             return;
         }
     }
+}
+
+/// True when tags stand where the keys of a tag should.
+fn is_group(table: &Table) -> bool {
+    let has_address =
+        |entry: &Entry| matches!(&entry.node.content, Content::Table(tag) if tag.get("address").is_some());
+    table.get("address").is_none() && table.entries.iter().any(has_address)
+}
+
+fn deep_group(fields: &Fields<'_>, entry: &Entry) {
+    let group = fields.subject.trim_start_matches("[tags.").trim_end_matches(']');
+    let message = format!("{}: `{}` is a group inside of a group", fields.subject, entry.key);
+    let fault = fields.ctx.error("P0103", entry.key_span, message);
+    let help = format!("groups have one level: write [tags.{group}_{}]", entry.key);
+    fields.ctx.report(fault.help(help));
 }
 
 fn add(fields: &Fields<'_>, read: ReadTag, except: &Except, walked: &mut Walked) {
@@ -265,6 +324,9 @@ fn add(fields: &Fields<'_>, read: ReadTag, except: &Except, walked: &mut Walked)
         ctx.report(fault.help("split it into two profiles, or make `repeat` smaller"));
         walked.full = true;
         return;
+    }
+    if let Some(extent) = read.extent {
+        walked.extents.push(Placed { extent, path: read.raw.path.clone(), span: read.span });
     }
     if let Some(place) = read.place {
         let path = read.raw.path.clone();

@@ -121,6 +121,22 @@ pub struct Address {
     pub place: String,
 }
 
+/// The part of a device's memory that an address and its type read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// What is counted in: a data block, a table of registers.
+    pub area: String,
+    /// Bits from the beginning of the area.
+    pub bits: Range<u64>,
+}
+
+/// True for a host of digits and dots that is no IPv4 address: a slip, never a name.
+pub fn is_broken_ipv4(host: &str) -> bool {
+    !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && host.parse::<std::net::Ipv4Addr>().is_err()
+}
+
 /// Why an address cannot be read, for a message with a caret inside the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressFault {
@@ -171,6 +187,31 @@ pub trait Protocol: Send + Sync {
     /// # Errors
     /// [`AddressFault`] when the protocol's addresses cannot be counted, or the end is passed.
     fn shift_address(&self, address: &str, by: u32) -> Result<String, AddressFault>;
+
+    /// Checks what a canonical address refers to in the options of its profile.
+    ///
+    /// # Errors
+    /// [`AddressFault`] with the place of the fault in `address`.
+    fn check_reference(
+        &self,
+        address: &str,
+        options: &BTreeMap<String, OptionValue>,
+    ) -> Result<(), AddressFault> {
+        let (_, _) = (address, options);
+        Ok(())
+    }
+
+    /// What is probably not meant about a canonical address that can be read.
+    fn doubt(&self, address: &str, data_type: DataType) -> Option<AddressFault> {
+        let (_, _) = (address, data_type);
+        None
+    }
+
+    /// What a canonical address reads, to warn of tags that overlap; `None` where that is not known.
+    fn extent(&self, address: &str, data_type: DataType) -> Option<Extent> {
+        let (_, _) = (address, data_type);
+        None
+    }
 
     /// Checks what needs the whole device: endpoint, options that exclude each other, security.
     ///

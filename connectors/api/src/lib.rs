@@ -12,8 +12,8 @@ mod types;
 pub use connector::{Connector, PollError, Simulator};
 pub use decode::{DecodeFault, decode_scalar};
 pub use device::{
-    Address, AddressFault, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, OptionKind, OptionValue,
-    Protocol, ScanClass, Secrets, TagSpec,
+    Address, AddressFault, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey, OptionKind,
+    OptionValue, Protocol, ScanClass, Secrets, TagSpec, is_broken_ipv4,
 };
 pub use sample::{Quality, RawSample, Value};
 pub use types::{ByteOrder, DataType, Scalar};

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use forebay_connector::{AddressFault, DataType, Scalar};
+use forebay_connector::{AddressFault, DataType, Extent, Scalar};
 
 /// Registers one read may ask for (MODBUS Application Protocol V1.1b3, 6.3 and 6.4).
 pub const MAX_REGISTERS: u16 = 125;
@@ -98,6 +98,17 @@ impl Place {
     pub fn wire(&self) -> String {
         let wire = format!("{}:{}", self.table.prefix(), self.start);
         self.bit.map_or(wire.clone(), |bit| format!("{wire}.{bit}"))
+    }
+
+    /// The bits of the table that `count` entries from here on take, a bit of a register alone.
+    pub fn extent(self, count: u16) -> Extent {
+        let width = if self.table.is_bits() { 1 } else { 16 };
+        let start = u64::from(self.start) * width;
+        let bits = match self.bit {
+            Some(bit) => start + u64::from(bit)..start + u64::from(bit) + 1,
+            None => start..start + u64::from(count) * width,
+        };
+        Extent { area: self.table.prefix().to_owned(), bits }
     }
 
     /// The place `by` registers or coils further on; `None` past the end of the table.

@@ -18,8 +18,8 @@ mod simulate;
 
 use async_trait::async_trait;
 use forebay_connector::{
-    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, Protocol,
-    Simulator,
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey,
+    Protocol, Simulator,
 };
 
 use connector::ModbusConnector;
@@ -48,6 +48,11 @@ impl Protocol for Modbus {
     fn shift_address(&self, address: &str, by: u32) -> Result<String, AddressFault> {
         let shifted = address::parse(address)?.shifted(by);
         shifted.map(|place| place.to_string()).ok_or_else(|| address::past_the_end(address, by))
+    }
+
+    fn extent(&self, address: &str, data_type: DataType) -> Option<Extent> {
+        let (place, count) = address::check(address, data_type).ok()?;
+        Some(place.extent(count))
     }
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {

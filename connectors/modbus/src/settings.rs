@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use forebay_connector::{ByteOrder, DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue};
+use forebay_connector::{
+    ByteOrder, DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue, is_broken_ipv4,
+};
 
 use crate::address::{self, MAX_REGISTERS};
 use crate::plan::Limits;
@@ -168,6 +170,14 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, DeviceComplaint> {
             "use a gateway from Ethernet to RS485 and write tcp://host:502".into(),
         ));
     }
+    if let Some(rest) = text.strip_prefix("opc.tcp://") {
+        let host = rest.split(['/', ':']).next().unwrap_or("");
+        return Err(complaint(
+            "M0302",
+            format!("`{text}` is an address of OPC UA, and the profile reads by Modbus"),
+            format!("write tcp://{host}:{PORT}, or choose a profile with protocol = \"opcua\""),
+        ));
+    }
     let Some(rest) = text.strip_prefix("tcp://") else {
         return Err(complaint(
             "M0302",
@@ -188,6 +198,13 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, DeviceComplaint> {
             "M0302",
             format!("`{text}` names no host"),
             "write tcp://192.168.0.10:502, tcp://name:502 or tcp://[fe80::1]:502".into(),
+        ));
+    }
+    if is_broken_ipv4(host) {
+        return Err(complaint(
+            "M0302",
+            format!("`{host}` is no IPv4 address"),
+            "an address is four numbers from 0 to 255, for example 192.168.0.10".into(),
         ));
     }
     let port = match port {
@@ -223,7 +240,9 @@ mod tests {
         for (text, code, help) in [
             ("serial:///dev/ttyS1?baud=9600&parity=none", "M0301", "tcp://host:502"),
             ("10.0.0.1:502", "M0302", "write tcp://10.0.0.1:502"),
-            ("opc.tcp://10.0.0.1:502", "M0302", "write tcp://10.0.0.1:502"),
+            ("opc.tcp://10.0.0.1:4840", "M0302", "write tcp://10.0.0.1:502, or choose a profile"),
+            ("tcp://10.0.0.333:502", "M0302", "four numbers"),
+            ("tcp://10.0.1", "M0302", "four numbers"),
             ("tcp://", "M0302", "tcp://192.168.0.10:502"),
             ("tcp://::1:502", "M0302", "tcp://[fe80::1]:502"),
             ("tcp://a b:502", "M0302", "tcp://name:502"),

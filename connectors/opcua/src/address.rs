@@ -3,6 +3,7 @@
 //! The alias stands for a namespace URI in `[opcua.namespaces]`, never for an index: indices may
 //! change when the server restarts (OPC UA Part 6, 5.1.12).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use forebay_connector::{Address, AddressFault, DataType, Scalar};
@@ -62,6 +63,43 @@ pub(crate) fn check(address: &str, data_type: DataType) -> Result<Address, Addre
         return Err(wrong);
     }
     Ok(Address { place: canonical.clone(), canonical })
+}
+
+/// Checks that `[opcua.namespaces]` has the alias of an address.
+///
+/// # Errors
+/// [`AddressFault`], code `O0210`, at the alias.
+pub(crate) fn check_alias(address: &str, namespaces: &BTreeMap<String, String>) -> Result<(), AddressFault> {
+    let Ok(NodeAddress { alias: Some(alias), .. }) = NodeAddress::parse(address) else { return Ok(()) };
+    if namespaces.contains_key(&alias) {
+        return Ok(());
+    }
+    // Behind `ns=`.
+    let mut wrong = fault("O0210", format!("namespace `{alias}` is not declared"), 3..3 + alias.len());
+    let near = namespaces.keys().map(|known| (edits(&alias, known), known)).min();
+    wrong.help = match near {
+        None => format!("add [opcua.namespaces] with {alias} = \"<namespace URI>\""),
+        Some((edits, known)) if edits <= 2 && edits < alias.len() => format!("did you mean ns={known}?"),
+        Some(_) => {
+            let known: Vec<_> = namespaces.keys().map(String::as_str).collect();
+            format!("[opcua.namespaces] has: {}", known.join(", "))
+        }
+    };
+    Err(wrong)
+}
+
+/// Letters to be inserted, left out or replaced to make `b` of `a`.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, right) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(!left.eq_ignore_ascii_case(&right));
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// OPC UA ids cannot be counted on: always a fault, `O0207`.
@@ -225,6 +263,18 @@ mod tests {
             "{fault:?}"
         );
         assert!(check("ns=0;i=2258", REAL).unwrap_err().help.ends_with("write i=2258"));
+    }
+
+    #[test]
+    fn an_unknown_namespace_is_marked_and_the_nearest_proposed() {
+        let table = |names: &[&str]| names.iter().map(|name| ((*name).into(), "urn:x".into())).collect();
+        let help = |names: &[&str]| check_alias("ns=plx;s=Level", &table(names)).unwrap_err().help;
+        assert_eq!(check_alias("ns=plc;s=Level", &table(&["plc"])), Ok(()));
+        assert_eq!(check_alias("i=2258", &table(&[])), Ok(()));
+        assert_eq!(check_alias("ns=plx;s=Level", &table(&["plc"])).unwrap_err().span, 3..6);
+        assert_eq!(help(&["mach", "plc"]), "did you mean ns=plc?");
+        assert_eq!(help(&["machinery"]), "[opcua.namespaces] has: machinery");
+        assert!(help(&[]).starts_with("add [opcua.namespaces]"));
     }
 
     #[test]

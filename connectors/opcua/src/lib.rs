@@ -18,10 +18,12 @@ mod simulate;
 mod subscribe;
 mod transport;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use forebay_connector::{
-    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, Protocol,
-    Simulator,
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey,
+    OptionValue, Protocol, Simulator,
 };
 
 /// The protocol `opcua`.
@@ -48,6 +50,17 @@ impl Protocol for OpcUa {
 
     fn shift_address(&self, address: &str, _by: u32) -> Result<String, AddressFault> {
         Err(address::no_shift(address))
+    }
+
+    fn check_reference(
+        &self,
+        address: &str,
+        options: &BTreeMap<String, OptionValue>,
+    ) -> Result<(), AddressFault> {
+        match options.get("namespaces") {
+            Some(OptionValue::Texts(namespaces)) => address::check_alias(address, namespaces),
+            _ => address::check_alias(address, &BTreeMap::new()),
+        }
     }
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {

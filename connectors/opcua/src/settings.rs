@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue};
+use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue, is_broken_ipv4};
 use opcua::crypto::SecurityPolicy;
 use opcua::types::MessageSecurityMode;
 
-use crate::address::NodeAddress;
+use crate::address::check_alias;
 use crate::security::Fingerprint;
 
 /// Keys of `[opcua]`.
@@ -136,7 +136,16 @@ fn duration(device: &DeviceSpec, key: &str, default: Duration) -> Duration {
 }
 
 fn check_endpoint(endpoint: &str, complaints: &mut Vec<DeviceComplaint>) {
-    if authority(endpoint).is_none() {
+    let host = authority(endpoint).map(|(host, _)| host);
+    if let Some(host) = host.as_ref().filter(|host| is_broken_ipv4(host)) {
+        complaints.push(complain(
+            "O0304",
+            "endpoint",
+            format!("`{host}` is no IPv4 address"),
+            "an address is four numbers from 0 to 255, for example 192.168.30.10",
+        ));
+    }
+    if host.is_none() {
         complaints.push(complain(
             "O0304",
             "endpoint",
@@ -276,20 +285,10 @@ fn check_aliases(
         }
     }
     for tag in &device.tags {
-        // A broken address has been reported where it stands.
-        let Ok(NodeAddress { alias: Some(alias), .. }) = NodeAddress::parse(&tag.address) else { continue };
-        if !namespaces.contains_key(&alias) {
-            let known: Vec<_> = namespaces.keys().map(String::as_str).collect();
-            complaints.push(complain(
-                "O0210",
-                "namespaces",
-                format!("tag `{}`: namespace `{alias}` is not declared", tag.path),
-                if known.is_empty() {
-                    format!("add [opcua.namespaces] with {alias} = \"<namespace URI>\"")
-                } else {
-                    format!("[opcua.namespaces] has: {}", known.join(", "))
-                },
-            ));
+        // From files this has been said where the address stands.
+        if let Err(fault) = check_alias(&tag.address, namespaces) {
+            let message = format!("tag `{}`: {}", tag.path, fault.message);
+            complaints.push(complain(fault.code, "namespaces", message, fault.help));
         }
     }
 }

@@ -5,7 +5,7 @@ mod cursor;
 use std::fmt;
 use std::ops::Range;
 
-use forebay_connector::{Address, AddressFault, ByteOrder, DataType, Scalar};
+use forebay_connector::{Address, AddressFault, ByteOrder, DataType, Extent, Scalar};
 
 use cursor::Cursor;
 
@@ -118,12 +118,41 @@ impl Place {
         Ok(Self { area: written.area, byte: written.byte, bit, len_bytes, data_type, order })
     }
 
-    /// The canonical spelling and the place, for [`forebay_connector::Protocol::check_address`].
-    pub(crate) fn address(&self) -> Address {
-        let bits = match self.data_type.scalar {
+    /// Bits of the value.
+    fn bits(&self) -> u32 {
+        match self.data_type.scalar {
             Scalar::Bool => u32::from(self.data_type.array_len.unwrap_or(1)),
             _ => self.len_bytes * 8,
-        };
+        }
+    }
+
+    /// The bits of its area that it reads.
+    pub(crate) fn extent(&self) -> Extent {
+        let start = u64::from(self.byte) * 8 + u64::from(self.bit);
+        Extent { area: self.area.to_string(), bits: start..start + u64::from(self.bits()) }
+    }
+
+    /// TIA and STEP 7 begin everything wider than a byte at an even byte of a block. DB1 is left
+    /// out: in a LOGO! it is the variable memory, which has no such rule.
+    pub(crate) fn doubt(&self, address: &str) -> Option<AddressFault> {
+        let wide = self.data_type.scalar.bits().is_none_or(|bits| bits > 8);
+        let odd = matches!(self.area, Area::Db(2..)) && wide && self.byte % 2 == 1;
+        let (below, above) =
+            (Self { byte: self.byte - u32::from(odd), ..*self }, Self { byte: self.byte + 1, ..*self });
+        odd.then(|| {
+            fault(
+                "S0209",
+                format!("{} in a data block begins at an even byte", self.data_type),
+                0..address.len(),
+                "odd byte",
+                format!("look the offset up in the block: {below} or {above}?"),
+            )
+        })
+    }
+
+    /// The canonical spelling and the place, for [`forebay_connector::Protocol::check_address`].
+    pub(crate) fn address(&self) -> Address {
+        let bits = self.bits();
         Address {
             canonical: self.to_string(),
             place: format!("{}+{}.{}/{bits}", self.area, self.byte, self.bit),

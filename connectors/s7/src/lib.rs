@@ -31,8 +31,8 @@ mod wire;
 
 use async_trait::async_trait;
 use forebay_connector::{
-    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, Protocol,
-    Simulator,
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey,
+    Protocol, Simulator,
 };
 
 use crate::address::Place;
@@ -60,6 +60,14 @@ impl Protocol for S7 {
 
     fn shift_address(&self, address: &str, by: u32) -> Result<String, AddressFault> {
         address::shift(address, by)
+    }
+
+    fn doubt(&self, address: &str, data_type: DataType) -> Option<AddressFault> {
+        Place::read(address, data_type).ok()?.doubt(address)
+    }
+
+    fn extent(&self, address: &str, data_type: DataType) -> Option<Extent> {
+        Place::read(address, data_type).ok().map(|place| place.extent())
     }
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue};
+use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue, is_broken_ipv4};
 
 /// Keys of `[s7]`.
 pub(crate) const OPTIONS: &[OptionKey] = &[
@@ -134,6 +134,9 @@ fn endpoint(text: &str) -> Result<(String, u16), DeviceComplaint> {
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/,;[]".contains(c)) {
         return Err(complaint("no host name or address"));
     }
+    if is_broken_ipv4(host) {
+        return Err(complaint("no IPv4 address (four numbers from 0 to 255)"));
+    }
     let port = match port {
         None => 102,
         Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| complaint("no valid port"))?,
@@ -166,7 +169,19 @@ mod tests {
         assert_eq!(split("press-3.plant:1102").as_deref(), Some("press-3.plant 1102"));
         assert_eq!(split("[fe80::1]:1102").as_deref(), Some("fe80::1 1102"));
         assert_eq!(split("fe80::1").as_deref(), Some("fe80::1 102"));
-        for wrong in ["", ":102", "tcp://a:102", "a:b", "a:0", "a:65536", "a b", "[fe80::1]102", "a,b"] {
+        for wrong in [
+            "",
+            ":102",
+            "tcp://a:102",
+            "a:b",
+            "a:0",
+            "a:65536",
+            "a b",
+            "[fe80::1]102",
+            "a,b",
+            "10.0.0.333",
+            "10.0.1:102",
+        ] {
             assert_eq!(split(wrong), None, "{wrong}");
         }
     }
