@@ -4,6 +4,7 @@ extern crate forebay;
 
 #[path = "plant.rs"]
 mod plant;
+mod readable;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -152,7 +153,7 @@ fn an_operator_reads_the_verdict_and_sees_it_change() {
     assert_eq!(browser.text("#v-mark"), "F");
     shop.trouble();
     browser.wait_text("#t-it", "IT waiting", SOON, |text| text.contains("Waiting since"));
-    browser.wait_text("#t-predictions", "prediction", SOON, |text| text.contains("look this week"));
+    browser.wait_text("#t-predictions", "prediction", SOON, |text| text.contains("filler-1: Capping head"));
     browser.wait_text(".machines li:nth-child(3) .mark", "function check", SOON, |text| text == "C");
     assert!(browser.fits_across());
     browser.picture("overview-panel-trouble");

@@ -39,3 +39,19 @@ fn the_page_says_when_a_controller_goes_and_comes_back_without_any_kafka() {
     println!("{waiting} records are kept");
     gateway.stop();
 }
+
+#[test]
+fn a_machine_that_is_refused_is_on_the_page_and_in_the_numbers() {
+    let mut gateway = Gateway::new("127.0.0.1:1", "page-refused", "60s", &[]);
+    let device = "forebay = 1\n[[device]]\nname = \"press-4\"\nprofile = \"acme-pres-630t\"\n";
+    gateway.add("devices/plant.toml", device);
+    gateway.start();
+    let status = wait_for("status", SOON, || gateway.status());
+    assert_eq!(status["verdict"]["text"], "press-4 is not read (file has faults).");
+    let address = gateway.page().trim_start_matches("http://").to_owned();
+    let get = |path: &str| wait_for(path, SOON, || crate::support::get(&address, path));
+    assert!(get("/metrics").contains("forebay_device_up{device=\"press-4\"} 0\n"));
+    let machine = get("/m/press-4");
+    assert!(machine.contains("error[P0114]: ") && machine.contains("devices/plant.toml:4"), "{machine}");
+    gateway.stop();
+}
