@@ -60,8 +60,6 @@ pub(super) fn curve(values: &[Option<f64>], limit: Option<f64>, title: &str) -> 
             None => pen_down = false,
         }
     }
-    // One point is no curve.
-    let path = if values.iter().flatten().count() < 2 { String::new() } else { path };
     html! {
         svg class="curve" viewBox="0 0 120 24" preserveAspectRatio="none" role="img" aria-label=(title) {
             path class="base" d="M0 23.5H120" {}

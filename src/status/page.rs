@@ -40,7 +40,7 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
                 @for (at, row) in view.machines[part.from..part.to].iter().enumerate() {
                     @let [mark, cause, age, good, rate] = row_cells(at, row, speech);
                     li {
-                        a.row href=(place.to(&format!("/m/{}", encode(&row.key)))) {
+                        a.row.unread[row.state == State::NotRead] href=(place.to(&format!("/m/{}", encode(&row.key)))) {
                             (spot(&mark))
                             b.name { (row.name) }
                             (spot(&age)) (spot(&good)) (spot(&cause)) (spot(&rate))
@@ -85,7 +85,14 @@ fn row_cells(at: usize, row: &Row, speech: &Speech) -> [Cell; 5] {
             "good",
             html! { @if row.total > 0 { span title=(words.good_title) { (row.good) "/" (row.total) } } },
         ),
-        cell(format!("r{at}"), "rate", curve(&rates, None, &title)),
+        cell(
+            format!("r{at}"),
+            "rate",
+            html! {
+                // One point is no curve.
+                @if rates.iter().flatten().count() > 1 { (curve(&rates, None, &title)) }
+            },
+        ),
     ]
 }
 

@@ -25,8 +25,9 @@ fn the_page_says_when_a_controller_goes_and_comes_back_without_any_kafka() {
         let says = |what: &str| browser.wait_text("#v-text", what, SOON, |text| text.contains(what));
         says("All 4 machines deliver data");
         servers[0].kill();
-        let verdict = says("press-a has sent nothing since");
-        assert!(verdict.contains("cable or PLC off?"), "{verdict}");
+        // First the connection breaks off, then nobody answers.
+        let verdict = says("cable or PLC off?");
+        assert!(verdict.contains("press-a has sent nothing since"), "{verdict}");
         servers[0].restart();
         says("All 4 machines deliver data");
         assert!(browser.fits_across(), "{width} px");
@@ -51,7 +52,35 @@ fn a_machine_that_is_refused_is_on_the_page_and_in_the_numbers() {
     let address = gateway.page().trim_start_matches("http://").to_owned();
     let get = |path: &str| wait_for(path, SOON, || crate::support::get(&address, path));
     assert!(get("/metrics").contains("forebay_device_up{device=\"press-4\"} 0\n"));
+    let docs = std::fs::read_to_string(crate::support::root().join("docs/status-page.md")).expect("a file");
+    let metrics = get("/metrics");
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+    let unknown: Vec<&str> = names.filter(|name| !docs.contains(&format!("`{name}`"))).collect();
+    assert!(unknown.is_empty(), "docs/status-page.md does not list {unknown:?}");
     let machine = get("/m/press-4");
     assert!(machine.contains("error[P0114]: ") && machine.contains("devices/plant.toml:4"), "{machine}");
+    gateway.stop();
+}
+
+#[test]
+fn a_missing_file_of_this_box_is_called_its_own_settings() {
+    let mut gateway = Gateway::new("127.0.0.1:1", "page-settings", "60s", &[]);
+    let settings = "forebay = 1\n[edge]\nid = \"box\"\nsite = \"Werk1\"\n\
+        [kafka]\nbrokers = [\"127.0.0.1:1\"]\n[kafka.tls]\nca = \"/nope/ca.pem\"\n\
+        [journal]\ndirectory = \"journal\"\n[status]\nlisten = \"127.0.0.1:0\"\n[paths]\nstate = \"state\"\n";
+    gateway.add("forebay.toml", settings);
+    gateway.start();
+    let it = wait_for("reason", SOON, || {
+        let it = gateway.status()?["to_it"].clone();
+        (it["numbers"]["state"] == "waiting").then_some(it)
+    });
+    assert_eq!(it["numbers"]["cause"], "configuration", "{it}");
+    let line = it["lines"][0]["text"].as_str().expect("a text");
+    assert!(
+        line.starts_with("This box’s own settings are wrong: cannot read /nope/ca.pem: No such file"),
+        "{line}"
+    );
+    assert!(gateway.log().contains("this box's settings: cannot read /nope/ca.pem"), "{}", gateway.log());
+    assert!(!gateway.log().contains("IT department"), "{}", gateway.log());
     gateway.stop();
 }
