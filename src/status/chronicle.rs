@@ -155,6 +155,9 @@ fn of_box(event: &Event, speech: &Speech) -> Option<String> {
         let works = event.data.get("working")?.as_bool()?;
         return Some(if works { words.event_disk_good } else { words.event_disk_bad }.to_owned());
     }
+    if data(event, "state") == Some("fenced") {
+        return Some(fill(words.note_fenced, &[&plain(&event.device)]));
+    }
     match data(event, "what")? {
         "started" => {
             let version = plain(data(event, "version")?);
