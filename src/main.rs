@@ -89,10 +89,24 @@ fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
 
 async fn run_box(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     let loaded = config::load(path);
-    eprint!("{}", loaded.render(Format::Text, std::io::stderr().is_terminal()));
+    let json = loaded.config.as_ref().is_some_and(|config| config.log.json);
+    let color = !json && std::io::stderr().is_terminal();
+    let said = loaded.render(Format::Text, color);
+    if !json {
+        eprint!("{said}");
+    }
     let Some(config) = &loaded.config else { return Ok(ExitCode::FAILURE) };
-    let format = if config.log.json { logging::Format::Json } else { logging::Format::Text };
+    let format = if json { logging::Format::Json } else { logging::Format::Text };
     logging::start(format, &config.log.level);
-    run::run(config, &loaded).await?;
-    Ok(ExitCode::SUCCESS)
+    if json && !said.is_empty() {
+        tracing::error!("the files have faults:\n{said}");
+    }
+    let ended = run::run(config, &loaded).await;
+    if let Err(error) = &ended
+        && json
+    {
+        tracing::error!("{error:#}");
+        return Ok(ExitCode::FAILURE);
+    }
+    ended.map(|()| ExitCode::SUCCESS)
 }

@@ -8,7 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{root, wait_for};
+use super::support::{PATIENCE, root, wait_for};
+
+/// Times that a browser is tried to be opened: one that starts too slowly is given up by its driver,
+/// and a driver gives up when another program has its port.
+const OPENINGS: usize = 5;
+/// Longest wait for an answer of chromedriver, which itself waits a minute for a browser to start.
+const ANSWER_MAX: Duration = Duration::from_secs(180);
 
 /// Key of an element reference (W3C WebDriver, section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -34,26 +40,8 @@ pub struct Browser {
 impl Browser {
     /// Starts chromedriver and a browser with this look.
     pub fn open(look: Look) -> Self {
-        for program in ["/usr/bin/chromium", "/usr/bin/chromedriver"] {
-            assert!(Path::new(program).exists(), "{program} is missing: run tests/setup");
-        }
-        let mut driver = Command::new("/usr/bin/chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver starts");
-        let port = port_of(&mut driver);
-        let profile = tempfile::tempdir().expect("a folder for the profile");
-        let mut browser = Self {
-            driver,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            session: String::new(),
-            _profile: profile,
-        };
-        let capabilities = capabilities(look, browser._profile.path());
-        let answer = browser.call("POST", "/session", &capabilities).expect("a browser");
-        browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
+        let browser = (1..OPENINGS).find_map(|_| Self::start(look).ok());
+        let browser = browser.unwrap_or_else(|| Self::start(look).expect("a browser"));
         // The window's outer size differs from the page's; this sets the page's.
         browser.cdp(
             "Emulation.setDeviceMetricsOverride",
@@ -71,6 +59,36 @@ impl Browser {
         browser
     }
 
+    fn start(look: Look) -> Result<Self, String> {
+        for program in ["/usr/bin/chromium", "/usr/bin/chromedriver"] {
+            assert!(Path::new(program).exists(), "{program} is missing: run tests/setup");
+        }
+        let mut driver = Command::new("/usr/bin/chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver starts");
+        let port = match port_of(&mut driver) {
+            Ok(port) => port,
+            Err(said) => {
+                driver.wait().expect("chromedriver ends");
+                return Err(format!("chromedriver ended and said: {said}"));
+            }
+        };
+        let profile = tempfile::tempdir().expect("a folder for the profile");
+        let mut browser = Self {
+            driver,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            session: String::new(),
+            _profile: profile,
+        };
+        let capabilities = capabilities(look, browser._profile.path());
+        let answer = browser.call("POST", "/session", &capabilities)?;
+        browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
+        Ok(browser)
+    }
+
     pub fn go(&self, url: &str) {
         self.command("POST", "url", &json!({ "url": url }));
     }
@@ -78,7 +96,7 @@ impl Browser {
     /// The visible text of the first element that fits the CSS selector.
     pub fn text(&self, selector: &str) -> String {
         // The page may load itself anew between the two questions.
-        wait_for(selector, Duration::from_secs(10), || self.text_now(selector).ok())
+        wait_for(selector, PATIENCE, || self.text_now(selector).ok())
     }
 
     fn text_now(&self, selector: &str) -> Result<String, String> {
@@ -189,20 +207,20 @@ fn capabilities(look: Look, profile: &Path) -> Value {
     json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } })
 }
 
-/// chromedriver says its port in a sentence: `… started successfully on port 41234.`
-fn port_of(driver: &mut Child) -> u16 {
+/// chromedriver says its port in a sentence: `… started successfully on port 41234.` What it said
+/// when it ends without that.
+fn port_of(driver: &mut Child) -> Result<u16, String> {
     let mut output = BufReader::new(driver.stdout.take().expect("stdout is piped"));
-    let mut line = String::new();
-    while output.read_line(&mut line).expect("chromedriver writes") > 0 {
-        if let Some((_, port)) = line.split_once("successfully on port ") {
+    let mut said = String::new();
+    while output.read_line(&mut said).expect("chromedriver writes") > 0 {
+        if let Some((_, port)) = said.split_once("successfully on port ") {
             let port = port.trim().trim_end_matches('.').parse().expect("a port");
             // Reads on, so that chromedriver never waits for a full pipe.
             std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-            return port;
+            return Ok(port);
         }
-        line.clear();
     }
-    panic!("chromedriver ended without saying its port");
+    Err(said)
 }
 
 /// An HTTP answer.
@@ -216,9 +234,10 @@ pub struct Answer {
 /// Sends these bytes and reads one HTTP answer.
 pub fn exchange(address: SocketAddr, request: &[u8]) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    stream.write_all(request)?;
-    read_answer(&mut stream, request.starts_with(b"HEAD"))
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    // A server may refuse and close before it has read all of it.
+    let written = stream.write_all(request);
+    read_answer(&mut stream, request.starts_with(b"HEAD")).or_else(|error| written.and(Err(error)))
 }
 
 /// Reads one HTTP answer.

@@ -25,7 +25,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto, TensorProto};
 
-use crate::support::{root, wait_for};
+use crate::support::{PATIENCE, root, wait_for};
 
 const INPUTS: [&str; 5] =
     ["drive.vib_de", "drive.vib_nde", "drive.current", "hydraulics.pressure", "hydraulics.oil_temp"];
@@ -636,7 +636,7 @@ fn a_missed_point_of_the_grid_starts_the_window_anew() {
 fn the_service_watches_the_twin_and_stops() {
     let mut good = shipped();
     let spec = &mut good.content.as_mut().expect("it is right").spec;
-    spec.sample_interval = Duration::from_millis(50);
+    spec.sample_interval = Duration::from_millis(200);
     let devices = [press("press-3")];
     let twin = Arc::new(Twin::new(&devices));
     let (events, mut received) = Events::new();
@@ -647,7 +647,7 @@ fn the_service_watches_the_twin_and_stops() {
     let bindings = vec![bind(good), bind(bad)];
     let predictions = spawn(bindings, "Works1/box", Arc::clone(&twin), events, stop.clone());
     let mut machine = Machine::new(5);
-    wait_for("score", Duration::from_secs(20), || {
+    wait_for("score", PATIENCE, || {
         machine.step(0.5);
         let mut state = twin.devices[0].state();
         for (path, value) in machine.values() {
@@ -664,7 +664,7 @@ fn the_service_watches_the_twin_and_stops() {
     assert_eq!(received.try_recv().map(|event| event.kind).ok(), Some(Kind::ModelState));
     stop.cancel();
     // Its end of the events is dropped when the thread ends.
-    wait_for("end of the service", Duration::from_secs(5), || {
+    wait_for("end of the service", PATIENCE, || {
         matches!(received.try_recv(), Err(tokio::sync::mpsc::error::TryRecvError::Disconnected)).then_some(())
     });
 }

@@ -20,8 +20,8 @@ use forebay::event::Events;
 use forebay::lane::{Body, Lane, LaneOptions, LaneReader, Opened, Record};
 use forebay_connector::{Quality, Value};
 
-/// Longer than any single step of these tests takes, also on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
+/// Longer than any single step of these tests takes, also on a busy machine with a slow disk.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Options of a small lane that syncs often.
 fn options(directory: &Path) -> LaneOptions {

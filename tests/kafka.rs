@@ -17,7 +17,7 @@ use serde_json::json;
 
 use self::lanes::{EPOCH, Memory, assert_exactly_once, numbered};
 use crate::kafka_cluster::{Cluster, Consumed, Security, certificate, consume, grant};
-use crate::support::wait_for;
+use crate::support::{PATIENCE, wait_for};
 
 fn options(cluster: &Cluster, prefix: &str) -> Options {
     Options {
@@ -83,8 +83,8 @@ fn a_stranger_reads_values_types_and_events() {
 
     // Nobody has made the topics: the box does, because it may.
     let lanes = [&telemetry, &events].map(|lane| start(options(&cluster, "types"), lane, "boot-a"));
-    telemetry.wait_committed(1, Duration::from_secs(60));
-    events.wait_committed(1, Duration::from_secs(60));
+    telemetry.wait_committed(1, PATIENCE);
+    events.wait_committed(1, PATIENCE);
     let done = lanes[0].status().snapshot();
     assert_eq!((done.records, done.transactions, done.aborts), (1, 1, 0));
     assert_eq!((done.bytes, done.next_offset), (value.len() as u64, Some(1)));
@@ -152,7 +152,7 @@ fn goes_on_from_its_own_checkpoint() {
 
 fn start_until(cluster: &Cluster, source: &Memory, boot: &str, next_offset: u64) {
     let replicator = start(options(cluster, "resume"), source, boot);
-    source.wait_committed(next_offset, Duration::from_secs(60));
+    source.wait_committed(next_offset, PATIENCE);
     replicator.join();
 }
 
@@ -179,12 +179,12 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
     };
     let replicator = start(options, &source, "boot-a");
     source.push_numbered(4_000);
-    source.wait_committed(1000, Duration::from_secs(60));
+    source.wait_committed(1000, PATIENCE);
     (0..3).for_each(|index| cluster.pause(index));
     let paused = Instant::now();
     // More comes in during the outage, so that it meets open work however fast the first was sent.
     source.push_numbered(4_000);
-    let state = wait_state(&replicator, "waiting", Duration::from_secs(20));
+    let state = wait_state(&replicator, "waiting", PATIENCE);
     assert!(state.to_string().contains("kept on disk"), "{state}");
     wait_for("the end of the outage", Duration::from_secs(30), || {
         (paused.elapsed() > Duration::from_secs(14)).then_some(())
@@ -192,13 +192,13 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
     assert!(source.committed_to() < 8_000, "the outage must hit open work");
     (0..3).for_each(|index| cluster.resume(index));
     let resumed = Instant::now();
-    source.wait_committed(8_000, Duration::from_secs(90));
+    source.wait_committed(8_000, Duration::from_secs(180));
     println!(
         "caught up {:?} after the brokers were back: {:?}",
         resumed.elapsed(),
         replicator.status().snapshot()
     );
-    wait_state(&replicator, "up", Duration::from_secs(5));
+    wait_state(&replicator, "up", PATIENCE);
     replicator.join();
     let read = consume(&cluster.brokers(), &["outage.telemetry"], true, Duration::from_secs(3));
     assert_exactly_once(&read, 8_000);
@@ -210,32 +210,36 @@ fn an_outage_longer_than_the_transaction_timeout_heals_by_itself() {
 fn a_second_box_with_the_same_name_stops_the_first() {
     let cluster = Cluster::shared();
     cluster.create_topics("fence");
-    let options = Options { fenced_retry: Duration::from_secs(3), ..options(&cluster, "fence") };
+    let options = Options {
+        fenced_retry: Duration::from_secs(3),
+        newcomer_max: Duration::from_secs(15),
+        ..options(&cluster, "fence")
+    };
     let first = Memory::new("telemetry", EPOCH);
     first.push_numbered(100);
     let (events, mut told) = Events::new();
     let one = Replicator::start(options.clone(), first.clone(), "boot-one", Some(events)).unwrap();
-    first.wait_committed(100, Duration::from_secs(60));
+    first.wait_committed(100, PATIENCE);
 
     let second = Memory::new("telemetry", "ffffffffffffffffffffffffffffffff");
     let two = start(options, &second, "boot-two");
-    wait_state(&two, "up", Duration::from_secs(60));
+    wait_state(&two, "up", PATIENCE);
     first.push_numbered(100);
-    let state = wait_state(&one, "fenced", Duration::from_secs(60));
+    let state = wait_state(&one, "fenced", PATIENCE);
     assert!(state.to_string().contains("second box"), "{state}");
     assert!(state.to_string().contains("boot-two"), "{state}");
-    let event = wait_for("event", Duration::from_secs(5), || told.try_recv().ok());
+    let event = wait_for("event", PATIENCE, || told.try_recv().ok());
     assert!(event.text.contains("second box"), "{event:?}");
     // While the second writes, the first stays away.
     for index in 1..=8 {
         second.push("Werk1/other", now_us(), br#"{"n":0}"#);
-        second.wait_committed(index, Duration::from_secs(20));
+        second.wait_committed(index, PATIENCE);
         assert_eq!(one.status().snapshot().state.code(), "fenced");
         let next = Instant::now() + Duration::from_millis(1500);
         wait_for("next record", Duration::from_secs(3), || (Instant::now() > next).then_some(()));
     }
     two.join();
-    first.wait_committed(200, Duration::from_secs(60));
+    first.wait_committed(200, PATIENCE);
     one.join();
     let read = consume(&cluster.brokers(), &["fence.telemetry"], true, Duration::from_secs(3));
     let (ours, others): (Vec<_>, Vec<_>) =
@@ -270,7 +274,7 @@ fn records_too_large_leave_a_notice_and_do_not_block() {
         let (events, mut told) = Events::new();
         let replicator =
             Replicator::start(options(&cluster, prefix), source.clone(), "boot-a", Some(events)).unwrap();
-        source.wait_committed(1400, Duration::from_secs(60));
+        source.wait_committed(1400, PATIENCE);
         assert_eq!(replicator.status().snapshot().too_large, 1, "{prefix}");
         let event = told.try_recv().unwrap();
         assert_eq!((event.device.as_str(), &event.data["offset"]), ("Werk1/Halle2/dev-0", &json!(700)));
@@ -291,12 +295,12 @@ fn a_missing_topic_is_named() {
     source.push_numbered(1);
     let replicator =
         start(Options { create_topics: None, ..options(&cluster, "missing") }, &source, "boot-a");
-    let state = wait_state(&replicator, "refused", Duration::from_secs(30)).to_string();
+    let state = wait_state(&replicator, "refused", PATIENCE).to_string();
     assert!(state.contains("topic missing.checkpoints does not exist"), "{state}");
     assert!(state.contains("cleanup.policy=compact"), "{state}");
     // It goes on by itself as soon as IT has made them.
     cluster.create_topics("missing");
-    source.wait_committed(1, Duration::from_secs(60));
+    source.wait_committed(1, PATIENCE);
 }
 
 /// TLS, SCRAM and a broker that grants nothing at first: each missing permission is named.
@@ -323,7 +327,7 @@ fn says_exactly_which_permission_is_missing() {
     source.push_numbered(10);
 
     let intruder = start(options("wrong"), &source, "boot-x");
-    let refused = wait_state(&intruder, "refused", Duration::from_secs(30)).to_string();
+    let refused = wait_state(&intruder, "refused", PATIENCE).to_string();
     assert!(refused.contains("user box-1 is not let in"), "{refused}");
     intruder.join();
 
@@ -342,15 +346,15 @@ fn says_exactly_which_permission_is_missing() {
     let status = replicator.status();
     for (words, permissions) in steps {
         let start = Instant::now();
-        let state = wait_for(words, Duration::from_secs(60), || {
+        let state = wait_for(words, PATIENCE, || {
             Some(status.snapshot().state.to_string()).filter(|state| state.contains(words))
         });
         println!("{:?}: {state}", start.elapsed());
         assert!(!state.contains("s3cret"), "{state}");
         grant(&cluster.brokers(), "box-1", permissions);
     }
-    source.wait_committed(10, Duration::from_secs(60));
-    wait_state(&replicator, "up", Duration::from_secs(5));
+    source.wait_committed(10, PATIENCE);
+    wait_state(&replicator, "up", PATIENCE);
     replicator.join();
     let read = consume(&cluster.brokers(), &["it.telemetry"], true, Duration::from_secs(3));
     assert_exactly_once(&read, 10);
@@ -367,13 +371,13 @@ fn works_against_the_mock_and_over_its_absence() {
     };
     let replicator = start(options, &source, "boot-a");
     source.push_numbered(1000);
-    source.wait_committed(1000, Duration::from_secs(30));
+    source.wait_committed(1000, PATIENCE);
     broker.down().unwrap();
     source.push_numbered(1000);
-    wait_state(&replicator, "waiting", Duration::from_secs(30));
+    wait_state(&replicator, "waiting", PATIENCE);
     broker.up().unwrap();
-    source.wait_committed(2000, Duration::from_secs(60));
-    wait_state(&replicator, "up", Duration::from_secs(5));
+    source.wait_committed(2000, PATIENCE);
+    wait_state(&replicator, "up", PATIENCE);
     replicator.join();
     let read = consume(broker.bootstrap(), &["demo.telemetry"], false, Duration::from_secs(2));
     let mut offsets: Vec<u64> = read.iter().map(Consumed::offset).collect();

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +13,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::support::{root, tool, wait_for};
+use crate::support::{PATIENCE, Port, root, tool, wait_for};
 
 /// Brokers that are controllers too, in one KRaft quorum.
 pub struct Cluster {
@@ -22,11 +21,19 @@ pub struct Cluster {
     folder: PathBuf,
 }
 
+/// Three Java machines start side by side on the cores that other tests use, too.
+const START_MAX: Duration = Duration::from_secs(180);
+
+/// The ports of one broker: for clients without encryption or password, for the other controllers,
+/// and for clients with TLS and SASL.
+struct Ports {
+    plain: Port,
+    controller: Port,
+    secure: Port,
+}
+
 struct Node {
-    /// Port for clients without encryption or password.
-    port: u16,
-    /// Port for clients with TLS and SASL, when there is one.
-    secure_port: u16,
+    ports: Ports,
     folder: PathBuf,
     /// `None` = not running.
     process: Option<Process>,
@@ -76,19 +83,19 @@ impl Cluster {
         sweep(&parent);
         let name = format!("{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
         let folder = parent.join(name);
-        let ports: Vec<[u16; 3]> = (0..count).map(|_| free_ports()).collect();
+        let ports: Vec<Ports> = (0..count).map(|_| Ports::reserve()).collect();
         let voters: Vec<String> = ports
             .iter()
             .enumerate()
-            .map(|(index, ports)| format!("{}@127.0.0.1:{}", index + 1, ports[1]))
+            .map(|(index, ports)| format!("{}@127.0.0.1:{}", index + 1, ports.controller.number))
             .collect();
         let mut nodes = Vec::new();
-        for (index, ports) in ports.iter().enumerate() {
+        for (index, ports) in ports.into_iter().enumerate() {
             let folder = folder.join(format!("node-{}", index + 1));
             std::fs::create_dir_all(&folder).expect("target is writable");
-            let settings = settings(index + 1, count, ports, &voters.join(","), &folder, security);
+            let settings = settings(index + 1, count, &ports, &voters.join(","), &folder, security);
             std::fs::write(folder.join("server.properties"), settings).expect("target is writable");
-            nodes.push(Node { port: ports[0], secure_port: ports[2], folder, process: None });
+            nodes.push(Node { ports, folder, process: None });
         }
         let mut formats: Vec<Child> = nodes.iter().map(|node| node.format(security)).collect();
         for format in &mut formats {
@@ -106,13 +113,12 @@ impl Cluster {
 
     /// `bootstrap.servers` of all brokers.
     pub fn brokers(&self) -> String {
-        let all: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        all.join(",")
+        self.nodes.iter().map(Node::broker).collect::<Vec<_>>().join(",")
     }
 
     /// `bootstrap.servers` with TLS and SASL.
     pub fn secure_brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.nodes[0].secure_port)
+        format!("127.0.0.1:{}", self.nodes[0].ports.secure.number)
     }
 
     /// kill -9.
@@ -154,11 +160,11 @@ impl Cluster {
         for (key, value) in settings {
             new = new.set(key, value);
         }
-        let limit = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
+        let limit = AdminOptions::new().operation_timeout(Some(PATIENCE));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let answers = runtime.block_on(admin.create_topics([&new], &limit)).expect("the cluster answers");
         answers.into_iter().for_each(|answer| assert!(answer.is_ok(), "{answer:?}"));
-        wait_for(&format!("leader of {topic}"), Duration::from_secs(20), || {
+        wait_for(&format!("leader of {topic}"), PATIENCE, || {
             let consumer: BaseConsumer = self.client().create().ok()?;
             let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(2)).ok()?;
             let found = metadata.topics().first()?;
@@ -177,9 +183,9 @@ impl Cluster {
     /// Waits until every broker serves and knows all others.
     fn wait_complete(&self) {
         for node in &self.nodes {
-            wait_for("complete cluster", Duration::from_secs(60), || {
+            wait_for("complete cluster", START_MAX, || {
                 let mut config = ClientConfig::new();
-                config.set("bootstrap.servers", format!("127.0.0.1:{}", node.port));
+                config.set("bootstrap.servers", node.broker());
                 let consumer: BaseConsumer = config.create().ok()?;
                 let metadata = consumer.fetch_metadata(None, Duration::from_secs(2)).ok()?;
                 (metadata.brokers().len() == self.nodes.len()).then_some(())
@@ -220,7 +226,17 @@ impl std::ops::DerefMut for SharedCluster {
     }
 }
 
+impl Ports {
+    fn reserve() -> Self {
+        Self { plain: Port::reserve(), controller: Port::reserve(), secure: Port::reserve() }
+    }
+}
+
 impl Node {
+    fn broker(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.plain.number)
+    }
+
     fn java(&self) -> Vec<String> {
         let libraries = tool("kafka/libs");
         let log = "org.slf4j.simpleLogger";
@@ -300,12 +316,12 @@ pub fn signal_pid(signal: &str, pid: u32) {
 fn settings(
     id: usize,
     count: usize,
-    ports: &[u16; 3],
+    ports: &Ports,
     voters: &str,
     folder: &Path,
     security: Option<&Security>,
 ) -> String {
-    let [port, controller, secure] = ports;
+    let [port, controller, secure] = [&ports.plain, &ports.controller, &ports.secure].map(|port| port.number);
     let min_isr = count.div_ceil(2);
     let data = folder.join("data");
     let mut text = format!(
@@ -356,11 +372,6 @@ super.users=User:ANONYMOUS
     text
 }
 
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
-}
-
 /// Removes what earlier runs left behind.
 fn sweep(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -403,8 +414,8 @@ impl Consumed {
     }
 }
 
-/// Everything in these topics, read by confluent-kafka from the beginning until nothing has come
-/// for `idle`.
+/// Everything in these topics, read by confluent-kafka from the beginning to the end of each
+/// partition, and on until nothing has come for `idle`.
 pub fn consume(brokers: &str, topics: &[&str], committed: bool, idle: Duration) -> Vec<Consumed> {
     let mut child = Command::new(tool("python/bin/python"))
         .arg(root().join("tests/peers/consume.py"))

@@ -10,7 +10,7 @@ use forebay_connector::{
 use forebay_modbus::Modbus;
 use tokio::runtime::Runtime;
 
-use crate::support::{Peer, Python, wait_for};
+use crate::support::{PATIENCE, Peer, Port, Python, wait_for};
 
 struct NoSecrets;
 
@@ -89,9 +89,6 @@ impl Plant {
     }
 }
 
-/// Long enough for a machine that is busy with other tests.
-const PATIENT: Duration = Duration::from_secs(10);
-
 fn assert_read(samples: &[RawSample], tags: &[Expected]) {
     assert_eq!(samples.len(), tags.len());
     for ((index, tag), sample) in (0u32..).zip(tags).zip(samples) {
@@ -153,7 +150,7 @@ fn every_type_and_order_of_pymodbus_is_read_right() {
         tags.push(tag(format!("{area}:18"), "BOOL", Value::Bool(false)));
         tags.push(tag(format!("{area}:20"), "BOOL", Value::Bool(true)));
     }
-    let mut connector = plant.open(1, PATIENT, &tags);
+    let mut connector = plant.open(1, PATIENCE, &tags);
     assert_read(&plant.connect_and_poll(&mut connector).expect("an answer"), &tags);
     assert_read(&plant.poll(&mut connector).expect("an answer"), &tags);
     assert_eq!(plant.server.command("requests"), connector.requests().to_string());
@@ -173,7 +170,7 @@ fn two_units_behind_one_endpoint_keep_apart() {
     plant.command("setf ir 52 ABCD 13.5");
     let tags = [12.5, 13.5].map(|value| [tag("30053", "REAL", Value::Real(value))]);
     let [mut first, mut second] =
-        [(12, &tags[0]), (13, &tags[1])].map(|(unit, tags)| plant.open(unit, PATIENT, tags));
+        [(12, &tags[0]), (13, &tags[1])].map(|(unit, tags)| plant.open(unit, PATIENCE, tags));
     plant.runtime.block_on(async {
         first.connect().await.expect("a connection");
         second.connect().await.expect("a connection");
@@ -200,7 +197,7 @@ fn a_register_pymodbus_refuses_costs_only_itself() {
         tag("40009", "UINT", value(18)),
         tag("40010", "UINT", value(19)),
     ];
-    let mut connector = plant.open(1, PATIENT, &tags);
+    let mut connector = plant.open(1, PATIENCE, &tags);
     for round in 0..3 {
         let samples =
             if round == 0 { plant.connect_and_poll(&mut connector) } else { plant.poll(&mut connector) };
@@ -220,7 +217,8 @@ fn silence_ends_in_a_timeout_and_the_next_values_are_fresh() {
     let tags = [tag("40001", "UINT", Value::Uint(1))];
     let mut connector = plant.open(1, Duration::from_secs(1), &tags);
     plant.command("set hr 0 1");
-    assert_read(&plant.connect_and_poll(&mut connector).expect("an answer"), &tags);
+    let samples = wait_for("answer", PATIENCE, || plant.connect_and_poll(&mut connector).ok());
+    assert_read(&samples, &tags);
     plant.command("silence on");
     let outcome = plant.poll(&mut connector);
     assert!(matches!(outcome, Err(PollError::Timeout { .. })), "{outcome:?}");
@@ -228,25 +226,26 @@ fn silence_ends_in_a_timeout_and_the_next_values_are_fresh() {
     assert!(matches!(outcome, Err(PollError::Timeout { .. })), "connects, then silence: {outcome:?}");
     plant.command("set hr 0 2");
     plant.command("silence off");
-    let samples = wait_for("answer", PATIENT, || plant.connect_and_poll(&mut connector).ok());
+    let samples = wait_for("answer", PATIENCE, || plant.connect_and_poll(&mut connector).ok());
     assert_eq!(samples[0].value, Value::Uint(2));
 }
 
 #[test]
 fn a_server_that_restarts_is_read_again() {
-    let mut plant = Plant::start(&["--unit", "1"]);
+    let port = Port::reserve();
+    let number = port.number.to_string();
+    let mut plant = Plant::start(&["--unit", "1", "--port", &number]);
     let tags = [tag("40001", "UINT", Value::Uint(1))];
-    let mut connector = plant.open(1, PATIENT, &tags);
+    let mut connector = plant.open(1, PATIENCE, &tags);
     plant.command("set hr 0 1");
     assert_read(&plant.connect_and_poll(&mut connector).expect("an answer"), &tags);
-    let port = plant.server.port.to_string();
     plant.command("quit");
     let outcome = plant.poll(&mut connector);
     assert!(matches!(outcome, Err(PollError::Lost { .. })), "{outcome:?}");
-    wait_for("refused connection", PATIENT, || {
+    wait_for("refused connection", PATIENCE, || {
         matches!(plant.connect_and_poll(&mut connector), Err(PollError::Connect { .. })).then_some(())
     });
-    plant.server = Peer::start(Python::Current, "modbus_server.py", &["--unit", "1", "--port", &port]);
+    plant.server = Peer::start(Python::Current, "modbus_server.py", &["--unit", "1", "--port", &number]);
     plant.command("set hr 0 1");
     assert_read(&plant.connect_and_poll(&mut connector).expect("an answer"), &tags);
 }

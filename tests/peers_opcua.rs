@@ -11,7 +11,7 @@ use forebay_connector::{
 };
 use forebay_opcua::OpcUa;
 
-use crate::support::{Peer, Python};
+use crate::support::{PATIENCE, Peer, Port, Python};
 
 const SCRIPT: &str = "opcua_server.py";
 
@@ -42,7 +42,7 @@ fn device(folder: &tempfile::TempDir, port: u16, tags: Vec<TagSpec>) -> DeviceSp
         options: BTreeMap::from([
             ("security".into(), OptionValue::Text("None".into())),
             ("publishing".into(), OptionValue::Duration(Duration::from_millis(100))),
-            ("timeout".into(), OptionValue::Duration(Duration::from_secs(2))),
+            ("timeout".into(), OptionValue::Duration(Duration::from_secs(20))),
             ("namespaces".into(), OptionValue::Texts(namespaces)),
         ]),
         scans: vec![ScanClass { name: "fast".into(), interval: Duration::from_millis(50) }],
@@ -60,7 +60,7 @@ fn open(device: &DeviceSpec) -> Box<dyn Connector> {
 }
 
 async fn poll_for(connector: &mut Box<dyn Connector>, count: usize) -> Vec<RawSample> {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     let mut samples = Vec::new();
     while samples.len() < count {
         connector.poll(&[0], &mut samples).await.unwrap_or_else(|error| panic!("{error}"));
@@ -71,13 +71,20 @@ async fn poll_for(connector: &mut Box<dyn Connector>, count: usize) -> Vec<RawSa
 }
 
 async fn poll_error(connector: &mut Box<dyn Connector>) -> PollError {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Err(error) = connector.poll(&[0], &mut Vec::new()).await {
             return error;
         }
         assert!(Instant::now() < end, "no error");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn reconnect(connector: &mut Box<dyn Connector>) {
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = connector.connect().await {
+        assert!(Instant::now() < end, "{error}");
     }
 }
 
@@ -168,10 +175,11 @@ async fn changes_arrive_in_order_with_their_source_times() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_may_number_its_namespaces_anew() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut peer = Peer::start(Python::Current, SCRIPT, &["--filler", "1"]);
-    let port = peer.port;
+    let port = Port::reserve();
+    let number = port.number.to_string();
+    let mut peer = Peer::start(Python::Current, SCRIPT, &["--filler", "1", "--port", &number]);
     peer.command("add i=7 DINT 1");
-    let mut connector = open(&device(&folder, port, vec![tag("ns=test;i=7", "DINT")]));
+    let mut connector = open(&device(&folder, port.number, vec![tag("ns=test;i=7", "DINT")]));
     connector.connect().await.expect("connected");
     assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Int(1));
     drop(peer);
@@ -180,7 +188,7 @@ async fn a_restarted_server_may_number_its_namespaces_anew() {
     let error = connector.connect().await.expect_err("nobody there");
     assert!(matches!(error, PollError::Connect { .. }), "{error}");
 
-    let mut peer = Peer::start(Python::Current, SCRIPT, &["--filler", "3", "--port", &port.to_string()]);
+    let mut peer = Peer::start(Python::Current, SCRIPT, &["--filler", "3", "--port", &number]);
     peer.command("add i=7 DINT 2");
     connector.connect().await.expect("connected again");
     assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Int(2));
@@ -282,8 +290,10 @@ async fn a_frozen_server_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut peer = Peer::start(Python::Current, SCRIPT, &[]);
     peer.command("add s=level REAL 1.5");
-    let mut connector = open(&device(&folder, peer.port, vec![tag("ns=test;s=level", "REAL")]));
-    connector.connect().await.expect("connected");
+    let mut spec = device(&folder, peer.port, vec![tag("ns=test;s=level", "REAL")]);
+    spec.options.insert("timeout".into(), OptionValue::Duration(Duration::from_secs(2)));
+    let mut connector = open(&spec);
+    reconnect(&mut connector).await;
     poll_for(&mut connector, 1).await;
     signal(&peer, "-STOP");
     let error = poll_error(&mut connector).await;
@@ -291,20 +301,20 @@ async fn a_frozen_server_is_noticed() {
     let start = Instant::now();
     let error = connector.connect().await.expect_err("still frozen");
     assert!(
-        matches!(error, PollError::Timeout { .. }) && start.elapsed() < Duration::from_secs(12),
+        matches!(error, PollError::Timeout { .. }) && start.elapsed() < Duration::from_secs(30),
         "{error}"
     );
     signal(&peer, "-CONT");
     peer.command("set s=level 2.5");
-    connector.connect().await.expect("connected again");
+    reconnect(&mut connector).await;
     let samples = poll_for(&mut connector, 1).await;
     assert!(samples.iter().all(|sample| sample.value == Value::Real(2.5)), "{samples:?}");
 
     // Old connections end, so that the server does not fill up.
     for _ in 0..20 {
-        connector.connect().await.expect("connected again");
+        reconnect(&mut connector).await;
     }
-    crate::support::wait_for("old connections to end", Duration::from_secs(10), || {
+    crate::support::wait_for("old connections to end", PATIENCE, || {
         (peer.command("connections").parse::<u32>().expect("a number") <= 2).then_some(())
     });
 }

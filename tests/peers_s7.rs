@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_connector::{
-    Connector, DataType, DeviceSpec, PollError, Protocol, Quality, RawSample, ScanClass, Secrets, TagSpec,
-    Value,
+    Connector, DataType, DeviceSpec, OptionValue, PollError, Protocol, Quality, RawSample, ScanClass,
+    Secrets, TagSpec, Value,
 };
 use forebay_s7::S7;
 use tokio::runtime::Runtime;
 
-use crate::support::{Peer, Python};
+use crate::support::{PATIENCE, Peer, Port, Python};
 
 const BOTH: [Python; 2] = [Python::Snap7v2, Python::Current];
 
@@ -35,7 +35,7 @@ fn device<'a>(port: u16, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     DeviceSpec {
         name: "press-3".into(),
         endpoint: format!("127.0.0.1:{port}"),
-        options: Default::default(),
+        options: [("timeout".to_owned(), OptionValue::Duration(PATIENCE))].into(),
         scans: vec![ScanClass { name: "fast".into(), interval: Duration::from_secs(1) }],
         tags: tags.into_iter().map(tag).collect(),
         trust: None,
@@ -209,11 +209,12 @@ fn more_tags_than_one_pdu_holds() {
 fn a_server_that_was_killed_is_read_again() {
     let runtime = runtime();
     for python in BOTH {
-        let mut server = Peer::start(python, "s7_server.py", &[]);
-        let port = server.port;
+        let port = Port::reserve();
+        let number = port.number.to_string();
+        let mut server = Peer::start(python, "s7_server.py", &["--port", &number]);
         server.command("db 1 2");
         server.command("set 1 0 0001");
-        let mut connector = S7.open(device(port, [("DB1.DBW0", "INT")])).expect("addresses are right");
+        let mut connector = S7.open(device(port.number, [("DB1.DBW0", "INT")])).expect("addresses are right");
         runtime.block_on(connector.connect()).expect("connects");
         assert_eq!(poll(&runtime, connector.as_mut()).expect("reads")[0].value, Value::Int(1));
         drop(server); // kill -9
@@ -221,7 +222,7 @@ fn a_server_that_was_killed_is_read_again() {
         assert!(matches!(error, PollError::Lost { .. }), "{error}");
         let error = runtime.block_on(connector.connect()).expect_err("nobody there");
         assert!(matches!(error, PollError::Connect { .. }), "{error}");
-        let mut server = Peer::start(python, "s7_server.py", &["--port", &port.to_string()]);
+        let mut server = Peer::start(python, "s7_server.py", &["--port", &number]);
         server.command("db 1 2");
         server.command("set 1 0 0002");
         runtime.block_on(connector.connect()).expect("connects again");

@@ -1,9 +1,15 @@
 //! Foreign programs as children of the tests: start, talk, stop.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use tokio::net::TcpSocket;
+
+/// Longer than any single step of a test takes, also on a slow machine with other tests beside it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Root of the repository.
 pub fn root() -> &'static Path {
@@ -15,6 +21,23 @@ pub fn tool(path: &str) -> PathBuf {
     let tool = root().join("target/peers").join(path);
     assert!(tool.exists(), "{} is missing: run tests/setup", tool.display());
     tool
+}
+
+/// A port of 127.0.0.1 that stays ours until this is dropped, while servers on it come and go.
+pub struct Port {
+    pub number: u16,
+    /// Bound, never listening: the system gives the port to nobody, and a server may share it.
+    _bound: TcpSocket,
+}
+
+impl Port {
+    pub fn reserve() -> Self {
+        let bound = TcpSocket::new_v4().expect("a socket");
+        bound.set_reuseaddr(true).expect("a socket option");
+        bound.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let number = bound.local_addr().expect("it is bound").port();
+        Self { number, _bound: bound }
+    }
 }
 
 /// Which Python environment of `tests/setup`.

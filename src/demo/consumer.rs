@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
+
+/// Longest wait for the embedded broker's answer, which comes at once.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What has arrived.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +99,8 @@ impl Arrived {
         }
         let sample = samples.last()?;
         let unit = sample["unit"].as_str().unwrap_or_default();
+        // A unit of 1 says that there is none.
+        let unit = if unit == "1" { "" } else { unit };
         let value = format!("{} {unit}", sample["value"]);
         self.last =
             Some((device.to_owned(), sample["tag"].as_str()?.to_owned(), value.trim_end().to_owned()));
@@ -132,7 +137,15 @@ impl DemoConsumer {
             .set_log_level(rdkafka::config::RDKafkaLogLevel::Emerg)
             .create()?;
         let topics = [format!("{prefix}.telemetry"), format!("{prefix}.events")];
-        consumer.subscribe(&[topics[0].as_str(), topics[1].as_str()])?;
+        // All partitions by name: joining a group would take seconds, and longer after an outage.
+        let mut all = TopicPartitionList::new();
+        for topic in &topics {
+            for partition in consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?.topics()[0].partitions()
+            {
+                all.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+            }
+        }
+        consumer.assign(&all)?;
         let arrived = Arc::new(Mutex::new(Arrived::default()));
         let stop = CancellationToken::new();
         let (shared, stopped) = (Arc::clone(&arrived), stop.clone());

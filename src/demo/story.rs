@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::consumer::DemoConsumer;
 use crate::replicate::mock::Broker;
-use crate::status::facts::{Facts, PredictionState};
+use crate::status::facts::{Facts, Lane, PredictionState};
 
 /// When things happen.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ impl Story {
         if !self.watch_until(Some(self.started + timing.outage_after), ends).await {
             return Ok(self.conclude().await);
         }
-        let complete = self.outage(timing.outage).await?;
+        let complete = self.outage(timing.outage, ends).await?;
         self.watch_until(None, ends).await;
         Ok(self.conclude().await && complete)
     }
@@ -75,7 +75,7 @@ impl Story {
     async fn watch_until(&mut self, until: Option<Instant>, ends: Option<Instant>) -> bool {
         loop {
             let now = Instant::now();
-            if self.stop.is_cancelled() || ends.is_some_and(|ends| now >= ends) {
+            if self.over(ends) {
                 return false;
             }
             if until.is_some_and(|until| now >= until) {
@@ -89,36 +89,58 @@ impl Story {
         }
     }
 
-    async fn outage(&mut self, outage: Duration) -> anyhow::Result<bool> {
+    /// True when all that was on disk when the line came back has arrived, or the demo ended first.
+    async fn outage(&mut self, outage: Duration, ends: Option<Instant>) -> anyhow::Result<bool> {
         self.say(&format!(
             "The line to Kafka is cut now, for {} s. Polling goes on; everything goes to disk.",
             outage.as_secs()
         ));
         self.broker.down()?;
         let back = Instant::now() + outage;
-        while Instant::now() < back && !self.stop.is_cancelled() {
-            self.nap().await;
-        }
-        let waiting = self.facts.to_it().backlog_records;
-        self.broker.up()?;
-        self.say(&format!("The line is back. {waiting} records wait on disk and are sent by themselves."));
-        let limit = Instant::now() + CATCH_UP_MAX;
-        let since = Instant::now();
-        while Instant::now() < limit && !self.stop.is_cancelled() {
-            let arrived = self.consumer.arrived().clone();
-            // Records that are written meanwhile keep the backlog above zero by a moment's worth.
-            if self.facts.to_it().backlog_records < waiting.clamp(2, 40) && arrived.missing() == 0 {
+        while Instant::now() < back {
+            if self.over(ends) {
                 self.say(&format!(
-                    "Caught up after {:.1} s: records 0 to {} are all there, nothing is missing.",
-                    since.elapsed().as_secs_f64(),
-                    arrived.complete_to(LANE).saturating_sub(1)
+                    "The demo ends while the line is cut; {} records were still waiting on disk.",
+                    self.waiting()
                 ));
                 return Ok(true);
             }
             self.nap().await;
         }
-        self.say(&format!("Not caught up: {} records are missing.", self.consumer.arrived().missing()));
+        let (waiting, on_disk) = (self.waiting(), self.lane().appended_records);
+        self.broker.up()?;
+        let since = Instant::now();
+        self.say(&format!("The line is back. {waiting} records wait on disk and are sent by themselves."));
+        while since.elapsed() < CATCH_UP_MAX {
+            if self.consumer.arrived().complete_to(LANE) >= on_disk {
+                self.say(&format!(
+                    "Caught up after {:.1} s: all {on_disk} records of before have arrived, nothing is missing.",
+                    since.elapsed().as_secs_f64(),
+                ));
+                return Ok(true);
+            }
+            if self.over(ends) {
+                return Ok(true);
+            }
+            self.nap().await;
+        }
+        let arrived = self.consumer.arrived().complete_to(LANE);
+        self.say(&format!("Not caught up: {arrived} of {on_disk} records have arrived."));
         Ok(false)
+    }
+
+    fn over(&self, ends: Option<Instant>) -> bool {
+        self.stop.is_cancelled() || ends.is_some_and(|ends| Instant::now() >= ends)
+    }
+
+    /// Telemetry records on disk that Kafka has not confirmed.
+    fn waiting(&self) -> u64 {
+        self.lane().backlog_records
+    }
+
+    /// Figures of the telemetry lane. The journal is new, so a number of records is an offset, too.
+    fn lane(&self) -> Lane {
+        self.facts.reserve().lanes.into_iter().find(|lane| lane.name == LANE).unwrap_or_default()
     }
 
     fn report(&mut self) {
@@ -145,7 +167,7 @@ impl Story {
                 PredictionState::Broken => "cannot run",
             };
             text += &format!(
-                " Model {} on {}: {state}, score {score} of {:.2}.",
+                " Model {} on {}: {state}, score {score} (unusual when it stays over {:.2}).",
                 prediction.model, prediction.device, prediction.threshold
             );
         }
@@ -163,9 +185,7 @@ impl Story {
 
     /// Records that Kafka has confirmed and that have not arrived.
     fn missing(&self) -> u64 {
-        let telemetry = self.facts.reserve().lanes.into_iter().find(|lane| lane.name == LANE);
-        // The journal is new, so the number of confirmed records is the offset behind the last.
-        let confirmed = telemetry.map_or(0, |lane| lane.committed_records);
+        let confirmed = self.lane().committed_records;
         let arrived = self.consumer.arrived();
         arrived.missing().max(confirmed.saturating_sub(arrived.complete_to(LANE)))
     }

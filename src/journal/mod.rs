@@ -114,7 +114,7 @@ pub struct Evicted {
 
 /// The journal cannot be opened: the directory itself does not work.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {file}: {source}")]
+#[error("cannot {action} {file}")]
 pub struct OpenError {
     /// What was tried.
     pub action: &'static str,

@@ -65,7 +65,7 @@ impl Gaps {
 
     /// The disk has stopped or begun to work.
     pub(super) fn disk(&self, text: String, working: bool, now_us: i64) -> Event {
-        let data = json!({ "lane": self.lane, "cause": "disk", "working": working });
+        let data = json!({ "what": "disk", "lane": self.lane, "working": working });
         self.event(Kind::Box, text, data, now_us)
     }
 

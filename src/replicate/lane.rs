@@ -30,8 +30,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_millis(250);
 /// With nothing to send, ask Kafka this often whether it is there.
 const PROBE: Duration = Duration::from_secs(10);
-/// A newcomer that fenced us writes its nonce within this time.
-const NEWCOMER: Duration = Duration::from_secs(3);
 /// What the thread and the rest of the process share.
 pub(super) struct Shared {
     pub options: Options,
@@ -233,16 +231,19 @@ impl<S: Source> Lane<S> {
             else {
                 return self.back_off();
             };
+            let patience = self.shared.options.newcomer_max;
             let Some((by, at)) =
-                checkpoint::find_other(&consumer, &place, &self.shared.boot, seen + 1, NEWCOMER)
+                checkpoint::find_other(&consumer, &place, &self.shared.boot, seen + 1, patience)
             else {
                 return self.back_off();
             };
             drop(consumer);
             let state = State::Fenced { since_us: now_us(), by };
             if self.report(state.clone()) {
-                let data = json!({"lane": self.shared.lane, "state": state.code()});
-                self.emit(Kind::Box, self.shared.options.edge.clone(), state.to_string(), data);
+                let Options { site, edge, .. } = &self.shared.options;
+                let (box_path, data) =
+                    (format!("{site}/{edge}"), json!({"what": "fenced", "lane": self.shared.lane}));
+                self.emit(Kind::Box, box_path, state.to_string(), data);
             }
             self.shared.stop.sleep(self.shared.options.fenced_retry);
             seen = at.max(seen);

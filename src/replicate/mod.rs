@@ -149,15 +149,17 @@ impl Drop for Replicator {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc;
     use std::time::Instant;
 
     use super::*;
 
     /// A hundred records; the first time it is to give the fortieth it panics, in the middle of a
-    /// transaction.
+    /// transaction. After that it is found again only once somebody has seen the fault.
     struct Panics {
         next: u64,
         has_panicked: bool,
+        seen: mpsc::Receiver<()>,
         committed: Arc<AtomicU64>,
     }
 
@@ -171,6 +173,10 @@ mod tests {
         }
 
         fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
+            if self.has_panicked {
+                // Ends with the sender, too.
+                let _seen = self.seen.recv();
+            }
             self.next = offset;
             Ok(())
         }
@@ -194,18 +200,23 @@ mod tests {
         let broker = mock::Broker::start("panics").unwrap();
         let options = Options::new(broker.bootstrap(), "panics", "Works1", "box");
         let committed = Arc::new(AtomicU64::new(0));
-        let source = Panics { next: 0, has_panicked: false, committed: Arc::clone(&committed) };
+        let (tell, seen) = mpsc::channel();
+        let source = Panics { next: 0, has_panicked: false, seen, committed: Arc::clone(&committed) };
         let replicator = Replicator::start(options, source, "boot", None).unwrap();
-        let start = Instant::now();
-        let mut shown = false;
-        while committed.load(Ordering::SeqCst) < 100 {
+        let wait_for = |what: &str, is_so: &dyn Fn() -> bool| {
+            let start = Instant::now();
+            while !is_so() {
+                let status = replicator.status().snapshot();
+                assert!(start.elapsed() < Duration::from_secs(60), "no {what}: {status:?}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait_for("fault", &|| {
             let state = replicator.status().snapshot().state;
-            shown |= matches!(state, State::Waiting { cause, .. } if cause.contains("please report it: a fault at 40"));
-            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", replicator.status().snapshot());
-            // Looked at often: the fault is shown for 50 ms at least.
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert!(shown, "nobody saw the fault");
+            matches!(state, State::Waiting { cause, .. } if cause.contains("please report it: a fault at 40"))
+        });
+        drop(tell);
+        wait_for("commit", &|| committed.load(Ordering::SeqCst) == 100);
         assert_eq!(replicator.status().snapshot().records, 100, "each record once");
     }
 }

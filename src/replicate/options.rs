@@ -39,6 +39,8 @@ pub struct Options {
     pub create_topics: Option<CreateTopics>,
     /// While another box writes under our name, look this often whether it still does.
     pub fenced_retry: Duration,
+    /// A newcomer that fenced us writes its nonce within this time.
+    pub newcomer_max: Duration,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             record_bytes_max: 900_000,
             create_topics: Some(CreateTopics { partitions: -1, replication: -1 }),
             fenced_retry: Duration::from_secs(60),
+            newcomer_max: Duration::from_secs(3),
         }
     }
 

@@ -46,27 +46,35 @@ pub(super) fn ensure(
 }
 
 /// Says once when Kafka deletes checkpoints by age: then a box that was away for longer sends what
-/// its journal still holds a second time. Without the right to look (DescribeConfigs) nothing is said.
+/// its journal still holds a second time. Without the right to look (DescribeConfigs) nothing is
+/// said. On a thread of its own: a broker that does not know the question leaves it unanswered.
 pub(super) fn check_compacted(shared: &Shared, topic: &str) {
     if shared.looked_at_policy.swap(true, Ordering::Relaxed) {
         return;
     }
-    let policy = || -> Option<String> {
-        let admin: AdminClient<DefaultClientContext> = shared.options.admin().create().ok()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
-        let ask = AdminOptions::new().request_timeout(Some(ASK));
-        let which = ResourceSpecifier::Topic(topic);
-        let answer = admin.describe_configs([&which], &ask);
-        let config = runtime.block_on(answer).ok()?.into_iter().next()?.ok()?;
-        config.get("cleanup.policy")?.value.clone()
+    let (options, topic) = (shared.options.clone(), topic.to_owned());
+    let look = move || {
+        if let Some(policy) = policy(&options, &topic).filter(|policy| !policy.contains("compact")) {
+            tracing::warn!(
+                topic,
+                "topic {topic} has cleanup.policy={policy}, so Kafka forgets in time how far this box has come: \
+                 set cleanup.policy=compact"
+            );
+        }
     };
-    if let Some(policy) = policy().filter(|policy| !policy.contains("compact")) {
-        tracing::warn!(
-            topic,
-            "topic {topic} has cleanup.policy={policy}, so Kafka forgets in time how far this box has come: set \
-             cleanup.policy=compact"
-        );
+    if let Err(error) = std::thread::Builder::new().name("kafka-policy".into()).spawn(look) {
+        tracing::debug!("the clean-up policy of the checkpoints is not looked at: {error}");
     }
+}
+
+fn policy(options: &Options, topic: &str) -> Option<String> {
+    let admin: AdminClient<DefaultClientContext> = options.admin().create().ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    let ask = AdminOptions::new().request_timeout(Some(ASK));
+    let which = ResourceSpecifier::Topic(topic);
+    let answer = admin.describe_configs([&which], &ask);
+    let config = runtime.block_on(answer).ok()?.into_iter().next()?.ok()?;
+    config.get("cleanup.policy")?.value.clone()
 }
 
 /// `None` = there is no such topic.

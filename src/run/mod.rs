@@ -5,6 +5,7 @@
 mod facts;
 mod kafka;
 mod last_good;
+mod line;
 mod rates;
 mod refused;
 mod service;
@@ -102,6 +103,8 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
     let facts =
         Arc::new(BoxFacts::new(identity(config), facts, predictions, refused::not_read(config, loaded)));
+    // The first lane's replicator speaks for both.
+    let line = replicators[0].status();
     let writer = |lane: usize| lanes[lane].1.clone();
     let shared = poll::Shared {
         sink: Arc::new(writer(0)),
@@ -119,6 +122,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         tokio::spawn(distribute(raw_events, Arc::clone(&facts), writer(1), stop())),
         tokio::spawn(tick(Arc::clone(&facts), stop())),
         tokio::spawn(page),
+        tokio::spawn(line::watch(line, box_path.clone(), events.clone(), stop())),
         tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop())),
     ];
     if let Some(state) = &state {

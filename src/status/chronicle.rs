@@ -5,7 +5,7 @@ use maud::html;
 use super::facts::{EVENTS_SHOWN_MAX, Facts, Prediction};
 use super::judge::hint;
 use super::speech::{Speech, plain, sentence};
-use super::words::fill;
+use super::words::{Language, fill};
 use crate::event::{Event, Kind};
 use crate::twin::Cause;
 
@@ -151,13 +151,6 @@ fn text(event: &Event, name: &str, speech: &Speech) -> Option<String> {
 
 fn of_box(event: &Event, speech: &Speech) -> Option<String> {
     let words = speech.words;
-    if data(event, "cause") == Some("disk") {
-        let works = event.data.get("working")?.as_bool()?;
-        return Some(if works { words.event_disk_good } else { words.event_disk_bad }.to_owned());
-    }
-    if data(event, "state") == Some("fenced") {
-        return Some(fill(words.note_fenced, &[&plain(&event.device)]));
-    }
     match data(event, "what")? {
         "started" => {
             let version = plain(data(event, "version")?);
@@ -168,6 +161,18 @@ fn of_box(event: &Event, speech: &Speech) -> Option<String> {
                 true => fill(words.event_started, &[&version]),
                 false => fill(words.event_started_without, &[&version, &sentence(&refused.join(", "))]),
             })
+        }
+        "disk" => {
+            let works = event.data.get("working")?.as_bool()?;
+            Some(if works { words.event_disk_good } else { words.event_disk_bad }.to_owned())
+        }
+        // The path ends in the name of the box.
+        "fenced" => Some(fill(words.note_fenced, &[&plain(event.device.rsplit('/').next()?)])),
+        // The English text also says why.
+        "kafka-away" if speech.language == Language::De => Some(words.event_it_away.to_owned()),
+        "kafka-back" => {
+            let away = speech.duration(event.data.get("seconds")?.as_f64()?);
+            Some(fill(words.event_it_back, &[&away]))
         }
         "clock-jump" => {
             let seconds = event.data.get("seconds")?.as_f64()?;

@@ -366,8 +366,10 @@ fn events_of_models_and_of_the_box_are_german_on_a_german_page() {
             event(Kind::ModelState, state),
             event(Kind::Box, refused),
             event(Kind::Box, serde_json::json!({"what": "clock-jump", "seconds": -1.5})),
-            event(Kind::Box, serde_json::json!({"cause": "disk", "working": false})),
-            event(Kind::Box, serde_json::json!({"lane": "telemetry", "state": "fenced"})),
+            event(Kind::Box, serde_json::json!({"what": "disk", "working": false})),
+            event(Kind::Box, serde_json::json!({"what": "fenced", "lane": "telemetry"})),
+            event(Kind::Box, serde_json::json!({"what": "kafka-away", "seconds": 5})),
+            event(Kind::Box, serde_json::json!({"what": "kafka-back", "seconds": 240})),
         ];
     });
     let events = super::chronicle::events(&*given.facts, &speech(Language::De));
@@ -380,6 +382,7 @@ fn events_of_models_and_of_the_box_are_german_on_a_german_page() {
     assert_eq!(texts[3], "die Uhr der Box wurde um −1,5 s gestellt");
     assert!(texts[4].starts_with("die Platte nimmt nichts an"), "{}", texts[4]);
     assert!(texts[5].starts_with("Nichts geht an die IT: Eine andere Box"), "{}", texts[5]);
+    assert_eq!(texts[6..], ["nichts geht an die IT", "die IT nimmt wieder Daten ab, nach 4 min"]);
     assert!(events.iter().all(|event| !event.english));
 }
 

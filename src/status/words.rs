@@ -331,6 +331,8 @@ words! {
     event_started_without: "Forebay {0} started; file has faults, not read: {1}",
         "Forebay {0} gestartet; Datei hat Fehler, nicht gelesen: {1}";
     event_clock: "the clock of the box was set by {0} s", "die Uhr der Box wurde um {0} s gestellt";
+    event_it_away: "nothing goes to IT", "nichts geht an die IT";
+    event_it_back: "IT takes data again, after {0}", "die IT nimmt wieder Daten ab, nach {0}";
     event_disk_bad: "the disk does not accept data; new values wait in memory",
         "die Platte nimmt nichts an; neue Werte warten im Arbeitsspeicher";
     event_disk_good: "the disk works again", "die Platte arbeitet wieder";

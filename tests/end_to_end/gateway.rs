@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use super::plant::{PROFILES, Server};
-use crate::support::wait_for;
+use crate::support::{PATIENCE, wait_for};
 
 /// A folder with a configuration, and the process that runs by it.
 pub struct Gateway {
@@ -99,8 +98,7 @@ impl Gateway {
         let Some(mut child) = self.child.take() else { return };
         let pid = child.id().to_string();
         Command::new("kill").arg(&pid).status().expect("kill runs");
-        let status =
-            wait_for("end after SIGTERM", Duration::from_secs(20), || child.try_wait().expect("our child"));
+        let status = wait_for("end after SIGTERM", PATIENCE, || child.try_wait().expect("our child"));
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
@@ -111,18 +109,35 @@ impl Gateway {
 
     /// Address of the page, from the log of the last start.
     pub fn page(&self) -> String {
-        wait_for("page", Duration::from_secs(20), || {
+        wait_for("page", PATIENCE, || {
             let log = self.log();
-            let (_, after) = log.rsplit_once("http://")?;
+            let (_, after) = log.rsplit_once("status page: http://")?;
             after.split_whitespace().next().map(|address| format!("http://{address}"))
         })
     }
 
     /// What `/api/v1/status.json` says, `None` when the page does not answer.
     pub fn status(&self) -> Option<serde_json::Value> {
+        self.json("/api/v1/status.json")
+    }
+
+    fn json(&self, path: &str) -> Option<serde_json::Value> {
         let page = self.page();
-        let body = crate::support::get(page.trim_start_matches("http://"), "/api/v1/status.json")?;
+        let body = crate::support::get(page.trim_start_matches("http://"), path)?;
         serde_json::from_str(&body).ok()
+    }
+
+    /// Whether the page of this server's device shows what the server holds.
+    pub fn shows(&self, server: &Server) -> Option<bool> {
+        let news = self.json(&format!("/live/m/{}?once=1&lang=en", server.name))?;
+        let shown: Vec<String> = news["cells"]
+            .as_object()?
+            .iter()
+            .filter(|(id, _)| id.strip_prefix('v').is_some_and(|at| at.parse::<usize>().is_ok()))
+            .filter_map(|(_, html)| html.as_str()?.split_once("<b>")?.1.split_once("</b>"))
+            .map(|(value, _)| value.split_whitespace().collect())
+            .collect();
+        Some(server.held().in_words().iter().all(|value| shown.contains(value)))
     }
 
     /// Everything it has logged.

@@ -1,8 +1,6 @@
 //! The foreign plant: two S7 servers, a Modbus and an OPC UA server that no one here wrote.
 
-use std::net::TcpListener;
-
-use crate::support::{Peer, Python};
+use crate::support::{Peer, Port, Python};
 
 /// Bytes of the S7 data block.
 const DB_BYTES: usize = 40;
@@ -34,6 +32,14 @@ impl Values {
             running: number.is_multiple_of(2),
         }
     }
+
+    /// What the page says of them, without the spaces in long numbers.
+    pub fn in_words(&self) -> [String; 4] {
+        let Self { count, level, state, running } = self;
+        let running = if *running { "yes" } else { "no" };
+        let state = state.to_string().replace('-', "−");
+        [count.to_string(), format!("{level:.1}"), state, running.to_owned()]
+    }
 }
 
 /// Kinds of servers.
@@ -55,7 +61,7 @@ pub enum Snap7 {
 pub struct Server {
     pub kind: Kind,
     pub name: &'static str,
-    port: u16,
+    port: Port,
     peer: Option<Peer>,
     last: Values,
 }
@@ -71,25 +77,20 @@ const SERVERS: [(&str, Kind); 4] = [
 /// Starts all servers with these values.
 pub fn start(values: Values) -> Vec<Server> {
     let start = |(name, kind)| {
-        let mut server = Server { kind, name, port: free_port(), peer: None, last: values };
+        let mut server = Server { kind, name, port: Port::reserve(), peer: None, last: values };
         server.restart();
         server
     };
     SERVERS.into_iter().map(start).collect()
 }
 
-fn free_port() -> u16 {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-    probe.local_addr().expect("it is bound").port()
-}
-
 impl Server {
     /// Endpoint for `[[device]]`.
     pub fn endpoint(&self) -> String {
         match self.kind {
-            Kind::S7(_) => format!("127.0.0.1:{}", self.port),
-            Kind::Modbus => format!("tcp://127.0.0.1:{}", self.port),
-            Kind::OpcUa => format!("opc.tcp://127.0.0.1:{}", self.port),
+            Kind::S7(_) => format!("127.0.0.1:{}", self.port.number),
+            Kind::Modbus => format!("tcp://127.0.0.1:{}", self.port.number),
+            Kind::OpcUa => format!("opc.tcp://127.0.0.1:{}", self.port.number),
         }
     }
 
@@ -102,6 +103,11 @@ impl Server {
         }
     }
 
+    /// What it holds, or held before it was killed.
+    pub fn held(&self) -> Values {
+        self.last
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         self.peer = None;
@@ -110,30 +116,39 @@ impl Server {
     /// Starts it (again), with the values it had.
     pub fn restart(&mut self) {
         self.kill();
-        let port = self.port.to_string();
+        let port = self.port.number.to_string();
         let (python, script) = match self.kind {
             Kind::S7(Snap7::V2) => (Python::Snap7v2, "s7_server.py"),
             Kind::S7(Snap7::V3) => (Python::Current, "s7_server.py"),
             Kind::Modbus => (Python::Current, "modbus_server.py"),
             Kind::OpcUa => (Python::Current, "opcua_server.py"),
         };
-        let mut peer = Peer::start(python, script, &["--port", &port]);
-        match self.kind {
-            Kind::S7(_) => drop(peer.command(&format!("db 1 {DB_BYTES}"))),
-            Kind::Modbus => {}
-            Kind::OpcUa => {
-                let Values { count, level, state, running } = self.last;
-                peer.command(&format!("add s=count UDINT {count}"));
-                peer.command(&format!("add s=level REAL {level}"));
-                peer.command(&format!("add s=state INT {state}"));
-                peer.command(&format!("add s=running BOOL {running}"));
-            }
+        let mut arguments = vec!["--port".to_owned(), port];
+        if self.kind == Kind::OpcUa {
+            arguments.extend(self.nodes());
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut peer = Peer::start(python, script, &arguments);
+        if let Kind::S7(_) = self.kind {
+            peer.command(&format!("db 1 {DB_BYTES}"));
         }
         self.peer = Some(peer);
         self.set(self.last);
         if let (Kind::S7(_), Some(peer)) = (self.kind, &mut self.peer) {
             peer.command(&format!("set 1 12 {LAYOUT:04x}"));
         }
+    }
+
+    /// Arguments for nodes that are there as soon as the OPC UA server answers.
+    fn nodes(&self) -> impl Iterator<Item = String> {
+        let Values { count, level, state, running } = self.last;
+        let nodes = [
+            format!("s=count UDINT {count}"),
+            format!("s=level REAL {level}"),
+            format!("s=state INT {state}"),
+            format!("s=running BOOL {running}"),
+        ];
+        nodes.into_iter().flat_map(|node| ["--node".to_owned(), node])
     }
 
     /// Gives the device new values; remembered while the server is away.
@@ -176,7 +191,8 @@ version  = "1"
 protocol = "s7"
 source   = "made for the end-to-end test"
 [s7]
-cpu = "s7-1500"
+cpu     = "s7-1500"
+timeout = "20s"
 [scan]
 fast = "100ms"
 [defaults]
@@ -202,7 +218,7 @@ protocol = "modbus"
 source   = "made for the end-to-end test"
 [modbus]
 unit_id = 1
-timeout = "500ms"
+timeout = "20s"
 [scan]
 fast = "100ms"
 [defaults]
@@ -230,7 +246,7 @@ source   = "made for the end-to-end test"
 security   = "None"
 mode       = "None"
 publishing = "100ms"
-timeout    = "2s"
+timeout    = "20s"
 [opcua.namespaces]
 plc = "urn:forebay:test"
 [scan]

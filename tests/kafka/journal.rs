@@ -16,7 +16,7 @@ use serde_json::json;
 use super::options;
 use crate::device::device;
 use crate::kafka_cluster::{Cluster, Consumed, consume};
-use crate::support::wait_for;
+use crate::support::{PATIENCE, wait_for};
 
 fn open(lane: &str, directory: &Path) -> Opened {
     let options = LaneOptions {
@@ -28,7 +28,7 @@ fn open(lane: &str, directory: &Path) -> Opened {
 
 fn wait_next(replicator: &Replicator, next_offset: u64) {
     let status = replicator.status();
-    wait_for(&format!("commit of {next_offset}"), Duration::from_secs(60), || {
+    wait_for(&format!("commit of {next_offset}"), PATIENCE, || {
         (status.snapshot().next_offset >= Some(next_offset)).then_some(())
     });
 }
@@ -53,7 +53,7 @@ fn what_was_journalled_arrives_once() {
             let batch = Batch { device: Arc::clone(machine), edge_us: now_us(), samples, gap: None };
             // A full queue gives the batch back.
             let mut waiting = Some(batch);
-            wait_for("place in the lane's queue", Duration::from_secs(20), || {
+            wait_for("place in the lane's queue", PATIENCE, || {
                 waiting = writer.try_append(waiting.take()?).err();
                 waiting.is_none().then_some(())
             });

@@ -34,9 +34,9 @@ fn child_replicates_what_the_generator_gives() {
     };
     let boot = format!("pid-{}", std::process::id());
     let _runs = Replicator::start(options, Generator::new(total.parse().unwrap()), &boot, None).unwrap();
-    loop {
-        std::thread::park();
-    }
+    // Ends with the test that started it, however that ends.
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+    std::process::exit(1);
 }
 
 struct Killed {
@@ -49,6 +49,7 @@ impl Killed {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "kafka::kill::child_replicates_what_the_generator_gives", "--nocapture"])
             .env(CHILD, order)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -96,7 +97,7 @@ fn kill_9_of_replicator_and_brokers_loses_and_doubles_nothing() {
         let child = Killed::spawn(&order);
         // Killed while it works, so after its first commit and before its last.
         let before = highest;
-        wait_for("progress", Duration::from_secs(90), || (child.committed() > before).then_some(()));
+        wait_for("progress", Duration::from_secs(180), || (child.committed() > before).then_some(()));
         match kills % 6 {
             1 => cluster.kill(broker),
             2 => cluster.restart(broker),
@@ -121,7 +122,7 @@ fn kill_9_of_replicator_and_brokers_loses_and_doubles_nothing() {
     (0..3).for_each(|index| cluster.resume(index));
     println!("{kills} kills in {:?}, committed {highest}", begin.elapsed());
     let child = Killed::spawn(&order);
-    wait_for("the rest", Duration::from_secs(120), || (child.committed() >= total).then_some(()));
+    wait_for("the rest", Duration::from_secs(300), || (child.committed() >= total).then_some(()));
     drop(child);
 
     let topics = ["chaos.telemetry"];

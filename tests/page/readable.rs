@@ -68,3 +68,25 @@ fn on_a_phone_words_have_the_whole_width() {
     assert!(height(&panel, ".tiles") < 140, "{} px", height(&panel, ".tiles"));
     panel.picture("overview-panel-german-trouble");
 }
+
+#[test]
+fn it_has_a_dark_variant_for_the_night_shift() {
+    let shop = Shop::open();
+    shop.trouble();
+    let browser = Browser::open(Look { dark: true, ..PANEL });
+    browser.go(&shop.url("/"));
+    let ground = browser.script("return getComputedStyle(document.body).backgroundColor");
+    assert_eq!(ground, "rgb(22, 25, 28)");
+    browser.picture("overview-panel-dark");
+    browser.go(&shop.url("/m/press-3"));
+    browser.picture("machine-panel-dark");
+    browser.go(&shop.url("/m/filler-1"));
+    assert!(browser.text(".prediction").contains("look this week"), "{}", browser.text(".prediction"));
+    browser.picture("prediction-panel-dark");
+    let browser = Browser::open(Look { width: 1280, height: 800, ..PANEL });
+    browser.go(&shop.url("/?lang=de"));
+    assert!(browser.fits_across());
+    browser.picture("overview-desk-german");
+    browser.go(&shop.url("/m/press-3?lang=de"));
+    browser.picture("machine-desk-german");
+}

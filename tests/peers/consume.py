@@ -1,7 +1,7 @@
 """Reads Kafka topics from the beginning with confluent-kafka and prints one JSON line a record.
 
-Ends when nothing has come for --idle seconds, or after --count records; without both it goes on
-until it is killed. It knows nothing of Forebay.
+Ends when every partition has been read to its end and nothing has come for --idle seconds, or after
+--count records; without both it goes on until it is killed. It knows nothing of Forebay.
 """
 
 import argparse
@@ -9,7 +9,10 @@ import json
 import sys
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+# Seconds after which a partition that gives neither a record nor its end is given up.
+SILENCE_MAX = 120
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--brokers", required=True)
@@ -25,6 +28,7 @@ consumer = Consumer(
         "group.id": "stranger",
         "isolation.level": arguments.isolation,
         "enable.auto.commit": False,
+        "enable.partition.eof": True,
     }
 )
 partitions = []
@@ -40,19 +44,26 @@ consumer.assign(partitions)
 
 count = 0
 last = time.monotonic()
+# Partitions that have not been read to their end yet.
+unread = {(partition.topic, partition.partition) for partition in partitions}
 while arguments.count is None or count < arguments.count:
     message = consumer.poll(0.2)
     if message is None:
-        if arguments.idle is not None and time.monotonic() - last > arguments.idle:
+        if arguments.idle is not None and not unread and time.monotonic() - last > arguments.idle:
             break
+        if arguments.idle is not None and time.monotonic() - last > SILENCE_MAX:
+            sys.exit(f"nothing comes, and these are not read to their end: {sorted(unread)}")
         sys.stdout.flush()
         continue
     if message.error():
-        if message.error().fatal():
+        if message.error().code() == KafkaError._PARTITION_EOF:
+            unread.discard((message.topic(), message.partition()))
+        elif message.error().fatal():
             raise KafkaException(message.error())
         continue
     last = time.monotonic()
     count += 1
+    unread.add((message.topic(), message.partition()))
     key, value = message.key(), message.value()
     print(
         json.dumps(

@@ -93,6 +93,8 @@ class Peer:
         for number in range(arguments.filler):
             await self.server.register_namespace(f"urn:forebay:filler:{number}")
         self.index = await self.server.register_namespace(URI)
+        for node in arguments.node:
+            await self.command(f"add {node}")
         await self.server.start()
         return self.server.bserver.port
 
@@ -173,6 +175,7 @@ async def main():
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--filler", type=int, default=1, help="namespaces registered before ours")
+    parser.add_argument("--node", action="append", default=[], help="as `add`, before the server answers")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     peer = Peer(arguments)

@@ -19,6 +19,9 @@ impl Secrets for NoSecrets {
     }
 }
 
+/// Longest wait for an answer where a test sets none: also long for a machine that is busy.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A device with these tags (address, type, scan class).
 pub fn device(endpoint: &str, options: &[(&str, OptionValue)], tags: &[(&str, &str, usize)]) -> DeviceSpec {
     let scans = tags.iter().map(|(_, _, scan)| scan + 1).max().unwrap_or(1);
@@ -34,7 +37,11 @@ pub fn device(endpoint: &str, options: &[(&str, OptionValue)], tags: &[(&str, &s
     DeviceSpec {
         name: "double".into(),
         endpoint: endpoint.into(),
-        options: options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        options: [("timeout", OptionValue::Duration(TIMEOUT))]
+            .iter()
+            .chain(options)
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
         scans: (0..scans).map(scan).collect(),
         tags: tags.iter().map(tag).collect(),
         trust: None,

@@ -17,7 +17,7 @@ fn unit(
     more: &[(&str, OptionValue)],
     tags: &[(&str, &str, usize)],
 ) -> Box<dyn Connector> {
-    let mut options = vec![("unit_id", OptionValue::Int(unit)), ("timeout", ms(20_000))];
+    let mut options = vec![("unit_id", OptionValue::Int(unit))];
     options.extend_from_slice(more);
     open(device(endpoint, &options, tags))
 }

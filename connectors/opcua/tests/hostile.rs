@@ -6,7 +6,9 @@ mod common;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use common::{Line, Proxy, device, open, poll_error, poll_until, reconnect, socket, tag};
+use common::{
+    Line, PATIENCE, Proxy, device, impatient, open, poll_error, poll_until, reconnect, socket, tag,
+};
 use forebay_connector::{DeviceSpec, OptionValue, PollError, Protocol, Quality, Value};
 use forebay_opcua::OpcUa;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// Longest time that any attempt to connect may take, with a timeout of one second.
-const BOUND: Duration = Duration::from_secs(8);
+/// Longest time that any attempt to connect may take, with a timeout of one second, on a busy machine.
+const BOUND: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
 enum Behaviour {
@@ -161,7 +163,7 @@ async fn front(behaviour: watch::Receiver<Behaviour>) -> SocketAddr {
 }
 
 async fn wait_for_tasks(limit: usize) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while Handle::current().metrics().num_alive_tasks() > limit {
         assert!(
             Instant::now() < end,
@@ -175,7 +177,7 @@ async fn wait_for_tasks(limit: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_peers_cost_one_attempt_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
+    let mut spec = impatient(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
     // On a runtime of its own, so that only the connector's tasks are counted here.
     let servers = tokio::runtime::Runtime::new().expect("a runtime");
     let served = spec.clone();
@@ -201,7 +203,7 @@ async fn hostile_peers_cost_one_attempt_and_nothing_else() {
         wait_for_tasks(before).await;
     }
     tell.send(honest).expect("the front runs");
-    connector.connect().await.expect("an honest server at last");
+    reconnect(&mut connector).await;
     let samples = poll_until(&mut connector, "the value", |samples| !samples.is_empty()).await;
     assert_eq!(samples[0].value, Value::Int(42));
     drop(connector);
@@ -223,7 +225,7 @@ async fn a_black_hole_is_bounded() {
     {
         held.push(stream);
     }
-    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
+    let mut spec = impatient(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
     spec.endpoint = format!("opc.tcp://{address}");
     let start = Instant::now();
     let error = open(&spec).connect().await.expect_err("a black hole");
@@ -296,10 +298,7 @@ async fn a_broken_byte_anywhere_ends_in_an_error_or_a_session() {
     assert!(failed > 0 && opened > 0);
 }
 
-async fn behind_proxy(
-    folder: &tempfile::TempDir,
-) -> (Box<dyn forebay_connector::Simulator>, Proxy, DeviceSpec) {
-    let mut spec = device(folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
+async fn behind_proxy(mut spec: DeviceSpec) -> (Box<dyn forebay_connector::Simulator>, Proxy, DeviceSpec) {
     let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
     let proxy = Proxy::start(socket(&simulator.endpoint())).await;
     spec.endpoint = format!("opc.tcp://{}", proxy.address);
@@ -309,7 +308,8 @@ async fn behind_proxy(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_line_is_noticed_and_healed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (simulator, proxy, spec) = behind_proxy(&folder).await;
+    let spec = impatient(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
+    let (simulator, proxy, spec) = behind_proxy(spec).await;
     let mut connector = open(&spec);
     for round in 1..=2i64 {
         simulator.set(0, &Value::Int(round));
@@ -318,7 +318,7 @@ async fn a_frozen_line_is_noticed_and_healed() {
         assert_eq!(samples[0].value, Value::Int(round));
         proxy.set(Line::Frozen);
         let start = Instant::now();
-        let error = poll_error(&mut connector, Duration::from_secs(15)).await;
+        let error = poll_error(&mut connector).await;
         println!("round {round}: {error} after {:?}", start.elapsed());
         assert!(matches!(error, PollError::Timeout { .. } | PollError::Lost { .. }), "{error}");
         // What the line held back belongs to the old session and must not appear in the new one.
@@ -336,7 +336,8 @@ async fn a_frozen_line_is_noticed_and_healed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_lines_do_not_fill_the_server_with_sessions() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (simulator, proxy, spec) = behind_proxy(&folder).await;
+    let spec = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "DINT", 0)]);
+    let (simulator, proxy, spec) = behind_proxy(spec).await;
     let mut connector = open(&spec);
     for round in 1..=8i64 {
         reconnect(&mut connector).await;
@@ -349,7 +350,7 @@ async fn cut_lines_do_not_fill_the_server_with_sessions() {
         let fresh = |value: &Value| *value == last || *value == Value::Int(round - 1);
         assert!(samples.iter().all(|sample| fresh(&sample.value) && sample.quality == Quality::Good));
         proxy.set(Line::Cut);
-        let error = poll_error(&mut connector, Duration::from_secs(5)).await;
+        let error = poll_error(&mut connector).await;
         assert!(matches!(error, PollError::Lost { .. }), "{error}");
         proxy.set(Line::Open);
     }

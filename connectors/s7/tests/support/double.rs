@@ -7,6 +7,9 @@ use forebay_connector::{DeviceSpec, OptionValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Longest wait of a device that is impatient so that the tests are quick.
+pub const SILENCE: Duration = Duration::from_secs(1);
+
 /// What the CPU does; everything else it does right.
 #[derive(Debug, Clone)]
 pub enum Mode {
@@ -69,12 +72,17 @@ impl Double {
         *self.mode.lock().expect("no panic") = mode;
     }
 
-    /// A device on this CPU with these tags, impatient so that the tests are quick.
+    /// A device on this CPU with these tags.
     pub fn device<'a>(&self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> DeviceSpec {
         let mut device = super::device(tags);
         device.endpoint.clone_from(&self.endpoint);
-        let timeout = OptionValue::Duration(Duration::from_millis(500));
-        device.options.insert("timeout".into(), timeout);
+        device
+    }
+
+    /// The same, waiting no longer than [`SILENCE`] for an answer that never comes.
+    pub fn impatient<'a>(&self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> DeviceSpec {
+        let mut device = self.device(tags);
+        device.options.insert("timeout".into(), OptionValue::Duration(SILENCE));
         device
     }
 }

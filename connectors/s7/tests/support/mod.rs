@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_connector::{Connector, DataType, DeviceSpec, Quality, ScanClass, Secrets, TagSpec, Value};
+use forebay_connector::{
+    Connector, DataType, DeviceSpec, OptionValue, Quality, ScanClass, Secrets, TagSpec, Value,
+};
 
 struct NoSecrets;
 
@@ -16,6 +18,9 @@ impl Secrets for NoSecrets {
         Err(format!("no secret {name}"))
     }
 }
+
+/// Longest wait for an answer where a test sets none: also long for a machine that is busy.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A device with these addresses and types, all in the first of two scan classes.
 pub fn device<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> DeviceSpec {
@@ -31,7 +36,7 @@ pub fn device<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> DeviceS
     DeviceSpec {
         name: "press-3".into(),
         endpoint: "127.0.0.1".into(),
-        options: BTreeMap::new(),
+        options: BTreeMap::from([("timeout".into(), OptionValue::Duration(TIMEOUT))]),
         scans: vec![scan("fast"), scan("slow")],
         tags: tags.collect(),
         trust: None,

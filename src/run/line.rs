@@ -1,0 +1,86 @@
+//! The line to IT in the list of what happened: when it went, and when it came back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::event::{Event, Events, Kind};
+use crate::replicate::{Replication, ReplicationStatus};
+
+/// Shorter outages are no news: a broker that restarts is away for a moment.
+const NEWS_US: i64 = 5_000_000;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What was last said.
+#[derive(Debug, Default)]
+struct Line {
+    /// Since when it has been said to be away, microseconds since 1970 UTC.
+    away_us: Option<i64>,
+}
+
+impl Line {
+    /// The event that `now_us` is due: its `what`, its text, and seconds away.
+    fn look(&mut self, seen: &Replication, now_us: i64) -> Option<(&'static str, String, i64)> {
+        match (self.away_us, seen.state.since_us()) {
+            (None, Some(since_us)) if now_us - since_us >= NEWS_US => {
+                self.away_us = Some(since_us);
+                Some(("kafka-away", seen.state.to_string(), (now_us - since_us) / 1_000_000))
+            }
+            // Only a commit shows that it is back; a connection alone may be gone in a moment.
+            (Some(away_us), None) if seen.last_commit_us > away_us => {
+                self.away_us = None;
+                let seconds = (seen.last_commit_us - away_us) / 1_000_000;
+                Some(("kafka-back", format!("Kafka takes data again after {seconds} s"), seconds))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Watches one lane's replication until `stop`.
+pub async fn watch(
+    status: Arc<ReplicationStatus>,
+    box_path: String,
+    events: Events,
+    stop: CancellationToken,
+) {
+    let mut line = Line::default();
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        let now_us = clock::now_us();
+        if let Some((what, text, seconds)) = line.look(&status.snapshot(), now_us) {
+            let data = json!({ "what": what, "seconds": seconds });
+            events.emit(Event { kind: Kind::Box, edge_time: now_us, device: box_path.clone(), text, data });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replicate::State;
+
+    #[test]
+    fn an_outage_is_told_once_when_it_lasts_and_once_when_it_is_over() {
+        const S: i64 = 1_000_000;
+        let mut line = Line::default();
+        let waiting = |since_us| Replication {
+            state: State::Waiting { since_us, cause: "no answer".to_owned() },
+            ..Replication::default()
+        };
+        let up = |last_commit_us| Replication { state: State::Up, last_commit_us, ..Replication::default() };
+        assert_eq!(line.look(&up(9 * S), 10 * S), None);
+        assert_eq!(line.look(&waiting(10 * S), 14 * S), None, "not yet news");
+        let (what, text, _) = line.look(&waiting(10 * S), 15 * S).expect("news");
+        assert_eq!(what, "kafka-away");
+        assert!(text.contains("no answer"), "{text}");
+        assert_eq!(line.look(&waiting(10 * S), 16 * S), None, "said once");
+        assert_eq!(line.look(&up(9 * S), 17 * S), None, "connected, nothing committed yet");
+        assert_eq!(line.look(&waiting(17 * S), 18 * S), None, "the same outage");
+        let (what, text, seconds) = line.look(&up(25 * S), 26 * S).expect("it is over");
+        assert_eq!((what, text.as_str(), seconds), ("kafka-back", "Kafka takes data again after 15 s", 15));
+        assert_eq!(line.look(&up(26 * S), 27 * S), None);
+    }
+}
