@@ -4,6 +4,7 @@ extern crate forebay;
 
 #[path = "plant.rs"]
 mod plant;
+mod readable;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -151,7 +152,7 @@ fn an_operator_reads_the_verdict_and_sees_it_change() {
     assert_eq!(browser.text("#v-mark"), "F");
     shop.trouble();
     browser.wait_text("#t-it", "IT waiting", SOON, |text| text.contains("Waiting since"));
-    browser.wait_text("#t-predictions", "prediction", SOON, |text| text.contains("look this week"));
+    browser.wait_text("#t-predictions", "prediction", SOON, |text| text.contains("filler-1: Capping head"));
     browser.wait_text(".machines li:nth-child(3) .mark", "function check", SOON, |text| text == "C");
     assert!(browser.fits_across());
     browser.picture("overview-panel-trouble");
@@ -230,28 +231,6 @@ fn it_is_german_on_request_and_keeps_that_in_its_links() {
         "{}",
         german.body
     );
-}
-
-#[test]
-fn it_has_a_dark_variant_for_the_night_shift() {
-    let shop = Shop::open();
-    shop.trouble();
-    let browser = Browser::open(Look { dark: true, ..PANEL });
-    browser.go(&shop.url("/"));
-    let ground = browser.script("return getComputedStyle(document.body).backgroundColor");
-    assert_eq!(ground, "rgb(22, 25, 28)");
-    browser.picture("overview-panel-dark");
-    browser.go(&shop.url("/m/press-3"));
-    browser.picture("machine-panel-dark");
-    browser.go(&shop.url("/m/filler-1"));
-    assert!(browser.text(".prediction").contains("look this week"), "{}", browser.text(".prediction"));
-    browser.picture("prediction-panel-dark");
-    let browser = Browser::open(Look { width: 1280, height: 800, ..PANEL });
-    browser.go(&shop.url("/?lang=de"));
-    assert!(browser.fits_across());
-    browser.picture("overview-desk-german");
-    browser.go(&shop.url("/m/press-3?lang=de"));
-    browser.picture("machine-desk-german");
 }
 
 #[test]

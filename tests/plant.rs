@@ -223,6 +223,7 @@ pub struct Answers {
     pub to_it: ToIt,
     pub reserve: Reserve,
     pub predictions: Vec<Prediction>,
+    pub not_read: Vec<NotRead>,
     pub events: Vec<Event>,
     pub stopped: Vec<Text>,
     pub metrics: Vec<Metric>,
@@ -253,7 +254,7 @@ impl FakeFacts {
                 committed_records: 3_961_022,
             },
             reserve: Reserve {
-                used_bytes: 61_000_000,
+                unsent_bytes: 61_000_000,
                 budget_bytes: 8_000_000_000,
                 written_bytes_per_s: 10_022.0,
                 left_s: Some(792_000.0),
@@ -326,6 +327,21 @@ pub fn bearing(now: i64) -> Prediction {
     }
 }
 
+/// A machine whose file names a profile that is not there.
+pub fn not_read(name: &str) -> NotRead {
+    let (fault, place) = ("there is no profile \"acme-pres-630t\"", "devices/line3.toml:14");
+    NotRead {
+        name: name.to_owned(),
+        fault: format!("device `{name}`: {fault}"),
+        place: place.to_owned(),
+        check: format!(
+            "error[P0114]: device `{name}`: {fault}\n  --> {place}:12\n   |\n14 | profile  = \"acme-pres-630t\"\n   \
+             |            ^^^^^^^^^^^^^^^^\n   |\n   = help: did you mean \"acme-press-630t\"?\n\n\
+             devices/line3.toml: 1 error\n"
+        ),
+    }
+}
+
 /// An event.
 pub fn event(edge_time: i64, kind: Kind, device: &str, text: &str, data: serde_json::Value) -> Event {
     Event { kind, edge_time, device: device.to_owned(), text: text.to_owned(), data }
@@ -346,6 +362,10 @@ impl Facts for FakeFacts {
 
     fn predictions(&self) -> Vec<Prediction> {
         self.get().predictions
+    }
+
+    fn not_read(&self) -> Vec<NotRead> {
+        self.get().not_read
     }
 
     fn events(&self) -> Vec<Event> {

@@ -145,6 +145,8 @@ pub struct Status {
     pub listen: SocketAddr,
     /// Language of the page; that of `[edge]` by default.
     pub language: String,
+    /// Names readers may use for the box in the address of the page, beside its own; none by default.
+    pub host_names: Vec<String>,
 }
 
 /// `[log]`.

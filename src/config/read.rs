@@ -21,6 +21,9 @@ const LANGUAGES: [&str; 2] = ["en", "de"];
 /// Most entries of a list of brokers, folders, models or devices.
 const LIST_MAX: usize = 500;
 
+/// Most names of the box in the address of its page.
+const HOST_NAMES_MAX: usize = 32;
+
 /// What was read, with the places that later checks need.
 pub struct Read {
     /// The configuration; `None` when it has errors.
@@ -304,8 +307,10 @@ fn limits(root: &Fields<'_>) -> Limits {
 
 fn status(root: &Fields<'_>, language: &str) -> Status {
     let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let fields = root.table("status", "[status]", &["listen", "language"]);
-    let Some(fields) = fields else { return Status { listen, language: language.to_owned() } };
+    let fields = root.table("status", "[status]", &["listen", "language", "host_names"]);
+    let Some(fields) = fields else {
+        return Status { listen, language: language.to_owned(), host_names: Vec::new() };
+    };
     let written = fields.text("listen").map(|text| text.text);
     let parsed = written.as_ref().map(|text| text.parse::<SocketAddr>());
     if let Some(Err(_)) = parsed {
@@ -316,7 +321,31 @@ fn status(root: &Fields<'_>, language: &str) -> Status {
     Status {
         listen: parsed.and_then(Result::ok).unwrap_or(listen),
         language: fields.choice("language", &LANGUAGES).unwrap_or(language).to_owned(),
+        host_names: host_names(&fields),
     }
+}
+
+/// Names of hosts as RFC 1123, section 2.1, has them; an underscore is common and does no harm.
+fn host_names(status: &Fields<'_>) -> Vec<String> {
+    let list = status.list("host_names").unwrap_or_default();
+    if list.len() > HOST_NAMES_MAX {
+        let count = list.len();
+        let message = format!("`host_names` has {count} entries, at most {HOST_NAMES_MAX} are possible");
+        status.refuse("P0104", "host_names", &message, "name only what readers type");
+    }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    for name in &list {
+        if name.text.len() > 253 || !name.text.split('.').all(is_label) {
+            let message = format!("[status]: \"{}\" is no name of a host", name.text.escape_debug());
+            let fault = status.ctx.error("C0203", name.span, message);
+            let help = "write the name alone, without scheme, port and *, for example \"box1.plant.example\"";
+            status.ctx.report(fault.help(help));
+        }
+    }
+    list.into_iter().map(|name| name.text).collect()
 }
 
 fn log(root: &Fields<'_>) -> Log {

@@ -71,13 +71,15 @@ impl Watcher {
         }
     }
 
-    fn load(slot: &Slot, twin: Option<&DeviceTwin>) -> Result<(Detector, Vec<InputTag>), String> {
+    fn load(slot: &Slot, twin: Option<&DeviceTwin>) -> Result<(Detector, Vec<InputTag>), Text> {
         let content = slot.folder.content.as_ref();
-        let content = content
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-        let twin = twin.ok_or_else(|| format!("no device is named {}", slot.device))?;
+        let content = content.map_err(|faults| {
+            words::english(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
+        let twin = twin.ok_or_else(|| words::no_device(&slot.device))?;
         let inputs = find_inputs(content, &twin.device)?;
-        let detector = Detector::load(content).map_err(|error| format!("{}: {error}", slot.folder.origin))?;
+        let detector = Detector::load(content)
+            .map_err(|error| words::english(format!("{}: {error}", slot.folder.origin)))?;
         Ok((detector, inputs))
     }
 
@@ -94,7 +96,7 @@ impl Watcher {
                 Err(GateError::NotFinite(_)) => self.suppress(0, Reason::NoScore, now_us, events),
                 Err(error) => {
                     self.broken = true;
-                    broken(&self.slot, error.to_string(), now_us, events);
+                    broken(&self.slot, words::english(error.to_string()), now_us, events);
                 }
             },
         }
@@ -213,23 +215,15 @@ impl Watcher {
 }
 
 /// Finds each input among the tags of a device.
-fn find_inputs(content: &Content, device: &Device) -> Result<Vec<InputTag>, String> {
+fn find_inputs(content: &Content, device: &Device) -> Result<Vec<InputTag>, Text> {
     let find = |tag: &str| {
-        let missing = || {
-            let (model, profile) = (&content.spec.name, &device.profile);
-            format!(
-                "model {model} needs tag {tag}, which profile {profile} does not have; correct model.toml"
-            )
-        };
+        let missing = || words::missing_tag(&content.spec.name, tag, &device.profile);
         let index = device.tag_index(tag).ok_or_else(missing)?;
         let found = device.tags.get(index).ok_or_else(missing)?;
         let number = found.data_type.array_len.is_none()
             && (found.data_type.scalar.is_number() || found.data_type.scalar == Scalar::Bool);
         if !number {
-            return Err(format!(
-                "tag {tag} is {}, a model needs a number; correct model.toml",
-                found.data_type
-            ));
+            return Err(words::no_number(tag, &found.data_type.to_string()));
         }
         let scan = device.spec.scans.get(found.scan).map_or(0, |scan| scan.interval.as_micros());
         let scans_us = i64::try_from(scan).unwrap_or(i64::MAX).saturating_mul(SCANS_OLD_MAX);
@@ -238,9 +232,8 @@ fn find_inputs(content: &Content, device: &Device) -> Result<Vec<InputTag>, Stri
     content.spec.inputs.iter().map(|input| find(&input.tag)).collect()
 }
 
-fn broken(slot: &Slot, why: String, now_us: i64, events: &Events) {
-    tracing::error!(device = %slot.path, model = slot.folder.model_name(), "model cannot run: {why}");
-    let why = both(why.clone(), why);
+fn broken(slot: &Slot, why: Text, now_us: i64, events: &Events) {
+    tracing::error!(device = %slot.path, model = slot.folder.model_name(), "model cannot run: {}", why.get("en"));
     slot.now().enter(State::Broken { why: why.clone() }, now_us);
     emit_state(slot, "broken", "cannot run", &why, now_us, events);
 }
@@ -249,7 +242,7 @@ fn broken(slot: &Slot, why: String, now_us: i64, events: &Events) {
 pub(super) fn panicked(slot: &Slot, panic: &(dyn Any + Send), events: &Events) {
     let words = crate::panic::words(panic);
     let why = format!("a fault inside Forebay, please report it: {words}");
-    broken(slot, why, clock::now_us(), events);
+    broken(slot, words::english(why), clock::now_us(), events);
 }
 
 /// Whose event it is: model, version and hash stand in each.

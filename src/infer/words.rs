@@ -13,6 +13,34 @@ pub(super) fn both(en: impl Into<String>, de: impl Into<String>) -> Text {
     Text(BTreeMap::from([("en".to_owned(), en.into()), ("de".to_owned(), de.into())]))
 }
 
+/// A text that others wrote in English.
+pub(super) fn english(text: String) -> Text {
+    both(text.clone(), text)
+}
+
+/// The model watches a device that is not there.
+pub(super) fn no_device(name: &str) -> Text {
+    both(format!("no device is named {name}"), format!("kein Gerät heißt {name}"))
+}
+
+/// The device does not have a tag that the model needs.
+pub(super) fn missing_tag(model: &str, tag: &str, profile: &str) -> Text {
+    both(
+        format!("model {model} needs tag {tag}, which profile {profile} does not have; correct model.toml"),
+        format!(
+            "Modell {model} braucht den Tag {tag}, den das Profil {profile} nicht hat; model.toml korrigieren"
+        ),
+    )
+}
+
+/// A tag that the model needs has a type it cannot use.
+pub(super) fn no_number(tag: &str, data_type: &str) -> Text {
+    both(
+        format!("tag {tag} is {data_type}, a model needs a number; correct model.toml"),
+        format!("Tag {tag} ist {data_type}, ein Modell braucht eine Zahl; model.toml korrigieren"),
+    )
+}
+
 /// Why an input cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {

@@ -16,6 +16,9 @@ pub(super) enum Fault {
     /// Someone must grant or create something: try seldom, say exactly what.
     #[error("{0}")]
     Refused(String),
+    /// A file or a secret of this box is missing or of no use: only its own settings can mend that.
+    #[error("{0}")]
+    Settings(String),
     /// The broker found a batch too large: send smaller ones, at last leave out these records.
     #[error("Kafka found records too large")]
     TooLarge {

@@ -100,6 +100,10 @@ impl<S: Source> Lane<S> {
                 self.report(State::Refused { since_us: now_us(), cause });
                 self.back_off();
             }
+            Fault::Settings(cause) => {
+                self.report(State::Settings { since_us: now_us(), cause });
+                self.back_off();
+            }
             Fault::Lost(cause) => {
                 self.report(State::Waiting { since_us: now_us(), cause });
                 self.back_off();

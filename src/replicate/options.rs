@@ -1,7 +1,8 @@
 //! What the replicator must be told, and how librdkafka is told.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +94,16 @@ impl Options {
         passwords.into_iter().try_for_each(|password| (password.0)().map(drop))
     }
 
+    /// Whether all certificates and keys can be read now: librdkafka would only give the number of
+    /// an error of OpenSSL.
+    ///
+    /// # Errors
+    /// The sentence that says which file cannot be read, and why.
+    pub fn check_files(&self) -> Result<(), String> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        [&tls.ca, &tls.certificate, &tls.key].into_iter().flatten().try_for_each(|path| check_pem(path))
+    }
+
     /// Settings that producer and consumer share.
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -166,6 +177,26 @@ impl Options {
     /// Settings of the client that creates topics.
     pub(super) fn admin(&self) -> ClientConfig {
         self.client()
+    }
+}
+
+/// Largest file of certificates that is looked at; a system's whole list has some 250 KB.
+const PEM_BYTES_MAX: u64 = 4 << 20;
+
+fn check_pem(path: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    // A folder of certificates is fine, and opening a pipe would wait for its writer.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(PEM_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    // RFC 7468, section 2.
+    let begin = b"-----BEGIN ";
+    match bytes.windows(begin.len()).any(|window| window == begin) {
+        true => Ok(()),
+        false => Err(format!("{} is no PEM file: there is no line with -----BEGIN", path.display())),
     }
 }
 
@@ -313,6 +344,20 @@ mod tests {
         std::fs::write(&path, "s3cret").unwrap();
         assert_eq!(options.check_secrets(), Ok(()));
         assert_eq!(options.producer("telemetry", 1000).get("sasl.password"), Some("s3cret"));
+    }
+
+    #[test]
+    fn a_missing_certificate_is_told_by_its_path_and_may_come_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        let mut options = Options::new("kafka:9093", "forebay", "werk1", "box-1");
+        options.tls = Some(Tls { ca: Some(ca.clone()), ..Tls::default() });
+        let error = options.check_files().unwrap_err();
+        assert!(error.starts_with(&format!("cannot read {}: No such file", ca.display())), "{error}");
+        std::fs::write(&ca, "not yet").unwrap();
+        assert!(options.check_files().unwrap_err().contains("is no PEM file"));
+        std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\n").unwrap();
+        assert_eq!(options.check_files(), Ok(()));
     }
 
     #[test]

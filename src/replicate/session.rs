@@ -50,10 +50,11 @@ impl<'a> Session<'a> {
     /// Fences older producers of this lane and finds its checkpoint.
     pub fn open(shared: &'a Shared, epoch: &'a str, batch_bytes: usize) -> Result<Self, Fault> {
         let options = &shared.options;
-        options.check_secrets().map_err(Fault::Refused)?;
+        options.check_files().map_err(Fault::Settings)?;
+        options.check_secrets().map_err(Fault::Settings)?;
         let lane = shared.lane.as_str();
         let reports = shared.reports.fresh();
-        let create = |error: KafkaError| Fault::Refused(format!("settings for Kafka do not work: {error}"));
+        let create = |error: KafkaError| Fault::Settings(format!("[kafka] does not work: {error}"));
         let consumer: BaseConsumer<Reports> =
             options.consumer(lane, true).create_with_context(reports.clone()).map_err(create)?;
         let topic = options.topic(lane);

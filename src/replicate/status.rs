@@ -56,6 +56,13 @@ pub enum State {
         /// What is missing and where, in words.
         cause: String,
     },
+    /// What this box was told about Kafka cannot work: a file or a secret is missing.
+    Settings {
+        /// Since when.
+        since_us: i64,
+        /// Which, in words.
+        cause: String,
+    },
     /// Another process writes under our name; we do not fight it.
     Fenced {
         /// Since when.
@@ -75,6 +82,7 @@ impl State {
             Self::Up => "up",
             Self::Waiting { .. } => "waiting",
             Self::Refused { .. } => "refused",
+            Self::Settings { .. } => "settings",
             Self::Fenced { .. } => "fenced",
             Self::Stopped => "stopped",
         }
@@ -85,6 +93,7 @@ impl State {
         match self {
             Self::Waiting { since_us, .. }
             | Self::Refused { since_us, .. }
+            | Self::Settings { since_us, .. }
             | Self::Fenced { since_us, .. } => Some(*since_us),
             Self::Connecting | Self::Up | Self::Stopped => None,
         }
@@ -108,6 +117,9 @@ impl fmt::Display for State {
                     f,
                     "Kafka refuses: {cause}. Everything is kept on disk until the IT department has changed this"
                 )
+            }
+            Self::Settings { cause, .. } => {
+                write!(f, "this box's settings: {cause}. Everything is kept on disk until this is mended")
             }
             Self::Fenced { by, .. } => write!(
                 f,
@@ -136,6 +148,9 @@ impl ReplicationStatus {
             }
             (State::Refused { cause, .. }, Some(since_us)) if inner.state.code() == "refused" => {
                 State::Refused { since_us, cause }
+            }
+            (State::Settings { cause, .. }, Some(since_us)) if inner.state.code() == "settings" => {
+                State::Settings { since_us, cause }
             }
             (State::Fenced { by, .. }, Some(since_us)) if inner.state.code() == "fenced" => {
                 State::Fenced { since_us, by }

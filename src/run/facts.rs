@@ -13,8 +13,8 @@ use crate::infer::{self, predictions::Predictions};
 use crate::lane::{LaneStatus, LaneWriter};
 use crate::replicate::{Replication, ReplicationStatus, State};
 use crate::status::facts::{
-    DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, Prediction, PredictionState,
-    Reserve, ToIt, ToItState,
+    DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
+    PredictionState, Reserve, ToIt, ToItState,
 };
 use crate::twin::Cause;
 
@@ -49,6 +49,8 @@ pub struct BoxFacts {
     pub predictions: Arc<Predictions>,
     /// The latest events, newest first.
     pub latest: Mutex<VecDeque<Event>>,
+    /// Machines whose files have faults.
+    pub not_read: Vec<NotRead>,
     /// Since when the disk does not work, microseconds since 1970; 0 = it works.
     pub disk_broken_us: Mutex<i64>,
 }
@@ -59,9 +61,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl BoxFacts {
     /// Facts of a box that has just started.
-    pub fn new(identity: Identity, lanes: Vec<LaneFacts>, predictions: Arc<Predictions>) -> Self {
+    pub fn new(
+        identity: Identity,
+        lanes: Vec<LaneFacts>,
+        predictions: Arc<Predictions>,
+        not_read: Vec<NotRead>,
+    ) -> Self {
         let (latest, disk_broken_us) = Default::default();
-        Self { identity, lanes, predictions, latest, disk_broken_us }
+        Self { identity, lanes, predictions, latest, not_read, disk_broken_us }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
@@ -92,6 +99,23 @@ impl BoxFacts {
             (true, 0) => clock::now_us(),
             (true, since) => since,
         };
+    }
+}
+
+impl BoxFacts {
+    /// Absent until there is one: a time of 0 would look like an outage of half a century.
+    #[allow(clippy::cast_precision_loss)] // a time with microseconds fits well
+    fn last_commits(&self) -> Metric {
+        let at = |lane: &LaneFacts| {
+            let us = Some(lane.replication.snapshot().last_commit_us).filter(|us| *us != 0)?;
+            Some((vec![("lane", lane.name.to_owned())], us as f64 / 1e6))
+        };
+        Metric {
+            name: "forebay_kafka_last_commit_timestamp_seconds",
+            help: "Time of the last commit, seconds since 1970; absent before the first.",
+            kind: MetricKind::Gauge,
+            samples: self.lanes.iter().filter_map(at).collect(),
+        }
     }
 }
 
@@ -163,21 +187,22 @@ impl Facts for BoxFacts {
             budget_bytes: statuses.iter().map(|status| status.budget_bytes).sum(),
             ..LaneStatus::default()
         };
-        let used_bytes = statuses.iter().map(unsent_bytes).sum();
+        let unsent = statuses.iter().map(unsent_bytes).sum();
         let written: Vec<f64> =
             self.lanes.iter().map(|lane| lock(&lane.rates).written_bytes_per_s()).collect();
+        let measured = self.lanes.iter().all(|lane| lock(&lane.rates).is_measured());
         let written_bytes_per_s: f64 = written.iter().sum();
         let lanes = statuses
             .iter()
             .zip(written)
             .map(|(status, written)| left_s(status, unsent_bytes(status), written));
-        let left_s = lanes.chain([left_s(&all, used_bytes, written_bytes_per_s)]).flatten();
+        let left_s = lanes.chain([left_s(&all, unsent, written_bytes_per_s)]).flatten();
         let error = statuses.iter().find_map(|status| status.error.clone());
         Reserve {
-            used_bytes,
+            unsent_bytes: unsent,
             budget_bytes: budget(&all),
             written_bytes_per_s,
-            left_s: left_s.min_by(f64::total_cmp),
+            left_s: left_s.min_by(f64::total_cmp).filter(|_| measured),
             oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
             dropped_records: statuses.iter().map(|status| status.evicted_records).sum(),
             full: statuses.iter().any(is_full),
@@ -192,6 +217,10 @@ impl Facts for BoxFacts {
 
     fn predictions(&self) -> Vec<Prediction> {
         self.predictions.list().into_iter().map(prediction).collect()
+    }
+
+    fn not_read(&self) -> Vec<NotRead> {
+        self.not_read.clone()
     }
 
     fn events(&self) -> Vec<Event> {
@@ -223,7 +252,7 @@ impl Facts for BoxFacts {
                 })
                 .collect(),
         };
-        use MetricKind::{Counter, Gauge};
+        use MetricKind::Counter;
         vec![
             metric("forebay_samples_journalled_total", "Samples written and synced.", Counter, |lane, _| {
                 lane.samples as f64
@@ -248,7 +277,7 @@ impl Facts for BoxFacts {
                 |lane, _| lane.lost_records as f64,
             ),
             metric(
-                "forebay_journal_given_back_total",
+                "forebay_journal_given_back_batches_total",
                 "Batches refused because the queue was full.",
                 Counter,
                 |lane, _| lane.given_back as f64,
@@ -268,12 +297,7 @@ impl Facts for BoxFacts {
                 Counter,
                 |_, kafka| kafka.bytes as f64,
             ),
-            metric(
-                "forebay_kafka_last_commit_seconds",
-                "Unix time of the last commit, 0 = never.",
-                Gauge,
-                |_, kafka| kafka.last_commit_us as f64 / 1e6,
-            ),
+            self.last_commits(),
         ]
     }
 }
@@ -281,7 +305,8 @@ impl Facts for BoxFacts {
 fn lane_numbers(status: &LaneStatus, lane: &LaneFacts) -> Lane {
     Lane {
         name: lane.name.to_owned(),
-        used_bytes: status.bytes,
+        disk_bytes: status.bytes,
+        unsent_bytes: unsent_bytes(status),
         budget_bytes: status.budget_bytes,
         appended_records: status.records,
         committed_records: lane.replication.snapshot().records,
@@ -295,7 +320,7 @@ fn urgency(state: &ToItState) -> u8 {
         ToItState::Up => 0,
         ToItState::Connecting => 1,
         ToItState::Waiting { .. } => 2,
-        ToItState::Fenced => 3,
+        ToItState::Fenced { .. } => 3,
     }
 }
 
@@ -309,7 +334,8 @@ fn to_it_state(replication: &Replication) -> ToItState {
         State::Connecting | State::Stopped => ToItState::Connecting,
         State::Waiting { since_us, cause } => waiting(*since_us, "unreachable", cause),
         State::Refused { since_us, cause } => waiting(*since_us, "refused", cause),
-        State::Fenced { .. } => ToItState::Fenced,
+        State::Settings { since_us, cause } => waiting(*since_us, "configuration", cause),
+        State::Fenced { since_us, .. } => ToItState::Fenced { since_us: *since_us },
     }
 }
 

@@ -24,8 +24,10 @@ pub fn options(config: &Config) -> Options {
             made.certificate = Some(certificate.clone());
             made.key = Some(match key {
                 KeySource::File(path) => path.clone(),
-                // librdkafka names the file that is not there.
-                KeySource::Credential(name) => secrets.path(name).unwrap_or_else(|_| PathBuf::from(name)),
+                // The replicator says that this file is not there.
+                KeySource::Credential(name) => {
+                    secrets.path(name).unwrap_or_else(|_| PathBuf::from(format!("credential:{name}")))
+                }
             });
         }
         made

@@ -7,6 +7,7 @@ mod kafka;
 mod last_good;
 mod line;
 mod rates;
+mod refused;
 mod service;
 mod stop;
 
@@ -100,7 +101,8 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
     let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
-    let facts = Arc::new(BoxFacts::new(identity(config), facts, predictions));
+    let facts =
+        Arc::new(BoxFacts::new(identity(config), facts, predictions, refused::not_read(config, loaded)));
     // The first lane's replicator speaks for both.
     let line = replicators[0].status();
     let writer = |lane: usize| lanes[lane].1.clone();
@@ -310,10 +312,16 @@ fn page_options(config: &Config) -> status::Options {
     let language = if config.status.language == "de" { Language::De } else { Language::En };
     status::Options {
         listen: config.status.listen,
+        host_names: config.status.host_names.iter().cloned().chain(own_name()).collect(),
         language,
         web_clients_max: config.limits.web_clients,
-        ..status::Options::default()
     }
+}
+
+/// The name the system gives itself; a reader may well have come by it.
+fn own_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Events go to the page's list and into their lane.
@@ -401,6 +409,19 @@ fn report_start(loaded: &Loaded, box_path: &str, events: &Events) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_answers_to_the_names_in_the_settings_and_to_the_systems_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("forebay.toml");
+        let text = "forebay = 1\n[edge]\nid = \"box\"\nsite = \"Werk1\"\n[kafka]\nbrokers = [\"k:9092\"]\n\
+            [status]\nhost_names = [\"box1\", \"box1.plant.example\"]\n";
+        std::fs::write(&path, text).unwrap();
+        let names = page_options(crate::config::load(&path).config.as_ref().unwrap()).host_names;
+        assert_eq!(names[..2], ["box1", "box1.plant.example"]);
+        let uname = std::process::Command::new("uname").arg("-n").output().unwrap();
+        assert_eq!(names[2], String::from_utf8_lossy(&uname.stdout).trim());
+    }
 
     #[test]
     fn two_never_write_the_same_journal() {

@@ -1,7 +1,8 @@
 //! What the page must know beside the twin: numbers of the box, the journal, the way to IT and
 //! the models. Plain copies; the page never waits for those who know them.
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use crate::device::Text;
 use crate::event::Event;
@@ -21,6 +22,9 @@ pub trait Facts: Send + Sync {
     /// One entry for each model and device.
     fn predictions(&self) -> Vec<Prediction>;
 
+    /// Machines that are configured and not read, because their files have faults.
+    fn not_read(&self) -> Vec<NotRead>;
+
     /// The latest events, newest first, about [`EVENTS_SHOWN_MAX`].
     fn events(&self) -> Vec<Event>;
 
@@ -30,6 +34,19 @@ pub trait Facts: Send + Sync {
 
     /// Further numbers for `/metrics`.
     fn metrics(&self) -> Vec<Metric>;
+}
+
+/// A machine that is configured and not read, because its files have faults.
+#[derive(Debug, Clone, Default)]
+pub struct NotRead {
+    /// Its name; that of its file, or the place of its `[[device]]`, when it has none.
+    pub name: String,
+    /// The first fault in one sentence, English.
+    pub fault: String,
+    /// Where that is: `file:line`.
+    pub place: String,
+    /// All faults in the words of `forebay check`, at most some 12 KiB.
+    pub check: String,
 }
 
 /// Events on the page at most.
@@ -47,15 +64,14 @@ pub struct Identity {
     /// Version of the program.
     pub version: String,
     /// Start of the process, microseconds since 1970 UTC.
-    #[serde(serialize_with = "crate::clock::serialize_us")]
+    #[serde(rename = "started", serialize_with = "crate::clock::serialize_us")]
     pub started_us: i64,
     /// Whether the clock is set by the network; `None` when that is not known.
     pub clock_synchronised: Option<bool>,
 }
 
 /// How the connection to Kafka is.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum ToItState {
     /// Records are taken.
     Up,
@@ -67,18 +83,44 @@ pub enum ToItState {
         /// Since when, microseconds since 1970 UTC.
         since_us: i64,
         /// Code `unreachable`, `refused`, `not-trusted`, `timeout` or another; the message is
-        /// the last error in words.
-        #[serde(skip)]
+        /// the last error in words. `configuration` = the settings of this box are wrong.
         cause: Cause,
     },
     /// Another box sends under the same name.
-    Fenced,
+    Fenced {
+        /// Since when, microseconds since 1970 UTC.
+        since_us: i64,
+    },
+}
+
+/// Always the same three fields, so that nobody who reads the JSON must tell types apart.
+impl Serialize for ToItState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (state, since_us, cause) = match self {
+            Self::Up => ("up", None, None),
+            Self::Connecting => ("connecting", None, None),
+            Self::Waiting { since_us, cause } => ("waiting", Some(*since_us), Some(cause)),
+            Self::Fenced { since_us } => ("fenced", Some(*since_us), None),
+        };
+        let mut fields = serializer.serialize_struct("ToItState", 4)?;
+        fields.serialize_field("state", state)?;
+        fields.serialize_field("since", &since_us.map(crate::clock::rfc3339))?;
+        fields.serialize_field("cause", &cause.map(|cause| &cause.code))?;
+        fields.serialize_field("message", &cause.map(|cause| &cause.message))?;
+        fields.end()
+    }
+}
+
+/// A moment that may be unknown, as RFC 3339 text or `null`.
+pub(super) fn serialize_moment<S: Serializer>(us: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    us.map(crate::clock::rfc3339).serialize(serializer)
 }
 
 /// Numbers of the way to Kafka, all lanes together.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ToIt {
     /// The connection.
+    #[serde(flatten)]
     pub state: ToItState,
     /// Age of the oldest record that Kafka has not confirmed, seconds; `None` before the first.
     pub delay_s: Option<f64>,
@@ -96,7 +138,7 @@ pub struct ToIt {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Reserve {
     /// Bytes on disk that are not yet confirmed by Kafka.
-    pub used_bytes: u64,
+    pub unsent_bytes: u64,
     /// Bytes the journal may use.
     pub budget_bytes: u64,
     /// Bytes written per second, mean of 1 h (or since the start).
@@ -104,6 +146,7 @@ pub struct Reserve {
     /// How long the rest of the budget lasts without Kafka, seconds; `None` when not yet known.
     pub left_s: Option<f64>,
     /// Edge time of the oldest record not confirmed, microseconds since 1970 UTC.
+    #[serde(rename = "oldest_unsent", serialize_with = "serialize_moment")]
     pub oldest_unsent_us: Option<i64>,
     /// Records dropped unsent for lack of room since the start.
     pub dropped_records: u64,
@@ -111,15 +154,22 @@ pub struct Reserve {
     pub full: bool,
     /// The disk does not take records, and why.
     pub disk_error: Option<DiskError>,
-    /// Per lane, for the metrics only.
+    /// Per lane.
     pub lanes: Vec<Lane>,
+}
+
+impl Reserve {
+    /// Whether values are lost, or will be unless somebody acts: what waits may not be called kept.
+    pub fn is_losing(&self) -> bool {
+        self.full || self.disk_error.is_some()
+    }
 }
 
 /// The journal cannot write.
 #[derive(Debug, Clone, Serialize)]
 pub struct DiskError {
     /// Since when, microseconds since 1970 UTC.
-    #[serde(serialize_with = "crate::clock::serialize_us")]
+    #[serde(rename = "since", serialize_with = "crate::clock::serialize_us")]
     pub since_us: i64,
     /// What the system said.
     pub message: String,
@@ -130,8 +180,10 @@ pub struct DiskError {
 pub struct Lane {
     /// `telemetry` or `events`.
     pub name: String,
-    /// Bytes on disk.
-    pub used_bytes: u64,
+    /// Bytes on disk, also those that Kafka has already.
+    pub disk_bytes: u64,
+    /// Bytes of them that are not yet confirmed by Kafka.
+    pub unsent_bytes: u64,
     /// Bytes it may use.
     pub budget_bytes: u64,
     /// Records written and synced since the start.

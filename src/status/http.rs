@@ -75,6 +75,11 @@ impl Site {
         }
     }
 
+    /// Whether there is a page for this machine.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.twin.device(name).is_some() || self.facts.not_read().iter().any(|machine| machine.name == name)
+    }
+
     /// A turn at making a page; `None` when too many wait already.
     pub(super) async fn turn(&self) -> Option<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
         let waiting = self.waiting.try_acquire().ok()?;
@@ -173,7 +178,11 @@ fn overview(site: &Site, asked: &Asked, speech: &Speech) -> (View, Part) {
 }
 
 fn machine_of(site: &Site, name: &str, asked: &Asked, speech: &Speech) -> Option<Machine> {
-    Some(machine::machine(site.twin.device(name)?, &*site.facts, asked.part, speech))
+    if let Some(device) = site.twin.device(name) {
+        return Some(machine::machine(device, &*site.facts, asked.part, speech));
+    }
+    let not_read = site.facts.not_read().into_iter().find(|machine| machine.name == name)?;
+    Some(machine::not_read(&not_read, speech))
 }
 
 fn clock(site: &Site, speech: &Speech) -> Cell {

@@ -179,6 +179,9 @@ impl Tally {
     }
 }
 
+/// [`Cause::code`] of a machine that is not read because its file has faults.
+pub(super) const FAULTY_FILE: &str = "faulty-file";
+
 /// Why a machine sends nothing, in the few words that stand in brackets.
 pub(super) fn hint(cause: &Cause, words: &Words) -> &'static str {
     match cause.code.as_str() {
@@ -190,6 +193,7 @@ pub(super) fn hint(cause: &Cause, words: &Words) -> &'static str {
         "not-trusted" => words.hint_not_trusted,
         "not-verified" => words.hint_not_verified,
         "configuration" => words.hint_configuration,
+        FAULTY_FILE => words.hint_file,
         "panic" => words.hint_panic,
         _ => words.hint_other,
     }

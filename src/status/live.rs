@@ -44,7 +44,7 @@ pub(super) async fn stream(
 ) -> Response {
     let asked = Asked::read(&query, &headers, site.options.language);
     if let Page::Machine(name) = &page
-        && site.twin.device(name).is_none()
+        && !site.knows(name)
     {
         return refuse(&site, &headers, StatusCode::NOT_FOUND, |words| words.no_such_machine);
     }

@@ -2,10 +2,10 @@
 
 use forebay_connector::{Quality, Scalar, Value};
 
-use super::facts::Facts;
+use super::facts::{Facts, NotRead};
 use super::judge::{Letter, was_read, worth, worth_words};
-use super::speech::{Speech, plain};
-use super::view::{PredictionRow, Row, prediction_rows, row};
+use super::speech::{Speech, plain, sentence};
+use super::view::{PredictionRow, Row, not_read_row, prediction_rows, row};
 use super::words::fill;
 use crate::device::{Device, Tag, Transform};
 use crate::twin::{DeviceState, DeviceTwin, Link};
@@ -27,6 +27,8 @@ pub(super) struct Machine {
     /// Label and value.
     pub(super) connection: Vec<(&'static str, String)>,
     pub(super) predictions: Vec<PredictionRow>,
+    /// What `forebay check` says of its file; empty unless that has faults.
+    pub(super) check: String,
 }
 
 /// Tags under one heading.
@@ -94,13 +96,33 @@ pub(super) fn machine(twin: &DeviceTwin, facts: &dyn Facts, part: usize, speech:
     let shown: Vec<usize> = (0..device.tags.len()).filter(|tag| !is_bit(&device.tags[*tag])).collect();
     let part = Part::of(shown.len(), VALUES_SHOWN_MAX, part);
     Machine {
-        state: state_words(&state, speech),
+        state: state_words(&state, facts.identity().started_us, speech),
         groups: groups(device, &state, &shown[part.from..part.to], speech),
         part,
         connection: connection(device, &state, speech),
         predictions,
         row,
+        check: String::new(),
     }
+}
+
+/// A machine that is not read because its file has faults.
+pub(super) fn not_read(machine: &NotRead, speech: &Speech) -> Machine {
+    Machine {
+        row: not_read_row(machine, speech),
+        state: speech.words.state_not_read.to_owned(),
+        groups: Vec::new(),
+        part: Part::of(0, VALUES_SHOWN_MAX, 1),
+        connection: Vec::new(),
+        predictions: Vec::new(),
+        check: machine.check.lines().map(plain_line).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// A line of a text in which columns matter: [`plain`] but for the spaces before it.
+fn plain_line(line: &str) -> String {
+    let text = line.trim_start();
+    format!("{}{}", &line[..line.len() - text.len()], sentence(text))
 }
 
 /// Named bits are shown as the words of the tag they are part of.
@@ -108,11 +130,14 @@ fn is_bit(tag: &Tag) -> bool {
     matches!(tag.transform, Transform::Bit(_)) && tag.bit.is_some()
 }
 
-fn state_words(state: &DeviceState, speech: &Speech) -> String {
+fn state_words(state: &DeviceState, started_us: i64, speech: &Speech) -> String {
     let words = speech.words;
     match &state.link {
         Link::Starting => words.state_starting.to_owned(),
         Link::Up { since_us } => fill(words.state_up, &[&speech.moment(*since_us)]),
+        Link::Down { .. } if state.good_us == 0 => {
+            fill(words.state_never, &[&fill(words.the_start, &[&speech.moment(started_us)])])
+        }
         Link::Down { since_us, .. } => fill(words.state_down, &[&speech.moment(*since_us)]),
     }
 }
@@ -160,7 +185,7 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
 /// What the device said when it refused this tag, with the fix; the connector's words.
 fn refusal(state: &DeviceState, tag: &Tag, current: Option<&crate::twin::Current>) -> Option<String> {
     let refused = current.is_some_and(|current| current.quality == Quality::Refused);
-    state.refusals.get(&tag.raw).filter(|_| refused).map(|words| plain(words))
+    state.refusals.get(&tag.raw).filter(|_| refused).map(|words| sentence(words))
 }
 
 /// A value that is not good is as old as the last good one, or as its own reading when there was none.
@@ -281,7 +306,7 @@ fn connection(device: &Device, state: &DeviceState, speech: &Speech) -> Vec<(&'s
     let words = speech.words;
     let mut facts = Vec::new();
     if let Link::Down { cause, .. } = &state.link {
-        facts.push((words.for_engineer, plain(&cause.message)));
+        facts.push((words.for_engineer, sentence(&cause.message)));
     }
     facts.push((words.address, plain(&device.spec.endpoint)));
     if state.round_us != 0 {

@@ -102,7 +102,7 @@ fn of_the_box(view: &View) -> Vec<Metric> {
         gauge(
             "forebay_kafka_fenced",
             "1 when another box uses the same edge id.",
-            one(flag(it.state == ToItState::Fenced)),
+            one(flag(matches!(it.state, ToItState::Fenced { .. }))),
         ),
         gauge(
             "forebay_kafka_delay_seconds",
@@ -118,11 +118,6 @@ fn of_the_box(view: &View) -> Vec<Metric> {
             "forebay_kafka_committed_records_total",
             "Records confirmed by Kafka since the start.",
             one(float(it.committed_records)),
-        ),
-        gauge(
-            "forebay_journal_used_bytes",
-            "Bytes on disk not yet confirmed by Kafka.",
-            one(float(reserve.used_bytes)),
         ),
         gauge("forebay_journal_budget_bytes", "Bytes the journal may use.", one(float(reserve.budget_bytes))),
         gauge(
@@ -156,7 +151,7 @@ fn of_machines(machines: &[Row]) -> Vec<Metric> {
     vec![
         gauge(
             "forebay_device_up",
-            "1 while values come in.",
+            "1 while values come in; 0 also when the file of the device has faults.",
             each(&|row| Some(flag(row.state == State::Up))),
         ),
         gauge(
@@ -166,7 +161,11 @@ fn of_machines(machines: &[Row]) -> Vec<Metric> {
         ),
         gauge("forebay_device_good_tags", "Tags whose last value is good.", count(|row| row.good as u64)),
         gauge("forebay_device_tags", "Tags of the device.", count(|row| row.total as u64)),
-        gauge("forebay_device_age_seconds", "Age of the last good value.", each(&|row| row.age_s)),
+        gauge(
+            "forebay_device_age_seconds",
+            "Age of the last good value; absent before the first.",
+            each(&|row| row.age_s),
+        ),
         gauge(
             "forebay_device_round_trip_seconds",
             "Duration of the last reading.",
@@ -213,7 +212,16 @@ fn of_lanes(view: &View) -> Vec<Metric> {
         lanes.iter().map(|lane| (vec![("lane", lane.name.clone())], float(of(lane)))).collect()
     };
     vec![
-        gauge("forebay_lane_used_bytes", "Bytes on disk of this lane.", each(|lane| lane.used_bytes)),
+        gauge(
+            "forebay_lane_unsent_bytes",
+            "Bytes of this lane not yet confirmed by Kafka.",
+            each(|lane| lane.unsent_bytes),
+        ),
+        gauge(
+            "forebay_lane_disk_bytes",
+            "Bytes of this lane on disk, also those Kafka has already.",
+            each(|lane| lane.disk_bytes),
+        ),
         gauge("forebay_lane_budget_bytes", "Bytes this lane may use.", each(|lane| lane.budget_bytes)),
         counter(
             "forebay_lane_appended_records_total",

@@ -40,7 +40,7 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
                 @for (at, row) in view.machines[part.from..part.to].iter().enumerate() {
                     @let [mark, cause, age, good, rate] = row_cells(at, row, speech);
                     li {
-                        a.row href=(place.to(&format!("/m/{}", encode(&row.key)))) {
+                        a.row.unread[row.state == State::NotRead] href=(place.to(&format!("/m/{}", encode(&row.key)))) {
                             (spot(&mark))
                             b.name { (row.name) }
                             (spot(&age)) (spot(&good)) (spot(&cause)) (spot(&rate))
@@ -83,9 +83,16 @@ fn row_cells(at: usize, row: &Row, speech: &Speech) -> [Cell; 5] {
         cell(
             format!("g{at}"),
             "good",
-            html! { span title=(words.good_title) { (row.good) "/" (row.total) } },
+            html! { @if row.total > 0 { span title=(words.good_title) { (row.good) "/" (row.total) } } },
         ),
-        cell(format!("r{at}"), "rate", curve(&rates, None, &title)),
+        cell(
+            format!("r{at}"),
+            "rate",
+            html! {
+                // One point is no curve.
+                @if rates.iter().flatten().count() > 1 { (curve(&rates, None, &title)) }
+            },
+        ),
     ]
 }
 
@@ -147,7 +154,11 @@ pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Mark
             }
         }
         (parts(machine.part, speech.words.values_from_to, place, speech))
-        section.group.connection { h2 { (speech.words.connection) } (block(&connection)) }
+        @if machine.check.is_empty() {
+            section.group.connection { h2 { (speech.words.connection) } (block(&connection)) }
+        } @else {
+            section.group { h2 { (speech.words.file_faults) } pre lang="en" { (machine.check) } }
+        }
     }
 }
 
@@ -167,7 +178,9 @@ fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {
             "v-good",
             "oldest",
             html! {
-                (fill(words.values_good, &[&speech.count(row.good as u64), &speech.count(row.total as u64)]))
+                @if row.state != State::NotRead {
+                    (fill(words.values_good, &[&speech.count(row.good as u64), &speech.count(row.total as u64)]))
+                }
                 @if row.age_s.is_some() { ", " (fill(words.last_good, &[&row.age])) }
             },
         ),

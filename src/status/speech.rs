@@ -11,6 +11,9 @@ const THIN_SPACE: char = '\u{202f}';
 /// Longest text of a device or a message on the page, in characters.
 pub(super) const TEXT_CHARS_MAX: usize = 160;
 
+/// Longest sentence that says what to do, in characters.
+pub(super) const SENTENCE_CHARS_MAX: usize = 600;
+
 /// Language, moment and time zone of one answer.
 pub(super) struct Speech {
     pub(super) language: Language,
@@ -158,9 +161,18 @@ impl Speech {
 /// Text from outside made fit to show: bounded, without control characters and without those
 /// that turn the direction of writing (they make a name look like another one).
 pub(super) fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(TEXT_CHARS_MAX * 4));
+    plain_to(text, TEXT_CHARS_MAX)
+}
+
+/// [`plain`] with room for a whole instruction: one that is cut is none.
+pub(super) fn sentence(text: &str) -> String {
+    plain_to(text, SENTENCE_CHARS_MAX)
+}
+
+fn plain_to(text: &str, chars_max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(chars_max * 4));
     for (at, c) in text.trim().chars().enumerate() {
-        if at == TEXT_CHARS_MAX {
+        if at == chars_max {
             out.push('…');
             break;
         }
@@ -232,5 +244,6 @@ mod tests {
     fn text_from_outside_is_bounded_and_harmless() {
         assert_eq!(plain("a\u{0}b\u{202e}c\nd"), "a\u{fffd}b\u{fffd}c d");
         assert_eq!(plain(&"x".repeat(1000)).chars().count(), TEXT_CHARS_MAX + 1);
+        assert_eq!(sentence(&"x".repeat(1000)).chars().count(), SENTENCE_CHARS_MAX + 1);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::facts::{Identity, PredictionState, Reserve, ToIt, ToItState};
 use super::judge::Letter;
-use super::speech::{Speech, plain};
-use super::view::{Line, PredictionRow, Tile, prediction_sentence};
+use super::speech::{Speech, plain, sentence};
+use super::view::{Line, PredictionRow, Tile, prediction_headline};
 use super::words::fill;
 use crate::twin::Cause;
 
@@ -17,7 +17,8 @@ fn line(text: String) -> Line {
     Line { letter: None, text }
 }
 
-pub(super) fn to_it(numbers: ToIt, identity: &Identity, speech: &Speech) -> Tile<ToIt> {
+/// `reserve` says whether what waits is really kept.
+pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speech: &Speech) -> Tile<ToIt> {
     let words = speech.words;
     let backlog = speech.count(numbers.backlog_records);
     let (letter, headline, lines) = match &numbers.state {
@@ -27,10 +28,11 @@ pub(super) fn to_it(numbers: ToIt, identity: &Identity, speech: &Speech) -> Tile
         }
         ToItState::Waiting { since_us, cause } => {
             let headline = fill(words.it_waiting, &[&speech.moment(*since_us)]);
-            let kept = fill(words.kept_here, &[&backlog]);
+            let kept = if reserve.is_losing() { words.waiting_here } else { words.kept_here };
+            let kept = fill(kept, &[&backlog]);
             (Some(Letter::M), headline, vec![line(it_cause(cause, speech)), line(kept)])
         }
-        ToItState::Fenced => {
+        ToItState::Fenced { .. } => {
             let fix = fill(words.fenced_fix, &[&plain(&identity.edge_id)]);
             (Some(Letter::F), words.fenced.to_owned(), vec![line(fix)])
         }
@@ -44,7 +46,12 @@ pub(super) fn to_it(numbers: ToIt, identity: &Identity, speech: &Speech) -> Tile
 
 fn sending(numbers: &ToIt, backlog: &str, speech: &Speech) -> (String, Vec<Line>) {
     let words = speech.words;
-    let rate = line(fill(words.sending_rate, &[&speech.rate(numbers.records_per_s)]));
+    let few = numbers.records_per_s < 0.05 && numbers.committed_records > 0;
+    // Between two transactions a rate of 0.0 would read as if nothing arrived.
+    let rate = line(match few {
+        true => fill(words.sent_so_far, &[&speech.count(numbers.committed_records)]),
+        false => fill(words.sending_rate, &[&speech.rate(numbers.records_per_s)]),
+    });
     match numbers.delay_s {
         Some(delay) if delay > UP_TO_DATE_S => {
             let mut lines = vec![line(fill(words.records_left, &[backlog]))];
@@ -70,6 +77,7 @@ fn it_cause(cause: &Cause, speech: &Speech) -> String {
     match cause.code.as_str() {
         "unreachable" | "lost" => words.it_unreachable.to_owned(),
         "timeout" => words.it_timeout.to_owned(),
+        "configuration" => fill(words.it_settings, &[&sentence(&cause.message)]),
         "refused" => words.it_refused.to_owned(),
         "not-trusted" => words.it_not_trusted.to_owned(),
         _ if cause.message.trim().is_empty() => words.it_other.to_owned(),
@@ -80,8 +88,8 @@ fn it_cause(cause: &Cause, speech: &Speech) -> String {
 #[allow(clippy::cast_precision_loss)] // a share of the budget
 pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     let words = speech.words;
-    let share = numbers.used_bytes as f64 / numbers.budget_bytes.max(1) as f64;
-    let used = [speech.bytes(numbers.used_bytes), speech.bytes(numbers.budget_bytes)];
+    let share = numbers.unsent_bytes as f64 / numbers.budget_bytes.max(1) as f64;
+    let used = [speech.bytes(numbers.unsent_bytes), speech.bytes(numbers.budget_bytes)];
     let mut lines = vec![line(fill(words.room_used, &[&used[0], &used[1]]))];
     if let Some(oldest) = numbers.oldest_unsent_us.filter(|at| speech.age_s(*at) > UP_TO_DATE_S) {
         lines.push(line(fill(words.oldest_unsent, &[&speech.moment(oldest)])));
@@ -91,7 +99,7 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     }
     let (letter, headline) = match (&numbers.disk_error, numbers.left_s) {
         (Some(error), _) => {
-            lines.insert(0, line(plain(&error.message)));
+            lines.insert(0, line(sentence(&error.message)));
             (Some(Letter::F), words.disk_broken.to_owned())
         }
         (None, _) if numbers.full => {
@@ -99,7 +107,7 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
             (Some(Letter::F), words.reserve_full.to_owned())
         }
         (None, left) => {
-            let headline = left.map_or_else(|| words.not_yet_known.to_owned(), |left| speech.duration(left));
+            let headline = left.map_or_else(|| words.being_measured.to_owned(), |left| speech.duration(left));
             ((share > RESERVE_LOW).then_some(Letter::M), headline)
         }
     };
@@ -117,7 +125,7 @@ pub(super) fn predictions(numbers: Vec<PredictionRow>, speech: &Speech) -> Tile<
     let mut lines: Vec<_> = notable
         .iter()
         .take(PREDICTIONS_SHOWN_MAX)
-        .map(|p| Line { letter: p.letter, text: prediction_sentence(p, speech) })
+        .map(|p| Line { letter: p.letter, text: prediction_headline(p, speech) })
         .collect();
     if notable.len() > PREDICTIONS_SHOWN_MAX {
         lines.push(line(fill(words.and_more, &[&(notable.len() - PREDICTIONS_SHOWN_MAX).to_string()])));

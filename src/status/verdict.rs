@@ -38,7 +38,7 @@ const NAMED_MAX: usize = 3;
 
 pub(super) fn verdict(given: &Given, speech: &Speech) -> Verdict {
     let (letter, text) = trouble_of_the_box(given, speech)
-        .or_else(|| silent_machines(given.machines, speech))
+        .or_else(|| silent_machines(given, speech))
         .or_else(|| doubtful_machines(given.machines, speech))
         .unwrap_or_else(|| (None, all_well(given.machines, speech)));
     let all_up = !given.machines.is_empty() && given.machines.iter().all(|row| row.state == State::Up);
@@ -54,8 +54,17 @@ pub(super) fn verdict(given: &Given, speech: &Speech) -> Verdict {
 
 fn note(given: &Given, speech: &Speech) -> String {
     match &given.to_it.state {
-        ToItState::Waiting { since_us, .. } => fill(speech.words.note_it_waits, &[&speech.moment(*since_us)]),
-        ToItState::Fenced => fill(speech.words.note_fenced, &[&plain(&given.identity.edge_id)]),
+        ToItState::Waiting { since_us, cause } => {
+            let words = speech.words;
+            let waits = match cause.code.as_str() {
+                "configuration" => words.note_settings,
+                _ => words.note_it_waits,
+            };
+            // What may be lost is not called kept.
+            let kept = if given.reserve.is_losing() { "." } else { words.note_kept };
+            fill(waits, &[&speech.moment(*since_us)]) + kept
+        }
+        ToItState::Fenced { .. } => fill(speech.words.note_fenced, &[&plain(&given.identity.edge_id)]),
         ToItState::Up | ToItState::Connecting => String::new(),
     }
 }
@@ -73,24 +82,29 @@ fn trouble_of_the_box(given: &Given, speech: &Speech) -> Option<(Option<Letter>,
     given.reserve.full.then(|| (Some(Letter::F), words.disk_full.to_owned()))
 }
 
-fn silent_machines(machines: &[Row], speech: &Speech) -> Option<(Option<Letter>, String)> {
-    let words = speech.words;
-    let down: Vec<&Row> = machines.iter().filter(|row| row.state == State::Down).collect();
-    let earliest = down.iter().filter_map(|row| row.since_us).min()?;
-    let since = speech.moment(earliest);
+fn silent_machines(given: &Given, speech: &Speech) -> Option<(Option<Letter>, String)> {
+    let (words, machines) = (speech.words, given.machines);
+    let silent = |row: &&Row| matches!(row.state, State::Down | State::NotRead);
+    let down: Vec<&Row> = machines.iter().filter(silent).collect();
+    let since = since(&down, given.identity.started_us, speech);
     let hint_of = |row: &Row| row.down.as_ref().map_or(words.hint_other, |cause| hint(cause, words));
     let first = hint_of(down.first()?);
     let same = down.iter().all(|row| hint_of(row) == first);
     // Several machines gone for the same reason hang on one thing: the network, not each PLC.
     let common = if same && first == words.hint_unreachable { words.common_cause } else { first };
     let (count, total) = (down.len().to_string(), machines.len().to_string());
+    let names = || list(down.iter().map(|row| row.name.clone()).collect(), speech);
     let text = match (down.as_slice(), same) {
+        ([row], _) if machines.len() == 1 && row.state == State::NotRead => {
+            fill(words.not_read_only, &[&row.name, first])
+        }
+        (_, true) if first == words.hint_file => {
+            let template = if down.len() == 1 { words.not_read_one } else { words.not_read_many };
+            fill(template, &[&count, &total, &names(), first])
+        }
         ([row], _) => fill(words.sent_nothing, &[&row.name, &since, first]),
         (_, true) if down.len() == machines.len() => fill(words.none_sends, &[&since, common]),
-        (_, true) => {
-            let names = down.iter().map(|row| row.name.clone()).collect();
-            fill(words.several_same, &[&count, &total, &since, common, &list(names, speech)])
-        }
+        (_, true) => fill(words.several_same, &[&count, &total, &since, common, &names()]),
         (_, false) => {
             let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
             for row in &down {
@@ -104,6 +118,16 @@ fn silent_machines(machines: &[Row], speech: &Speech) -> Option<(Option<Letter>,
         }
     };
     Some((Some(Letter::F), text))
+}
+
+/// Since when these machines send nothing: the earliest moment, or the start when the machine of
+/// that moment has not sent anything at all so far.
+fn since(down: &[&Row], started_us: i64, speech: &Speech) -> String {
+    match down.iter().filter_map(|row| Some((row.since_us?, row.age_s))).min_by_key(|(since, _)| *since) {
+        Some((_, None)) => fill(speech.words.the_start, &[&speech.moment(started_us)]),
+        Some((since, Some(_))) => speech.moment(since),
+        None => String::new(),
+    }
 }
 
 fn doubtful_machines(machines: &[Row], speech: &Speech) -> Option<(Option<Letter>, String)> {

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::facts::{Facts, Identity, Prediction, PredictionState, Reserve, ToIt};
-use super::judge::{Letter, Tally, cause_sentence};
-use super::speech::{Speech, plain};
+use super::facts::{Facts, Identity, NotRead, Prediction, PredictionState, Reserve, ToIt, serialize_moment};
+use super::judge::{FAULTY_FILE, Letter, Tally, cause_sentence};
+use super::speech::{Speech, plain, sentence};
 use super::verdict::{Verdict, verdict};
 use super::words::fill;
 use super::{tiles, verdict};
@@ -50,7 +50,7 @@ pub(super) struct Row {
     pub(super) letter: Option<Letter>,
     pub(super) state: State,
     /// Since when it is in this state; `None` while starting.
-    #[serde(skip)]
+    #[serde(rename = "since", serialize_with = "serialize_moment")]
     pub(super) since_us: Option<i64>,
     /// Why it is not good, in words; empty when it is.
     pub(super) cause: String,
@@ -85,6 +85,8 @@ pub(super) enum State {
     Starting,
     Up,
     Down,
+    /// Its file has faults.
+    NotRead,
 }
 
 /// One of the three fields below the machines.
@@ -119,7 +121,7 @@ pub(super) struct PredictionRow {
     pub(super) text: String,
     pub(super) score: Option<f64>,
     pub(super) threshold: f64,
-    #[serde(skip)]
+    #[serde(rename = "since", serialize_with = "serialize_moment")]
     pub(super) since_us: Option<i64>,
     /// Age of the last score, seconds.
     pub(super) age_s: Option<f64>,
@@ -132,6 +134,7 @@ pub(super) fn view(twin: &Twin, facts: &dyn Facts, speech: &Speech) -> View {
     let identity = facts.identity();
     let predictions: Vec<_> = facts.predictions().iter().map(|p| prediction(p, speech)).collect();
     let mut machines: Vec<_> = twin.devices.iter().map(|device| row(device, &predictions, speech)).collect();
+    machines.extend(facts.not_read().iter().map(|machine| not_read_row(machine, speech)));
     machines.sort_by(|a, b| (&a.location, &a.name).cmp(&(&b.location, &b.name)));
     let to_it = facts.to_it();
     let reserve = facts.reserve();
@@ -149,7 +152,7 @@ pub(super) fn view(twin: &Twin, facts: &dyn Facts, speech: &Speech) -> View {
             },
             speech,
         ),
-        to_it: tiles::to_it(to_it, &identity, speech),
+        to_it: tiles::to_it(to_it, &reserve, &identity, speech),
         reserve: tiles::reserve(reserve, speech),
         predictions: tiles::predictions(predictions, speech),
         machines,
@@ -227,6 +230,37 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
     }
 }
 
+/// The line of a machine whose file has faults. Where it stands is not known, so it comes first.
+pub(super) fn not_read_row(machine: &NotRead, speech: &Speech) -> Row {
+    let cause = Cause { code: FAULTY_FILE.to_owned(), message: machine.fault.clone() };
+    Row {
+        name: plain(&machine.name),
+        key: machine.name.clone(),
+        path: String::new(),
+        title: String::new(),
+        location: Vec::new(),
+        letter: Some(Letter::F),
+        state: State::NotRead,
+        since_us: None,
+        cause: fill(speech.words.cause_file, &[&sentence(&machine.fault), &plain(&machine.place)]),
+        detail: sentence(&machine.fault),
+        down: Some(cause),
+        worst: Some(Letter::F),
+        age_s: None,
+        age: "–".to_owned(),
+        good: 0,
+        total: 0,
+        rates: Vec::new(),
+        values_read: 0,
+        samples: 0,
+        requests: 0,
+        errors: 0,
+        connects: 0,
+        scans_missed: 0,
+        round_trip_s: 0.0,
+    }
+}
+
 #[allow(clippy::cast_precision_loss)] // microseconds of one reading
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
@@ -253,7 +287,7 @@ fn rates(state: &DeviceState, now_us: i64) -> Vec<Option<u64>> {
 
 fn prediction(p: &Prediction, speech: &Speech) -> PredictionRow {
     let words = speech.words;
-    let own = plain(p.words.get(speech.language.code()));
+    let own = sentence(p.words.get(speech.language.code()));
     let (letter, usual) = match p.state {
         PredictionState::Normal => (None, words.model_normal),
         PredictionState::Filling => (None, words.model_collecting),
@@ -288,7 +322,13 @@ pub(super) fn prediction_rows(facts: &dyn Facts, speech: &Speech) -> Vec<Predict
     facts.predictions().iter().map(|p| prediction(p, speech)).collect()
 }
 
-/// `model, machine: text` in the order of the language.
-pub(super) fn prediction_sentence(p: &PredictionRow, speech: &Speech) -> String {
-    fill(speech.words.model_of, &[&p.device, &p.title, &p.text])
+/// `machine: what is watched`, and why there is no statement; what to do stands at the machine.
+pub(super) fn prediction_headline(p: &PredictionRow, speech: &Speech) -> String {
+    let words = speech.words;
+    let name = fill(words.model_of, &[&p.device, &p.title]);
+    match p.state {
+        PredictionState::Suppressed => format!("{name}, {}", words.model_suppressed),
+        PredictionState::Broken => format!("{name}, {}", words.model_broken),
+        PredictionState::Normal | PredictionState::Raised | PredictionState::Filling => name,
+    }
 }

@@ -128,23 +128,31 @@ words! {
     none_sends: "No machine has sent anything since {0} ({1}).", "Seit {0} sendet keine Maschine ({1}).";
     several_same: "{0} of {1} machines have sent nothing since {2} ({3}): {4}.",
         "{0} von {1} Maschinen senden seit {2} nichts ({3}): {4}.";
+    the_start: "the start at {0}", "dem Start um {0}";
+    not_read_only: "{0} is not read ({1}).", "{0} wird nicht gelesen ({1}).";
+    not_read_one: "{0} of {1} machines is not read: {2} ({3}).",
+        "{0} von {1} Maschinen wird nicht gelesen: {2} ({3}).";
+    not_read_many: "{0} of {1} machines are not read: {2} ({3}).",
+        "{0} von {1} Maschinen werden nicht gelesen: {2} ({3}).";
     several_mixed: "{0} of {1} machines deliver no data: {2}.",
         "{0} von {1} Maschinen liefern keine Daten: {2}.";
     name_and_hint: "{0} ({1})", "{0} ({1})";
     and_more: "{0} more", "{0} weitere";
     common_cause: "network, switch or power?", "Netzwerk, Switch oder Strom?";
-    disk_trouble: "This box cannot write to its disk since {0}: new values are being lost.",
-        "Diese Box kann seit {0} nicht auf ihren Speicher schreiben: Neue Werte gehen verloren.";
-    disk_full: "The memory of this box is full: the oldest values are being lost.",
-        "Der Speicher dieser Box ist voll: Die ältesten Werte gehen verloren.";
+    disk_trouble: "This box cannot write to its disk since {0}: new values wait in memory, which lasts only a short time.",
+        "Diese Box kann seit {0} nicht auf ihre Platte schreiben: Neue Werte warten im Arbeitsspeicher, das reicht nur kurz.";
+    disk_full: "The room for values on the disk of this box is used up: the oldest values are being lost.",
+        "Der Platz für Werte auf der Platte dieser Box ist verbraucht: Die ältesten Werte gehen verloren.";
     machine_says: "{0}: {1}.", "{0}: {1}.";
     machines_partly: "{0} machines deliver only part of their values: {1}.",
         "{0} Maschinen liefern nur einen Teil ihrer Werte: {1}.";
     machines_served: "{0} machines are being worked on: {1}.", "An {0} Maschinen wird gearbeitet: {1}.";
     machines_doubtful: "{0} machines deliver doubtful values: {1}.",
         "{0} Maschinen liefern zweifelhafte Werte: {1}.";
-    note_it_waits: "IT has taken nothing since {0}; the values are kept here.",
-        "Die IT nimmt seit {0} nichts ab; die Werte bleiben hier gespeichert.";
+    note_it_waits: "IT has taken nothing since {0}", "Die IT nimmt seit {0} nichts ab";
+    note_settings: "Nothing goes to IT since {0}: this box’s own settings are wrong",
+        "Nichts geht seit {0} an die IT: Eigene Einstellungen dieser Box sind falsch";
+    note_kept: "; the values are kept here.", "; die Werte bleiben hier gespeichert.";
     note_fenced: "Nothing goes to IT: another box uses the name {0}.",
         "Nichts geht an die IT: Eine andere Box benutzt den Namen {0}.";
 
@@ -157,6 +165,7 @@ words! {
     hint_not_trusted: "password or certificate?", "Passwort oder Zertifikat?";
     hint_not_verified: "wrong machine or changed program?", "falsche Maschine oder geändertes Programm?";
     hint_configuration: "settings of this machine are wrong", "Einstellungen dieser Maschine falsch";
+    hint_file: "file has faults", "Datei hat Fehler";
     hint_panic: "software fault of this box", "Softwarefehler dieser Box";
     hint_other: "cause unknown", "Ursache unbekannt";
     cause_unreachable: "No connection: cable or PLC off?", "Keine Verbindung: Kabel oder SPS aus?";
@@ -171,6 +180,7 @@ words! {
         "Prüfung misslungen: falsche Maschine oder geändertes Programm?";
     cause_configuration: "The settings of this machine are wrong",
         "Die Einstellungen dieser Maschine sind falsch";
+    cause_file: "its file has faults: {0}, {1}", "ihre Datei hat Fehler: {0}, {1}";
     cause_panic: "Software fault of this box; it tries again",
         "Softwarefehler dieser Box; sie versucht es wieder";
     cause_other: "No data, cause unknown", "Keine Daten, Ursache unbekannt";
@@ -196,6 +206,8 @@ words! {
     it_connecting: "Being connected", "Wird verbunden";
     it_waiting: "Waiting since {0}", "Wartet seit {0}";
     kept_here: "Nothing is lost: {0} records are kept here.", "Nichts geht verloren: {0} Datensätze liegen hier.";
+    waiting_here: "{0} records wait here.", "{0} Datensätze warten hier.";
+    it_settings: "This box’s own settings are wrong: {0}", "Eigene Einstellungen dieser Box sind falsch: {0}";
     it_unreachable: "IT cannot be reached: network or server off?",
         "IT nicht erreichbar: Netzwerk oder Server aus?";
     it_timeout: "IT does not answer in time", "IT antwortet nicht rechtzeitig";
@@ -207,9 +219,10 @@ words! {
     fenced_fix: "Another box uses the name {0}. Give one of them another name.",
         "Eine andere Box benutzt den Namen {0}. Einer von beiden einen anderen Namen geben.";
     sending_rate: "{0} records per second", "{0} Datensätze je Sekunde";
+    sent_so_far: "{0} records since the start", "{0} Datensätze seit dem Start";
     offline_reserve: "Offline reserve", "Offline-Reserve";
-    not_yet_known: "Not yet known", "Noch nicht bekannt";
-    disk_broken: "Disk does not accept data", "Speicher nimmt nichts an";
+    being_measured: "Being measured, takes a few minutes", "Wird gemessen, dauert einige Minuten";
+    disk_broken: "Disk does not accept data", "Platte nimmt nichts an";
     reserve_full: "Full", "Voll";
     reserve_full_fix: "The oldest values are dropped first.", "Die ältesten Werte fallen zuerst weg.";
     room_used: "{0} of {1} used", "{0} von {1} belegt";
@@ -226,7 +239,7 @@ words! {
     model_suppressed: "no statement: values missing", "keine Aussage: Werte fehlen";
     model_broken: "cannot run", "kann nicht laufen";
     model_normal: "nothing unusual", "nichts Auffälliges";
-    model_of: "{0}, {1}: {2}", "{0}, {1}: {2}";
+    model_of: "{0}: {1}", "{0}: {1}";
 
     // Header, footer and navigation.
     overview: "Overview", "Übersicht";
@@ -254,6 +267,10 @@ words! {
     connection: "Connection", "Verbindung";
     state_up: "connected since {0}", "verbunden seit {0}";
     state_down: "no data since {0}", "keine Daten seit {0}";
+    state_never: "no data yet since {0}", "keine Daten seit {0}";
+    state_not_read: "not read: mend the file and restart Forebay",
+        "wird nicht gelesen: Datei korrigieren und Forebay neu starten";
+    file_faults: "What is wrong with its file", "Was an ihrer Datei falsch ist";
     state_starting: "being connected", "wird verbunden";
     address: "Address", "Adresse";
     round_trip: "Last reading took", "Letztes Lesen dauerte";
@@ -305,6 +322,22 @@ words! {
     event_up: "delivers data", "liefert Daten";
     event_gap: "no values from {0} to {1} ({2})", "keine Werte von {0} bis {1} ({2})";
     event_down: "sends nothing ({0})", "sendet nichts ({0})";
+    event_raised: "{0}: score {1}, limit {2}. {3} ({4})", "{0}: Kennwert {1}, Grenze {2}. {3} ({4})";
+    event_cleared: "{0} is over: score {1}", "{0} ist vorbei: Kennwert {1}";
+    event_suppressed: "model {0} does not watch: {1}", "Modell {0} wacht nicht: {1}";
+    event_scoring: "model {0} watches again: {1}", "Modell {0} wacht wieder: {1}";
+    event_broken: "model {0} cannot run: {1}", "Modell {0} kann nicht laufen: {1}";
+    event_started: "Forebay {0} started", "Forebay {0} gestartet";
+    event_started_without: "Forebay {0} started; file has faults, not read: {1}",
+        "Forebay {0} gestartet; Datei hat Fehler, nicht gelesen: {1}";
+    event_clock: "the clock of the box was set by {0} s", "die Uhr der Box wurde um {0} s gestellt";
+    event_it_away: "nothing goes to IT", "nichts geht an die IT";
+    event_it_back: "IT takes data again, after {0}", "die IT nimmt wieder Daten ab, nach {0}";
+    event_disk_bad: "the disk does not accept data; new values wait in memory",
+        "die Platte nimmt nichts an; neue Werte warten im Arbeitsspeicher";
+    event_disk_good: "the disk works again", "die Platte arbeitet wieder";
+    event_evicted: "values from {0} to {1} removed unsent: the room on the disk is used up",
+        "Werte von {0} bis {1} ungesendet gelöscht: Platz auf der Platte verbraucht";
 
     // Refusals.
     not_found: "There is no such page on this box.", "Diese Seite gibt es auf dieser Box nicht.";
@@ -314,8 +347,8 @@ words! {
     too_long: "The address of the page is too long.", "Die Adresse der Seite ist zu lang.";
     too_many: "Too many readers at once. Please try again in a few seconds.",
         "Zu viele Leser gleichzeitig. Bitte in einigen Sekunden wieder versuchen.";
-    wrong_host: "This box does not answer to the name in the address. Use its IP address, or add the name to the settings (status page, host names).",
-        "Diese Box hört nicht auf den Namen in der Adresse. Ihre IP-Adresse benutzen oder den Namen in die Einstellungen aufnehmen (Statusseite, Rechnernamen).";
+    wrong_host: "This box does not answer to the name in the address. Use its IP address, or add the name to forebay.toml: host_names under [status].",
+        "Diese Box hört nicht auf den Namen in der Adresse. Ihre IP-Adresse benutzen oder den Namen in forebay.toml aufnehmen: host_names unter [status].";
     healthy: "ok: polling and journal work", "ok: Abfrage und Journal arbeiten";
 }
 

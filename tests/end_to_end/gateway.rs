@@ -55,6 +55,11 @@ impl Gateway {
         Self { folder, child: None }
     }
 
+    /// Adds a file to its configuration.
+    pub fn add(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("a file");
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.path().join("forebay.toml")
     }

@@ -37,3 +37,47 @@ fn the_page_says_when_a_controller_goes_and_comes_back_without_any_kafka() {
     println!("{waiting} records are kept");
     gateway.stop();
 }
+
+#[test]
+fn a_machine_that_is_refused_is_on_the_page_and_in_the_numbers() {
+    let mut gateway = Gateway::new("127.0.0.1:1", "page-refused", "60s", &[]);
+    let device = "forebay = 1\n[[device]]\nname = \"press-4\"\nprofile = \"acme-pres-630t\"\n";
+    gateway.add("devices/plant.toml", device);
+    gateway.start();
+    let status = wait_for("status", PATIENCE, || gateway.status());
+    assert_eq!(status["verdict"]["text"], "press-4 is not read (file has faults).");
+    let address = gateway.page().trim_start_matches("http://").to_owned();
+    let get = |path: &str| wait_for(path, PATIENCE, || crate::support::get(&address, path));
+    assert!(get("/metrics").contains("forebay_device_up{device=\"press-4\"} 0\n"));
+    let docs = std::fs::read_to_string(crate::support::root().join("docs/status-page.md")).expect("a file");
+    let metrics = get("/metrics");
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+    let unknown: Vec<&str> = names.filter(|name| !docs.contains(&format!("`{name}`"))).collect();
+    assert!(unknown.is_empty(), "docs/status-page.md does not list {unknown:?}");
+    let machine = get("/m/press-4");
+    assert!(machine.contains("error[P0114]: ") && machine.contains("devices/plant.toml:4"), "{machine}");
+    gateway.stop();
+}
+
+#[test]
+fn a_missing_file_of_this_box_is_called_its_own_settings() {
+    let mut gateway = Gateway::new("127.0.0.1:1", "page-settings", "60s", &[]);
+    let settings = "forebay = 1\n[edge]\nid = \"box\"\nsite = \"Werk1\"\n\
+        [kafka]\nbrokers = [\"127.0.0.1:1\"]\n[kafka.tls]\nca = \"/nope/ca.pem\"\n\
+        [journal]\ndirectory = \"journal\"\n[status]\nlisten = \"127.0.0.1:0\"\n[paths]\nstate = \"state\"\n";
+    gateway.add("forebay.toml", settings);
+    gateway.start();
+    let it = wait_for("reason", PATIENCE, || {
+        let it = gateway.status()?["to_it"].clone();
+        (it["numbers"]["state"] == "waiting").then_some(it)
+    });
+    assert_eq!(it["numbers"]["cause"], "configuration", "{it}");
+    let line = it["lines"][0]["text"].as_str().expect("a text");
+    assert!(
+        line.starts_with("This box’s own settings are wrong: cannot read /nope/ca.pem: No such file"),
+        "{line}"
+    );
+    assert!(gateway.log().contains("this box's settings: cannot read /nope/ca.pem"), "{}", gateway.log());
+    assert!(!gateway.log().contains("IT department"), "{}", gateway.log());
+    gateway.stop();
+}
