@@ -19,8 +19,8 @@ pub fn not_read(config: &Config, loaded: &Loaded) -> Vec<NotRead> {
     let errors: Vec<&Diagnostic> =
         loaded.diagnostics.iter().filter(|fault| fault.severity == Severity::Error).collect();
     let refused = loaded.refused.iter().map(|refused| {
-        let name = if refused.name.is_empty() { &refused.source } else { &refused.name };
-        entry(name, &refused.source, &faults_of(refused, &errors, loaded), loaded)
+        let name = if refused.name.is_empty() { file_name(&refused.source) } else { refused.name.clone() };
+        entry(&name, &refused.source, &faults_of(refused, &errors, loaded), loaded)
     });
     let silent_files = loaded.sources.files.iter().enumerate().filter_map(|(file, source)| {
         let path = Path::new(&source.name);
@@ -28,12 +28,17 @@ pub fn not_read(config: &Config, loaded: &Loaded) -> Vec<NotRead> {
             path.parent().is_some_and(|folder| config.paths.devices.iter().any(|it| it == folder));
         let silent = of_devices && places(loaded).all(|(name, _)| name != source.name);
         let faults: Vec<&Diagnostic> = errors.iter().filter(|it| it.place.file == file).copied().collect();
-        let name = path.file_name()?.to_string_lossy();
+        let name = file_name(&source.name);
         (silent && !faults.is_empty()).then(|| entry(&name, &source.name, &faults, loaded))
     });
     let mut found: Vec<NotRead> = refused.chain(silent_files).collect();
     name_once(&mut found, loaded);
     found
+}
+
+/// What a machine without a name is called.
+fn file_name(path: &str) -> String {
+    Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A name that is taken gets its place behind it: pages and metrics go by names.
@@ -154,7 +159,7 @@ mod tests {
         let found =
             site(&[("empty.toml", ""), ("good.toml", &good), ("broken.toml", "[[device\nname = 1\n")]);
         let names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["broken.toml", "empty.toml"], "{found:?}");
+        assert_eq!(names, ["broken.toml:1", "empty.toml"], "{found:?}");
         assert!(found.iter().all(|it| it.check.starts_with("error[")), "{found:?}");
     }
 }
