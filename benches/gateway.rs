@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 use forebay::replicate::mock::Broker;
 use forebay_connector::{Simulator, Value};
 
+#[allow(dead_code)] // the tests use the rest of it
+#[path = "../tests/support.rs"]
+mod support;
+
 const DEVICES: usize = 10;
 const TAGS: usize = 1000;
 
@@ -22,7 +26,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder for the configuration");
     let broker = Broker::start("bench").expect("the embedded broker");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    write_site(folder.path(), broker.bootstrap(), &[]);
+    write_site(folder.path(), broker.bootstrap(), "127.0.0.1:0", &[]);
     let loaded = forebay::config::load(&folder.path().join("forebay.toml"));
     assert_eq!(loaded.devices.len(), DEVICES, "{:?}", loaded.diagnostics);
     let simulators: Vec<Arc<dyn Simulator>> = runtime.block_on(async {
@@ -35,21 +39,26 @@ fn main() {
     });
     runtime.spawn(change_values(simulators.clone()));
     let endpoints: Vec<String> = simulators.iter().map(|simulator| simulator.endpoint()).collect();
-    write_site(folder.path(), broker.bootstrap(), &endpoints);
+    let page = support::Port::reserve();
+    let page = format!("127.0.0.1:{}", page.number);
+    write_site(folder.path(), broker.bootstrap(), &page, &endpoints);
 
     let started = Instant::now();
     let mut child = start(&folder.path().join("forebay.toml"));
     let first = wait_for_first_values(&mut child, started);
     println!("start to first values      {:>8.0} ms   (limit 300)", first.as_secs_f64() * 1e3);
     std::thread::sleep(Duration::from_secs(10));
-    let before = cpu_seconds(child.id());
+    let (before, synced, sent) = (cpu_seconds(child.id()), synced(&page), sent(&page));
     let window = Instant::now();
     std::thread::sleep(Duration::from_secs(seconds));
     let cpu = cpu_seconds(child.id()) - before;
     let share = cpu / window.elapsed().as_secs_f64();
-    let samples = (DEVICES * TAGS) as f64 * window.elapsed().as_secs_f64();
+    let samples = crate::synced(&page) - synced;
+    let records = crate::sent(&page) - sent;
     println!("share of one core          {:>8.2} %    (limit 5), over {seconds} s", share * 100.0);
     println!("CPU per million samples    {:>8.2} s", cpu / samples * 1e6);
+    println!("samples synced             {:>8.0} a second", samples / window.elapsed().as_secs_f64());
+    println!("records in Kafka           {:>8.1} a second", records / window.elapsed().as_secs_f64());
     println!(
         "resident memory            {:>8.1} MB   (limit 64), peak {:.1} MB",
         memory_mb(child.id(), "VmRSS"),
@@ -59,6 +68,23 @@ fn main() {
     println!("journal on disk            {:>8.1} MB", journal as f64 / 1e6);
     Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
     child.wait().expect("the process ends");
+}
+
+/// Samples written and synced, by the process's own count.
+fn synced(page: &str) -> f64 {
+    metric(page, "forebay_samples_journalled_total{lane=\"telemetry\"}")
+}
+
+/// Telemetry records that the broker has confirmed.
+fn sent(page: &str) -> f64 {
+    metric(page, "forebay_lane_committed_records_total{lane=\"telemetry\"}")
+}
+
+fn metric(page: &str, name: &str) -> f64 {
+    let text = support::get(page, "/metrics").expect("the page answers");
+    let line =
+        text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 async fn change_values(simulators: Vec<Arc<dyn Simulator>>) {
@@ -126,7 +152,7 @@ fn folder_bytes(folder: &Path) -> u64 {
         .sum()
 }
 
-fn write_site(folder: &Path, brokers: &str, endpoints: &[String]) {
+fn write_site(folder: &Path, brokers: &str, page: &str, endpoints: &[String]) {
     let mut profile = String::from(
         "forebay = 1\n[profile]\nname = \"bench\"\nversion = \"1\"\nprotocol = \"modbus\"\nsource = \"made for this bench\"\n\
          [modbus]\nunit_id = 1\n[scan]\nall = \"1s\"\n[defaults]\nscan = \"all\"\ntype = \"REAL\"\n[tags.values]\n",
@@ -143,7 +169,7 @@ fn write_site(folder: &Path, brokers: &str, endpoints: &[String]) {
     std::fs::write(folder.join("profiles/bench.toml"), profile).expect("a profile");
     let config = format!(
         "forebay = 1\n[edge]\nid = \"bench\"\nsite = \"Bench\"\n[kafka]\nbrokers = [\"{brokers}\"]\n\
-         topic_prefix = \"bench\"\n[journal]\ndirectory = \"journal\"\n[status]\nlisten = \"127.0.0.1:0\"\n\
+         topic_prefix = \"bench\"\n[journal]\ndirectory = \"journal\"\n[status]\nlisten = \"{page}\"\n\
          [paths]\nprofiles = [\"profiles\"]\nstate = \"state\"\n"
     );
     std::fs::write(folder.join("forebay.toml"), config).expect("a configuration");
