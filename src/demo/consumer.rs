@@ -101,7 +101,10 @@ impl Arrived {
         let unit = sample["unit"].as_str().unwrap_or_default();
         // A unit of 1 says that there is none.
         let unit = if unit == "1" { "" } else { unit };
-        let value = format!("{} {unit}", sample["value"]);
+        let value = match sample["value"].as_array() {
+            Some(elements) => format!("{} values in {unit}", elements.len()),
+            None => format!("{} {unit}", sample["value"]),
+        };
         self.last =
             Some((device.to_owned(), sample["tag"].as_str()?.to_owned(), value.trim_end().to_owned()));
         Some(())
