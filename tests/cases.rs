@@ -4,6 +4,7 @@
 //! would check its files. `expected.txt` holds the whole message; without it the files must be
 //! clean. `FOREBAY_BLESS=1` writes what was said, to be read and committed.
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use forebay::config::{Loaded, check_files, load};
@@ -63,6 +64,23 @@ fn difference(expected: &str, said: &str) -> String {
     let minus = old[..old.len() - tail].iter().map(|line| format!("  - {line}\n"));
     let plus = new[..new.len() - tail].iter().map(|line| format!("  + {line}\n"));
     format!("  from line {}:\n{}", head + 1, minus.chain(plus).collect::<String>())
+}
+
+/// Links are made here: not everything that copies a repository takes links to nothing along.
+#[test]
+fn links_to_nothing_are_named() {
+    let site = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| site.path().join(name);
+    std::fs::copy(root().join("tests/cases/site-folder-slips/forebay.toml"), path("forebay.toml"))
+        .expect("it is copied");
+    std::fs::create_dir(path("devices")).expect("a folder");
+    symlink("elsewhere.toml", path("devices/line9.toml")).expect("a link");
+    symlink("nowhere", path("profiles")).expect("a link");
+    let said = check(site.path()).render(Format::Text, false);
+    for (file, target) in [("devices/line9.toml", "elsewhere.toml"), ("profiles", "nowhere")] {
+        let expected = format!("error[P0002]: {} is a link to nothing: {target}", path(file).display());
+        assert!(said.contains(&expected), "{said}");
+    }
 }
 
 #[test]
