@@ -101,8 +101,10 @@ async fn run_box(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     let Some(config) = &loaded.config else { return Ok(ExitCode::FAILURE) };
     let format = if json { logging::Format::Json } else { logging::Format::Text };
     logging::start(format, &config.log.level);
-    if json && !said.is_empty() {
+    if json && loaded.errors() > 0 {
         tracing::error!("the files have faults:\n{said}");
+    } else if json && !said.is_empty() {
+        tracing::warn!("the files have doubtful places:\n{said}");
     }
     let ended = run::run(config, &loaded).await;
     if let Err(error) = &ended

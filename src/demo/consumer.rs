@@ -143,8 +143,8 @@ impl DemoConsumer {
         // All partitions by name: joining a group would take seconds, and longer after an outage.
         let mut all = TopicPartitionList::new();
         for topic in &topics {
-            for partition in consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?.topics()[0].partitions()
-            {
+            let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+            for partition in metadata.topics().iter().flat_map(|found| found.partitions()) {
                 all.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
             }
         }

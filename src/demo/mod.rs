@@ -78,7 +78,10 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let kafka = KafkaOptions::new(&bootstrap, site::PREFIX, &config.edge.site, &config.edge.id);
     let running = run::start(config, &loaded, kafka)?;
     let consumer = consumer::DemoConsumer::start(&bootstrap, site::PREFIX)?;
-    introduce(listen, &loaded, &bootstrap)?;
+    // Nobody reads: ends like Ctrl-C, in order.
+    if introduce(listen, &loaded, &bootstrap).is_err() {
+        stop.cancel();
+    }
 
     let signal = stop.clone();
     let signal_task = tokio::spawn(async move {

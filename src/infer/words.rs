@@ -26,9 +26,13 @@ pub(super) fn no_device(name: &str) -> Text {
 /// The device does not have a tag that the model needs.
 pub(super) fn missing_tag(model: &str, tag: &str, profile: &str) -> Text {
     both(
-        format!("model {model} needs tag {tag}, which profile {profile} does not have; correct model.toml"),
         format!(
-            "Modell {model} braucht den Tag {tag}, den das Profil {profile} nicht hat; model.toml korrigieren"
+            "model {model} needs tag {tag}, which profile {profile} does not have: name a device of its profile \
+             under [[model]] in forebay.toml, or correct model.toml"
+        ),
+        format!(
+            "Modell {model} braucht den Tag {tag}, den das Profil {profile} nicht hat: unter [[model]] in \
+             forebay.toml ein Gerät seines Profils nennen, oder model.toml korrigieren"
         ),
     )
 }
