@@ -161,7 +161,7 @@ fn flags(samples: &[Sample], kinds: &[u8]) -> u8 {
     flags
 }
 
-fn put_gap(record: &mut Vec<u8>, edge_us: i64, gap: &GapBefore) {
+pub(super) fn put_gap(record: &mut Vec<u8>, edge_us: i64, gap: &GapBefore) {
     varint::put_signed(record, edge_us.wrapping_sub(gap.from_us));
     for text in [&gap.cause.code, &gap.cause.message] {
         let text = &text[..text.floor_char_boundary(CAUSE_BYTES_MAX)];
@@ -170,7 +170,7 @@ fn put_gap(record: &mut Vec<u8>, edge_us: i64, gap: &GapBefore) {
     }
 }
 
-fn take_gap(bytes: &mut &[u8], edge_us: i64) -> Option<GapBefore> {
+pub(super) fn take_gap(bytes: &mut &[u8], edge_us: i64) -> Option<GapBefore> {
     let from_us = edge_us.wrapping_sub(varint::take_signed(bytes)?);
     let mut text = || {
         let length =
@@ -376,6 +376,18 @@ fn take_sources(bytes: &mut &[u8], samples: &mut [Sample], edge_us: i64, flags: 
         }
     }
     Some(())
+}
+
+/// Writes the elements of an array, for a record of a chain.
+pub(super) fn put_elements(out: &mut Vec<u8>, elements: &[Value]) {
+    put_array(out, elements);
+}
+
+/// Reads what [`put_elements`] wrote, and nothing more. The bytes may be anything.
+pub(super) fn take_elements(mut bytes: &[u8]) -> Option<Value> {
+    let mut elements_left = ELEMENTS_MAX;
+    let array = take_array(&mut bytes, DEPTH_MAX - 1, &mut elements_left)?;
+    bytes.is_empty().then_some(array)
 }
 
 fn take_byte(bytes: &mut &[u8]) -> Option<u8> {

@@ -9,6 +9,7 @@
 //! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
 //! fills and gives batches back to the caller, who records the gap.
 
+mod chain;
 mod codec;
 mod gaps;
 mod reader;
