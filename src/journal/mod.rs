@@ -19,12 +19,18 @@
 //! Nothing here knows of devices, Kafka or JSON, and no sibling module is used.
 //! `docs/journal-format.md` has the bytes.
 
+mod chain;
+mod contents;
+mod dictionaries;
 mod disk;
 mod frame;
+mod frame_one;
 mod handed;
 mod index;
 #[cfg(test)]
 mod memory_disk;
+mod pack;
+mod pending;
 #[cfg(test)]
 mod proptests;
 mod reader;
@@ -32,16 +38,21 @@ mod recovery;
 #[cfg(test)]
 mod recovery_tests;
 mod scan;
+mod search;
 mod segment;
+mod survey;
 mod thinned;
 #[cfg(test)]
 mod thinned_tests;
+#[cfg(test)]
+mod toy_coder;
 pub mod varint;
 mod writer;
 
 use std::fmt;
 use std::io;
 
+pub use chain::{BlockCoder, CODED_DICTIONARIES_MAX, Coded, Link};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};

@@ -11,11 +11,14 @@
 
 mod chain;
 mod codec;
+mod decoder;
 mod gaps;
 mod reader;
+mod schemas;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod worker;
 mod writer;
 
