@@ -29,6 +29,7 @@ mod handed;
 mod index;
 #[cfg(test)]
 mod memory_disk;
+mod numbered;
 mod pack;
 mod pending;
 #[cfg(test)]
@@ -47,6 +48,7 @@ mod thinned_tests;
 #[cfg(test)]
 mod toy_coder;
 pub mod varint;
+mod view;
 mod writer;
 
 use std::fmt;
@@ -55,9 +57,11 @@ use std::io;
 pub use chain::{BlockCoder, CODED_DICTIONARIES_MAX, Coded, Link};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use frame::BODY_BYTES_MAX;
+pub use numbered::Numbered;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
 pub use thinned::{Replaced, SegmentInfo, Thinning};
+pub use view::View;
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together

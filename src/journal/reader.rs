@@ -1,6 +1,5 @@
 //! Reading what is synced.
 
-use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, ChainHead, Fault, Frame, Joint};
 use super::handed;
 use super::index::{Place, Segment, Shared};
+use super::numbered::Numbered;
 use super::pack::{CODEC_ZSTD, Unpacker};
 use super::scan::{Scanner, Step};
 use super::segment::Name;
@@ -140,7 +140,7 @@ impl Open {
 /// The dictionaries of a segment, as far as they were read.
 #[derive(Default)]
 struct Dictionaries {
-    by_number: HashMap<u32, Arc<[u8]>>,
+    by_number: Numbered<Arc<[u8]>>,
     bytes: usize,
 }
 
@@ -151,7 +151,7 @@ impl Dictionaries {
         if self.bytes < DICTIONARIES_BYTES_MAX
             && unpacker.unpack(codec, raw_bytes, content, &mut raw).is_ok()
             // Read again, it stays the same one.
-            && self.by_number.get(&number).is_none_or(|known| **known != *raw)
+            && self.by_number.get(number).is_none_or(|known| **known != *raw)
         {
             // An empty one costs its place in the table.
             self.bytes += raw.len() + size_of::<(u32, Arc<[u8]>)>();
@@ -238,6 +238,23 @@ impl Reader {
         self.shared.lock().next_offset
     }
 
+    /// Identity of the journal.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Oldest offset that is left.
+    pub fn first(&self) -> u64 {
+        self.shared.lock().first_offset()
+    }
+
+    /// Ranges of offsets, in order, outside of which no record is of a time between `from_us` and
+    /// `to_us`. What has no table of contents is found by the times at which segments were begun,
+    /// so that a clock that was set by more than an hour may hide records there.
+    pub fn between(&self, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
+        self.shared.between(self.disk.as_ref(), from_us, to_us)
+    }
+
     /// Goes on at `offset`.
     pub fn seek(&mut self, offset: u64) {
         self.wanted = offset;
@@ -248,7 +265,7 @@ impl Reader {
 
     /// The dictionary that records of the current block call `number`.
     pub fn dictionary(&self, number: u32) -> Option<&Arc<[u8]>> {
-        self.dictionaries.by_number.get(&number)
+        self.dictionaries.by_number.get(number)
     }
 
     /// Waits until something can be read, at most `limit`; tells whether it can.
@@ -354,7 +371,7 @@ impl Reader {
             begins: parts.begins,
             base_us: block.base_us,
             dictionary: parts.dictionary,
-            meaning: self.dictionaries.by_number.get(&parts.dictionary),
+            meaning: self.dictionaries.by_number.get(parts.dictionary),
             front: &block.raw[parts.front],
             back: parts.back.map(|back| &block.backs[back]),
         }
@@ -488,6 +505,9 @@ impl Reader {
         match self.shared.lock().locate(self.wanted) {
             Place::In { segment: now, .. } if now.name == segment.name => {}
             _ => return None,
+        }
+        if error.kind() == io::ErrorKind::NotFound && self.shared.remove_oldest(segment.name) {
+            return None;
         }
         Some(self.lose(end, &Fault::Unreadable(error.kind())))
     }

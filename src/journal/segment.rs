@@ -30,7 +30,7 @@ pub(super) const ASIDE_FUTURE: &str = ".future";
 pub(super) const ASIDE_FOREIGN: &str = ".foreign";
 
 /// What the name of a segment file says: order of creation and first offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name {
     pub sequence: u64,
     pub first_offset: u64,

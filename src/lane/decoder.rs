@@ -57,53 +57,52 @@ impl Decoder {
     /// # Errors
     /// [`RecordFault`] of a record that was wanted.
     pub(super) fn link(&mut self, link: &Link<'_>) -> Result<Option<Body>, RecordFault> {
-        let mut content = Content::default();
-        let known = match self.content(link, |_| Wanted::All, &mut content) {
-            Ok(known) if link.wanted => known,
+        let known = match self.known(link) {
+            Ok(known) => known,
             Err(fault) if link.wanted => return Err(fault),
-            _ => return Ok(None),
+            Err(_) => return Ok(None),
         };
+        let mut content = Content::default();
+        match self.take(link, &known, None, &mut content) {
+            Err(fault) if link.wanted => return Err(fault),
+            _ if !link.wanted => return Ok(None),
+            _ => {}
+        }
         let Content { edge_us, samples, gap } = content;
         let (schema, gap) = (Arc::clone(&known.schema), gap.map(|gap| *gap));
         Ok(Some(Body::Batch(StoredBatch { schema, edge_us, samples, gap })))
     }
 
-    /// Fills `content` with those values of a record of a chain that `wanted` says.
+    /// What the numbers in a record of a chain mean. Called for every record, also for those that
+    /// are not decoded.
     ///
     /// # Errors
-    /// [`RecordFault`]; the device cannot be read until the next chain.
-    pub(super) fn content<'w>(
-        &mut self,
-        link: &Link<'_>,
-        wanted: impl FnOnce(&Arc<Known>) -> Wanted<'w>,
-        content: &mut Content,
-    ) -> Result<Arc<Known>, RecordFault> {
+    /// [`RecordFault::NoSchema`]; the device cannot be read until the next chain.
+    pub(super) fn known(&mut self, link: &Link<'_>) -> Result<Arc<Known>, RecordFault> {
         if link.begins {
             self.chain.begin(link.base_us);
         }
-        let known = match self.schemas.known(link.dictionary, link.meaning) {
-            Ok(known) => Arc::clone(known),
-            Err(fault) => {
-                self.chain.give_up(link.dictionary);
-                return Err(fault);
-            }
-        };
-        let wanted = match wanted(&known) {
-            Wanted::All => None,
-            Wanted::Tags(tags) => Some(tags),
-            // Nothing of the device is wanted, so its state is not needed either.
-            Wanted::Nothing => return Ok(known),
-        };
-        let slices = (link.front, link.back);
-        let taken = self.chain.take(link.dictionary, &known.meaning, slices, wanted, content);
-        taken.map(|()| known).ok_or(RecordFault::Malformed)
+        let known = self.schemas.known(link.dictionary, link.meaning).map(Arc::clone);
+        if known.is_err() {
+            self.chain.give_up(link.dictionary);
+        }
+        known
     }
-}
 
-/// What is wanted of a record.
-pub(super) enum Wanted<'a> {
-    All,
-    /// By tag.
-    Tags(&'a [bool]),
-    Nothing,
+    /// Fills `content` from a record of a chain; all of a device must be taken, or none. With
+    /// `tags`, by tag, the values of the others are not made.
+    ///
+    /// # Errors
+    /// [`RecordFault::Malformed`]; the device cannot be read until the next chain.
+    pub(super) fn take(
+        &mut self,
+        link: &Link<'_>,
+        known: &Known,
+        tags: Option<&[bool]>,
+        content: &mut Content,
+    ) -> Result<(), RecordFault> {
+        let slices = (link.front, link.back);
+        let taken = self.chain.take(link.dictionary, &known.meaning, slices, tags, content);
+        taken.ok_or(RecordFault::Malformed)
+    }
 }

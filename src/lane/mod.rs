@@ -13,6 +13,7 @@ mod chain;
 mod codec;
 mod decoder;
 mod gaps;
+mod history;
 mod reader;
 mod schemas;
 mod status;
@@ -38,6 +39,7 @@ use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
+pub use history::{History, Past, Wanted};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
 pub use writer::LaneWriter;
@@ -101,6 +103,8 @@ pub struct Opened {
     pub writer: LaneWriter,
     /// Where records come out; begins at the oldest.
     pub reader: LaneReader,
+    /// What was stored, by device, tag and time.
+    pub history: History,
     /// What was found in the directory. Its damages have been emitted as events.
     pub recovery: Recovery,
 }
@@ -114,14 +118,14 @@ impl Lane {
         let disk = RealDisk::open(&options.directory).map_err(failed(&options, "open"))?;
         let thread_failed = failed(&options, "start a thread for");
         let name = format!("lane-{}", options.name);
-        let Parts { worker, writer, reader, recovery } =
+        let Parts { worker, writer, reader, history, recovery } =
             Parts::open(Arc::new(disk), Arc::new(SystemClock), options, events)?;
         let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(CLOSE_PATIENCE))
             .map_err(thread_failed)?;
-        Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, recovery })
+        Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, history, recovery })
     }
 
     /// Stores everything that was handed over, syncs and ends the thread. Blocks, at most some
@@ -149,6 +153,7 @@ pub(crate) struct Parts {
     pub worker: worker::Worker,
     pub writer: LaneWriter,
     pub reader: LaneReader,
+    pub history: History,
     pub recovery: Recovery,
 }
 
@@ -187,6 +192,7 @@ impl Parts {
             status: watch::Sender::new(LaneStatus::default()),
         });
         let first = journal.reader(journal.first_offset()).map_err(failed(&options, "read"))?;
+        let history = History::of(first.another(0).map_err(failed(&options, "read"))?);
         let reader = LaneReader::new(
             first,
             journal.epoch(),
@@ -199,7 +205,7 @@ impl Parts {
             worker::Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
         worker.publish_status();
         worker.warn_of_small_disk();
-        Ok(Self { worker, writer: LaneWriter { shared }, reader, recovery })
+        Ok(Self { worker, writer: LaneWriter { shared }, reader, history, recovery })
     }
 }
 

@@ -1,6 +1,5 @@
 //! Schemas as dictionaries of the journal: JSON, with what a chain needs to know of the tags.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use super::chain::{Linear, Meaning};
 use super::codec::RecordFault;
 use crate::batch::Schema;
 use crate::device::{Device, Transform};
+use crate::journal::Numbered;
 
 /// A schema as it is written.
 #[derive(Serialize)]
@@ -67,7 +67,7 @@ pub(super) fn dictionary(device: &Device) -> Result<(Vec<u8>, Meaning), serde_js
 
 /// Dictionaries by number, each with what was read from it.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(HashMap<u32, (Arc<[u8]>, Option<Arc<Known>>)>);
+pub(super) struct Schemas(Numbered<(Arc<[u8]>, Option<Arc<Known>>)>);
 
 impl Schemas {
     /// What the dictionary of this number says.
@@ -81,7 +81,7 @@ impl Schemas {
     ) -> Result<&Arc<Known>, RecordFault> {
         let missing = RecordFault::NoSchema(number);
         let json = dictionary.ok_or(missing)?;
-        let (before, known) = self.0.entry(number).or_insert_with(|| (Arc::clone(json), read(json)));
+        let (before, known) = self.0.get_or_insert_with(number, || (Arc::clone(json), read(json)));
         if !Arc::ptr_eq(before, json) {
             // A new segment repeats its dictionaries; equal bytes keep their parsed form.
             if **before != **json {

@@ -255,8 +255,16 @@ mod tests {
                 assert_eq!(reader.wide_signed(0), Some(-5));
             }
             assert!(reader.is_done());
-            assert_eq!(reader.raw(8, 0), None, "nothing is left");
         }
+    }
+
+    #[test]
+    fn nothing_is_read_from_nothing() {
+        let (mut model, mut reader) = (Number::default(), BitReader::new(&[], None));
+        assert!(reader.is_done());
+        assert_eq!((reader.raw(1, 0), reader.number(&mut model, 0), reader.wide(0)), (None, None, None));
+        assert_eq!(BitReader::new(&[0], None).bytes(&mut model, &[]), Some(vec![]));
+        assert_eq!(BitReader::new(&[1], None).bytes(&mut model, &[]), None, "longer than there is");
     }
 
     #[test]
