@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::io;
 
+use super::chain::ChainReader;
 use super::disk::DiskFile;
-use super::frame::{Format, Frame, FrameWriter};
+use super::frame::{Format, Frame, FrameWriter, Joint};
+use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, read_exact_at};
 use super::{BODY_BYTES_MAX, varint};
 
@@ -15,12 +17,15 @@ const PART_BYTES_MIN: u64 = 64 << 10;
 /// Of the length of the frame, at the end of the file.
 const LENGTH_BYTES: usize = 4;
 const MS_US: i64 = 1000;
+/// See [`Contents::walk`].
+const SLACK_US: i64 = 3600 * 1_000_000;
+const SEGMENT_SPAN_US: i64 = 24 * 3600 * 1_000_000;
 
 /// A part of a segment that can be read without what is before it, but for dictionaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub(super) struct Part {
     /// Where it begins in the file.
-    pub(super) position: u64,
+    pub position: u64,
     /// Offset of its first record.
     pub first_offset: u64,
     /// No record of it is earlier, microseconds since 1970 UTC.
@@ -68,6 +73,53 @@ impl Contents {
             Ok(Frame::Contents(content)) => Ok(Self::take(content)),
             _ => Ok(None),
         }
+    }
+
+    /// Makes the table of a segment that has none. Of a chain only the beginning is known, so its
+    /// records are expected between that and the beginning of the next, give or take an hour.
+    pub(super) fn walk(mut scanner: Scanner, first_offset: u64, bytes: u64) -> Self {
+        let mut gathering = Gathering::default();
+        let mut end = first_offset;
+        let mut chain = ChainReader::default();
+        loop {
+            let (at, first_offset, count, base_us) = match scanner.step(bytes) {
+                Step::End => break,
+                Step::Bad(_) => {
+                    chain.next = None;
+                    scanner.resync(bytes);
+                    continue;
+                }
+                Step::Frame { at, frame: Frame::Dictionary { number, .. } } => {
+                    gathering.dictionary(number, at);
+                    continue;
+                }
+                Step::Frame { at, frame: Frame::Block { head, .. } } => {
+                    (at, head.first_offset, head.count, head.base_us)
+                }
+                Step::Frame { at, frame: Frame::Chain { head, .. } } => match (chain.join(&head), head.joint)
+                {
+                    (Some(first_offset), Joint::Key { base_us, .. }) => {
+                        (at, first_offset, head.count, base_us)
+                    }
+                    _ => continue,
+                },
+                Step::Frame { frame: Frame::Contents(_), .. } => continue,
+            };
+            gathering.record(None, base_us);
+            gathering.begin(at, first_offset.max(end));
+            gathering.record(None, base_us);
+            end = first_offset.saturating_add(u64::from(count));
+        }
+        let mut contents = gathering.contents;
+        for part in &mut contents.parts {
+            part.from_us = part.from_us.saturating_sub(SLACK_US);
+            part.to_us = part.to_us.saturating_add(SLACK_US);
+        }
+        if let Some(last) = contents.parts.last_mut() {
+            // Nobody says when it ended, but no segment grows longer than this.
+            last.to_us = last.to_us.saturating_add(SEGMENT_SPAN_US);
+        }
+        contents
     }
 
     fn take(content: &[u8]) -> Option<Self> {
@@ -168,6 +220,11 @@ impl Gathering {
         if let Some(place) = dictionary.and_then(|number| self.places.get(&number)) {
             self.contents.dictionaries[*place].records += 1;
         }
+    }
+
+    /// The part that is being written.
+    pub(super) fn last_part(&self) -> Option<Part> {
+        self.contents.parts.last().copied()
     }
 
     /// Appends the table.

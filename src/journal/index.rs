@@ -1,17 +1,15 @@
 //! What the writer and its readers share: which segments there are, and how far they are synced.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::contents::Contents;
+use super::contents::{Contents, Part};
 use super::disk::Disk;
+use super::scan::Scanner;
 use super::segment::Name;
-
-/// A segment without a table of contents may hold what is this much older than its creation, or
-/// younger than the next one's.
-const SLACK_US: i64 = 3600 * 1_000_000;
 
 /// Whether a replicator has seen records of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +39,8 @@ pub(super) struct Index {
     pub segments: VecDeque<Segment>,
     /// Behind the last synced record.
     pub next_offset: u64,
+    /// Parts of the segment that is being written.
+    pub growing: Option<(Name, Vec<Part>)>,
 }
 
 /// Where an offset is found.
@@ -67,6 +67,19 @@ impl Index {
         self.segments.get(index + 1).map_or(self.next_offset, |next| next.name.first_offset)
     }
 
+    /// The segment being written has this last part now.
+    pub(super) fn grow(&mut self, name: Name, last: Option<Part>) {
+        if self.growing.as_ref().is_none_or(|(growing, _)| *growing != name) {
+            self.growing = Some((name, Vec::new()));
+        }
+        if let (Some((_, parts)), Some(part)) = (&mut self.growing, last) {
+            if parts.last().is_some_and(|last| last.position == part.position) {
+                parts.pop();
+            }
+            parts.push(part);
+        }
+    }
+
     pub(super) fn locate(&self, offset: u64) -> Place {
         if offset >= self.next_offset {
             return Place::Ahead;
@@ -86,7 +99,7 @@ pub(super) struct Shared {
     /// Somebody else writes, and removes what is old.
     is_view: bool,
     /// Tables of contents that were read, of segments that are finished.
-    contents: Mutex<HashMap<(Name, bool), Option<Arc<Contents>>>>,
+    contents: Mutex<HashMap<(Name, bool), Arc<Contents>>>,
     /// Held while the file that says what was handed over is written.
     handed_file: Mutex<()>,
 }
@@ -119,47 +132,52 @@ impl Shared {
 
     /// See [`super::Reader::between`].
     pub(super) fn between(&self, disk: &dyn Disk, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
-        let Index { segments, next_offset } = self.lock().clone();
+        let index = self.lock().clone();
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let mut add = |range: Range<u64>| match ranges.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
             _ => ranges.push(range),
         };
-        for (at, segment) in segments.iter().enumerate() {
-            let next = segments.get(at + 1);
-            let end = next.map_or(next_offset, |next| next.name.first_offset);
-            // The newest is still growing.
-            let contents = next.and_then(|_| self.contents(disk, segment));
-            let Some(contents) = contents else {
-                let first_us = segment.created_us.saturating_sub(SLACK_US);
-                let last_us = next.map_or(i64::MAX, |next| next.created_us.saturating_add(SLACK_US));
-                // Without its header a segment does not know its time.
-                if segment.created_us == 0 || first_us <= to_us && last_us >= from_us {
-                    add(segment.name.first_offset..end);
-                }
+        for (at, segment) in index.segments.iter().enumerate() {
+            let end = index.end(at);
+            let Ok(contents) = self.contents(disk, &index, at) else {
+                // Its reader will say why.
+                add(segment.name.first_offset..end);
                 continue;
             };
             for (at, part) in contents.parts.iter().enumerate() {
                 let end = contents.parts.get(at + 1).map_or(end, |next| next.first_offset.min(end));
-                if part.from_us <= to_us && part.to_us >= from_us && part.first_offset < end {
-                    add(part.first_offset..end);
+                // What lies before the first part is damaged, and belongs to it.
+                let first_offset = if at == 0 { segment.name.first_offset } else { part.first_offset };
+                if part.from_us <= to_us && part.to_us >= from_us && first_offset < end {
+                    add(first_offset..end);
                 }
             }
         }
-        self.forget_contents(&segments);
+        self.forget_contents(&index.segments);
         ranges
     }
 
-    fn contents(&self, disk: &dyn Disk, segment: &Segment) -> Option<Arc<Contents>> {
+    fn contents(&self, disk: &dyn Disk, index: &Index, at: usize) -> io::Result<Arc<Contents>> {
+        let segment = &index.segments[at];
+        if let Some((_, parts)) = index.growing.as_ref().filter(|(name, _)| *name == segment.name) {
+            return Ok(Arc::new(Contents { parts: parts.clone(), ..Contents::default() }));
+        }
         let key = (segment.name, segment.thinned);
         if let Some(known) = self.lock_contents().get(&key) {
-            return known.clone();
+            return Ok(Arc::clone(known));
         }
-        // What cannot be read now may be readable later, so it is not remembered.
-        let file = disk.open(&segment.name.file()).ok()?;
-        let contents = Contents::read(file.as_ref(), segment.bytes).ok()?.map(Arc::new);
-        self.lock_contents().insert(key, contents.clone());
-        contents
+        let file = disk.open(&segment.name.file())?;
+        let contents = match Contents::read(file.as_ref(), segment.bytes)? {
+            Some(contents) => contents,
+            None => Contents::walk(Scanner::new(file), segment.name.first_offset, segment.bytes),
+        };
+        let contents = Arc::new(contents);
+        // The newest of another process is still growing.
+        if at + 1 < index.segments.len() {
+            self.lock_contents().insert(key, Arc::clone(&contents));
+        }
+        Ok(contents)
     }
 
     fn forget_contents(&self, segments: &VecDeque<Segment>) {
@@ -171,7 +189,7 @@ impl Shared {
         }
     }
 
-    fn lock_contents(&self) -> MutexGuard<'_, HashMap<(Name, bool), Option<Arc<Contents>>>> {
+    fn lock_contents(&self) -> MutexGuard<'_, HashMap<(Name, bool), Arc<Contents>>> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

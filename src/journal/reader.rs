@@ -249,8 +249,8 @@ impl Reader {
     }
 
     /// Ranges of offsets, in order, outside of which no record is of a time between `from_us` and
-    /// `to_us`. What has no table of contents is found by the times at which segments were begun,
-    /// so that a clock that was set by more than an hour may hide records there.
+    /// `to_us`. Exact where a segment has its table of contents; else a clock that was set by more
+    /// than an hour may hide records.
     pub fn between(&self, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
         self.shared.between(self.disk.as_ref(), from_us, to_us)
     }

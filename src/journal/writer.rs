@@ -431,6 +431,7 @@ impl Journal {
                 }
             }
             index.next_offset = next_offset;
+            index.grow(active.name, active.gathering.last_part());
         }
         self.shared.notify();
         if let Some(segment) = superseded
