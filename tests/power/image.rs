@@ -1,0 +1,136 @@
+//! A small ext4 of its own, whose power can be cut.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{PATIENCE, Peer, Python, wait_for};
+
+/// Runs a command as root, directly or through sudo; what it said when it failed.
+pub fn try_as_root(arguments: &[&str]) -> Result<(), String> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    let (program, arguments) = if root { (arguments[0], &arguments[1..]) } else { ("sudo", arguments) };
+    match Command::new(program).args(arguments).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        }
+        Err(error) => Err(format!("{program}: {error}")),
+    }
+}
+
+/// The same for what must succeed.
+pub fn as_root(arguments: &[&str]) {
+    if let Err(error) = try_as_root(arguments) {
+        panic!(
+            "{error}\nThese tests mount small file systems: they need root or passwordless sudo, loop devices, and \
+             in a container the capability SYS_ADMIN; mkfs.ext4 comes with e2fsprogs (tests/setup)"
+        );
+    }
+}
+
+/// A mounted tmpfs, unmounted when dropped.
+pub struct Ram(tempfile::TempDir);
+
+impl Ram {
+    pub fn mount(bytes: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a folder");
+        let size = format!("size={bytes},mode=777");
+        as_root(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", directory.path().to_str().expect("UTF-8")]);
+        Self(directory)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Ram {
+    fn drop(&mut self) {
+        // A test that fails may still have files open here.
+        let _still_busy = try_as_root(&["umount", "--lazy", self.path().to_str().expect("UTF-8")]);
+    }
+}
+
+/// An ext4 in a file in memory, mounted through a loop device while [`Image::path`] is used.
+pub struct Image {
+    ram: Ram,
+    mounted: bool,
+}
+
+impl Image {
+    /// Makes and mounts a file system of `bytes`. `room_bytes` is what the memory behind it has:
+    /// less than `bytes` makes a disk whose last blocks answer with errors.
+    pub fn new(bytes: u64, room_bytes: u64) -> Self {
+        let ram = Ram::mount(room_bytes);
+        std::fs::create_dir(ram.path().join("mnt")).expect("a folder");
+        let file = std::fs::File::create(ram.path().join("disk")).expect("a file");
+        file.set_len(bytes).expect("a sparse file");
+        let mut image = Self { ram, mounted: false };
+        as_root(&["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", &image.file()]);
+        image.mount();
+        image
+    }
+
+    fn file(&self) -> String {
+        self.ram.path().join("disk").to_str().expect("UTF-8").to_owned()
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.ram.path().join("mnt")
+    }
+
+    /// The memory behind the disk; what is written here is missing there.
+    pub fn behind(&self) -> &Path {
+        self.ram.path()
+    }
+
+    pub fn mount(&mut self) {
+        as_root(&["mount", "-o", "loop,noatime", &self.file(), self.path().to_str().expect("UTF-8")]);
+        as_root(&["chmod", "777", self.path().to_str().expect("UTF-8")]);
+        self.mounted = true;
+    }
+
+    /// Unmounts; waits for files that are just being closed.
+    pub fn unmount(&mut self) {
+        let path = self.path();
+        let path = path.to_str().expect("UTF-8");
+        let mut why = String::new();
+        wait_for("unmounted disk", PATIENCE, || match try_as_root(&["umount", path]) {
+            Ok(()) => Some(()),
+            Err(error) => {
+                why = error;
+                None
+            }
+        });
+        self.mounted = false;
+    }
+
+    /// Mounts it anew with other options, such as `ro`.
+    pub fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        as_root(&["mount", "-o", &options, self.path().to_str().expect("UTF-8")]);
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if self.mounted {
+            let _still_busy = try_as_root(&["umount", "--lazy", self.path().to_str().expect("UTF-8")]);
+        }
+    }
+}
+
+/// Cuts the power of images.
+pub struct Cutter(Peer);
+
+impl Cutter {
+    pub fn start() -> Self {
+        Self(Peer::start(Python::Current, "power_cut.py", &[]))
+    }
+
+    /// Everything that is not on the disk is gone, and every write from now on fails.
+    pub fn cut(&mut self, image: &Image) {
+        self.0.command(&format!("cut {}", image.path().display()));
+    }
+}
