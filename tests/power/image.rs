@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::support::{PATIENCE, Peer, Python, wait_for};
 
@@ -35,7 +36,10 @@ impl Ram {
     pub fn mount(bytes: u64) -> Self {
         let directory = tempfile::tempdir().expect("a folder");
         let size = format!("size={bytes},mode=777");
-        as_root(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", directory.path().to_str().expect("UTF-8")]);
+        let path = directory.path().to_str().expect("UTF-8");
+        as_root(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", path]);
+        // Who copies our mounts into a namespace of his own shall lose them with us.
+        as_root(&["mount", "--make-shared", path]);
         Self(directory)
     }
 
@@ -85,24 +89,30 @@ impl Image {
         self.ram.path()
     }
 
+    /// Mounts it. A mount namespace that was made meanwhile (`ip netns exec` makes one) may still
+    /// hold the file system that was shut down: then it is tried again.
     pub fn mount(&mut self) {
-        as_root(&["mount", "-o", "loop,noatime", &self.file(), self.path().to_str().expect("UTF-8")]);
-        as_root(&["chmod", "777", self.path().to_str().expect("UTF-8")]);
-        self.mounted = true;
+        let path = self.path();
+        let path = path.to_str().expect("UTF-8");
+        let mut why = String::new();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            as_root(&["mount", "-o", "loop,noatime", &self.file(), path]);
+            self.mounted = true;
+            match try_as_root(&["chmod", "777", path]) {
+                Ok(()) => return,
+                Err(error) if Instant::now() < end => why = error,
+                Err(_) => panic!("somebody holds the disk: {why}"),
+            }
+            self.unmount();
+        }
     }
 
     /// Unmounts; waits for files that are just being closed.
     pub fn unmount(&mut self) {
         let path = self.path();
         let path = path.to_str().expect("UTF-8");
-        let mut why = String::new();
-        wait_for("unmounted disk", PATIENCE, || match try_as_root(&["umount", path]) {
-            Ok(()) => Some(()),
-            Err(error) => {
-                why = error;
-                None
-            }
-        });
+        wait_for("unmounted disk", PATIENCE, || try_as_root(&["umount", path]).ok());
         self.mounted = false;
     }
 
