@@ -4,6 +4,7 @@
 
 mod image;
 mod lanes;
+mod start;
 mod victim;
 
 /// Power cuts of each test in the test command.

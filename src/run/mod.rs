@@ -36,7 +36,7 @@ use crate::status::{self, Facts, Language};
 use crate::twin::{DeviceTwin, Twin};
 
 use facts::BoxFacts;
-use storage::{Begin, Closed, Opener, Storage, Writers, not_stored, open_state};
+use storage::{Begin, Closed, Lanes, Opener, Storage, Writers, not_stored, open_state};
 
 /// Pause before the page's port is tried again.
 const PAGE_RETRY: Duration = Duration::from_secs(10);
@@ -73,15 +73,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     }
     let (state, state_directory) = (Arc::new(SetOnce::new()), config.paths.state.join("state"));
     open_state(&state_directory, &state, &box_path, &events);
-    let last_good_us = match &mut opened {
-        Ok(lanes) => {
-            let (telemetry, event_lane) = (&mut lanes.telemetry.reader, &mut lanes.events.reader);
-            let before = last_good::read(telemetry, event_lane, state.get(), &loaded.devices);
-            before.unstated.into_iter().for_each(|event| events.emit(event));
-            before.last_good_us
-        }
-        Err(_) => last_good::saved(state.get(), &loaded.devices),
-    };
+    let last_good_us = time_before(opened.as_mut().ok(), state.get(), &loaded.devices, &events);
     let twin = Arc::new(Twin::new(&loaded.devices));
     let (stop_devices, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
@@ -139,6 +131,20 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         stop_devices,
         stop_rest,
     })
+}
+
+/// When each device delivered its last value before this start; emits the gap records that a crash
+/// has swallowed.
+fn time_before(
+    lanes: Option<&mut Lanes>,
+    state: Option<&State>,
+    devices: &[Arc<Device>],
+    events: &Events,
+) -> HashMap<String, i64> {
+    let Some(lanes) = lanes else { return last_good::saved(state, devices) };
+    let before = last_good::read(&mut lanes.telemetry.reader, &mut lanes.events.reader, state, devices);
+    before.unstated.into_iter().for_each(|event| events.emit(event));
+    before.last_good_us
 }
 
 /// Starts a task for each device.

@@ -116,6 +116,22 @@ impl Image {
         self.mounted = false;
     }
 
+    /// Makes ext4 find an error, as a worn-out disk does; what follows says its mount option `errors`.
+    pub fn break_down(&self) {
+        let output = Command::new("findmnt").args(["-n", "-o", "SOURCE"]).arg(self.path()).output();
+        let device = String::from_utf8(output.expect("findmnt runs").stdout).expect("UTF-8");
+        let name = device.trim().trim_start_matches("/dev/");
+        let trigger = format!("/sys/fs/ext4/{name}/trigger_fs_error");
+        as_root(&["sh", "-c", &format!("echo 1 > {trigger}")]);
+    }
+
+    /// Repairs it while it is not mounted.
+    pub fn repair(&self) {
+        // 1 = errors were corrected.
+        let script = format!("e2fsck -f -y {} >&2 || [ $? = 1 ]", self.file());
+        as_root(&["sh", "-c", &script]);
+    }
+
     /// Mounts it anew with other options, such as `ro`.
     pub fn remount(&self, options: &str) {
         let options = format!("remount,{options}");

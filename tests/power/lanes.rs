@@ -72,7 +72,7 @@ fn write(directory: &Path, records: u64) {
         println!("telemetry {}", telemetry.writer.flush(LIMIT).expect("a disk, or no process"));
         send("telemetry", &telemetry, next);
         if random.u32(..4) == 0 {
-            events.writer.try_append_event(event(next_event)).ok().expect("the queue has room");
+            assert!(events.writer.try_append_event(event(next_event)).is_ok(), "the queue has room");
             next_event += 1;
             println!("events {}", events.writer.flush(LIMIT).expect("a disk, or no process"));
             send("events", &events, next_event);
