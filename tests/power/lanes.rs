@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use forebay::clock::SystemClock;
 use forebay::device::Device;
 use forebay::event::{Event, Events, Kind};
 use forebay::lane::{Body, Lane, LaneOptions, Opened, Record};
 use forebay_connector::Scalar;
+use tokio::sync::mpsc::Receiver;
 
+use super::careless;
 use super::image::{Cutter, Image};
 use super::victim::{Victim, last};
 use super::{CUTS, number_from_environment};
@@ -18,6 +21,8 @@ use crate::journal::{LIMIT, batch, read_all, serial};
 
 /// Names the directory in which the writing process writes until its disk is gone.
 const DIRECTORY: &str = "FOREBAY_TEST_POWER_LANES";
+/// Every how many syncs one is left out: a mistake that must be noticed.
+const MUTANT: &str = "FOREBAY_TEST_POWER_MUTANT";
 /// Rounds in one directory; then a new one, so that beginnings are cut as well.
 const ROUNDS_IN_ONE: u64 = 10;
 /// Records kept behind what "Kafka" has.
@@ -33,9 +38,19 @@ fn options(name: &str, directory: &Path) -> LaneOptions {
     }
 }
 
-fn open(name: &str, directory: &Path) -> (Opened, tokio::sync::mpsc::Receiver<Event>) {
+fn open(name: &str, directory: &Path) -> (Opened, Receiver<Event>) {
     let (events, receiver) = Events::new();
-    (Lane::open(options(name, directory), events).expect("a lane opens whatever a power cut left"), receiver)
+    let opened = Lane::open(options(name, directory), events);
+    (opened.expect("a lane opens whatever a power cut left"), receiver)
+}
+
+/// The same for the writing process, on a disk that leaves out syncs when this run is to be noticed.
+fn open_to_write(name: &str, directory: &Path) -> (Opened, Receiver<Event>) {
+    let Ok(every) = std::env::var(MUTANT) else { return open(name, directory) };
+    let (events, receiver) = Events::new();
+    let disk = careless::Disk::open(&directory.join(name), every.parse().expect("a number"));
+    let opened = Lane::open_on(disk, Arc::new(SystemClock), options(name, directory), events);
+    (opened.expect("a lane opens"), receiver)
 }
 
 fn presses() -> [Arc<Device>; 3] {
@@ -56,8 +71,8 @@ fn event(number: u64) -> Event {
 /// `records` are through.
 fn write(directory: &Path, records: u64) {
     let presses = presses();
-    let (telemetry, _own) = open("telemetry", directory);
-    let (events, _own) = open("events", directory);
+    let (telemetry, _own) = open_to_write("telemetry", directory);
+    let (events, _own) = open_to_write("events", directory);
     let (mut next, mut next_event) = (telemetry.reader.synced(), events.reader.synced());
     let end = next.saturating_add(records);
     let mut random = fastrand::Rng::with_seed(next);
@@ -129,7 +144,7 @@ fn judge_lane(
     }
     for (expected, record) in (first..).zip(&records) {
         if record.offset != expected || !right(expected, &record.body) {
-            complain(format!("at offset {expected} stands {record:?}"));
+            complain(format!("the record at {} is wrong where {expected} is expected", record.offset));
             break;
         }
     }
@@ -166,8 +181,12 @@ fn write_and_cut(
     cutter: &mut Cutter,
     directory: &Path,
     random: &mut fastrand::Rng,
+    mutant: Option<&str>,
 ) -> [Promise; 2] {
-    let mut victim = Victim::start("power::lanes::lanes_process", DIRECTORY, directory);
+    let directory = directory.to_str().expect("UTF-8");
+    let environment: Vec<_> =
+        [(DIRECTORY, directory)].into_iter().chain(mutant.map(|it| (MUTANT, it))).collect();
+    let mut victim = Victim::start("power::lanes::lanes_process", &environment);
     // One in five is cut while it begins, when the journal is just being opened.
     if random.u32(..5) > 0 {
         victim.wait_for_lines(random.usize(1..60));
@@ -180,16 +199,22 @@ fn write_and_cut(
     [0, 1].map(|lane| Promise { synced: synced[lane], sent: sent[lane] })
 }
 
-#[test]
-fn power_cuts_lose_nothing_that_was_synced() {
-    let cuts = number_from_environment("FOREBAY_POWER_CUTS", CUTS);
-    let seed = number_from_environment("FOREBAY_POWER_SEED", 20_261_121);
-    println!("{cuts} power cuts, FOREBAY_POWER_SEED={seed}");
+/// What a run of cuts has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    cuts: u64,
+    /// Cuts after something was promised.
+    promises: u64,
+    /// Telemetry, then events.
+    records: [u64; 2],
+}
+
+/// Cuts the power `cuts` times; what is wrong after the first cut that something is wrong after.
+fn cut_often(cuts: u64, seed: u64, mutant: Option<&str>) -> Result<Seen, (u64, String)> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut image = Image::new(48 << 20, 64 << 20);
     let mut cutter = Cutter::start();
-    let started = Instant::now();
-    let (mut before, mut written, mut promises) = ([Promise::default(); 2], [0, 0], 0);
+    let (mut before, mut seen) = ([Promise::default(); 2], Seen { cuts, ..Seen::default() });
     for cut in 0..cuts {
         let directory = image.path().join(format!("journal-{}", cut / ROUNDS_IN_ONE));
         if cut % ROUNDS_IN_ONE == 0 {
@@ -199,7 +224,7 @@ fn power_cuts_lose_nothing_that_was_synced() {
                 std::fs::remove_dir_all(image.path().join(format!("journal-{old}"))).expect("it is ours");
             }
         }
-        let said = write_and_cut(&image, &mut cutter, &directory, &mut random);
+        let said = write_and_cut(&image, &mut cutter, &directory, &mut random, mutant);
         image.unmount();
         image.mount();
         // What was found after the last cut is as good as promised: offsets are never used again.
@@ -207,19 +232,40 @@ fn power_cuts_lose_nothing_that_was_synced() {
             synced: said[lane].synced.max(before[lane].synced),
             sent: said[lane].sent.max(before[lane].sent),
         });
-        let found =
-            judge(&directory, promised).unwrap_or_else(|wrong| panic!("cut {cut}, seed {seed}:\n{wrong}"));
-        promises += u64::from(said[0].synced > 0);
+        let found = judge(&directory, promised).map_err(|wrong| (cut, wrong))?;
+        seen.promises += u64::from(said[0].synced > 0);
         for lane in [0, 1] {
-            written[lane] += found[lane] - before[lane].synced;
+            seen.records[lane] += found[lane] - before[lane].synced;
             before[lane] = Promise { synced: found[lane], sent: promised[lane].sent };
         }
     }
-    let [telemetry, events] = written;
+    Ok(seen)
+}
+
+#[test]
+fn power_cuts_lose_nothing_that_was_synced() {
+    let cuts = number_from_environment("FOREBAY_POWER_CUTS", CUTS);
+    let seed = number_from_environment("FOREBAY_POWER_SEED", 20_261_121);
+    println!("{cuts} power cuts, FOREBAY_POWER_SEED={seed}");
+    let started = Instant::now();
+    let seen = cut_often(cuts, seed, None)
+        .unwrap_or_else(|(cut, wrong)| panic!("cut {cut} of FOREBAY_POWER_SEED={seed}:\n{wrong}"));
+    let Seen { cuts, promises, records: [telemetry, events] } = seen;
     println!(
         "{cuts} cuts in {:.1} s, {promises} of them after a promise: {telemetry} batches and {events} events \
          written, 0 synced records lost",
         started.elapsed().as_secs_f64()
     );
     assert!(promises * 2 > cuts, "too few rounds came to write anything");
+}
+
+/// The rig is worth something only when it notices a journal that does not sync, be it seldom.
+#[test]
+fn power_cuts_notice_a_sync_that_is_left_out() {
+    for (mutant, words) in [("1", "no sync at all"), ("8", "one sync in eight left out")] {
+        let Err((cut, wrong)) = cut_often(CUTS, 1, Some(mutant)) else {
+            panic!("{CUTS} power cuts notice nothing of: {words}")
+        };
+        println!("{words}: noticed at cut {}: {}", cut + 1, wrong.lines().next().unwrap_or_default());
+    }
 }

@@ -1,7 +1,6 @@
 //! A process that writes until the power of its disk is cut: this test binary, started once more.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -17,13 +16,8 @@ pub struct Victim {
 }
 
 impl Victim {
-    /// Starts `test` of this binary with the directory in the environment variable `variable`.
-    pub fn start(test: &str, variable: &str, directory: &Path) -> Self {
-        Self::with(test, &[(variable, directory.to_str().expect("UTF-8"))])
-    }
-
-    /// The same with any environment.
-    pub fn with(test: &str, environment: &[(&str, &str)]) -> Self {
+    /// Starts `test` of this binary with this environment.
+    pub fn start(test: &str, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("it runs"))
             .args([test, "--exact", "--nocapture"])
             .envs(environment.iter().copied())
