@@ -246,8 +246,10 @@ impl Journal {
 
     fn oldest_is_history(&self, keep_from_us: i64) -> bool {
         let index = self.shared.lock();
-        let next = index.segments.get(1);
-        next.is_some_and(|next| next.created_us <= keep_from_us) && index.end(0) <= self.committed
+        if index.segments.get(1).is_some_and(|next| next.created_us > keep_from_us) {
+            return false;
+        }
+        index.segments.len() > 1 && index.end(0) <= self.committed
     }
 
     /// True while the segments and the waiting block exceed the budget and there is an older
