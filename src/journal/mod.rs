@@ -23,7 +23,7 @@ mod disk;
 mod frame;
 mod index;
 #[cfg(test)]
-mod memory_disk;
+pub(crate) mod memory_disk;
 #[cfg(test)]
 mod proptests;
 mod reader;
