@@ -8,18 +8,25 @@
 
 mod batch_size;
 pub(crate) mod checkpoint;
+mod control;
 pub mod encode;
 pub(crate) mod fault;
+mod fill;
 mod journal;
 pub(crate) mod lane;
+mod left_out;
+mod limits;
 pub mod mock;
 mod options;
+mod pace;
+mod progress;
 mod reports;
 mod session;
 mod status;
 pub(crate) mod stop;
 mod topics;
 pub(crate) mod transport;
+mod window;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,8 +34,12 @@ use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
 pub use journal::JournalSource;
-pub use options::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
-pub use status::{Replication, ReplicationStatus, State};
+pub use control::{Memory, Pause, ReplicationControl};
+pub use options::{Backfill, CreateTopics, Mechanism, Options, Password, Sasl, Tls};
+pub use pace::Line;
+pub use status::{Backlogged, Replication, ReplicationStatus, State};
+pub use transport::Delivery;
+pub use window::DailyWindow;
 
 use crate::clock::SystemClock;
 use crate::event::Events;
@@ -56,6 +67,23 @@ pub trait Source: Send {
 
     /// All records below `next_offset` are in Kafka: they may be trimmed.
     fn committed(&mut self, next_offset: u64);
+
+    /// Kafka has seen offsets up to before this one, with or without holes: none of them may be
+    /// given to a new record. A journal that was put back from a copy learns it from this.
+    fn used(&mut self, next_offset: u64);
+
+    /// A second cluster has what the first one lacks below `next_offset`: when the disk is full,
+    /// it counts as sent.
+    fn secured(&mut self, next_offset: u64);
+
+    /// Behind the last record that could be read now.
+    fn end(&self) -> u64;
+
+    /// A second reader of the same lane, which reads on its own.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault>;
 }
 
 /// One record for Kafka.
@@ -69,6 +97,38 @@ pub struct Record<'a> {
     pub key: &'a str,
     /// JSON, see [`encode`] and `docs/kafka.md`.
     pub value: &'a [u8],
+    /// Why it cannot be expressed as that; the value then is whatever is known of it.
+    pub fault: Option<&'a str>,
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn lane(&self) -> &str {
+        (**self).lane()
+    }
+    fn epoch(&self) -> &str {
+        (**self).epoch()
+    }
+    fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
+        (**self).seek(offset)
+    }
+    fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+        (**self).next(wait)
+    }
+    fn committed(&mut self, next_offset: u64) {
+        (**self).committed(next_offset);
+    }
+    fn used(&mut self, next_offset: u64) {
+        (**self).used(next_offset);
+    }
+    fn secured(&mut self, next_offset: u64) {
+        (**self).secured(next_offset);
+    }
+    fn end(&self) -> u64 {
+        (**self).end()
+    }
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        (**self).another()
+    }
 }
 
 /// The journal cannot be read.
@@ -79,6 +139,7 @@ pub struct SourceFault(pub String);
 /// A running lane. Ends with [`Replicator::stop`] or when dropped.
 pub struct Replicator {
     status: Arc<ReplicationStatus>,
+    control: Arc<ReplicationControl>,
     stop: Arc<stop::Stop>,
     thread: Option<JoinHandle<()>>,
 }
@@ -99,6 +160,7 @@ impl Replicator {
     ) -> std::io::Result<Self> {
         let status = Arc::new(ReplicationStatus::default());
         let stop = Arc::new(stop::Stop::default());
+        let control = Arc::clone(&options.control);
         let lane = source.lane().to_owned();
         let shared = lane::Shared {
             options,
@@ -114,12 +176,17 @@ impl Replicator {
         let kafka = session::Kafka::new(&shared);
         let lane = lane::Lane::new(shared, source, kafka);
         let thread = std::thread::Builder::new().name(name).spawn(move || lane.run())?;
-        Ok(Self { status, stop, thread: Some(thread) })
+        Ok(Self { status, control, stop, thread: Some(thread) })
     }
 
     /// How it is doing; stays valid after the end.
     pub fn status(&self) -> Arc<ReplicationStatus> {
         Arc::clone(&self.status)
+    }
+
+    /// To pause and resume it, together with all others that were given the same control.
+    pub fn control(&self) -> Arc<ReplicationControl> {
+        Arc::clone(&self.control)
     }
 
     /// Asks it to end, without waiting: a transaction that is nearly through is committed, else
@@ -190,11 +257,23 @@ mod tests {
                 return Ok(None);
             }
             self.next += 1;
-            Ok(Some(Record { offset: self.next - 1, edge_us: 0, key: "Works1/press", value: b"{}" }))
+            Ok(Some(Record { offset: self.next - 1, edge_us: 0, key: "Works1/press", value: b"{}", fault: None }))
         }
 
         fn committed(&mut self, next_offset: u64) {
             self.committed.store(next_offset, Ordering::SeqCst);
+        }
+
+        fn used(&mut self, _: u64) {}
+
+        fn secured(&mut self, _: u64) {}
+
+        fn end(&self) -> u64 {
+            100
+        }
+
+        fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+            Err(SourceFault("there is only one".to_owned()))
         }
     }
 

@@ -9,6 +9,11 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::control::ReplicationControl;
+use super::pace::Line;
+use super::transport::Delivery;
+use super::window::DailyWindow;
+
 /// Everything about the way to Kafka. Passwords never show in `Debug`.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -41,6 +46,29 @@ pub struct Options {
     pub fenced_retry: Duration,
     /// A newcomer that fenced us writes its nonce within this time.
     pub newcomer_max: Duration,
+    /// How the records of the live cursor are marked.
+    pub delivery: Delivery,
+    /// What goes first after an outage.
+    pub backfill: Backfill,
+    /// The bandwidth, shared by the lanes that are given the same one, and the backlog's share.
+    pub line: Arc<Line>,
+    /// To pause and resume, shared in the same way.
+    pub control: Arc<ReplicationControl>,
+}
+
+/// What goes first after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backfill {
+    /// The oldest.
+    #[default]
+    InOrder,
+    /// Fresh data; what is older than `after` follows beside it.
+    LiveFirst {
+        /// From this age on a record is backlog.
+        after: Duration,
+        /// When the backlog may be sent; `None` = always.
+        window: Option<DailyWindow>,
+    },
 }
 
 impl Options {
@@ -62,6 +90,10 @@ impl Options {
             create_topics: Some(CreateTopics { partitions: -1, replication: -1 }),
             fenced_retry: Duration::from_secs(60),
             newcomer_max: Duration::from_secs(3),
+            delivery: Delivery::Live,
+            backfill: Backfill::InOrder,
+            line: Arc::new(Line::new(None, 0.5)),
+            control: Arc::default(),
         }
     }
 
@@ -152,6 +184,8 @@ impl Options {
             .set("message.max.bytes", (self.record_bytes_max + 16_384).to_string())
             .set("queue.buffering.max.messages", "50000")
             .set("queue.buffering.max.kbytes", "16384")
+            // Bytes on the wire; sooner when they are counted against a limit.
+            .set("statistics.interval.ms", if self.line.is_limited() { "500" } else { "5000" })
             // What was delivered is known from the commit.
             .set("delivery.report.only.error", "true");
         config

@@ -122,10 +122,13 @@ impl Session for KafkaSession {
     fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Fault> {
         let record = &outgoing.record;
         let mut digits = [0; 20];
-        let headers = OwnedHeaders::new_with_capacity(3)
+        let mut headers = OwnedHeaders::new_with_capacity(4)
             .insert(Header { key: "edge", value: Some(self.shared.options.edge.as_str()) })
             .insert(Header { key: "epoch", value: Some(self.epoch.as_str()) })
             .insert(Header { key: "offset", value: Some(decimal(record.offset, &mut digits)) });
+        if let Some(delivery) = outgoing.delivery.header() {
+            headers = headers.insert(Header { key: "delivery", value: Some(delivery) });
+        }
         // Brokers refuse records from the future; the value keeps the time as it was read.
         let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
         self.put(
@@ -163,6 +166,10 @@ impl Session for KafkaSession {
                 );
             }
         }
+    }
+
+    fn wire_bytes(&self) -> u64 {
+        self.reports.wire_bytes()
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

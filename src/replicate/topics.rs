@@ -86,7 +86,7 @@ fn partitions(
         let _nothing_assigned = consumer.poll(Duration::from_millis(10));
         match reports.connection() {
             Some((Code::Authentication | Code::SaslAuthenticationFailed, _)) => {
-                Fault::Refused(unreachable(reports, options))
+                Fault::NotLetIn(unreachable(reports, options))
             }
             Some(_) => Fault::Lost(unreachable(reports, options)),
             None => Fault::Lost(format!("no answer from {}: {error}", options.brokers)),

@@ -34,6 +34,7 @@ pub struct MemoryShared {
     records: Mutex<Vec<(String, i64, Vec<u8>)>>,
     pushed: Condvar,
     committed: AtomicU64,
+    secured: AtomicU64,
 }
 
 impl Memory {
@@ -89,11 +90,26 @@ impl Source for Memory {
         self.key.clone_from(key);
         self.current.clone_from(value);
         self.next += 1;
-        Ok(Some(Record { offset: self.next - 1, edge_us: *edge_us, key: &self.key, value: &self.current }))
+        let value = &self.current;
+        Ok(Some(Record { offset: self.next - 1, edge_us: *edge_us, key: &self.key, value, fault: None }))
     }
 
     fn committed(&mut self, next_offset: u64) {
         self.shared.committed.store(next_offset, Ordering::SeqCst);
+    }
+
+    fn used(&mut self, _: u64) {}
+
+    fn secured(&mut self, next_offset: u64) {
+        self.shared.secured.store(next_offset, Ordering::SeqCst);
+    }
+
+    fn end(&self) -> u64 {
+        self.shared.records.lock().unwrap().len() as u64
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        Ok(Box::new(Self { next: 0, ..self.clone() }))
     }
 }
 
@@ -145,11 +161,24 @@ impl Source for Generator {
             edge_us: now_us(),
             key: &self.key,
             value: self.value.as_bytes(),
+            fault: None,
         }))
     }
 
     fn committed(&mut self, next_offset: u64) {
         println!("\ncommitted {next_offset}");
+    }
+
+    fn used(&mut self, _: u64) {}
+
+    fn secured(&mut self, _: u64) {}
+
+    fn end(&self) -> u64 {
+        self.total
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        Ok(Box::new(Self::new(self.total)))
     }
 }
 
