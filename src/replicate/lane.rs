@@ -15,7 +15,7 @@ use super::status::{ReplicationStatus, State};
 use super::stop::Stop;
 use super::transport::{Outgoing, Session, Transport};
 use super::{Record, Source, SourceFault};
-use crate::clock::{now_us, rfc3339};
+use crate::clock::{Clock, rfc3339};
 use crate::event::{Event, Events, Kind};
 use crate::panic;
 
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub status: Arc<ReplicationStatus>,
     pub stop: Arc<Stop>,
     pub events: Option<Events>,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// One lane's replicator, on its own thread because the source and librdkafka block.
@@ -69,16 +70,17 @@ struct Sent {
 
 impl<S: Source, T: Transport> Lane<S, T> {
     pub fn new(shared: Arc<Shared>, source: S, transport: T) -> Self {
+        let now = shared.clock.now();
         Self {
             shared,
             source,
             transport,
             session: None,
             is_fenced: false,
-            batch: BatchSize::new(Instant::now()),
+            batch: BatchSize::new(now),
             too_large: BTreeSet::new(),
             left_out: Vec::new(),
-            last_answer: Instant::now(),
+            last_answer: now,
             in_a_row: 0,
         }
     }
@@ -91,7 +93,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 self.session = None;
                 let words = panic::words(&*panic);
                 let cause = format!("a fault inside Forebay, please report it: {words}");
-                self.report(State::Waiting { since_us: now_us(), cause });
+                self.report(State::Waiting { since_us: self.shared.clock.now_us(), cause });
                 self.back_off()
             });
             self.shared.stop.sleep(pause);
@@ -131,9 +133,13 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 return Duration::ZERO;
             }
             Fault::TooLarge { offsets } => return self.shrink(&offsets),
-            Fault::Refused(cause) => self.report(State::Refused { since_us: now_us(), cause }),
-            Fault::Settings(cause) => self.report(State::Settings { since_us: now_us(), cause }),
-            Fault::Lost(cause) => self.report(State::Waiting { since_us: now_us(), cause }),
+            Fault::Refused(cause) => {
+                self.report(State::Refused { since_us: self.shared.clock.now_us(), cause })
+            }
+            Fault::Settings(cause) => {
+                self.report(State::Settings { since_us: self.shared.clock.now_us(), cause })
+            }
+            Fault::Lost(cause) => self.report(State::Waiting { since_us: self.shared.clock.now_us(), cause }),
         };
         self.back_off()
     }
@@ -149,7 +155,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         let session = self.transport.open(self.source.epoch(), self.batch.bytes())?;
         start_offset(session.found(), &mut self.source, &self.shared)?;
         self.session = Some(session);
-        self.last_answer = Instant::now();
+        self.last_answer = self.shared.clock.now();
         Ok(Duration::ZERO)
     }
 
@@ -163,10 +169,10 @@ impl<S: Source, T: Transport> Lane<S, T> {
         let sent =
             fill(session, &mut self.source, &self.shared.options, &self.too_large, &mut self.left_out)?;
         if sent.records == 0 {
-            if self.last_answer.elapsed() > PROBE {
+            if self.shared.clock.now().saturating_duration_since(self.last_answer) > PROBE {
                 session.probe()?;
                 self.shared.status.set(State::Up);
-                self.last_answer = Instant::now();
+                self.last_answer = self.shared.clock.now();
             }
             return Ok(Duration::ZERO);
         }
@@ -175,11 +181,11 @@ impl<S: Source, T: Transport> Lane<S, T> {
             epoch: self.source.epoch().to_owned(),
             next_offset: sent.next_offset,
             boot: self.shared.boot.clone(),
-            time: rfc3339(now_us()),
+            time: rfc3339(self.shared.clock.now_us()),
         })?;
-        self.last_answer = Instant::now();
+        self.last_answer = self.shared.clock.now();
         self.committed(sent);
-        if self.batch.grow(Instant::now()) {
+        if self.batch.grow(self.shared.clock.now()) {
             return Err(Fault::Grown);
         }
         let is_full = sent.records >= self.shared.options.transaction_records_max as u64
@@ -190,7 +196,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
     }
 
     fn committed(&mut self, sent: Sent) {
-        let now = now_us();
+        let now = self.shared.clock.now_us();
         {
             let mut status = self.shared.status.lock();
             status.next_offset = Some(sent.next_offset);
@@ -225,7 +231,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.is_fenced = false;
             return self.back_off();
         };
-        let state = State::Fenced { since_us: now_us(), by };
+        let state = State::Fenced { since_us: self.shared.clock.now_us(), by };
         if self.report(state.clone()) {
             let Options { site, edge, .. } = &self.shared.options;
             let (box_path, data) =
@@ -245,7 +251,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.too_large.extend(alone);
         if self.too_large.len() > known {
             self.back_off()
-        } else if !refused.is_empty() && self.batch.shrink(Instant::now()) {
+        } else if !refused.is_empty() && self.batch.shrink(self.shared.clock.now()) {
             tracing::warn!(
                 lane,
                 "Kafka refused a batch of records as too large, sending at most {} bytes at once; raise \
@@ -261,7 +267,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             };
             let checkpoints = self.shared.options.topic("checkpoints");
             let cause = format!("{what}: raise max.message.bytes of the topics {topic} and {checkpoints}");
-            self.report(State::Refused { since_us: now_us(), cause });
+            self.report(State::Refused { since_us: self.shared.clock.now_us(), cause });
             self.back_off()
         }
     }
@@ -278,7 +284,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
 
     fn emit(&self, kind: Kind, device: String, text: String, data: serde_json::Value) {
         if let Some(events) = &self.shared.events {
-            events.emit(Event { kind, edge_time: now_us(), device, text, data });
+            events.emit(Event { kind, edge_time: self.shared.clock.now_us(), device, text, data });
         }
     }
 
@@ -413,6 +419,7 @@ mod tests {
             status: Arc::default(),
             stop,
             events: None,
+            clock: Arc::new(crate::clock::SystemClock),
         };
         let shared = Arc::new(shared);
         let kafka = Kafka::new(&shared);

@@ -30,6 +30,7 @@ pub use journal::JournalSource;
 pub use options::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
 pub use status::{Replication, ReplicationStatus, State};
 
+use crate::clock::SystemClock;
 use crate::event::Events;
 
 /// One lane of a journal, as the replicator reads it. Calls come from one thread and may block.
@@ -105,6 +106,7 @@ impl Replicator {
             status: Arc::clone(&status),
             stop: Arc::clone(&stop),
             events,
+            clock: Arc::new(SystemClock),
             lane,
         };
         let shared = Arc::new(shared);
