@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
-use crate::clock::{Clock, Stop};
+use crate::clock::Clock;
 
 /// When the thread wants its next turn; `None` = it has ended.
 type Wish = Option<Instant>;
@@ -22,7 +22,7 @@ pub struct Coroutine {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The thread's end. It is a [`Clock`] whose sleep gives the turn away.
+/// The thread's end.
 #[derive(Clone)]
 pub struct Turn {
     context: Context,
@@ -90,19 +90,5 @@ impl Turn {
 
     pub fn is_killed(&self) -> bool {
         self.is_killed.load(Ordering::SeqCst)
-    }
-}
-
-impl Clock for Turn {
-    fn now_us(&self) -> i64 {
-        self.context.now_us()
-    }
-
-    fn now(&self) -> Instant {
-        self.context.now()
-    }
-
-    fn sleep(&self, stop: &Stop, time: Duration) -> bool {
-        !self.give(time) || stop.is_set()
     }
 }
