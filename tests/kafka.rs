@@ -4,6 +4,8 @@
 mod journal;
 mod kill;
 mod lanes;
+mod live_first;
+mod poison;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -115,7 +115,9 @@ pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic
         let may_write = first.code != Code::TopicAuthorizationFailed;
         let cause = match may_write {
             true => format!("topic {dead_letters} does not take it: {}", first.code),
-            false => format!("{} may not write to it: grant Write on Topic {dead_letters}", options.principal()),
+            false => {
+                format!("{} may not write to it: grant Write on Topic {dead_letters}", options.principal())
+            }
         };
         return Some(Fault::NoDeadLetters { offset: first.offset.filter(|_| may_write), cause });
     }
@@ -171,14 +173,36 @@ fn rejected(failed: &[FailedDelivery], options: &Options, lane: &str) -> Option<
     (!records.is_empty()).then_some(Fault::Rejected { records, is_exact })
 }
 
+/// Why there is no answer, sorted by what the network says.
+pub(super) fn unreachable(reports: &Reports, options: &Options) -> Fault {
+    let cause = no_answer(reports, options);
+    match reports.connection() {
+        Some((Code::Authentication | Code::SaslAuthenticationFailed, _)) => Fault::NotLetIn(cause),
+        Some((Code::SSL, reason)) if is_our_certificate(&reason) => Fault::NotLetIn(cause),
+        _ => Fault::Lost(cause),
+    }
+}
+
+/// The brokers ended the handshake over our certificate (alerts of RFC 8446, section 6.2).
+fn is_our_certificate(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    reason.contains("alert") && (reason.contains("certificate") || reason.contains("unknown ca"))
+}
+
 /// What the network says, in words for people; falls back to librdkafka's.
-pub(super) fn unreachable(reports: &Reports, options: &Options) -> String {
+pub(super) fn no_answer(reports: &Reports, options: &Options) -> String {
     let brokers = &options.brokers;
     match reports.connection() {
         Some((Code::Resolve, _)) => format!("the name in {brokers} is not known to the network (DNS)"),
+        Some((Code::SSL, reason)) if is_our_certificate(&reason) => {
+            format!("{brokers} does not accept the certificate of this box: {reason}")
+        }
         Some((Code::SSL, reason)) => format!("no secure connection to {brokers}: {reason}"),
         Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) => {
-            format!("{} is not let in by {brokers}: {reason}", options.principal())
+            format!(
+                "{brokers} does not accept the password of {}, or does not know it: {reason}",
+                options.principal()
+            )
         }
         Some((Code::BrokerTransportFailure, reason)) => format!("no connection to {brokers}: {reason}"),
         Some((_, reason)) => format!("no answer from {brokers}: {reason}"),

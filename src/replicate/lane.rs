@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::batch_size::BatchSize;
 use super::Source;
+use super::batch_size::BatchSize;
 use super::checkpoint::Checkpoint;
 use super::fault::{Fault, Rejected};
 use super::fill::{Cursor, Fill, Filled, Limits, journal};
@@ -132,6 +132,9 @@ impl<S: Source, T: Transport> Lane<S, T> {
 
     /// What the end of a session calls for.
     fn recover(&mut self, fault: Fault) -> Duration {
+        if matches!(fault, Fault::Lost(_)) {
+            self.size.gave_up();
+        }
         match fault {
             // Ends the loop: it is only said after the flag was set.
             Fault::Stopped => return Duration::ZERO,
@@ -178,7 +181,9 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 lane,
                 "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
             ),
-            (None, None) => tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal"),
+            (None, None) => {
+                tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal")
+            }
         }
         self.progress = found.checkpoint.as_ref().map(Progress::of).unwrap_or_default();
         if found.checkpoint.is_some() {
@@ -382,7 +387,10 @@ impl<S: Source, T: Transport> Lane<S, T> {
         match offset {
             Some(offset) => self.refused.give_up(offset, &cause),
             None => {
-                tracing::error!(lane = self.shared.lane, "records that Kafka refuses cannot be kept: {cause}");
+                tracing::error!(
+                    lane = self.shared.lane,
+                    "records that Kafka refuses cannot be kept: {cause}"
+                );
                 self.refused.no_dead_letters = Some(cause);
             }
         }

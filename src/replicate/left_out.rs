@@ -114,7 +114,8 @@ impl LeftOut {
                     json!({"cause": cause, "bytes": bytes, "limit_bytes": limit_bytes, "offset": offset});
                 let edge_time = rfc3339(record.edge_us);
                 let notice = json!({"device": record.key, "edge_time": edge_time, "dropped": data});
-                let text = format!("record {offset} of {bytes} bytes is too large for Kafka and was not sent");
+                let text =
+                    format!("record {offset} of {bytes} bytes is too large for Kafka and was not sent");
                 Self { device, text, data, instead: Instead::Notice(notice.to_string()) }
             }
             Why::Rejected(reason) => {

@@ -33,8 +33,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
-pub use journal::JournalSource;
 pub use control::{Memory, Pause, ReplicationControl};
+pub use journal::JournalSource;
 pub use options::{Backfill, CreateTopics, Mechanism, Options, Password, Sasl, Tls};
 pub use pace::Line;
 pub use status::{Backlogged, Replication, ReplicationStatus, State};
@@ -257,7 +257,13 @@ mod tests {
                 return Ok(None);
             }
             self.next += 1;
-            Ok(Some(Record { offset: self.next - 1, edge_us: 0, key: "Works1/press", value: b"{}", fault: None }))
+            Ok(Some(Record {
+                offset: self.next - 1,
+                edge_us: 0,
+                key: "Works1/press",
+                value: b"{}",
+                fault: None,
+            }))
         }
 
         fn committed(&mut self, next_offset: u64) {

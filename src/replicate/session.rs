@@ -12,8 +12,8 @@ use super::checkpoint::{self, Checkpoint, Found, Nonce, Place};
 use super::fault::{self, Fault};
 use super::lane::Shared;
 use super::reports::Reports;
-use super::topics;
-use super::transport::{Outgoing, Session, Transport};
+use super::topics::{self, DEAD_LETTERS};
+use super::transport::{Outgoing, Reason, Session, Transport};
 use crate::clock::{now_us, rfc3339};
 
 /// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
@@ -73,6 +73,7 @@ impl Transport for Kafka {
             topic,
             found: Found::default(),
             is_open: false,
+            has_dead_letters: false,
         };
         session.init()?;
         session.found = session.look(&consumer, partitions)?;
@@ -104,6 +105,8 @@ pub(super) struct KafkaSession {
     found: Found,
     /// A transaction is open.
     is_open: bool,
+    /// The dead-letter topic was looked for and is there.
+    has_dead_letters: bool,
 }
 
 impl Session for KafkaSession {
@@ -120,6 +123,9 @@ impl Session for KafkaSession {
     }
 
     fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Fault> {
+        if let Some(reason) = outgoing.dead_letter {
+            return self.send_dead_letter(outgoing, reason);
+        }
         let record = &outgoing.record;
         let mut digits = [0; 20];
         let mut headers = OwnedHeaders::new_with_capacity(4)
@@ -175,7 +181,7 @@ impl Session for KafkaSession {
     fn probe(&mut self) -> Result<(), Fault> {
         match self.producer.client().fetch_metadata(Some(&self.topic), SLICE) {
             Ok(_) => Ok(()),
-            Err(_) => Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options))),
+            Err(_) => Err(fault::unreachable(&self.reports, &self.shared.options)),
         }
     }
 }
@@ -191,7 +197,7 @@ impl KafkaSession {
             if !again || Instant::now() > end {
                 return Err(self.sort(&error, &self.place.topic, "announcing itself"));
             }
-            self.shared.status.waiting(fault::unreachable(&self.reports, &self.shared.options));
+            self.shared.status.waiting(fault::no_answer(&self.reports, &self.shared.options));
             self.shared.stop.sleep(Duration::from_millis(100));
         }
     }
@@ -233,6 +239,39 @@ impl KafkaSession {
         self.end_transaction(&self.place.topic)?;
         self.is_open = false;
         Ok(nonce)
+    }
+
+    /// A record that its topic refuses, with everything that was known of it. It gets a new time,
+    /// because the old one may be what was refused.
+    fn send_dead_letter(&mut self, outgoing: &Outgoing<'_>, reason: &Reason) -> Result<(), Fault> {
+        if !std::mem::replace(&mut self.has_dead_letters, true) {
+            topics::dead_letters(self.producer.client(), &self.shared, &self.reports)?;
+        }
+        let record = &outgoing.record;
+        let (offset, time) = (record.offset.to_string(), rfc3339(record.edge_us));
+        let mut headers = OwnedHeaders::new_with_capacity(8);
+        let texts = [
+            ("edge", Some(self.shared.options.edge.as_str())),
+            ("epoch", Some(self.epoch.as_str())),
+            ("offset", Some(offset.as_str())),
+            ("delivery", outgoing.delivery.header()),
+            ("topic", Some(self.topic.as_str())),
+            ("edge_time", Some(time.as_str())),
+            ("reason", Some(reason.code)),
+            ("reason_text", Some(reason.text.as_str())),
+        ];
+        for (key, value) in texts {
+            if value.is_some() {
+                headers = headers.insert(Header { key, value });
+            }
+        }
+        let topic = self.shared.options.topic(DEAD_LETTERS);
+        self.put(BaseRecord::to(&topic).key(record.key).payload(record.value).headers(headers)).map_err(
+            |fault| match fault {
+                Fault::Stopped | Fault::Lost(_) | Fault::Fenced => fault,
+                fault => Fault::NoDeadLetters { offset: Some(record.offset), cause: fault.to_string() },
+            },
+        )
     }
 
     fn put_checkpoint(&self, key: &str, value: &[u8], partition: i32) -> Result<(), Fault> {
@@ -294,11 +333,11 @@ impl KafkaSession {
             return Err(self.trouble(topic).unwrap_or(Fault::Lost("the transaction broke".to_owned())));
         }
         if waited > self.shared.options.transaction_timeout {
-            return Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options)));
+            return Err(fault::unreachable(&self.reports, &self.shared.options));
         }
         if waited > SILENCE {
             self.stopped()?;
-            let cause = fault::unreachable(&self.reports, &self.shared.options);
+            let cause = fault::no_answer(&self.reports, &self.shared.options);
             if self.shared.status.waiting(cause.clone()) {
                 tracing::warn!(lane = self.shared.lane, "Kafka does not take data: {cause}");
             }

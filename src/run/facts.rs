@@ -169,10 +169,12 @@ impl Facts for BoxFacts {
         let backfill = backfill(&replications);
         // While fresh data goes first, the oldest that waits says nothing of its delay.
         let delay_s = match backfill {
-            Some(_) => replications.iter().map(|lane| lane.delay_us.max(0) as f64 / 1e6).max_by(f64::total_cmp),
-            None => oldest_us
-                .map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6)
-                .or(seen.then_some(0.0)),
+            Some(_) => {
+                replications.iter().map(|lane| lane.delay_us.max(0) as f64 / 1e6).max_by(f64::total_cmp)
+            }
+            None => {
+                oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0))
+            }
         };
         ToIt {
             backfill,
