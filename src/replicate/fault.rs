@@ -111,15 +111,8 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
 pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic: &str) -> Option<Fault> {
     let failed = reports.failed();
     let dead_letters = options.topic("dead-letter");
-    if let Some(first) = failed.iter().find(|failed| failed.topic == dead_letters) {
-        let may_write = first.code != Code::TopicAuthorizationFailed;
-        let cause = match may_write {
-            true => format!("topic {dead_letters} does not take it: {}", first.code),
-            false => {
-                format!("{} may not write to it: grant Write on Topic {dead_letters}", options.principal())
-            }
-        };
-        return Some(Fault::NoDeadLetters { offset: first.offset.filter(|_| may_write), cause });
+    if let Some(fault) = failed.iter().find_map(|failed| dead_letter_refused(failed, &dead_letters, options)) {
+        return Some(fault);
     }
     let too_large: Vec<_> = failed
         .iter()
@@ -144,10 +137,31 @@ pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic
     Some(Fault::Lost(text))
 }
 
+/// Sorts out a record that the dead-letter topic does not take either.
+fn dead_letter_refused(failed: &FailedDelivery, topic: &str, options: &Options) -> Option<Fault> {
+    if failed.topic != topic {
+        return None;
+    }
+    let offset = failed.offset;
+    match failed.code {
+        Code::TopicAuthorizationFailed => {
+            let cause = format!("{} may not write to it: grant Write on Topic {topic}", options.principal());
+            Some(Fault::NoDeadLetters { offset: None, cause })
+        }
+        code @ (Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge) => {
+            Some(Fault::NoDeadLetters { offset, cause: format!("topic {topic} does not take it: {code}") })
+        }
+        _ => None,
+    }
+}
+
 /// Sorts out records that a rule of the topic forbids.
 fn rejected(failed: &[FailedDelivery], options: &Options, lane: &str) -> Option<Fault> {
     let mut records = Vec::new();
-    for failed in failed {
+    for failed in failed.iter().filter(|failed| failed.topic == options.topic(lane)) {
         let Some(offset) = failed.offset else { continue };
         let time = rfc3339(failed.timestamp_ms.saturating_mul(1000));
         let topic = &failed.topic;

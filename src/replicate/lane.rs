@@ -185,6 +185,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal")
             }
         }
+        self.refused.look_again(self.shared.clock.now());
         self.progress = found.checkpoint.as_ref().map(Progress::of).unwrap_or_default();
         if found.checkpoint.is_some() {
             // Also tells a journal that was put back from a copy not to number new records as old ones.
@@ -391,7 +392,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
                     lane = self.shared.lane,
                     "records that Kafka refuses cannot be kept: {cause}"
                 );
-                self.refused.no_dead_letters = Some(cause);
+                self.refused.without_dead_letters(self.shared.clock.now(), cause);
             }
         }
         BACKOFF

@@ -1,6 +1,7 @@
 //! Records that cannot go where they belong, and what goes in their place.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -9,12 +10,15 @@ use super::options::Options;
 use super::transport::Reason;
 use crate::clock::rfc3339;
 
+/// A dead-letter topic that was missing is looked for again after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+
 /// What Kafka has refused, by offset; at most what a transaction holds.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     offsets: BTreeMap<u64, Why>,
-    /// Why nothing goes to the dead-letter topic.
-    pub no_dead_letters: Option<String>,
+    /// Why nothing goes to the dead-letter topic, and since when.
+    no_dead_letters: Option<(Instant, String)>,
 }
 
 /// Why a record was refused.
@@ -58,6 +62,17 @@ impl Refused {
         self.offsets.insert(offset, Why::Hopeless(Reason { text, ..reason }));
     }
 
+    /// There is no use in the dead-letter topic for a while.
+    pub fn without_dead_letters(&mut self, now: Instant, cause: String) {
+        self.no_dead_letters = Some((now, cause));
+    }
+
+    /// Looks for the dead-letter topic again when it is time.
+    pub fn look_again(&mut self, now: Instant) {
+        let is_over = |(since, _): &(Instant, String)| now.saturating_duration_since(*since) > LOOK_AGAIN;
+        self.no_dead_letters.take_if(|missing| is_over(missing));
+    }
+
     /// Everything that is committed is forgotten.
     pub fn forget(&mut self, is_committed: impl Fn(u64) -> bool) {
         self.offsets.retain(|offset, _| !is_committed(*offset));
@@ -72,7 +87,7 @@ impl Refused {
             None => Why::Rejected(Reason { code: "not-expressible", text: record.fault?.to_owned() }),
         };
         let why = match (why, &self.no_dead_letters) {
-            (Why::Rejected(Reason { code, text }), Some(missing)) => {
+            (Why::Rejected(Reason { code, text }), Some((_, missing))) => {
                 let text = format!("{text}; it is not in the dead-letter topic either: {missing}");
                 Why::Hopeless(Reason { code, text })
             }

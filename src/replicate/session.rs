@@ -23,6 +23,9 @@ const ABORT: Duration = Duration::from_secs(5);
 /// After this long without progress the status says that we wait.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// After a failed delivery the reports of others are waited for at most this long.
+const MORE_REPORTS: Duration = Duration::from_millis(300);
+
 /// The way to Kafka by librdkafka.
 pub(super) struct Kafka {
     shared: Arc<Shared>,
@@ -268,8 +271,11 @@ impl KafkaSession {
         let topic = self.shared.options.topic(DEAD_LETTERS);
         self.put(BaseRecord::to(&topic).key(record.key).payload(record.value).headers(headers)).map_err(
             |fault| match fault {
-                Fault::Stopped | Fault::Lost(_) | Fault::Fenced => fault,
-                fault => Fault::NoDeadLetters { offset: Some(record.offset), cause: fault.to_string() },
+                // librdkafka refuses it itself.
+                Fault::TooLarge { .. } => {
+                    Fault::NoDeadLetters { offset: Some(record.offset), cause: fault.to_string() }
+                }
+                fault => fault,
             },
         )
     }
@@ -330,6 +336,7 @@ impl KafkaSession {
     fn wait(&self, start: Instant, topic: &str) -> Result<(), Fault> {
         let waited = start.elapsed();
         if self.reports.is_broken() || self.producer.client().fatal_error().is_some() {
+            self.collect_reports();
             return Err(self.trouble(topic).unwrap_or(Fault::Lost("the transaction broke".to_owned())));
         }
         if waited > self.shared.options.transaction_timeout {
@@ -345,6 +352,14 @@ impl KafkaSession {
         let pause_ms = if waited < Duration::from_millis(200) { 1 } else { 20 };
         std::thread::sleep(Duration::from_millis(pause_ms));
         Ok(())
+    }
+
+    /// Waits a little for more reports: each that is known now saves an attempt.
+    fn collect_reports(&self) {
+        let start = Instant::now();
+        while self.producer.in_flight_count() > 0 && start.elapsed() < MORE_REPORTS {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Why the transaction has no future, if it has none.
