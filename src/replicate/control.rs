@@ -9,6 +9,16 @@ use crate::clock::now_us;
 /// Key in the small state.
 const PAUSE: &str = "replication-pause";
 
+/// Beginning of keys in the small state.
+const COMPLETE: &str = "replication-complete-";
+
+/// How far the first cluster has come.
+#[derive(Serialize, Deserialize)]
+struct Complete {
+    epoch: String,
+    next_offset: u64,
+}
+
 /// Keeps a few short words over restarts: [`crate::state`], or nothing.
 pub trait Memory: Send + Sync {
     /// What was kept under this key.
@@ -81,6 +91,24 @@ impl ReplicationControl {
         self.keep(&[])
     }
 
+    /// Remembers that everything below `next_offset` is in the first cluster. Not being able to
+    /// costs sending some of it to the second one again.
+    pub(crate) fn keep_complete(&self, lane: &str, epoch: &str, next_offset: u64) {
+        let kept = serde_json::to_vec(&Complete { epoch: epoch.to_owned(), next_offset }).unwrap_or_default();
+        if let Some(memory) = &self.memory
+            && let Err(error) = memory.keep(&format!("{COMPLETE}{lane}"), &kept)
+        {
+            tracing::warn!("how far Kafka has come is not remembered: {error}");
+        }
+    }
+
+    /// What was remembered of this lane's journal.
+    pub(crate) fn recall_complete(&self, lane: &str, epoch: &str) -> Option<u64> {
+        let kept = self.memory.as_ref()?.recall(&format!("{COMPLETE}{lane}"))?;
+        let complete: Complete = serde_json::from_slice(&kept).ok()?;
+        (complete.epoch == epoch).then_some(complete.next_offset)
+    }
+
     fn keep(&self, value: &[u8]) -> Result<(), String> {
         match &self.memory {
             Some(memory) => memory.keep(PAUSE, value),
@@ -106,6 +134,16 @@ mod tests {
             self.0.lock().unwrap().insert(key.to_owned(), value.to_vec());
             Ok(())
         }
+    }
+
+    #[test]
+    fn how_far_kafka_is_belongs_to_one_journal() {
+        let notes: Arc<Notes> = Arc::default();
+        let control = ReplicationControl::remembering(notes);
+        control.keep_complete("telemetry", "0a", 42);
+        assert_eq!(control.recall_complete("telemetry", "0a"), Some(42));
+        assert_eq!(control.recall_complete("telemetry", "0b"), None, "another disk");
+        assert_eq!(control.recall_complete("events", "0a"), None);
     }
 
     #[test]

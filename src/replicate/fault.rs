@@ -53,6 +53,9 @@ pub(crate) enum Fault {
     /// No fault: larger batches are to be tried, which needs a new producer.
     #[error("larger batches are to be tried")]
     Grown,
+    /// No fault: certificates or passwords have changed, and a new producer uses them.
+    #[error("certificates or passwords have changed")]
+    Renewed,
     /// Anything else: try again by itself.
     #[error("{0}")]
     Lost(String),
@@ -94,6 +97,9 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
         Code::SaslAuthenticationFailed | Code::Authentication => {
             Fault::NotLetIn(format!("{who} is not let in: check user name, password and mechanism"))
         }
+        Code::UnsupportedFeature | Code::UnsupportedVersion => Fault::Refused(
+            "the brokers know no transactions: set mode = \"at-least-once\" under [kafka], or update them".to_owned(),
+        ),
         Code::InvalidTransactionTimeout => Fault::Refused(format!(
             "the broker does not allow a transaction timeout of {} s: lower it in forebay.toml, or raise \
              transaction.max.timeout.ms at the broker",

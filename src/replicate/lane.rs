@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Source;
 use super::batch_size::BatchSize;
 use super::checkpoint::Checkpoint;
+use super::fallback::Gate;
 use super::fault::{Fault, Rejected};
 use super::fill::{Cursor, Fill, Filled, Limits, journal};
 use super::left_out::{Instead, LeftOut, Refused, Why};
@@ -31,6 +32,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub(super) const IDLE: Duration = Duration::from_millis(250);
 /// With nothing to send, ask Kafka this often whether it is there.
 const PROBE: Duration = Duration::from_secs(10);
+/// A second cluster sends at most so much again after a restart.
+const REMEMBER: Duration = Duration::from_secs(60);
 /// While paused, look this often whether to go on.
 const PAUSED: Duration = Duration::from_millis(200);
 
@@ -67,6 +70,10 @@ pub(crate) struct Lane<S, T: Transport> {
     /// When Kafka last answered.
     last_answer: Instant,
     in_a_row: u32,
+    /// Of the lane to the second cluster: when it may send.
+    gate: Option<Gate>,
+    /// When it was last remembered how far Kafka has come, and how far that was.
+    remembered: Option<(Instant, u64)>,
 }
 
 impl<S: Source, T: Transport> Lane<S, T> {
@@ -88,7 +95,14 @@ impl<S: Source, T: Transport> Lane<S, T> {
             backlog: Backlog::default(),
             last_answer: now,
             in_a_row: 0,
+            gate: None,
+            remembered: None,
         }
+    }
+
+    /// Makes it the lane to the second cluster, which sends only while the gate is open.
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Works until asked to end. A panic is one more fault, recovered from like the others: with a
@@ -105,6 +119,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.shared.stop.sleep(pause);
         }
         self.end_session();
+        self.remember(Duration::ZERO);
         self.shared.status.set(State::Stopped);
     }
 
@@ -115,6 +130,15 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.end_session();
             self.is_fenced = false;
             self.report(State::Paused { since_us: pause.since_us, by: pause.by });
+            return PAUSED;
+        }
+        if let Some(gate) = &self.gate
+            && !gate.is_open(self.shared.clock.now_us())
+        {
+            if self.shared.status.set(State::Standby) {
+                tracing::info!(lane = self.shared.lane, "the first Kafka is there: the second one gets nothing");
+            }
+            self.end_session();
             return PAUSED;
         }
         if self.is_fenced {
@@ -141,6 +165,11 @@ impl<S: Source, T: Transport> Lane<S, T> {
             Fault::Grown => {
                 let bytes = self.batch.bytes();
                 tracing::info!(lane = self.shared.lane, "trying batches of {bytes} bytes again");
+                return Duration::ZERO;
+            }
+            Fault::Renewed => {
+                self.shared.status.lock().renewals += 1;
+                tracing::info!(lane = self.shared.lane, "certificates or passwords have changed: connecting anew");
                 return Duration::ZERO;
             }
             Fault::Fenced => {
@@ -187,7 +216,9 @@ impl<S: Source, T: Transport> Lane<S, T> {
         }
         self.refused.look_again(self.shared.clock.now());
         self.progress = found.checkpoint.as_ref().map(Progress::of).unwrap_or_default();
-        if found.checkpoint.is_some() {
+        if let Some(gate) = &self.gate {
+            self.progress.skip_below(gate.first_has());
+        } else if found.checkpoint.is_some() {
             // Also tells a journal that was put back from a copy not to number new records as old ones.
             self.source.used(self.progress.live());
             self.source.committed(self.progress.complete_below());
@@ -212,6 +243,9 @@ impl<S: Source, T: Transport> Lane<S, T> {
         let Some(session) = &mut self.session else { return Ok(Duration::ZERO) };
         let options = &self.shared.options;
         let start = self.shared.clock.now();
+        if session.is_renewed(start) {
+            return Err(Fault::Renewed);
+        }
         let more = self.wire.measured(&options.line, session.wire_bytes());
         self.shared.status.lock().wire_bytes += more;
         let now_us = self.shared.clock.now_us();
@@ -292,14 +326,37 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.refused.forget(|offset| progress.has(offset));
         self.in_a_row = 0;
         self.tell(filled.left_out);
-        self.source.used(self.progress.live());
-        self.source.committed(self.progress.complete_below());
+        if self.gate.is_some() {
+            self.source.secured(self.progress.complete_below());
+        } else {
+            self.source.used(self.progress.live());
+            self.source.committed(self.progress.complete_below());
+            self.remember(REMEMBER);
+        }
+    }
+
+    /// Notes how far Kafka has come, for a second cluster that takes over after a restart; at most
+    /// once in `interval`, because it costs a sync.
+    fn remember(&mut self, interval: Duration) {
+        let complete = self.progress.complete_below();
+        if self.shared.options.fallback.is_none() || self.shared.status.lock().complete_below.is_none() {
+            return;
+        }
+        let now = self.shared.clock.now();
+        let is_fresh = |&(when, known): &(Instant, u64)| {
+            known == complete || now.saturating_duration_since(when) < interval
+        };
+        if !self.remembered.as_ref().is_some_and(is_fresh) {
+            self.remembered = Some((now, complete));
+            self.shared.options.control.keep_complete(&self.shared.lane, self.source.epoch(), complete);
+        }
     }
 
     fn show_progress(&mut self) {
         let now_us = self.shared.clock.now_us();
         let mut status = self.shared.status.lock();
         status.next_offset = Some(self.progress.live());
+        status.complete_below = Some(self.progress.complete_below());
         status.backlog = self.backlog.look(&self.progress, &self.shared.options, now_us);
     }
 

@@ -10,8 +10,10 @@ mod batch_size;
 pub(crate) mod checkpoint;
 mod control;
 pub mod encode;
+mod fallback;
 pub(crate) mod fault;
 mod fill;
+mod identity;
 mod journal;
 pub(crate) mod lane;
 mod left_out;
@@ -33,9 +35,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
+pub use fallback::Fallback;
 pub use control::{Memory, Pause, ReplicationControl};
 pub use journal::JournalSource;
-pub use options::{Backfill, CreateTopics, Mechanism, Options, Password, Sasl, Tls};
+pub use options::{Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, Tls};
 pub use pace::Line;
 pub use status::{Backlogged, Replication, ReplicationStatus, State};
 pub use transport::Delivery;
@@ -139,9 +142,10 @@ pub struct SourceFault(pub String);
 /// A running lane. Ends with [`Replicator::stop`] or when dropped.
 pub struct Replicator {
     status: Arc<ReplicationStatus>,
+    fallback: Option<Arc<ReplicationStatus>>,
     control: Arc<ReplicationControl>,
     stop: Arc<stop::Stop>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Replicator {
@@ -161,22 +165,47 @@ impl Replicator {
         let status = Arc::new(ReplicationStatus::default());
         let stop = Arc::new(stop::Stop::default());
         let control = Arc::clone(&options.control);
-        let lane = source.lane().to_owned();
-        let shared = lane::Shared {
-            options,
-            boot: boot.to_owned(),
-            status: Arc::clone(&status),
-            stop: Arc::clone(&stop),
-            events,
-            clock: Arc::new(SystemClock),
-            lane,
-        };
-        let shared = Arc::new(shared);
-        let name = format!("replicate-{}", shared.lane);
+        let mut replicator =
+            Self { status, fallback: None, control, stop, threads: Vec::new() };
+        let (lane, epoch) = (source.lane().to_owned(), source.epoch().to_owned());
+        if let Some(Fallback { options: second, after }) = &options.fallback {
+            let gate =
+                fallback::Gate::new(Arc::clone(&replicator.status), *after, &options, &lane, &epoch);
+            let source = source.another().map_err(std::io::Error::other)?;
+            let status = Arc::new(ReplicationStatus::default());
+            replicator.fallback = Some(Arc::clone(&status));
+            let shared = replicator.shared((**second).clone(), &lane, boot, status, events.clone());
+            let kafka = session::Kafka::new(&shared);
+            let second = lane::Lane::new(shared, source, kafka).behind(gate);
+            replicator.spawn(format!("fallback-{lane}"), move || second.run())?;
+        }
+        let shared = replicator.shared(options, &lane, boot, Arc::clone(&replicator.status), events);
         let kafka = session::Kafka::new(&shared);
-        let lane = lane::Lane::new(shared, source, kafka);
-        let thread = std::thread::Builder::new().name(name).spawn(move || lane.run())?;
-        Ok(Self { status, control, stop, thread: Some(thread) })
+        let first = lane::Lane::new(shared, source, kafka);
+        replicator.spawn(format!("replicate-{lane}"), move || first.run())?;
+        Ok(replicator)
+    }
+
+    fn shared(
+        &self,
+        options: Options,
+        lane: &str,
+        boot: &str,
+        status: Arc<ReplicationStatus>,
+        events: Option<Events>,
+    ) -> Arc<lane::Shared> {
+        let (lane, boot, stop) = (lane.to_owned(), boot.to_owned(), Arc::clone(&self.stop));
+        Arc::new(lane::Shared { options, boot, status, stop, events, clock: Arc::new(SystemClock), lane })
+    }
+
+    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+        Ok(())
+    }
+
+    /// How the way to the second cluster is doing; `None` without one.
+    pub fn fallback_status(&self) -> Option<Arc<ReplicationStatus>> {
+        self.fallback.clone()
     }
 
     /// How it is doing; stays valid after the end.
@@ -202,10 +231,10 @@ impl Replicator {
 
     fn end(&mut self) {
         self.stop.set();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a replicator panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a replicator panicked");
+            }
         }
     }
 }

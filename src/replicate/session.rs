@@ -1,16 +1,19 @@
 //! One producer's life: fence the predecessor, find the place to go on, send transactions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 
 use super::checkpoint::{self, Checkpoint, Found, Nonce, Place};
 use super::fault::{self, Fault};
+use super::identity::Identity;
 use super::lane::Shared;
+use super::options::Mode;
 use super::reports::Reports;
 use super::topics::{self, DEAD_LETTERS};
 use super::transport::{Outgoing, Reason, Session, Transport};
@@ -34,12 +37,15 @@ pub(super) struct Kafka {
     last: Option<(Place, i64)>,
     /// The checkpoint topic's settings were looked at.
     looked_at_policy: bool,
+    /// Without transactions: the brokers know no idempotent producer, or we may not be one.
+    not_idempotent: Arc<AtomicBool>,
 }
 
 impl Kafka {
     pub fn new(shared: &Arc<Shared>) -> Self {
         let reports = Reports::new(&shared.lane);
-        Self { shared: Arc::clone(shared), reports, last: None, looked_at_policy: false }
+        let (last, not_idempotent) = (None, Arc::default());
+        Self { shared: Arc::clone(shared), reports, last, looked_at_policy: false, not_idempotent }
     }
 }
 
@@ -65,8 +71,10 @@ impl Transport for Kafka {
         }
         let place = Place::new(options, lane, partitions);
 
+        let fingerprint = options.fingerprint();
+        let config = options.producer(lane, batch_bytes, !self.not_idempotent.load(Ordering::Relaxed));
         let producer: ThreadedProducer<Reports> =
-            options.producer(lane, batch_bytes).create_with_context(reports.clone()).map_err(create)?;
+            config.create_with_context(reports.clone()).map_err(create)?;
         let mut session = KafkaSession {
             shared: Arc::clone(shared),
             epoch: epoch.to_owned(),
@@ -77,6 +85,8 @@ impl Transport for Kafka {
             found: Found::default(),
             is_open: false,
             has_dead_letters: false,
+            not_idempotent: Arc::clone(&self.not_idempotent),
+            identity: Identity::new(fingerprint, shared.clock.now()),
         };
         session.init()?;
         session.found = session.look(&consumer, partitions)?;
@@ -110,6 +120,8 @@ pub(super) struct KafkaSession {
     is_open: bool,
     /// The dead-letter topic was looked for and is there.
     has_dead_letters: bool,
+    not_idempotent: Arc<AtomicBool>,
+    identity: Identity,
 }
 
 impl Session for KafkaSession {
@@ -118,9 +130,11 @@ impl Session for KafkaSession {
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
-        self.producer
-            .begin_transaction()
-            .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
+        if self.is_transactional() {
+            self.producer
+                .begin_transaction()
+                .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
+        }
         self.is_open = true;
         Ok(())
     }
@@ -158,6 +172,10 @@ impl Session for KafkaSession {
 
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
         let value = serde_json::to_vec(checkpoint).expect("strings and numbers are always JSON");
+        if !self.is_transactional() {
+            // It must not be there before what it speaks of.
+            self.flush(&self.topic)?;
+        }
         self.put_checkpoint(&self.place.checkpoint_key(&self.epoch), &value, self.place.partition)?;
         self.end_transaction(&self.topic)?;
         self.is_open = false;
@@ -167,6 +185,9 @@ impl Session for KafkaSession {
     fn abort(&mut self) {
         if std::mem::take(&mut self.is_open) && self.producer.client().fatal_error().is_none() {
             self.shared.status.lock().aborts += 1;
+            if !self.is_transactional() {
+                return self.producer.purge(PurgeConfig::default().queue().inflight());
+            }
             if let Err(error) = self.producer.abort_transaction(ABORT) {
                 let lane = &self.shared.lane;
                 tracing::debug!(
@@ -181,6 +202,19 @@ impl Session for KafkaSession {
         self.reports.wire_bytes()
     }
 
+    fn is_renewed(&mut self, now: Instant) -> bool {
+        let options = &self.shared.options;
+        let works = || {
+            options.check_files()?;
+            options.check_secrets()?;
+            // librdkafka loads and compares them when it makes a client.
+            let made: Result<ThreadedProducer<Reports>, _> =
+                options.producer(&self.shared.lane, 1, false).create_with_context(self.reports.fresh());
+            made.map(drop).map_err(|error| error.to_string())
+        };
+        self.identity.is_renewed(now, || options.fingerprint(), works)
+    }
+
     fn probe(&mut self) -> Result<(), Fault> {
         match self.producer.client().fetch_metadata(Some(&self.topic), SLICE) {
             Ok(_) => Ok(()),
@@ -192,6 +226,9 @@ impl Session for KafkaSession {
 impl KafkaSession {
     /// Fences whoever wrote under our id before and ends its open transaction.
     fn init(&self) -> Result<(), Fault> {
+        if !self.is_transactional() {
+            return Ok(());
+        }
         let end = Instant::now() + self.shared.options.transaction_timeout;
         loop {
             self.stopped()?;
@@ -312,10 +349,9 @@ impl KafkaSession {
     /// flush is done here, and its own finds nothing left to wait for.
     fn end_transaction(&self, topic: &str) -> Result<(), Fault> {
         let start = Instant::now();
-        while self.producer.in_flight_count() > 0 {
-            // Sends what lingers; not being done at once is what the loop is for.
-            let _in_time = self.producer.flush(Duration::ZERO);
-            self.wait(start, topic)?;
+        self.flush(topic)?;
+        if !self.is_transactional() {
+            return Ok(());
         }
         loop {
             let Err(error) = self.producer.commit_transaction(SLICE) else { return Ok(()) };
@@ -329,6 +365,22 @@ impl KafkaSession {
             }
             self.wait(start, topic)?;
         }
+    }
+
+    /// Waits until all is delivered.
+    fn flush(&self, topic: &str) -> Result<(), Fault> {
+        let start = Instant::now();
+        while self.producer.in_flight_count() > 0 {
+            // Sends what lingers; not being done at once is what the loop is for.
+            let _in_time = self.producer.flush(Duration::ZERO);
+            self.wait(start, topic)?;
+        }
+        // Nothing in flight: each has been delivered or has failed.
+        self.reports.is_broken().then(|| self.trouble(topic)).flatten().map_or(Ok(()), Err)
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.shared.options.mode == Mode::ExactlyOnce
     }
 
     /// One short wait for librdkafka, longer the longer it has lasted; an error when there is
@@ -366,6 +418,10 @@ impl KafkaSession {
     fn trouble(&self, topic: &str) -> Option<Fault> {
         let (options, lane) = (&self.shared.options, self.shared.lane.as_str());
         if let Some((code, reason)) = self.producer.client().fatal_error() {
+            let refused = matches!(code, Code::UnsupportedFeature | Code::ClusterAuthorizationFailed);
+            if refused && !self.is_transactional() && !self.not_idempotent.swap(true, Ordering::Relaxed) {
+                return Some(Fault::Lost(format!("sending without an idempotent producer from now on: {reason}")));
+            }
             return Some(fault::by_code(code, options, lane, topic).unwrap_or(Fault::Lost(reason)));
         }
         fault::of_reports(&self.reports, options, lane, topic)

@@ -18,6 +18,8 @@ pub struct Replication {
     pub state: State,
     /// First offset that live data has not yet committed in Kafka; `None` before the first contact.
     pub next_offset: Option<u64>,
+    /// All offsets below are committed; less than `next_offset` while a backlog waits.
+    pub complete_below: Option<u64>,
     /// Records committed since the process started.
     pub records: u64,
     /// Bytes of values in them, before compression.
@@ -36,6 +38,8 @@ pub struct Replication {
     pub dead_letters: u64,
     /// Records that Kafka refused and that are nowhere in it.
     pub rejected: u64,
+    /// Connections made anew because certificates or passwords have changed.
+    pub renewals: u64,
     /// Of `records`, those that were sent after newer ones.
     pub backfilled_records: u64,
     /// Bytes given to the network by the producers, as librdkafka counts them; some seconds late.
@@ -105,6 +109,8 @@ pub enum State {
         /// Who.
         by: String,
     },
+    /// The way to the second cluster, while it is not needed.
+    Standby,
     /// Ended on request.
     Stopped,
 }
@@ -121,6 +127,7 @@ impl State {
             Self::Settings { .. } => "settings",
             Self::Fenced { .. } => "fenced",
             Self::Paused { .. } => "paused",
+            Self::Standby => "standby",
             Self::Stopped => "stopped",
         }
     }
@@ -134,7 +141,7 @@ impl State {
             | Self::Settings { since_us, .. }
             | Self::Fenced { since_us, .. }
             | Self::Paused { since_us, .. } => Some(*since_us),
-            Self::Connecting | Self::Up | Self::Stopped => None,
+            Self::Connecting | Self::Up | Self::Standby | Self::Stopped => None,
         }
     }
 }
@@ -172,6 +179,7 @@ impl fmt::Display for State {
                 f,
                 "paused by {by}: nothing is sent until someone resumes it, everything is kept on disk"
             ),
+            Self::Standby => f.write_str("the second Kafka is not needed"),
             Self::Stopped => f.write_str("replication has ended"),
         }
     }

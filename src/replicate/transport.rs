@@ -1,6 +1,8 @@
 //! What a lane needs of the way to Kafka. librdkafka is one such way ([`super::session`]), the
 //! simulated broker of the tests another.
 
+use std::time::Instant;
+
 use super::Record;
 use super::checkpoint::{Checkpoint, Found};
 use super::fault::Fault;
@@ -52,6 +54,11 @@ pub(crate) trait Session {
 
     /// Bytes given to the network since the session was opened, as far as they were counted yet.
     fn wire_bytes(&self) -> u64;
+
+    /// Whether certificates or passwords have changed, so that a new session should use them.
+    fn is_renewed(&mut self, _now: Instant) -> bool {
+        false
+    }
 
     /// Whether Kafka answers, asked while there is nothing to send.
     ///

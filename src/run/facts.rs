@@ -386,7 +386,7 @@ fn to_it_state(replication: &Replication) -> ToItState {
     };
     match &replication.state {
         State::Up => ToItState::Up,
-        State::Connecting | State::Stopped => ToItState::Connecting,
+        State::Connecting | State::Standby | State::Stopped => ToItState::Connecting,
         State::Waiting { since_us, cause } => waiting(*since_us, "unreachable", cause),
         State::Refused { since_us, cause } => waiting(*since_us, "refused", cause),
         State::Settings { since_us, cause } => waiting(*since_us, "configuration", cause),
