@@ -74,11 +74,28 @@ impl Source for JournalSource {
                 head.edge_us()
             }
         };
-        Ok(Some(Record { offset, edge_us, key: &self.key, value: &self.value }))
+        Ok(Some(Record { offset, edge_us, key: &self.key, value: &self.value, fault: None }))
     }
 
     fn committed(&mut self, next_offset: u64) {
         self.reader.committed(next_offset);
+    }
+
+    fn used(&mut self, next_offset: u64) {
+        self.reader.used(next_offset);
+    }
+
+    fn secured(&mut self, next_offset: u64) {
+        self.reader.secured(next_offset);
+    }
+
+    fn end(&self) -> u64 {
+        self.reader.synced()
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        let reader = self.reader.another().map_err(|error| SourceFault(error.to_string()))?;
+        Ok(Box::new(Self::new(&self.lane, reader)))
     }
 }
 
