@@ -33,6 +33,7 @@ mod recovery_tests;
 mod scan;
 mod segment;
 pub mod varint;
+mod view;
 mod writer;
 
 use std::fmt;
@@ -42,6 +43,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
+pub use view::{BadBytes, SegmentFile, View, ViewError, is_segment_name};
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together

@@ -12,6 +12,7 @@ pub mod encode;
 mod fault;
 mod journal;
 mod lane;
+mod lookup;
 pub mod mock;
 mod options;
 mod reports;
@@ -25,7 +26,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
-pub use journal::JournalSource;
+pub use journal::{JournalSource, RecordEncoder};
+pub use lookup::look_up;
 pub use options::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
 pub use status::{Replication, ReplicationStatus, State};
 

@@ -10,6 +10,7 @@ mod rates;
 mod refused;
 mod service;
 mod stop;
+mod trim;
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -24,9 +25,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backlog::Imports;
 use crate::batch::Batch;
 use crate::clock;
 use crate::config::{Config, Loaded};
+use crate::control::{self, Controls, LaneControl};
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
 use crate::infer;
@@ -38,6 +41,7 @@ use crate::status::{self, Facts, Language};
 use crate::twin::{DeviceTwin, Twin};
 
 use facts::{BoxFacts, LaneFacts};
+pub use trim::trim_without_box;
 
 /// Events are few and must not be later than the samples that follow them: they are synced sooner.
 const EVENTS_SYNC_MAX: Duration = Duration::from_millis(50);
@@ -100,7 +104,12 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
 
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
-    let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
+    // Names this run of the process, for whoever meets its traces in Kafka.
+    let boot = format!("{:016x}", fastrand::u64(..));
+    let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &boot, &events)?;
+    let imports = Imports::new(&config.paths.state, kafka, &boot, events.clone());
+    imports.start(stop_devices.clone()).context("no thread for imported backlogs")?;
+    let controls = controls(config, &facts, imports);
     let facts =
         Arc::new(BoxFacts::new(identity(config), facts, predictions, refused::not_read(config, loaded)));
     // The first lane's replicator speaks for both.
@@ -122,6 +131,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         tokio::spawn(distribute(raw_events, Arc::clone(&facts), writer(1), stop())),
         tokio::spawn(tick(Arc::clone(&facts), stop())),
         tokio::spawn(page),
+        tokio::spawn(control::serve(config.paths.state.clone(), controls, stop())),
         tokio::spawn(line::watch(line, box_path.clone(), events.clone(), stop())),
         tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop())),
     ];
@@ -165,18 +175,32 @@ fn only_one(directory: &Path) -> anyhow::Result<File> {
 }
 
 /// Starts a replicator for each lane.
-fn replicate(lanes: Lanes, kafka: &KafkaOptions, events: &Events) -> anyhow::Result<Replication> {
-    let boot = format!("{:016x}", fastrand::u64(..));
+fn replicate(lanes: Lanes, kafka: &KafkaOptions, boot: &str, events: &Events) -> anyhow::Result<Replication> {
     let mut started = Replication { facts: Vec::new(), replicators: Vec::new(), lanes: Vec::new() };
     for (name, opened) in [("telemetry", lanes.telemetry), ("events", lanes.events)] {
         let source = JournalSource::new(name, opened.reader);
-        let replicator = Replicator::start(kafka.clone(), source, &boot, Some(events.clone()))
+        let replicator = Replicator::start(kafka.clone(), source, boot, Some(events.clone()))
             .with_context(|| format!("no thread for the {name} lane"))?;
         started.facts.push(LaneFacts::new(name, &opened.writer, replicator.status()));
         started.replicators.push(replicator);
         started.lanes.push((opened.lane, opened.writer));
     }
     Ok(started)
+}
+
+/// What the control socket gives access to.
+fn controls(config: &Config, lanes: &[LaneFacts], imports: Arc<Imports>) -> Controls {
+    let lane = |facts: &LaneFacts| LaneControl {
+        name: facts.name,
+        writer: facts.writer.clone(),
+        replication: Arc::clone(&facts.replication),
+    };
+    Controls {
+        edge: config.edge.id.clone(),
+        site: config.edge.site.clone(),
+        lanes: lanes.iter().map(lane).collect(),
+        imports,
+    }
 }
 
 /// Starts a task for each device.
