@@ -17,3 +17,4 @@ mod peers_opcua;
 mod peers_s7;
 mod support;
 mod tidy;
+mod tools;

@@ -25,27 +25,27 @@ pub const IMPORT_FOLDER: &str = "import";
 
 /// A file of a backlog that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}", path.display())]
+#[error("cannot {action} {}: {error}", path.display())]
 pub struct FileError {
     /// What was tried.
     pub action: &'static str,
     /// On what.
     pub path: PathBuf,
     /// What the system said.
-    pub source: std::io::Error,
+    pub error: std::io::Error,
 }
 
 impl FileError {
     /// For `map_err`.
     pub(crate) fn of(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self { action, path, source }
+        move |error| Self { action, path, error }
     }
 
     /// True when the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(
-            self.source.kind(),
+            self.error.kind(),
             std::io::ErrorKind::StorageFull
                 | std::io::ErrorKind::QuotaExceeded
                 | std::io::ErrorKind::FileTooLarge

@@ -228,15 +228,22 @@ impl Imports {
             Err(error) => return Outcome::Held(error.to_string()),
         };
         let progress = source.progress();
+        let (raised, mut received) = Events::new();
         self.tell(&manifest, "is being sent", "import-started");
-        let replicator =
-            match Replicator::start(options.clone(), source, &self.boot, Some(self.events.clone())) {
-                Ok(replicator) => replicator,
-                Err(error) => return Outcome::Held(format!("no thread to send it: {error}")),
-            };
+        let replicator = match Replicator::start(options.clone(), source, &self.boot, Some(raised)) {
+            Ok(replicator) => replicator,
+            Err(error) => return Outcome::Held(format!("no thread to send it: {error}")),
+        };
         let status = replicator.status();
         loop {
             let next_offset = progress.load(Ordering::SeqCst);
+            while let Ok(event) = received.try_recv() {
+                // That another box of this name writes is no news here: it is the one that the
+                // backlog comes from.
+                if event.kind == Kind::Gap {
+                    self.events.emit(event);
+                }
+            }
             if next_offset >= manifest.to {
                 replicator.join();
                 return self.finish(&folder, &manifest, "is in Kafka");

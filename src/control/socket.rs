@@ -26,14 +26,14 @@ pub enum SocketError {
     #[error("the name {} is too long for a socket, at most {PATH_BYTES_MAX} bytes: choose a shorter paths.state", .0.display())]
     TooLong(PathBuf),
     /// The system said no.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {error}", path.display())]
     System {
         /// What was tried.
         action: &'static str,
         /// On what.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -62,7 +62,7 @@ impl Socket {
         }
         let failed = |action: &'static str, path: &Path| {
             let path = path.to_owned();
-            move |source| SocketError::System { action, path, source }
+            move |error| SocketError::System { action, path, error }
         };
         fs::create_dir_all(folder).map_err(failed("create", folder))?;
         let lock = lock(&folder.join("control.lock"), &path)?;
@@ -92,7 +92,7 @@ impl Drop for Socket {
 }
 
 fn lock(path: &Path, socket: &Path) -> Result<File, SocketError> {
-    let failed = |source| SocketError::System { action: "lock", path: path.to_owned(), source };
+    let failed = |error| SocketError::System { action: "lock", path: path.to_owned(), error };
     let file = File::create(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -23,16 +23,26 @@ use super::{Epoch, Reader};
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}", directory.display())]
+    #[error("cannot read {}: {error}", directory.display())]
     Unreadable {
         /// Which.
         directory: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// There is nothing in it that tells of a journal.
     #[error("there is no journal in {}", .0.display())]
     NoJournal(PathBuf),
+}
+
+impl ViewError {
+    /// True when nothing was ever stored there.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::NoJournal(_) => true,
+            Self::Unreadable { error, .. } => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
 }
 
 /// One file of a journal.
@@ -78,7 +88,7 @@ impl View {
     /// # Errors
     /// [`ViewError`]. Damaged content is no error.
     pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, ViewError> {
-        let unreadable = |source| ViewError::Unreadable { directory: directory.to_owned(), source };
+        let unreadable = |error| ViewError::Unreadable { directory: directory.to_owned(), error };
         let shared = Arc::new(Shared::new(Index::default()));
         let disk = Readonly { directory: directory.to_owned(), shared };
         let names = disk.list().map_err(unreadable)?;

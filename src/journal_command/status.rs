@@ -8,7 +8,6 @@ use serde_json::{Value as Json, json};
 use super::bytes::{bytes, counted, number, time};
 use super::site::LANES;
 use super::{Common, Site};
-use crate::journal::ViewError;
 use crate::lane::OfflineLane;
 
 /// Shows both lanes.
@@ -19,10 +18,7 @@ pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let synced = site.lane(lane).and_then(|lane| lane["synced"].as_u64());
         lanes.push(match OfflineLane::open(&site.directory(lane), synced) {
             Ok(found) => describe(&site, lane, &found),
-            Err(ViewError::NoJournal(_)) => json!({ "name": lane, "exists": false }),
-            Err(ViewError::Unreadable { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                json!({ "name": lane, "exists": false })
-            }
+            Err(error) if error.is_absent() => json!({ "name": lane, "exists": false }),
             Err(error) => return Err(error.into()),
         });
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::bytes::{bytes, counted, time};
 use super::{Common, Progress, Site};
-use crate::journal::{BadBytes, Damage, SegmentFile, ViewError};
+use crate::journal::{BadBytes, Damage, SegmentFile};
 use crate::lane::{Body, Item, OfflineLane, Record};
 
 /// Machines named for one piece of damage at most.
@@ -63,7 +63,7 @@ pub fn run(verify: &Verify, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         match OfflineLane::open(&site.directory(lane), synced) {
             Ok(found) => all.push(check(lane, found, verify.common.json)?),
             // Nothing was ever stored: there is nothing that could be damaged.
-            Err(ViewError::NoJournal(_)) if !site.directory(lane).join("epoch").exists() => {}
+            Err(error) if error.is_absent() && !site.directory(lane).join("epoch").exists() => {}
             Err(error) => return Err(error.into()),
         }
     }

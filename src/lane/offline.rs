@@ -41,7 +41,7 @@ impl OfflineLane {
     /// [`ViewError`].
     pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, ViewError> {
         let view = View::open(directory, synced)?;
-        let unreadable = |source: io::Error| ViewError::Unreadable { directory: directory.into(), source };
+        let unreadable = |error: io::Error| ViewError::Unreadable { directory: directory.into(), error };
         let reader = view.reader(view.first_offset()).map_err(unreadable)?;
         Ok(Self { view, reader, schemas: HashMap::new() })
     }

@@ -104,8 +104,8 @@ impl Worker {
         };
         // Only whole segments go, so only those count as lost.
         let removed_to = self.journal.whole_before(end);
-        if removed_to > committed && !order.unsent {
-            let from_offset = committed.max(self.journal.first_offset());
+        let from_offset = committed.max(self.journal.first_offset());
+        if removed_to > from_offset && !order.unsent {
             let lane = self.options.name.clone();
             return Err(TrimError::Unsent { lane, records: removed_to - from_offset, from_offset });
         }
