@@ -275,7 +275,8 @@ impl Imports {
         match state {
             State::Fenced { .. } if self.is_sent(options, manifest) => Some(Outcome::Done),
             State::Fenced { .. } => Some(Outcome::Held(format!(
-                "{edge} itself writes to Kafka again and sends what it has; looked at again every {} s",
+                "somebody else sends what {edge} has: {edge} itself, or another box that imported the same; looked at again \
+                 every {} s",
                 LOOK_EVERY.as_secs()
             ))),
             State::Waiting { cause, .. } if cause.contains("--accept-gap") => {

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::bytes::{bytes, counted};
+use super::samples::{self, Filter};
 use super::target::Target;
 use super::{Common, Progress, Site, When};
 use crate::backlog::{Identity, pack};
@@ -64,11 +65,14 @@ pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let target = Target::create(&export.to, &name)?;
     let written = match export.format {
         Format::Backlog => backlog(export, &site, &target),
-        Format::Parquet => bail!("not yet"),
+        Format::Parquet => tables(export, &site, &target),
     };
     let mut written = written.map_err(|error| target.explain(error))?;
     if written["lanes"].as_array().is_none_or(Vec::is_empty) {
-        bail!("there is nothing to export: Kafka has everything");
+        bail!(match export.format {
+            Format::Backlog => "there is nothing to export: Kafka has everything",
+            Format::Parquet => "there is nothing to export: no sample fits these machines, tags and times",
+        });
     }
     let folder = target.finish()?;
     written["folder"] = json!(folder);
@@ -118,6 +122,34 @@ fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json
     Ok(json!({ "format": "backlog", "lanes": lanes }))
 }
 
+fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json> {
+    let lane = export.lane.as_deref().unwrap_or("telemetry");
+    if lane == "events" {
+        bail!("events are no samples, so there is no table of them: they are exported with --format backlog");
+    }
+    let lane = Site::lanes(Some(lane))?[0];
+    let filter = Filter {
+        devices: export.device.clone(),
+        tags: export.tag.clone(),
+        from_us: export.from.map(|when| when.0),
+        until_us: export.until.map(|when| when.0),
+    };
+    target.check_room(SPARE_BYTES)?;
+    let mut opened = site.open_lane(lane)?;
+    let (first, end) = samples::range(&opened, &filter);
+    let mut progress = Progress::new("export", end.saturating_sub(first), export.common.json);
+    let written = samples::write(&mut opened, &filter, target.path(), &mut progress)?;
+    let lanes = if written.rows == 0 {
+        json!([])
+    } else {
+        json!([{
+            "lane": lane, "rows": written.rows, "files": written.files, "bytes": written.bytes,
+            "damaged_records": written.damaged_records,
+        }])
+    };
+    Ok(json!({ "format": "parquet", "lanes": lanes }))
+}
+
 fn words(written: &Json, folder: &Path) -> String {
     let mut text = String::new();
     for lane in written["lanes"].as_array().into_iter().flatten() {
@@ -132,6 +164,10 @@ fn words(written: &Json, folder: &Path) -> String {
             counted(count("files"), "file", "files"),
             bytes(count("bytes")),
         );
+        if count("damaged_records") > 0 {
+            let damaged = counted(count("damaged_records"), "record", "records");
+            text += &format!("{damaged} could not be read and are not in it, see `forebay journal verify`\n");
+        }
     }
     text += &format!("Written to {}; the stick may be unmounted and removed.\n", folder.display());
     if written["format"] == "backlog" {

@@ -9,7 +9,7 @@ use crate::kafka_cluster::{Cluster, Consumed, consume};
 use crate::support::{PATIENCE, wait_for};
 
 /// The only folder in `stick`.
-fn exported(stick: &Path) -> std::path::PathBuf {
+pub fn exported(stick: &Path) -> std::path::PathBuf {
     let mut entries = std::fs::read_dir(stick).unwrap();
     let folder = entries.next().unwrap().unwrap().path();
     assert!(entries.next().is_none());
@@ -44,7 +44,7 @@ fn assert_once(read: &[Consumed], edge: &str, total: u64) {
         assert_eq!(json["samples"][0]["value"], number);
         let near = (json["samples"][1]["value"].as_f64().unwrap() - noise(number)).abs();
         assert!(near < 1e-12, "{offset}: {near}");
-        assert_eq!(record.timestamp, (START_US + number * STEP_US) / 1000);
+        assert_eq!(record.timestamp, (*START_US + number * STEP_US) / 1000);
         offsets.push(offset);
     }
     offsets.sort_unstable();

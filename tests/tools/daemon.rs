@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use clap::Parser;
 use forebay::batch::{Batch, Sample};
+use forebay::clock::now_us;
 use forebay::control::Client;
 use forebay::device::Device;
 use forebay::event::Events;
@@ -20,10 +21,10 @@ use serde_json::Value as Json;
 use crate::device::device;
 use crate::support::{PATIENCE, Port, wait_for};
 
-/// 2026-11-20T00:00:00Z, the edge time of the first batch of [`Daemon::fill`].
-pub const START_US: i64 = 1_795_132_800_000_000;
+/// Edge time of the first batch of [`Daemon::fill`]: half an hour ago, in whole seconds.
+pub static START_US: LazyLock<i64> = LazyLock::new(|| (now_us() / 1_000_000 - 1800) * 1_000_000);
 /// Between two batches.
-pub const STEP_US: i64 = 1_000_000;
+pub const STEP_US: i64 = 10_000;
 
 /// A box: a folder with its configuration, and the process when it runs.
 pub struct Daemon {
@@ -219,7 +220,7 @@ pub fn batch(machines: &[Arc<Device>], number: i64) -> Batch {
     let sample = |tag| Sample { tag, value: value(tag), quality: Quality::Good, source_us: None };
     Batch {
         device: Arc::clone(&machines[index % machines.len()]),
-        edge_us: START_US + number * STEP_US,
+        edge_us: *START_US + number * STEP_US,
         samples: (0..3).map(sample).collect(),
         gap: None,
     }

@@ -66,9 +66,7 @@ fn verify_finds_every_flipped_byte_and_names_the_file() {
     std::fs::write(second, bytes).unwrap();
     let (success, text) = daemon.journal(&["verify"]).unwrap();
     assert!(!success);
-    for words in
-        ["DAMAGED 0000", "checksum mismatch", "records are lost", "of between 2026-11-20T", "box-1-press"]
-    {
+    for words in ["DAMAGED 0000", "checksum mismatch", "records are lost", "of between 20", "box-1-press"] {
         assert!(text.contains(words), "{words}: {text}");
     }
 }
