@@ -65,6 +65,7 @@ pub enum ImportState {
 pub struct Imports {
     folder: PathBuf,
     kafka: Options,
+    /// Names this run of the process, for whoever meets its traces in Kafka.
     boot: String,
     events: Events,
     list: Mutex<Vec<Import>>,
@@ -81,13 +82,12 @@ enum Outcome {
 }
 
 impl Imports {
-    /// Backlogs below the state folder, to be sent the way of `kafka`. `boot` as for
-    /// [`Replicator::start`].
-    pub fn new(state: &Path, kafka: Options, boot: &str, events: Events) -> Arc<Self> {
+    /// Backlogs below the state folder, to be sent the way of `kafka`.
+    pub fn new(state: &Path, kafka: Options, events: Events) -> Arc<Self> {
         Arc::new(Self {
             folder: state.join(IMPORT_FOLDER),
             kafka,
-            boot: boot.to_owned(),
+            boot: format!("{:016x}", fastrand::u64(..)),
             events,
             list: Mutex::default(),
             new: Mutex::default(),

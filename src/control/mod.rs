@@ -9,7 +9,7 @@ mod routes;
 mod server;
 pub mod socket;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -40,16 +40,33 @@ pub struct Controls {
     pub edge: String,
     /// `edge.site`.
     pub site: String,
-    /// Both lanes.
-    pub lanes: Vec<LaneControl>,
+    /// Both lanes; none until their disk works.
+    lanes: OnceLock<Vec<LaneControl>>,
     /// Backlogs of other boxes.
     pub imports: Arc<Imports>,
 }
 
+impl Controls {
+    /// Of a box whose lanes are not open yet.
+    pub fn new(site: &str, edge: &str, imports: Arc<Imports>) -> Self {
+        Self { edge: edge.to_owned(), site: site.to_owned(), lanes: OnceLock::new(), imports }
+    }
+
+    /// The lanes work from now on.
+    pub fn open(&self, lanes: Vec<LaneControl>) {
+        // They are opened once.
+        let _before = self.lanes.set(lanes);
+    }
+
+    fn lanes(&self) -> &[LaneControl] {
+        self.lanes.get().map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Serves the socket in `folder` until `stop`. When it cannot be made, it is tried again for ever:
 /// the box works without it.
-pub async fn serve(folder: std::path::PathBuf, controls: Controls, stop: CancellationToken) {
-    let router = routes::router(Arc::new(controls));
+pub async fn serve(folder: std::path::PathBuf, controls: Arc<Controls>, stop: CancellationToken) {
+    let router = routes::router(controls);
     let mut told = false;
     loop {
         match Socket::bind(&folder) {

@@ -84,8 +84,8 @@ async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
 
 impl Controls {
     fn lane(&self, name: &str) -> Result<&LaneControl, Refusal> {
-        self.lanes.iter().find(|lane| lane.name == name).ok_or_else(|| {
-            let names: Vec<&str> = self.lanes.iter().map(|lane| lane.name).collect();
+        self.lanes().iter().find(|lane| lane.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.lanes().iter().map(|lane| lane.name).collect();
             Refusal::bad(format!(
                 "there is no lane \"{}\", only {}",
                 name.escape_debug(),
@@ -96,7 +96,7 @@ impl Controls {
 }
 
 async fn status(State(controls): State<Arc<Controls>>) -> Response {
-    let lanes: Vec<Json> = controls.lanes.iter().map(lane_status).collect();
+    let lanes: Vec<Json> = controls.lanes().iter().map(lane_status).collect();
     respond(Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),

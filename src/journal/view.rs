@@ -160,7 +160,8 @@ impl View {
     /// # Errors
     /// Only when the decompressor gets no memory.
     pub fn reader(&self, offset: u64) -> io::Result<Reader> {
-        Reader::new(Arc::clone(&self.disk) as Arc<dyn Disk>, Arc::clone(&self.disk.shared), offset)
+        let disk = Arc::clone(&self.disk) as Arc<dyn Disk>;
+        Reader::new(disk, Arc::clone(&self.disk.shared), self.epoch, offset)
     }
 
     /// Checks head and checksums of every byte of `segment`. `None` when the file has been removed
@@ -241,6 +242,18 @@ impl Readonly {
     }
 }
 
+impl Readonly {
+    /// The writer may have put a shorter form in the place of this file.
+    fn look_again(&self, name: &str, file: &ReadonlyFile) {
+        let (Found::Header(header), Ok(length)) = (Header::read(file), file.length()) else { return };
+        let mut index = self.shared.lock();
+        let known = index.segments.iter_mut().find(|segment| segment.name.file() == name);
+        if let Some(segment) = known.filter(|segment| segment.thinned != header.thinned) {
+            (segment.thinned, segment.bytes) = (header.thinned, length);
+        }
+    }
+}
+
 fn read_only() -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, "the journal is only looked at")
 }
@@ -263,7 +276,11 @@ impl Disk for Readonly {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         match File::open(self.directory.join(name)) {
-            Ok(file) => Ok(Box::new(ReadonlyFile(file))),
+            Ok(file) => {
+                let file = ReadonlyFile(file);
+                self.look_again(name, &file);
+                Ok(Box::new(file))
+            }
             Err(error) => {
                 if error.kind() == io::ErrorKind::NotFound {
                     self.forget(name);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::worker::{Worker, count_batches};
 use super::writer::{LaneWriter, Message};
-use crate::clock::{now_us, rfc3339};
+use crate::clock::rfc3339;
 
 /// A request that finds the queue full is tried again so often.
 const RETRY: Duration = Duration::from_millis(5);
@@ -138,7 +138,7 @@ impl Worker {
             if evicted.to_offset > evicted.from_offset {
                 trimmed.unsent_records += evicted.to_offset - evicted.from_offset;
                 self.status.evicted_records += evicted.to_offset - evicted.from_offset;
-                let mut event = self.gaps.evicted(&evicted, &devices, now_us());
+                let mut event = self.gaps.evicted(&evicted, &devices, self.clock.now_us());
                 let (from, to) = (rfc3339(evicted.first_us), rfc3339(evicted.last_us));
                 let (lane, records) = (&self.options.name, evicted.records);
                 event.text = format!(

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::event::Events;
 use crate::lane::{LaneWriter, TrimOrder, Trimmed};
 
-use super::{only_one, open_lanes};
+use super::storage::{Closed, Opener};
 
 /// Opens both lanes under the box's own lock, removes what `order` says from `lane`, and records
 /// the loss in the events lane as the box would.
@@ -19,10 +19,12 @@ pub fn trim_without_box(
     order: TrimOrder,
     limit: Duration,
 ) -> anyhow::Result<Trimmed> {
-    let _only_one = only_one(&config.journal.directory)?;
     let box_path = format!("{}/{}", config.edge.site, config.edge.id);
     let (events, mut raised) = Events::new();
-    let lanes = open_lanes(config, &box_path, &events)?;
+    let opened = Opener::new(config, &box_path, &events).open();
+    let lanes = opened.map_err(|closed| match closed {
+        Closed::Taken(why) | Closed::Disk(why) => anyhow::anyhow!(why),
+    })?;
     let chosen: &LaneWriter = if lane == "events" { &lanes.events.writer } else { &lanes.telemetry.writer };
     let trimmed = chosen.trim(order, limit);
     while let Ok(event) = raised.try_recv() {
