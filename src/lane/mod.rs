@@ -11,10 +11,12 @@
 
 mod codec;
 mod gaps;
+mod offline;
 mod reader;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod worker;
 mod writer;
 
@@ -34,8 +36,10 @@ use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
+pub use offline::{Item, OfflineLane};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
+pub use trim::{Before, TrimError, TrimOrder, Trimmed};
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken

@@ -29,14 +29,14 @@ const FREE_SPACE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the thread behind a lane does; without the thread it can be stepped.
 pub(crate) struct Worker {
-    journal: Journal,
-    clock: Arc<dyn Clock>,
+    pub(super) journal: Journal,
+    pub(super) clock: Arc<dyn Clock>,
     receiver: Receiver<Message>,
-    shared: Arc<Shared>,
-    events: Events,
-    gaps: Gaps,
-    options: LaneOptions,
-    status: LaneStatus,
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: Events,
+    pub(super) gaps: Gaps,
+    pub(super) options: LaneOptions,
+    pub(super) status: LaneStatus,
     ages: Ages,
     encoder: Encoder,
     /// Schema number by the address of the device; holding the device keeps the address its own.
@@ -194,6 +194,11 @@ impl Worker {
                 if self.pause.is_none() {
                     self.deadline = Some(self.clock.now());
                 }
+            }
+            Message::Trim(order, answer) => {
+                let trimmed = self.trim_by_order(order);
+                // Whoever asked may have stopped waiting.
+                let _gone = answer.send(trimmed);
             }
             Message::Wake => {}
         }
@@ -472,7 +477,7 @@ impl Drop for Ended {
 }
 
 /// Batches of each device from the reader's offset to before `end`.
-fn count_batches(mut reader: Reader, end: u64) -> BTreeMap<String, u64> {
+pub(super) fn count_batches(mut reader: Reader, end: u64) -> BTreeMap<String, u64> {
     let mut by_schema = HashMap::new();
     while reader.offset() < end {
         let schema = match reader.read() {

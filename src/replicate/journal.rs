@@ -18,8 +18,7 @@ pub struct JournalSource {
     epoch: String,
     reader: LaneReader,
     read: std::vec::IntoIter<lane::Record>,
-    key: String,
-    value: Vec<u8>,
+    encoder: RecordEncoder,
 }
 
 impl JournalSource {
@@ -27,7 +26,7 @@ impl JournalSource {
     pub fn new(lane: &str, reader: LaneReader) -> Self {
         let epoch = reader.epoch().to_string();
         let read = Vec::new().into_iter();
-        Self { lane: lane.to_owned(), epoch, reader, read, key: String::new(), value: Vec::new() }
+        Self { lane: lane.to_owned(), epoch, reader, read, encoder: RecordEncoder::default() }
     }
 }
 
@@ -53,28 +52,8 @@ impl Source for JournalSource {
             }
             self.read = self.reader.next(READ_RECORDS, READ_BYTES).into_iter();
         }
-        let Some(lane::Record { offset, body }) = self.read.next() else { return Ok(None) };
-        self.key.clear();
-        let edge_us = match body {
-            Body::Batch(batch) => {
-                self.key.push_str(&batch.schema.device);
-                encode::batch(
-                    &mut self.value,
-                    &batch.schema,
-                    batch.edge_us,
-                    batch.gap.as_ref(),
-                    &batch.samples,
-                );
-                batch.edge_us
-            }
-            Body::Event(json) => {
-                let head = EventHead::read(&json);
-                self.key.push_str(&head.device);
-                self.value = json;
-                head.edge_us()
-            }
-        };
-        Ok(Some(Record { offset, edge_us, key: &self.key, value: &self.value, fault: None }))
+        let Some(record) = self.read.next() else { return Ok(None) };
+        Ok(Some(self.encoder.encode(record)))
     }
 
     fn committed(&mut self, next_offset: u64) {
@@ -96,6 +75,41 @@ impl Source for JournalSource {
     fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
         let reader = self.reader.another().map_err(|error| SourceFault(error.to_string()))?;
         Ok(Box::new(Self::new(&self.lane, reader)))
+    }
+}
+
+/// Makes Kafka's records of those of a lane, reusing its buffers.
+#[derive(Debug, Default)]
+pub struct RecordEncoder {
+    key: String,
+    value: Vec<u8>,
+}
+
+impl RecordEncoder {
+    /// The record as it goes to Kafka; valid until the next one.
+    pub fn encode(&mut self, record: lane::Record) -> Record<'_> {
+        let lane::Record { offset, body } = record;
+        self.key.clear();
+        let edge_us = match body {
+            Body::Batch(batch) => {
+                self.key.push_str(&batch.schema.device);
+                encode::batch(
+                    &mut self.value,
+                    &batch.schema,
+                    batch.edge_us,
+                    batch.gap.as_ref(),
+                    &batch.samples,
+                );
+                batch.edge_us
+            }
+            Body::Event(json) => {
+                let head = EventHead::read(&json);
+                self.key.push_str(&head.device);
+                self.value = json;
+                head.edge_us()
+            }
+        };
+        Record { offset, edge_us, key: &self.key, value: &self.value, fault: None }
     }
 }
 

@@ -18,6 +18,7 @@ mod journal;
 pub(crate) mod lane;
 mod left_out;
 mod limits;
+mod lookup;
 pub mod mock;
 mod options;
 mod pace;
@@ -35,9 +36,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
-pub use fallback::Fallback;
 pub use control::{Memory, Pause, ReplicationControl};
-pub use journal::JournalSource;
+pub use fallback::Fallback;
+pub use journal::{JournalSource, RecordEncoder};
+pub use lookup::look_up;
 pub use options::{Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, Tls};
 pub use pace::Line;
 pub use status::{Backlogged, Replication, ReplicationStatus, State};
@@ -165,12 +167,10 @@ impl Replicator {
         let status = Arc::new(ReplicationStatus::default());
         let stop = Arc::new(stop::Stop::default());
         let control = Arc::clone(&options.control);
-        let mut replicator =
-            Self { status, fallback: None, control, stop, threads: Vec::new() };
+        let mut replicator = Self { status, fallback: None, control, stop, threads: Vec::new() };
         let (lane, epoch) = (source.lane().to_owned(), source.epoch().to_owned());
         if let Some(Fallback { options: second, after }) = &options.fallback {
-            let gate =
-                fallback::Gate::new(Arc::clone(&replicator.status), *after, &options, &lane, &epoch);
+            let gate = fallback::Gate::new(Arc::clone(&replicator.status), *after, &options, &lane, &epoch);
             let source = source.another().map_err(std::io::Error::other)?;
             let status = Arc::new(ReplicationStatus::default());
             replicator.fallback = Some(Arc::clone(&status));

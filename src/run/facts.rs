@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::rates::Rates;
 use super::storage;
 use crate::clock;
+use crate::control::LaneControl;
 use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
@@ -39,6 +40,12 @@ impl LaneFacts {
     /// Of a lane that is written by `writer` and sent as `replication` says.
     pub fn new(name: &'static str, writer: &LaneWriter, replication: Arc<ReplicationStatus>) -> Self {
         Self { name, writer: writer.clone(), status: writer.status(), replication, rates: Mutex::default() }
+    }
+
+    /// What the control socket gives access to.
+    pub fn control(&self) -> LaneControl {
+        let (writer, replication) = (self.writer.clone(), Arc::clone(&self.replication));
+        LaneControl { name: self.name, writer, replication }
     }
 }
 
