@@ -13,8 +13,12 @@ mod codec;
 mod gaps;
 mod reader;
 mod status;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod thin_codec;
+mod thinned;
+mod thinner;
 mod worker;
 mod writer;
 
@@ -36,6 +40,7 @@ use crate::panic;
 pub use codec::RecordFault;
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
+pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
