@@ -260,10 +260,8 @@ impl Journal {
             // Under the lock, so that no replicator begins with the segment in between.
             let mut index = self.shared.lock();
             let segment = index.segments.iter_mut().find(|segment| segment.name == name);
-            let Some(segment) = segment.filter(|segment| segment.handed == Handed::No && !segment.thinned)
-            else {
-                return Ok(None);
-            };
+            let segment = segment.filter(|segment| segment.handed == Handed::No && !segment.thinned);
+            let Some(segment) = segment else { return Ok(None) };
             let renamed = self.disk.rename(&thinning.temporary(), &name.file());
             renamed.map_err(|error| failed("rename", name, error))?;
             (segment.thinned, segment.bytes) = (true, thinning.bytes);

@@ -316,12 +316,6 @@ pub(super) struct DecodedBatch {
     pub gap: Option<GapBefore>,
 }
 
-/// Schema number of a batch record, without reading the rest.
-pub(super) fn schema_of(record: &[u8]) -> Option<u32> {
-    let mut rest = record.strip_prefix(&[RECORD_BATCH])?.get(1..)?;
-    u32::try_from(varint::take(&mut rest)?).ok()
-}
-
 /// Reads what [`Encoder::batch`] wrote. The bytes may be anything.
 ///
 /// # Errors
