@@ -24,7 +24,7 @@ mod frame;
 mod handed;
 mod index;
 #[cfg(test)]
-mod memory_disk;
+pub(crate) mod memory_disk;
 mod note;
 #[cfg(test)]
 mod proptests;

@@ -9,6 +9,8 @@
 //! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
 //! fills and gives batches back to the caller, who records the gap.
 
+#[cfg(test)]
+mod budget_tests;
 mod codec;
 mod gaps;
 mod reader;

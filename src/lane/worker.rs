@@ -385,6 +385,7 @@ impl Worker {
         if self.status.committed != Some(committed) {
             self.ages.forget(committed);
             self.status.committed = Some(committed);
+            self.parts_at = None;
         }
         let keep_from_us = if self.options.keep.is_zero() {
             i64::MAX

@@ -86,7 +86,7 @@ impl Worker {
     }
 
     /// True while something is being thinned or counted, so that there is no time to wait.
-    pub(super) fn is_making_room(&self) -> bool {
+    pub(crate) fn is_making_room(&self) -> bool {
         self.room.job.is_some()
     }
 
