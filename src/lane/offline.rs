@@ -6,7 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::codec::{DecodedBatch, RECORD_EVENT, RecordFault, decode_batch};
+use super::codec::{DecodedBatch, RECORD_EVENT, RECORD_THINNED, RecordFault, decode_batch};
+use super::reader::check_tags;
+use super::thin_codec::{self, DecodedThinned};
 use super::{Body, Record, StoredBatch};
 use crate::batch::Schema;
 use crate::journal::{Damage, Read, Reader, View, ViewError};
@@ -85,9 +87,13 @@ impl OfflineLane {
             Read::Record { offset, base_us, bytes } => {
                 let body = match bytes.split_first() {
                     Some((&RECORD_EVENT, json)) => Ok(Body::Event(json.to_vec())),
+                    Some((&RECORD_THINNED, _)) => match thin_codec::decode(bytes, base_us) {
+                        Some(thinned) => self.with_schema_of_thinned(thinned),
+                        None => Err(RecordFault::Malformed),
+                    },
                     _ => match decode_batch(bytes, base_us) {
                         Ok(batch) => self.with_schema(batch),
-                        Err(_) if bytes.first().is_some_and(|kind| *kind > RECORD_EVENT) => {
+                        Err(_) if bytes.first().is_some_and(|kind| *kind > RECORD_THINNED) => {
                             Err(RecordFault::Kind(bytes[0]))
                         }
                         Err(fault) => Err(fault),
@@ -105,21 +111,28 @@ impl OfflineLane {
     }
 
     fn with_schema(&mut self, batch: DecodedBatch) -> Result<Body, RecordFault> {
-        let missing = RecordFault::NoSchema(batch.schema);
-        let json = self.reader.dictionary(batch.schema).ok_or(missing)?;
-        let schema = match self.schemas.get(&batch.schema) {
+        let schema = self.schema(batch.schema)?;
+        check_tags(&schema, batch.samples.iter().map(|sample| sample.tag))?;
+        let DecodedBatch { edge_us, samples, gap, .. } = batch;
+        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
+    }
+
+    fn with_schema_of_thinned(&mut self, thinned: DecodedThinned) -> Result<Body, RecordFault> {
+        let schema = self.schema(thinned.schema)?;
+        check_tags(&schema, thinned.samples.iter().map(|sample| sample.tag))?;
+        Ok(Body::Thinned(thinned.with_schema(schema)))
+    }
+
+    fn schema(&mut self, number: u32) -> Result<Arc<Schema>, RecordFault> {
+        let missing = RecordFault::NoSchema(number);
+        let json = self.reader.dictionary(number).ok_or(missing)?;
+        Ok(match self.schemas.get(&number) {
             Some((known, schema)) if known == json => Arc::clone(schema),
             _ => {
                 let parsed = Arc::new(serde_json::from_slice::<Schema>(json).map_err(|_| missing)?);
-                self.schemas.insert(batch.schema, (Arc::clone(json), Arc::clone(&parsed)));
+                self.schemas.insert(number, (Arc::clone(json), Arc::clone(&parsed)));
                 parsed
             }
-        };
-        let tags = schema.tags.len();
-        if batch.samples.iter().any(|sample| usize::try_from(sample.tag).is_ok_and(|tag| tag >= tags)) {
-            return Err(RecordFault::Malformed);
-        }
-        let DecodedBatch { edge_us, samples, gap, .. } = batch;
-        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
+        })
     }
 }
