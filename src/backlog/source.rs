@@ -1,6 +1,6 @@
 //! An imported backlog as the replicator's source.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::replicate::{Record, RecordEncoder, Source, SourceFault};
 
 /// Reads a backlog up to its end.
 pub struct BacklogSource {
+    folder: PathBuf,
     manifest: Manifest,
     reader: OfflineLane,
     encoder: RecordEncoder,
@@ -40,7 +41,16 @@ impl BacklogSource {
     ) -> Result<Self, FilesError> {
         let reader = OfflineLane::open(folder, Some(manifest.to))?;
         let (committed, encoder) = Default::default();
-        Ok(Self { manifest, reader, encoder, accept_gap, committed, told: 0, events })
+        Ok(Self {
+            folder: folder.to_owned(),
+            manifest,
+            reader,
+            encoder,
+            accept_gap,
+            committed,
+            told: 0,
+            events,
+        })
     }
 
     /// Behind the last record that Kafka has; 0 until that is known.
@@ -111,5 +121,20 @@ impl Source for BacklogSource {
 
     fn committed(&mut self, next_offset: u64) {
         self.committed.fetch_max(next_offset, Ordering::SeqCst);
+    }
+
+    /// Nothing is ever added to a backlog.
+    fn used(&mut self, _: u64) {}
+
+    /// Nothing is ever removed from a backlog to make room.
+    fn secured(&mut self, _: u64) {}
+
+    fn end(&self) -> u64 {
+        self.manifest.to
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        let another = Self::open(&self.folder, self.manifest.clone(), self.accept_gap, self.events.clone());
+        Ok(Box::new(another.map_err(|error| SourceFault(error.to_string()))?))
     }
 }

@@ -25,7 +25,7 @@ mod frame;
 mod handed;
 mod index;
 #[cfg(test)]
-mod memory_disk;
+pub(crate) mod memory_disk;
 #[cfg(test)]
 mod proptests;
 mod reader;

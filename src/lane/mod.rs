@@ -191,6 +191,8 @@ impl Parts {
             queued_samples: AtomicUsize::new(0),
             given_back: AtomicU64::new(0),
             committed: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            secured: AtomicU64::new(0),
             damage_told: Mutex::new(told),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

@@ -404,10 +404,11 @@ impl Worker {
 
     /// Removes what Kafka has.
     fn trim(&mut self) {
-        let Some(committed) = self.shared.committed() else { return };
-        if committed > self.journal.next_offset() {
-            self.skip_to(committed);
+        let used = self.shared.used.load(Ordering::SeqCst);
+        if used > self.journal.next_offset() {
+            self.skip_to(used);
         }
+        let Some(committed) = self.shared.committed() else { return };
         if self.status.committed != Some(committed) {
             self.ages.forget(committed);
             self.status.committed = Some(committed);

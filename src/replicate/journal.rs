@@ -59,6 +59,23 @@ impl Source for JournalSource {
     fn committed(&mut self, next_offset: u64) {
         self.reader.committed(next_offset);
     }
+
+    fn used(&mut self, next_offset: u64) {
+        self.reader.used(next_offset);
+    }
+
+    fn secured(&mut self, next_offset: u64) {
+        self.reader.secured(next_offset);
+    }
+
+    fn end(&self) -> u64 {
+        self.reader.synced()
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        let reader = self.reader.another().map_err(|error| SourceFault(error.to_string()))?;
+        Ok(Box::new(Self::new(&self.lane, reader)))
+    }
 }
 
 /// Makes Kafka's records of those of a lane, reusing its buffers.
@@ -92,7 +109,7 @@ impl RecordEncoder {
                 head.edge_us()
             }
         };
-        Record { offset, edge_us, key: &self.key, value: &self.value }
+        Record { offset, edge_us, key: &self.key, value: &self.value, fault: None }
     }
 }
 

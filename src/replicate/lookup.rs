@@ -7,6 +7,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::Options;
 use super::checkpoint::{Checkpoint, Place};
+use super::progress::Progress;
 use super::reports::Reports;
 
 /// One question to Kafka takes at most this long.
@@ -46,7 +47,7 @@ pub fn look_up(options: &Options, lane: &str, epoch: &str, patience: Duration) -
             && let Some(read) =
                 message.payload().and_then(|json| serde_json::from_slice::<Checkpoint>(json).ok())
         {
-            found = found.max(Some(read.next_offset));
+            found = found.max(Some(Progress::of(&read).complete_below()));
         }
     }
     found
