@@ -20,6 +20,7 @@
 //! `docs/journal-format.md` has the bytes.
 
 mod disk;
+mod files;
 mod frame;
 mod handed;
 mod index;
@@ -38,18 +39,17 @@ mod thinned;
 #[cfg(test)]
 mod thinned_tests;
 pub mod varint;
-mod view;
 mod writer;
 
 use std::fmt;
 use std::io;
 
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
 pub use thinned::{Replaced, SegmentInfo, Thinning};
-pub use view::{BadBytes, SegmentFile, View, ViewError, is_segment_name};
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together

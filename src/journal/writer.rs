@@ -284,6 +284,15 @@ impl Journal {
         (index.first_offset().max(self.committed).min(end), end)
     }
 
+    /// Marks the segments with records before `offset` as seen, durably, as a reader does that
+    /// hands records over: they are never thinned.
+    pub fn hand_over(&self, offset: u64) {
+        let all: Vec<Name> = self.shared.lock().segments.iter().map(|segment| segment.name).collect();
+        for name in all.into_iter().filter(|name| name.first_offset < offset) {
+            handed::note(self.disk.as_ref(), self.epoch, &self.shared, name);
+        }
+    }
+
     /// Where the whole segments end whose records all lie before `offset`; the newest counts as
     /// begun, however much it holds.
     pub fn whole_before(&self, offset: u64) -> u64 {

@@ -11,9 +11,9 @@ use super::reader::check_tags;
 use super::thin_codec::{self, DecodedThinned};
 use super::{Body, Record, StoredBatch};
 use crate::batch::Schema;
-use crate::journal::{Damage, Read, Reader, View, ViewError};
+use crate::journal::{Damage, FilesError, JournalFiles, Read, Reader};
 
-/// What [`OfflineLane::next`] gives.
+/// What [`OfflineLane::read`] gives.
 #[derive(Debug, PartialEq)]
 pub enum Item {
     /// The next record.
@@ -31,26 +31,26 @@ type Schemas = HashMap<u32, (Arc<[u8]>, Arc<Schema>)>;
 
 /// Reads a lane's files in order.
 pub struct OfflineLane {
-    view: View,
+    files: JournalFiles,
     reader: Reader,
     schemas: Schemas,
 }
 
 impl OfflineLane {
-    /// Opens the lane in `directory`; `synced` as for [`View::open`].
+    /// Opens the lane in `directory`; `synced` as for [`JournalFiles::open`].
     ///
     /// # Errors
-    /// [`ViewError`].
-    pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, ViewError> {
-        let view = View::open(directory, synced)?;
-        let unreadable = |error: io::Error| ViewError::Unreadable { directory: directory.into(), error };
-        let reader = view.reader(view.first_offset()).map_err(unreadable)?;
-        Ok(Self { view, reader, schemas: HashMap::new() })
+    /// [`FilesError`].
+    pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, FilesError> {
+        let files = JournalFiles::open(directory, synced)?;
+        let unreadable = |error: io::Error| FilesError::Unreadable { directory: directory.into(), error };
+        let reader = files.reader(files.first_offset()).map_err(unreadable)?;
+        Ok(Self { files, reader, schemas: HashMap::new() })
     }
 
     /// The files.
-    pub fn view(&self) -> &View {
-        &self.view
+    pub fn files(&self) -> &JournalFiles {
+        &self.files
     }
 
     /// Offset of the next record.
@@ -68,7 +68,7 @@ impl OfflineLane {
     /// batches that waited and for a clock that was set.
     pub fn seek_time(&mut self, from_us: i64) {
         const SPARE_US: i64 = 3_600_000_000;
-        let segments = self.view.segments();
+        let segments = self.files.segments();
         let ended = |pair: &&[crate::journal::SegmentFile]| {
             pair[1].created_us != 0 && pair[1].created_us.saturating_add(SPARE_US) < from_us
         };
@@ -79,7 +79,7 @@ impl OfflineLane {
     }
 
     /// The next record, or what is in its place.
-    pub fn next(&mut self) -> Item {
+    pub fn read(&mut self) -> Item {
         match self.reader.read() {
             Read::End => Item::End,
             Read::Moved { from, to } => Item::Removed(from, to),

@@ -208,6 +208,11 @@ impl Worker {
                 // Whoever asked may have stopped waiting.
                 let _gone = answer.send(trimmed);
             }
+            Message::HandOver(before, answer) => {
+                self.journal.hand_over(before);
+                // As above.
+                let _gone = answer.send(());
+            }
             Message::Wake => {}
         }
         if self.deadline.is_none() && self.journal.pending_records() > 0 {
