@@ -220,6 +220,9 @@ fn put_records(
     }
 }
 
+/// A record taken apart: its dictionary, its front, and its back when that was packed.
+pub(super) type Taken<'a> = (u32, &'a [u8], Option<&'a [u8]>);
+
 /// The reader's side of a chain.
 #[derive(Debug, Default)]
 pub(super) struct ChainReader {
@@ -254,7 +257,7 @@ impl ChainReader {
         one: Option<Option<u32>>,
         records: &mut &'a [u8],
         backs: &mut Option<&'a [u8]>,
-    ) -> Option<(u32, &'a [u8], Option<&'a [u8]>)> {
+    ) -> Option<Taken<'a>> {
         let (dictionary, front, back) = match one {
             Some(dictionary) => (dictionary, std::mem::take(records), backs.as_mut().map(std::mem::take)),
             None => {

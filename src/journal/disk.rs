@@ -108,14 +108,6 @@ impl RealDisk {
         if let Some(Ok(parent)) = directory.parent().map(File::open) {
             parent.sync_all()?;
         }
-        Self::open_existing(directory)
-    }
-
-    /// Opens `directory`, which must be there; for reading beside somebody who writes.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn open_existing(directory: &Path) -> io::Result<Self> {
         Ok(Self { directory: directory.to_owned(), handle: File::open(directory)? })
     }
 }

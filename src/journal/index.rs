@@ -96,8 +96,6 @@ impl Index {
 pub(super) struct Shared {
     index: Mutex<Index>,
     published: Condvar,
-    /// Somebody else writes, and removes what is old.
-    is_view: bool,
     /// Tables of contents that were read, of segments that are finished.
     contents: Mutex<HashMap<(Name, bool), Arc<Contents>>>,
     /// Held while the file that says what was handed over is written.
@@ -107,22 +105,6 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(index: Index) -> Self {
         Self { index: Mutex::new(index), ..Self::default() }
-    }
-
-    /// Of a journal that somebody else may be writing.
-    pub(super) fn view(index: Index) -> Self {
-        Self { is_view: true, ..Self::new(index) }
-    }
-
-    /// Takes out the oldest segment, whose file somebody else has removed; `false` when it is not
-    /// the oldest, or nobody else can have removed it.
-    pub(super) fn remove_oldest(&self, name: Name) -> bool {
-        let mut index = self.lock();
-        let oldest = self.is_view && index.segments.front().is_some_and(|segment| segment.name == name);
-        if oldest {
-            index.segments.pop_front();
-        }
-        oldest
     }
 
     /// The index. Nobody panics while holding it half changed, so a poisoned lock is still right.

@@ -23,12 +23,14 @@ mod chain;
 mod contents;
 mod dictionaries;
 mod disk;
+mod files;
 mod frame;
 mod frame_one;
 mod handed;
 mod index;
 #[cfg(test)]
-mod memory_disk;
+pub(crate) mod memory_disk;
+mod note;
 mod numbered;
 mod pack;
 mod pending;
@@ -48,7 +50,6 @@ mod thinned_tests;
 #[cfg(test)]
 mod toy_coder;
 pub mod varint;
-mod view;
 mod writer;
 
 use std::fmt;
@@ -56,12 +57,12 @@ use std::io;
 
 pub use chain::{BlockCoder, CODED_DICTIONARIES_MAX, Coded, Link};
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
 pub use numbered::Numbered;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
 pub use thinned::{Replaced, SegmentInfo, Thinning};
-pub use view::View;
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together
@@ -111,6 +112,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Files renamed because they belong to another journal or to a newer version.
     pub put_aside: Vec<String>,
+    /// Note of [`Journal::evict_oldest`] when the journal ended soon after it: perhaps nobody has
+    /// read what it says.
+    pub removal: Option<Vec<u8>>,
     /// The directory held no journal; the epoch is new.
     pub created: bool,
 }

@@ -226,6 +226,8 @@ impl Reader {
     /// record is given, and is never thinned then.
     pub fn hand_over(&mut self) {
         self.hands_over = true;
+        // A segment that is open already must be noted too.
+        self.seek(self.wanted);
     }
 
     /// Offset of the next record.
@@ -505,9 +507,6 @@ impl Reader {
         match self.shared.lock().locate(self.wanted) {
             Place::In { segment: now, .. } if now.name == segment.name => {}
             _ => return None,
-        }
-        if error.kind() == io::ErrorKind::NotFound && self.shared.remove_oldest(segment.name) {
-            return None;
         }
         Some(self.lose(end, &Fault::Unreadable(error.kind())))
     }

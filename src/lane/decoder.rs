@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::chain::{Chain, Content};
-use super::codec::{DecodedBatch, RECORD_EVENT, RecordFault, decode_batch};
-use super::reader::{Body, StoredBatch};
+use super::codec::{DecodedBatch, RECORD_EVENT, RECORD_THINNED, RecordFault, decode_batch};
+use super::reader::{Body, StoredBatch, check_tags};
 use super::schemas::{Known, Schemas};
+use super::thin_codec::{self, DecodedThinned};
 use crate::journal::{Link, Reader};
 
 /// Decodes the records of one reader, in the order in which it gives them.
@@ -19,6 +20,7 @@ pub(super) struct Decoder {
 pub(super) enum Row {
     Event(Vec<u8>),
     Batch(DecodedBatch),
+    Thinned(DecodedThinned),
 }
 
 /// Takes a row apart, without the dictionaries.
@@ -28,7 +30,10 @@ pub(super) enum Row {
 pub(super) fn decode_row(bytes: &[u8], base_us: i64) -> Result<Row, RecordFault> {
     match bytes.split_first() {
         Some((&RECORD_EVENT, json)) => Ok(Row::Event(json.to_vec())),
-        Some((&kind, _)) if kind > RECORD_EVENT => Err(RecordFault::Kind(kind)),
+        Some((&RECORD_THINNED, _)) => {
+            thin_codec::decode(bytes, base_us).map(Row::Thinned).ok_or(RecordFault::Malformed)
+        }
+        Some((&kind, _)) if kind > RECORD_THINNED => Err(RecordFault::Kind(kind)),
         _ => decode_batch(bytes, base_us).map(Row::Batch),
     }
 }
@@ -39,17 +44,21 @@ impl Decoder {
     /// # Errors
     /// [`RecordFault`].
     pub(super) fn row(&mut self, row: Row, reader: &Reader) -> Result<Body, RecordFault> {
-        let batch = match row {
-            Row::Event(json) => return Ok(Body::Event(json)),
-            Row::Batch(batch) => batch,
-        };
-        let known = self.schemas.known(batch.schema, reader.dictionary(batch.schema))?;
-        if !super::waiting::fits(&known.meaning, &batch.samples) {
-            return Err(RecordFault::Malformed);
+        match row {
+            Row::Event(json) => Ok(Body::Event(json)),
+            Row::Batch(DecodedBatch { schema, edge_us, samples, gap }) => {
+                let schema = &self.schemas.known(schema, reader.dictionary(schema))?.schema;
+                check_tags(schema, samples.iter().map(|sample| sample.tag))?;
+                let schema = Arc::clone(schema);
+                Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
+            }
+            Row::Thinned(thinned) => {
+                let number = thinned.schema;
+                let schema = &self.schemas.known(number, reader.dictionary(number))?.schema;
+                check_tags(schema, thinned.samples.iter().map(|sample| sample.tag))?;
+                Ok(Body::Thinned(thinned.with_schema(Arc::clone(schema))))
+            }
         }
-        let schema = Arc::clone(&known.schema);
-        let DecodedBatch { edge_us, samples, gap, .. } = batch;
-        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
     }
 
     /// What a record of a chain holds; `None` when it was not wanted.

@@ -13,8 +13,8 @@ use super::chain::Content;
 use super::decoder::{Decoder, decode_row};
 use super::reader::{Body, Record, StoredBatch};
 use super::schemas::Known;
-use crate::batch::Schema;
-use crate::journal::{Damage, Link, Numbered, OpenError, Read, Reader, RealDisk, View};
+use crate::batch::{Schema, SchemaTag};
+use crate::journal::{Damage, FilesError, JournalFiles, Link, Numbered, Read, Reader};
 
 /// A row may be this much younger than its block: a block waits some seconds at most.
 const BLOCK_SPAN_US: i64 = 3600 * 1_000_000;
@@ -59,8 +59,8 @@ impl History {
     /// changed there. What stands at its end may not be durable yet.
     ///
     /// # Errors
-    /// [`OpenError`] when it cannot be read, or holds no journal.
-    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+    /// [`FilesError`] when it cannot be read, or holds no journal.
+    pub fn open(directory: &Path) -> Result<Self, FilesError> {
         let history = Self(Source::Directory(directory.to_owned()));
         history.reader()?;
         Ok(history)
@@ -71,17 +71,18 @@ impl History {
         Self(Source::Lane(Arc::new(Mutex::new(reader))))
     }
 
-    fn reader(&self) -> Result<Reader, OpenError> {
-        let failed = |action, file: String| move |source: io::Error| OpenError { action, file, source };
+    fn reader(&self) -> Result<Reader, FilesError> {
+        let failed = |directory: &Path| {
+            let directory = directory.to_owned();
+            move |error: io::Error| FilesError::Unreadable { directory, error }
+        };
         match &self.0 {
             Source::Lane(reader) => {
                 let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                reader.another(0).map_err(failed("read", "the journal".to_owned()))
+                reader.another(0).map_err(failed(Path::new("the journal")))
             }
             Source::Directory(directory) => {
-                let file = directory.display().to_string();
-                let disk = RealDisk::open_existing(directory).map_err(failed("open", file.clone()))?;
-                View::open(Arc::new(disk))?.reader(0).map_err(failed("read", file))
+                JournalFiles::open(directory, None)?.reader(0).map_err(failed(directory))
             }
         }
     }
@@ -92,12 +93,12 @@ impl History {
     /// A batch that holds none of the wanted tags is given only when something is missing before it.
     ///
     /// # Errors
-    /// [`OpenError`] when the directory cannot be read. Damage is no error, but [`Past::Lost`].
+    /// [`FilesError`] when the directory cannot be read. Damage is no error, but [`Past::Lost`].
     pub fn read(
         &self,
         wanted: &Wanted<'_>,
         each: &mut dyn FnMut(Past<'_>) -> ControlFlow<()>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), FilesError> {
         let mut reader = self.reader()?;
         let mut reading = Reading {
             wanted,
@@ -231,16 +232,22 @@ impl Reading<'_> {
         let wanted = self.wanted;
         let has = |schema: &Schema| wanted.device.is_none_or(|device| device == schema.device);
         let in_time = |us: i64| (wanted.from_us..=wanted.to_us).contains(&us);
+        let is_wanted = |tags: &[SchemaTag], tag: u32| {
+            let path = usize::try_from(tag).ok().and_then(|tag| Some(tags.get(tag)?.path.as_str()));
+            wanted.tags.is_none_or(|paths| path.is_some_and(|path| paths.contains(&path)))
+        };
         let given = match &mut record.body {
             Body::Event(_) => wanted.device.is_none() && in_time(base_us),
             Body::Batch(batch) => {
-                let tags = &batch.schema.tags;
-                if let Some(paths) = wanted.tags {
-                    let path = |tag: u32| tags.get(usize::try_from(tag).ok()?).map(|tag| tag.path.as_str());
-                    batch.samples.retain(|sample| path(sample.tag).is_some_and(|path| paths.contains(&path)));
-                }
+                batch.samples.retain(|sample| is_wanted(&batch.schema.tags, sample.tag));
                 let empty = batch.samples.is_empty() && batch.gap.is_none() && wanted.tags.is_some();
                 has(&batch.schema) && in_time(batch.edge_us) && !empty
+            }
+            Body::Thinned(thinned) => {
+                thinned.samples.retain(|sample| is_wanted(&thinned.schema.tags, sample.tag));
+                let empty = thinned.samples.is_empty() && wanted.tags.is_some();
+                let overlaps = thinned.from_us <= wanted.to_us && thinned.to_us >= wanted.from_us;
+                has(&thinned.schema) && overlaps && !empty
             }
         };
         if given { (self.each)(Past::Record(&record)) } else { ControlFlow::Continue(()) }

@@ -65,9 +65,12 @@ pub(super) fn dictionary(device: &Device) -> Result<(Vec<u8>, Meaning), serde_js
     Ok((json, meaning(schema.tags.len(), &scales)))
 }
 
-/// Dictionaries by number, each with what was read from it.
+/// A dictionary and what was read from it; `None` when it is no schema.
+type Entry = (Arc<[u8]>, Option<Arc<Known>>);
+
+/// Dictionaries by number.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(Numbered<(Arc<[u8]>, Option<Arc<Known>>)>);
+pub(super) struct Schemas(Numbered<Entry>);
 
 impl Schemas {
     /// What the dictionary of this number says.

@@ -1,0 +1,90 @@
+//! A lane read from its files, beside the running process or without one: for the tools, for an
+//! imported backlog, for sending history again. No lock, no change, no events.
+
+use std::io;
+use std::path::Path;
+
+use super::Record;
+use super::decoder::{Decoder, decode_row};
+use crate::journal::{Damage, FilesError, JournalFiles, Read, Reader};
+
+/// What [`OfflineLane::read`] gives.
+#[derive(Debug, PartialEq)]
+pub enum Item {
+    /// The next record.
+    Record(Record),
+    /// Records that cannot be read.
+    Damage(Damage),
+    /// Records that were removed meanwhile, from … to before ….
+    Removed(u64, u64),
+    /// All that was synced has been read.
+    End,
+}
+
+/// Reads a lane's files in order.
+pub struct OfflineLane {
+    files: JournalFiles,
+    reader: Reader,
+    decoder: Decoder,
+}
+
+impl OfflineLane {
+    /// Opens the lane in `directory`; `synced` as for [`JournalFiles::open`].
+    ///
+    /// # Errors
+    /// [`FilesError`].
+    pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, FilesError> {
+        let files = JournalFiles::open(directory, synced)?;
+        let unreadable = |error: io::Error| FilesError::Unreadable { directory: directory.into(), error };
+        let reader = files.reader(files.first_offset()).map_err(unreadable)?;
+        Ok(Self { files, reader, decoder: Decoder::default() })
+    }
+
+    /// The files.
+    pub fn files(&self) -> &JournalFiles {
+        &self.files
+    }
+
+    /// Offset of the next record.
+    pub fn offset(&self) -> u64 {
+        self.reader.offset()
+    }
+
+    /// Goes on at `offset`.
+    pub fn seek(&mut self, offset: u64) {
+        self.reader.seek(offset);
+    }
+
+    /// Goes to the first part of a segment that may hold something of `from_us` (microseconds since
+    /// 1970 UTC) or later.
+    pub fn seek_time(&mut self, from_us: i64) {
+        let parts = self.reader.between(from_us, i64::MAX);
+        self.seek(parts.first().map_or(self.files.next_offset(), |part| part.start));
+    }
+
+    /// The next record, or what is in its place.
+    pub fn read(&mut self) -> Item {
+        loop {
+            let (offset, body) = match self.reader.read() {
+                Read::End => return Item::End,
+                Read::Moved { from, to } => return Item::Removed(from, to),
+                Read::Damage(damage) => return Item::Damage(damage),
+                Read::Record { offset, base_us, bytes } => {
+                    let row = decode_row(bytes, base_us);
+                    (offset, row.and_then(|row| self.decoder.row(row, &self.reader)))
+                }
+                Read::Link(link) => match self.decoder.link(&link).transpose() {
+                    Some(body) => (link.offset, body),
+                    None => continue,
+                },
+            };
+            return match body {
+                Ok(body) => Item::Record(Record { offset, body }),
+                Err(fault) => {
+                    let (from_offset, to_offset) = (offset, offset + 1);
+                    Item::Damage(Damage { from_offset, to_offset, cause: fault.to_string() })
+                }
+            };
+        }
+    }
+}
