@@ -118,6 +118,11 @@ impl Journal {
         self.pending.bytes()
     }
 
+    /// Bytes that may still wait besides: at 0 the next record might not be taken.
+    pub fn pending_room(&self) -> usize {
+        self.pending.room()
+    }
+
     /// Records that wait in memory.
     pub fn pending_records(&self) -> u32 {
         self.pending.count

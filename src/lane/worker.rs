@@ -192,7 +192,7 @@ impl Worker {
     /// How much more may be taken before a sync, or, while the disk does not work, at all.
     fn pending_bytes_left(&self) -> usize {
         let most = if self.pause.is_some() { WAITING_BYTES_MAX } else { self.options.sync_bytes };
-        most.saturating_sub(self.journal.pending_bytes())
+        most.saturating_sub(self.journal.pending_bytes()).min(self.journal.pending_room())
     }
 
     fn until_deadline(&self) -> Duration {
@@ -323,7 +323,7 @@ impl Worker {
         self.trim();
         self.make_room(false);
         let due = self.deadline.is_some_and(|deadline| deadline <= self.clock.now());
-        let large = self.pause.is_none() && self.journal.pending_bytes() >= self.options.sync_bytes;
+        let large = self.pause.is_none() && self.pending_bytes_left() == 0;
         if due || large {
             self.commit();
         }
