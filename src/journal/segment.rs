@@ -16,6 +16,8 @@ const EPOCH_BYTES: usize = EPOCH_LENGTH as usize;
 const EPOCH_FILE: &str = "epoch";
 /// Which segments a replicator has seen.
 pub(super) const HANDED_FILE: &str = "handed";
+/// Where the journal ended when it was closed in order.
+pub(super) const CLOSED_FILE: &str = "closed";
 const SUFFIX: &str = ".segment";
 /// Of files that are being written; one that a start finds was cut off and is removed.
 pub(super) const TEMPORARY: &str = ".tmp";
@@ -25,6 +27,8 @@ const FLAG_THINNED: u8 = 1;
 pub(super) const ASIDE_FUTURE: &str = ".future";
 /// Of another journal.
 pub(super) const ASIDE_FOREIGN: &str = ".foreign";
+/// Cannot be opened, although the directory can be read.
+pub(super) const ASIDE_UNREADABLE: &str = ".unreadable";
 
 /// What the name of a segment file says: order of creation and first offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,8 +185,9 @@ pub(super) fn replace_file(
 
 /// Whether this is a file that was being written when a journal ended.
 pub(super) fn is_left_over(file: &str) -> bool {
-    file.strip_suffix(TEMPORARY)
-        .is_some_and(|name| name == EPOCH_FILE || name == HANDED_FILE || Name::parse(name).is_some())
+    file.strip_suffix(TEMPORARY).is_some_and(|name| {
+        [EPOCH_FILE, HANDED_FILE, CLOSED_FILE].contains(&name) || Name::parse(name).is_some()
+    })
 }
 
 #[cfg(test)]
