@@ -6,6 +6,7 @@ mod careless;
 mod image;
 mod lanes;
 mod start;
+mod state;
 mod victim;
 
 /// Power cuts of each test in the test command.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
+use super::closed::Closed;
 use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter, HEAD_BYTES_MAX};
 use super::handed;
@@ -230,6 +231,16 @@ impl Journal {
         self.put_header(active.name, now_us);
         // The next block begins its own segment at the same offset, and this one is removed then.
         self.commit(&mut active, offset, now_us)
+    }
+
+    /// Notes where the journal ends, so that the next start can tell rot from a torn write. For a
+    /// journal that is closed in order; without it nothing that was synced is lost either.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn note_end(&self) -> io::Result<()> {
+        let closed = Closed::of(&self.shared.lock());
+        closed.map_or(Ok(()), |closed| closed.write(self.disk.as_ref(), self.epoch))
     }
 
     /// Removes the segments whose records all lie before `committed`, but never the newest.
