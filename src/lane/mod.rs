@@ -11,10 +11,14 @@
 
 #[cfg(test)]
 mod budget_tests;
+mod chain;
 mod codec;
+mod decoder;
 mod gaps;
+mod history;
 mod offline;
 mod reader;
+mod schemas;
 mod status;
 mod tally;
 #[cfg(test)]
@@ -23,6 +27,7 @@ mod thin_codec;
 mod thinned;
 mod thinner;
 mod trim;
+mod waiting;
 mod worker;
 mod writer;
 
@@ -42,6 +47,7 @@ use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
+pub use history::{History, Past, Wanted};
 pub use offline::{Item, OfflineLane};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
@@ -133,6 +139,8 @@ pub struct Opened {
     pub writer: LaneWriter,
     /// Where records come out; begins at the oldest.
     pub reader: LaneReader,
+    /// What was stored, by device, tag and time.
+    pub history: History,
     /// What was found in the directory. Its damages have been emitted as events.
     pub recovery: Recovery,
 }
@@ -159,13 +167,13 @@ impl Lane {
     ) -> Result<Opened, OpenError> {
         let thread_failed = failed(&options, "start a thread for");
         let name = format!("lane-{}", options.name);
-        let Parts { worker, writer, reader, recovery } = Parts::open(disk, clock, options, events)?;
+        let Parts { worker, writer, reader, history, recovery } = Parts::open(disk, clock, options, events)?;
         let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(CLOSE_PATIENCE))
             .map_err(thread_failed)?;
-        Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, recovery })
+        Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, history, recovery })
     }
 
     /// Stores everything that was handed over, syncs and ends the thread. Blocks, at most some
@@ -193,6 +201,7 @@ pub(crate) struct Parts {
     pub worker: worker::Worker,
     pub writer: LaneWriter,
     pub reader: LaneReader,
+    pub history: History,
     pub recovery: Recovery,
 }
 
@@ -237,6 +246,7 @@ impl Parts {
             status: watch::Sender::new(LaneStatus::default()),
         });
         let first = journal.reader(journal.first_offset()).map_err(failed(&options, "read"))?;
+        let history = History::of(first.another(0).map_err(failed(&options, "read"))?);
         let reader = LaneReader::new(
             first,
             journal.epoch(),
@@ -252,7 +262,7 @@ impl Parts {
         }
         worker.publish_status();
         worker.warn_of_small_disk();
-        Ok(Self { worker, writer: LaneWriter { shared }, reader, recovery })
+        Ok(Self { worker, writer: LaneWriter { shared }, reader, history, recovery })
     }
 }
 
