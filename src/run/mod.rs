@@ -3,6 +3,7 @@
 //! Start: lanes, state, models, replicators, devices, page: each works without the next.
 
 mod facts;
+mod flash;
 mod kafka;
 mod last_good;
 mod line;
@@ -40,7 +41,7 @@ use crate::twin::{DeviceTwin, Twin};
 use facts::{BoxFacts, LaneFacts};
 
 /// Events are few and must not be later than the samples that follow them: they are synced sooner.
-const EVENTS_SYNC_MAX: Duration = Duration::from_millis(50);
+const EVENTS_SYNC_AFTER: Duration = Duration::from_millis(50);
 /// Pause before the page's port is tried again.
 const PAGE_RETRY: Duration = Duration::from_secs(10);
 
@@ -101,8 +102,9 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
     let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
-    let facts =
-        Arc::new(BoxFacts::new(identity(config), facts, predictions, refused::not_read(config, loaded)));
+    let flash = flash::FlashWear::new(&config.journal.directory, config.journal.flash_endurance_bytes);
+    let not_read = refused::not_read(config, loaded);
+    let facts = Arc::new(BoxFacts::new(identity(config), facts, predictions, not_read, flash));
     // The first lane's replicator speaks for both.
     let line = replicators[0].status();
     let writer = |lane: usize| lanes[lane].1.clone();
@@ -226,20 +228,26 @@ pub async fn stop_signal() {
 }
 
 fn open_lanes(config: &Config, box_path: &str, events: &Events) -> anyhow::Result<Lanes> {
-    let open = |name: &str, budget_bytes, sync_interval| {
+    let open = |name: &str, lane: &crate::config::Lane, sync_after, reserve_bytes| {
         let options = LaneOptions {
-            budget_bytes,
+            budget_bytes: lane.budget_bytes,
+            when_full: lane.when_full.clone(),
+            thin_interval: lane.thin_interval,
+            full_for: lane.full_for,
+            keep: config.journal.keep,
+            reserve_bytes,
             segment_bytes: config.journal.segment_bytes,
-            sync_interval,
+            sync_interval: config.journal.sync_interval,
+            sync_after,
             sync_bytes: usize::try_from(config.journal.sync_bytes).unwrap_or(usize::MAX),
             ..LaneOptions::new(name, config.journal.directory.join(name), box_path)
         };
         Lane::open(options, events.clone()).with_context(|| format!("the {name} lane cannot be opened"))
     };
-    let interval = config.journal.sync_interval;
     Ok(Lanes {
-        telemetry: open("telemetry", config.telemetry.budget_bytes, interval)?,
-        events: open("events", config.events.budget_bytes, interval.min(EVENTS_SYNC_MAX))?,
+        telemetry: open("telemetry", &config.telemetry, Duration::MAX, config.journal.reserve_bytes)?,
+        // The reserve is for the events too: when the disk is short, telemetry gives way.
+        events: open("events", &config.events, EVENTS_SYNC_AFTER, 0)?,
     })
 }
 

@@ -19,6 +19,10 @@ pub(super) fn text(view: &View, extras: &[Metric]) -> String {
     out
 }
 
+/// Seconds of a day and of a mean year.
+const DAY_S: f64 = 86_400.0;
+const YEAR_S: f64 = 365.25 * DAY_S;
+
 fn write_metric(out: &mut String, metric: &Metric) {
     if metric.samples.is_empty() {
         return;
@@ -130,6 +134,26 @@ fn of_the_box(view: &View) -> Vec<Metric> {
             "How long the journal lasts without Kafka.",
             maybe(reserve.left_s),
         ),
+        gauge(
+            "forebay_journal_thinned_reserve_seconds",
+            "How much longer it lasts with the oldest values summed up.",
+            maybe(reserve.thinned_left_s),
+        ),
+        counter(
+            "forebay_journal_thinned_records_total",
+            "Records summed up unsent for lack of room.",
+            one(float(reserve.thinned_records)),
+        ),
+        gauge(
+            "forebay_flash_written_bytes_per_second",
+            "Bytes that reach the flash per second, mean of one day.",
+            maybe(reserve.flash.written_bytes_per_day.map(|bytes| bytes / DAY_S)),
+        ),
+        gauge(
+            "forebay_flash_life_seconds",
+            "How long a new flash lasts at this rate, if it endures what the configuration says.",
+            maybe(reserve.flash.years.map(|years| years * YEAR_S)),
+        ),
         counter(
             "forebay_journal_dropped_records_total",
             "Records dropped unsent for lack of room.",
@@ -216,6 +240,16 @@ fn of_lanes(view: &View) -> Vec<Metric> {
             "forebay_lane_unsent_bytes",
             "Bytes of this lane not yet confirmed by Kafka.",
             each(|lane| lane.unsent_bytes),
+        ),
+        gauge(
+            "forebay_lane_history_bytes",
+            "Bytes of this lane that Kafka has already.",
+            each(|lane| lane.history_bytes),
+        ),
+        gauge(
+            "forebay_lane_thinned_bytes",
+            "Bytes of this lane not yet confirmed by Kafka that are summed up.",
+            each(|lane| lane.thinned_bytes),
         ),
         gauge(
             "forebay_lane_disk_bytes",
