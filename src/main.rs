@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use forebay::control::command::{self, Switch};
 use forebay::diagnostic::Format;
+use forebay::journal_command::{self, JournalCommand};
 use forebay::{config, demo, infer, logging, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
@@ -41,6 +43,15 @@ enum Command {
         #[command(flatten)]
         options: demo::DemoOptions,
     },
+    /// Looks at what is stored, checks it, takes it to another place, or removes it.
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
+    /// Stops sending to Kafka; machines are read and everything is stored as before.
+    Pause(Switch),
+    /// Takes up sending again.
+    Resume(Switch),
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
 }
@@ -74,6 +85,12 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             logging::start(logging::Format::Text, "error");
             demo::run(options).await?;
         }
+        Command::Journal { command } => {
+            logging::start(logging::Format::Text, "error");
+            return journal_command::run(command, &mut std::io::stdout().lock());
+        }
+        Command::Pause(switch) => return command::run(&switch, true, &mut std::io::stdout().lock()),
+        Command::Resume(switch) => return command::run(&switch, false, &mut std::io::stdout().lock()),
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -215,6 +215,23 @@ impl MemoryDisk {
         inode.cache = inode.durable.clone();
     }
 
+    /// Flips bits of one byte where it lies, unsynced bytes included; false when there is none.
+    pub(crate) fn rot(&self, name: &str, at: usize, bits: u8) -> bool {
+        let Some(file) = self.state().names.get(name).cloned() else { return false };
+        let mut inode = file.lock().unwrap();
+        let inode = &mut *inode;
+        let places = [inode.durable.get_mut(at), inode.cache.get_mut(at)];
+        places.into_iter().flatten().map(|byte| *byte ^= bits).count() > 0
+    }
+
+    /// Changes a file where it lies, unsynced bytes included.
+    pub(crate) fn rewrite(&self, name: &str, change: impl Fn(&mut [u8])) {
+        let file = Arc::clone(&self.state().names[name]);
+        let mut inode = file.lock().unwrap();
+        change(&mut inode.durable);
+        change(&mut inode.cache);
+    }
+
     /// Adds a file behind the journal's back.
     pub(crate) fn plant(&self, name: &str, content: &[u8]) {
         let inode = Inode { cache: content.to_vec(), durable: content.to_vec(), cut: None };

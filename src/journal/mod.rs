@@ -38,6 +38,7 @@ mod thinned;
 #[cfg(test)]
 mod thinned_tests;
 pub mod varint;
+mod view;
 mod writer;
 
 use std::fmt;
@@ -48,6 +49,7 @@ pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
 pub use thinned::{Replaced, SegmentInfo, Thinning};
+pub use view::{BadBytes, SegmentFile, View, ViewError, is_segment_name};
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together

@@ -38,6 +38,23 @@ impl Gaps {
         self.event(Kind::Gap, text, data, now_us)
     }
 
+    /// The oldest records were removed because somebody asked for it.
+    pub(super) fn removed_by_order(
+        &self,
+        from_offset: u64,
+        to_offset: u64,
+        tally: &Tally,
+        now_us: i64,
+    ) -> Event {
+        let mut event = self.evicted(from_offset, to_offset, tally, now_us);
+        let (from, to) = times(tally);
+        let (lane, batches) = (&self.lane, tally.batches);
+        event.text =
+            format!("{lane}: {batches} batches from {from} to {to} removed unsent, an operator asked for it");
+        event.data["cause"] = "operator".into();
+        event
+    }
+
     /// Records were summed up to keep the budget.
     pub(super) fn thinned(&self, replaced: &Replaced, tally: &Tally, interval_s: u64, now_us: i64) -> Event {
         let Self { lane, .. } = self;

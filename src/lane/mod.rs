@@ -13,6 +13,7 @@
 mod budget_tests;
 mod codec;
 mod gaps;
+mod offline;
 mod reader;
 mod status;
 mod tally;
@@ -21,6 +22,7 @@ mod tests;
 mod thin_codec;
 mod thinned;
 mod thinner;
+mod trim;
 mod worker;
 mod writer;
 
@@ -40,9 +42,11 @@ use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
+pub use offline::{Item, OfflineLane};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
 pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
+pub use trim::{Before, TrimError, TrimOrder, Trimmed};
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
@@ -144,10 +148,22 @@ impl Lane {
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(options: LaneOptions, events: Events) -> Result<Opened, OpenError> {
         let disk = RealDisk::open(&options.directory).map_err(failed(&options, "open"))?;
+        Self::open_on(Arc::new(disk), Arc::new(SystemClock), options, events)
+    }
+
+    /// The same on any disk and by any clock; `options.directory` is only named in errors.
+    ///
+    /// # Errors
+    /// Those of [`Lane::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: LaneOptions,
+        events: Events,
+    ) -> Result<Opened, OpenError> {
         let thread_failed = failed(&options, "start a thread for");
         let name = format!("lane-{}", options.name);
-        let Parts { worker, writer, reader, recovery } =
-            Parts::open(Arc::new(disk), Arc::new(SystemClock), options, events)?;
+        let Parts { worker, writer, reader, recovery } = Parts::open(disk, clock, options, events)?;
         let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new()
             .name(name)
@@ -215,6 +231,8 @@ impl Parts {
             queued_samples: AtomicUsize::new(0),
             given_back: AtomicU64::new(0),
             committed: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            secured: AtomicU64::new(0),
             damage_told: Mutex::new(told),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

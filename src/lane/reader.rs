@@ -109,7 +109,37 @@ impl LaneReader {
     /// and never gives a lower offset to a record again.
     pub fn committed(&self, next_offset: u64) {
         self.shared.committed.fetch_max(next_offset.saturating_add(1), Ordering::SeqCst);
+        self.used(next_offset);
+    }
+
+    /// Tells that offsets before `next_offset` are known outside, with or without holes: the
+    /// writer never gives a lower one to a record again.
+    pub fn used(&self, next_offset: u64) {
+        self.shared.used.fetch_max(next_offset, Ordering::SeqCst);
         self.shared.wake();
+    }
+
+    /// Tells that a second cluster has everything before `next_offset` that Kafka lacks.
+    pub fn secured(&self, next_offset: u64) {
+        self.shared.secured.fetch_max(next_offset, Ordering::SeqCst);
+        self.used(next_offset);
+    }
+
+    /// Another reader of the same lane, at the oldest record.
+    ///
+    /// # Errors
+    /// Only when the decompressor gets no memory.
+    pub fn another(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            reader: self.reader.another(0)?,
+            epoch: self.epoch,
+            clock: Arc::clone(&self.clock),
+            schemas: self.schemas.clone(),
+            synced: self.synced.clone(),
+            shared: Arc::clone(&self.shared),
+            events: self.events.clone(),
+            gaps: self.gaps.clone(),
+        })
     }
 
     /// Waits until there is something to read, at most `limit`; tells whether there is.
@@ -212,7 +242,7 @@ impl LaneReader {
 }
 
 /// Whether all tags are in the schema.
-fn check_tags(schema: &Schema, mut tags: impl Iterator<Item = u32>) -> Result<(), RecordFault> {
+pub(super) fn check_tags(schema: &Schema, mut tags: impl Iterator<Item = u32>) -> Result<(), RecordFault> {
     let count = schema.tags.len();
     let known = tags.all(|tag| usize::try_from(tag).is_ok_and(|tag| tag < count));
     if known { Ok(()) } else { Err(RecordFault::Malformed) }

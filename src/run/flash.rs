@@ -26,6 +26,7 @@ const YEAR_DAYS: f64 = 365.25;
 /// Bytes written to the device below the journal.
 pub struct FlashWear {
     endurance_bytes: u64,
+    directory: PathBuf,
     /// The kernel's counters; `None` when the file system has no device of its own.
     counters: Option<PathBuf>,
     /// When, and bytes by then; oldest first.
@@ -36,13 +37,19 @@ pub struct FlashWear {
 impl FlashWear {
     /// Of the device that `directory` is on.
     pub fn new(directory: &Path, endurance_bytes: u64) -> Self {
-        let counters = fs::metadata(directory).ok().map(|it| counters_of(it.st_dev()));
-        let counters = counters.filter(|path| written_bytes(path).is_some());
-        Self { endurance_bytes, counters, steps: VecDeque::new(), latest: None }
+        let directory = directory.to_owned();
+        Self { endurance_bytes, directory, counters: None, steps: VecDeque::new(), latest: None }
     }
 
     /// Takes a reading; `estimated_bytes` are what the journal thinks it wrote since the start.
     pub fn look(&mut self, now: Instant, estimated_bytes: u64) {
+        // The folder may come later than the start.
+        if self.counters.is_none() {
+            self.counters = counters_of(&self.directory).filter(|path| written_bytes(path).is_some());
+            if self.counters.is_some() {
+                self.steps.clear();
+            }
+        }
         let bytes = self.counters.as_deref().and_then(written_bytes).unwrap_or(estimated_bytes);
         if self.steps.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= STEP) {
             self.steps.push_back((now, bytes));
@@ -70,9 +77,10 @@ impl FlashWear {
     }
 }
 
-fn counters_of(device: u64) -> PathBuf {
+fn counters_of(directory: &Path) -> Option<PathBuf> {
+    let device = fs::metadata(directory).ok()?.st_dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    PathBuf::from(format!("/sys/dev/block/{major}:{minor}/stat"))
+    Some(PathBuf::from(format!("/sys/dev/block/{major}:{minor}/stat")))
 }
 
 /// Field 7 of the device's counters.

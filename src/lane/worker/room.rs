@@ -245,6 +245,21 @@ impl Worker {
         }
     }
 
+    /// Counts what removing the oldest segment loses, all at once.
+    pub(in crate::lane) fn tally_oldest(&self) -> Tally {
+        let range = self.journal.oldest_range();
+        let mut tally = Tally::default();
+        match self.lane_reader(range.0) {
+            Ok(reader) => {
+                let mut count = Count { reader, range, tally };
+                while !count.step() {}
+                tally = count.tally;
+            }
+            Err(error) => tracing::warn!("{}: what is removed cannot be counted: {error}", self.options.name),
+        }
+        tally
+    }
+
     /// A reader that hands nothing over.
     fn lane_reader(&self, offset: u64) -> std::io::Result<LaneReader> {
         let reader = self.journal.reader(offset)?;
