@@ -329,22 +329,34 @@ impl Facts for BoxFacts {
         stopped
     }
 
-    #[allow(clippy::cast_precision_loss)]
     fn metrics(&self) -> Vec<Metric> {
-        let metric = |name, help, kind, value: fn(&LaneStatus, &Replication) -> f64| Metric {
-            name,
-            help,
-            kind,
-            samples: self
-                .lanes
-                .iter()
-                .map(|lane| {
-                    let value = value(&lane.status.borrow(), &lane.replication.snapshot());
-                    (vec![("lane", lane.name.to_owned())], value)
-                })
-                .collect(),
+        let mut metrics = self.journal_metrics();
+        metrics.extend(self.kafka_metrics());
+        metrics.push(self.last_commits());
+        metrics
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // counts as metrics have them
+impl BoxFacts {
+    /// One metric with a value for each lane.
+    fn each_lane(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricKind,
+        value: fn(&LaneStatus, &Replication) -> f64,
+    ) -> Metric {
+        let sample = |lane: &LaneFacts| {
+            let value = value(&lane.status.borrow(), &lane.replication.snapshot());
+            (vec![("lane", lane.name.to_owned())], value)
         };
+        Metric { name, help, kind, samples: self.lanes.iter().map(sample).collect() }
+    }
+
+    fn journal_metrics(&self) -> Vec<Metric> {
         use MetricKind::Counter;
+        let metric = |name, help, kind, value| self.each_lane(name, help, kind, value);
         vec![
             metric("forebay_samples_journalled_total", "Samples written and synced.", Counter, |lane, _| {
                 lane.samples as f64
@@ -386,6 +398,13 @@ impl Facts for BoxFacts {
                 Counter,
                 |lane, _| lane.given_back as f64,
             ),
+        ]
+    }
+
+    fn kafka_metrics(&self) -> Vec<Metric> {
+        use MetricKind::Counter;
+        let metric = |name, help, kind, value| self.each_lane(name, help, kind, value);
+        vec![
             metric("forebay_kafka_transactions_total", "Transactions committed.", Counter, |_, kafka| {
                 kafka.transactions as f64
             }),
@@ -431,7 +450,6 @@ impl Facts for BoxFacts {
                 Counter,
                 |_, kafka| kafka.rejected as f64,
             ),
-            self.last_commits(),
         ]
     }
 }
