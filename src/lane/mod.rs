@@ -4,8 +4,8 @@
 //! poller ── try_append ──► queue ──► thread: encode, group commit ──► journal ──► LaneReader ──► replicate
 //! ```
 //!
-//! The thread syncs what has come in when the oldest of it has waited `sync_interval`, or when
-//! `sync_bytes` wait. It never gives up: while the disk does not work it says so in the status and
+//! The thread syncs what has come in when the oldest of it has waited `sync_interval`, so at most
+//! once in that time; sooner only when `sync_bytes` wait, because memory is bounded. It never gives up: while the disk does not work it says so in the status and
 //! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
 //! fills and gives batches back to the caller, who records the gap.
 
@@ -64,7 +64,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 const EVENT_RETRY: Duration = Duration::from_millis(50);
 
 /// What makes room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// The oldest unsent samples are summed up.
     Thin,
@@ -95,8 +96,10 @@ pub struct LaneOptions {
     pub full_for: Duration,
     /// Size of a segment; at most an eighth of the budget is used.
     pub segment_bytes: u64,
-    /// Longest time a batch waits to be synced.
+    /// Longest time a record waits to be synced, and least time between two syncs.
     pub sync_interval: Duration,
+    /// A record that comes after a quiet time is synced so soon already.
+    pub sync_after: Duration,
     /// Bytes of records in memory at most: more are synced without waiting.
     pub sync_bytes: usize,
     /// Batches (or events) in the queue at most.
@@ -119,6 +122,7 @@ impl LaneOptions {
             full_for: Duration::from_secs(7 * 24 * 3600),
             segment_bytes: 16 << 20,
             sync_interval: Duration::from_millis(500),
+            sync_after: Duration::MAX,
             sync_bytes: 4 << 20,
             queue_len: 4096,
         }

@@ -48,6 +48,14 @@ struct Count {
     tally: Tally,
 }
 
+/// What makes room.
+enum Choice {
+    /// Thinning the segment at this offset.
+    Thin(u64),
+    /// Removing the oldest.
+    Evict,
+}
+
 /// How one step of a job ended.
 #[derive(PartialEq, Eq)]
 enum Step {
@@ -166,6 +174,24 @@ impl Worker {
     fn begin_job(&mut self, full: bool) -> bool {
         let segments = self.journal.segments();
         self.room.unthinnable.retain(|offset| segments.iter().any(|it| it.first_offset == *offset));
+        match self.choose(&segments, full) {
+            Some(Choice::Thin(first_offset)) => self.begin_thinning(first_offset),
+            Some(Choice::Evict) => self.begin_counting(),
+            None => false,
+        }
+    }
+
+    /// What will make room when Kafka takes nothing.
+    pub(super) fn next_room(&self, segments: &[SegmentInfo]) -> Option<WhenFull> {
+        self.choose(segments, true).map(|choice| match choice {
+            Choice::Thin(_) => WhenFull::Thin,
+            Choice::Evict => WhenFull::Evict,
+        })
+    }
+
+    /// The oldest that is older than `full_for` is thinned; then the oldest removed, once it is as
+    /// small as it can be; what is younger is thinned before anything is removed in full.
+    fn choose(&self, segments: &[SegmentInfo], full: bool) -> Option<Choice> {
         let full_from_us = self.clock.now_us().saturating_sub(micros(self.options.full_for));
         let thins = self.options.when_full.contains(&WhenFull::Thin);
         let can_thin = |segment: &&SegmentInfo| {
@@ -174,19 +200,16 @@ impl Worker {
                 && !segment.handed
                 && !self.room.unthinnable.contains(&segment.first_offset)
         };
-        let old = segments.iter().filter(can_thin).find(|segment| segment.to_us <= full_from_us);
-        let young = segments.iter().find(can_thin);
-        let oldest_is_as_small_as_can_be =
-            segments.first().is_some_and(|first| !can_thin(&first)) && segments.iter().any(|it| it.thinned);
-        let evicts = full && self.options.when_full.contains(&WhenFull::Evict);
-        match (old, young) {
-            (Some(segment), _) => self.begin_thinning(segment.first_offset),
-            (None, Some(segment)) if !(evicts && oldest_is_as_small_as_can_be) => {
-                self.begin_thinning(segment.first_offset)
-            }
-            _ if evicts && !segments.is_empty() => self.begin_counting(),
-            _ => false,
+        let evicts = full && !segments.is_empty() && self.options.when_full.contains(&WhenFull::Evict);
+        if let Some(old) = segments.iter().filter(can_thin).find(|segment| segment.to_us <= full_from_us) {
+            return Some(Choice::Thin(old.first_offset));
         }
+        let oldest_is_small = segments.first().is_some_and(|first| !can_thin(&first));
+        if evicts && oldest_is_small && segments.iter().any(|segment| segment.thinned) {
+            return Some(Choice::Evict);
+        }
+        let young = segments.iter().find(can_thin).map(|segment| Choice::Thin(segment.first_offset));
+        young.or(evicts.then_some(Choice::Evict))
     }
 
     fn begin_thinning(&mut self, first_offset: u64) -> bool {
