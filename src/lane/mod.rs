@@ -36,6 +36,7 @@ use crate::panic;
 pub use codec::RecordFault;
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
+pub(crate) use worker::Worker;
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
@@ -142,7 +143,7 @@ impl Lane {
 
 /// A lane whose worker has no thread yet.
 pub(crate) struct Parts {
-    pub worker: worker::Worker,
+    pub worker: Worker,
     pub writer: LaneWriter,
     pub reader: LaneReader,
     pub recovery: Recovery,
@@ -191,8 +192,7 @@ impl Parts {
             events.clone(),
             gaps.clone(),
         );
-        let mut worker =
-            worker::Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
+        let mut worker = Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
         worker.publish_status();
         worker.warn_of_small_disk();
         Ok(Self { worker, writer: LaneWriter { shared }, reader, recovery })

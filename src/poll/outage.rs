@@ -164,19 +164,19 @@ impl Outage {
     /// Everything of `edge_us` was taken by the journal: a loss that is over becomes a gap record.
     pub fn stored(&mut self, edge_us: i64) {
         if self.loss.as_ref().is_some_and(|loss| (edge_us - loss.to_us).abs() >= LOSSES_APART_US) {
-            self.tell_loss();
+            self.tell_loss(edge_us);
         }
     }
 
-    /// Records what was lost, if anything was.
-    pub fn tell_loss(&mut self) {
+    /// Records at `now_us` what was lost, if anything was.
+    pub fn tell_loss(&mut self, now_us: i64) {
         let Some(Loss { from_us, to_us, samples }) = self.loss.take() else { return };
         let (from, to) = (clock::rfc3339(from_us), clock::rfc3339(to_us));
         let text = format!("{samples} samples from {from} to {to} are missing: {JOURNAL_FULL}");
         tracing::warn!(device = %self.device.name, "{text}");
         self.events.emit(Event {
             kind: Kind::Gap,
-            edge_time: clock::now_us(),
+            edge_time: now_us,
             device: self.device.path.clone(),
             text,
             data: json!({
