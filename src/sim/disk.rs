@@ -1,7 +1,6 @@
 //! The disk of one lane: the memory disk of the journal's tests, with every fault a disk can have
 //! and a log of what was written where.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};

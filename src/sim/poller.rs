@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use forebay_connector::{Quality, Value};
-use serde_json::Value as Json;
 
 use super::context::Context;
 use super::oracle::Item;
@@ -88,9 +87,17 @@ impl Poller {
             let time: jiff::Timestamp = event.data[name].as_str()?.parse().ok()?;
             Some(time.as_microsecond())
         };
-        let refused = std::mem::take(&mut self.refused);
-        let samples: u64 = refused.iter().map(|(_, samples)| samples).sum();
-        context.demand(event.data["samples"] == Json::from(samples), || {
+        // It was emitted a while ago; what was given back since then is for the next one.
+        let told = event.data["samples"].as_u64().unwrap_or_default();
+        let mut samples = 0;
+        let count = self.refused.iter().take_while(|(_, more)| {
+            let is_told = samples < told;
+            samples += if is_told { more } else { &0 };
+            is_told
+        });
+        let count = count.count();
+        let refused: Vec<_> = self.refused.drain(..count).collect();
+        context.demand(samples == told, || {
             format!("{} told for {samples} samples that were given back", event.data)
         });
         let edges = refused.iter().map(|(edge_us, _)| *edge_us);

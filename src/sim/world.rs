@@ -238,6 +238,9 @@ impl World {
                 lanes => lanes.into_iter().flatten().for_each(|lane| lane.replicator.kill()),
             }
             self.context.pass(START_AGAIN);
+            if self.fate.below(3) == 0 {
+                self.disks.iter().for_each(SimDisk::mend);
+            }
             if self.power.is_off() {
                 self.disks.iter().for_each(|disk| disk.restart(false));
                 self.power.on();
