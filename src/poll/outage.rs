@@ -149,6 +149,10 @@ impl Outage {
     /// Notes samples of `edge_us` that the journal's queue had no room for.
     pub fn lost(&mut self, edge_us: i64, samples: usize) {
         let samples = samples as u64;
+        // The clock was set back: one record over both times would end before it begins.
+        if self.loss.as_ref().is_some_and(|loss| edge_us < loss.to_us) {
+            self.tell_loss(edge_us);
+        }
         match &mut self.loss {
             Some(loss) => {
                 loss.to_us = edge_us;
@@ -234,6 +238,24 @@ pub fn gap_event(device: &str, gap: &GapBefore, to_us: i64) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_before_and_after_a_clock_that_was_set_back_are_two_records() {
+        let (events, mut emitted) = Events::new();
+        let mut outage = Outage::before_start(crate::poll::testing::device(Vec::new()), events, 0);
+        outage.lost(5_000_000, 1);
+        outage.lost(6_000_000, 2);
+        outage.lost(1_000_000, 4);
+        outage.tell_loss(2_000_000);
+        for (from, to, samples) in [(5_000_000, 6_000_000, 3), (1_000_000, 1_000_000, 4)] {
+            let data = emitted.try_recv().unwrap().data;
+            assert_eq!(
+                (&data["from"], &data["to"]),
+                (&json!(clock::rfc3339(from)), &json!(clock::rfc3339(to)))
+            );
+            assert_eq!(data["samples"], samples);
+        }
+    }
 
     #[test]
     fn a_gap_over_a_clock_that_was_set_back_says_so_and_keeps_both_times() {

@@ -54,9 +54,9 @@ impl Coroutine {
         Self { turns, wishes: wished, wish: Some(context.now()), is_killed, thread: Some(thread) }
     }
 
-    /// Whether it would do something if it had a turn now.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.wish.is_some_and(|wish| wish <= now)
+    /// Time until it wants its next turn; `None` when it has ended.
+    pub fn due(&self, now: Instant) -> Option<Duration> {
+        self.wish.map(|wish| wish.saturating_duration_since(now))
     }
 
     /// One turn. The thread must not have ended.

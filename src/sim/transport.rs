@@ -40,7 +40,7 @@ pub struct SimTransport {
     pub line: Line,
     pub boot: String,
     /// Records of the checkpoint topic that were there when the last session was opened.
-    pub seen: usize,
+    pub seen: Option<usize>,
 }
 
 /// What sessions and their transport share.
@@ -120,7 +120,7 @@ impl Transport for SimTransport {
             line.broker.end(&producer, true)
         })?;
         let stored = line.ask("look", || Ok(line.broker.checkpoints(line.lane)))?;
-        self.seen = stored.len();
+        self.seen = Some(stored.len());
         let mut found = Found::default();
         for checkpoint in stored.into_iter().filter_map(|stored| stored.checkpoint) {
             if checkpoint.epoch == epoch {
@@ -140,9 +140,9 @@ impl Transport for SimTransport {
 
     fn find_other(&mut self) -> Option<String> {
         let stored = self.line.broker.checkpoints(self.line.lane);
-        let mut newer = stored.iter().skip(self.seen);
+        let mut newer = stored.iter().skip(self.seen?);
         let other = newer.find(|stored| stored.boot != self.boot)?.boot.clone();
-        self.seen = stored.len();
+        self.seen = Some(stored.len());
         Some(other)
     }
 }

@@ -27,6 +27,8 @@ const EVENTS: usize = 1;
 const NAMES: [&str; 2] = ["telemetry", "events"];
 /// A box that cannot start is started again after this time.
 const START_AGAIN: Duration = Duration::from_secs(2);
+/// What a replicator waits for so long is not worth doing anything else in between.
+const SOON: Duration = Duration::from_millis(3);
 /// After the faults have stopped, everything must be through within this many rounds.
 const DRAIN_ROUNDS_MAX: u32 = 1000;
 const DRAIN_ROUND: Duration = Duration::from_millis(500);
@@ -142,7 +144,9 @@ impl World {
     fn replicate(&mut self, lane: usize) {
         let Some(run) = &mut self.run else { return };
         let running = &mut run.lanes[lane];
-        if running.replicator.is_due(self.context.now()) {
+        let due = running.replicator.due(self.context.now());
+        if let Some(time) = due.filter(|time| *time < SOON) {
+            self.context.pass(time);
             running.replicator.turn();
         }
         if let State::Waiting { cause, .. } = running.status.snapshot().state {
@@ -299,7 +303,7 @@ impl World {
             };
             let inner = JournalSource::new(NAMES[lane], reader);
             let source = SimSource { inner, line: line.clone(), read: None };
-            let transport = SimTransport { line, boot, seen: 0 };
+            let transport = SimTransport { line, boot, seen: None };
             let mut lane = Lane::new(Arc::new(shared), source, transport);
             while turn.give(lane.step()) {}
         })
@@ -313,7 +317,7 @@ impl World {
             self.context.pass(DRAIN_ROUND);
             for lane in [TELEMETRY, EVENTS] {
                 self.work(lane);
-                for _ in 0..20 {
+                for _ in 0..200 {
                     self.replicate(lane);
                 }
                 self.pump();
