@@ -127,6 +127,9 @@ impl Oracle {
             is_needed |= holder.as_ref() != Some(&write.file);
         }
         let file = self.files.entry(write.file).or_default();
+        if file.groups.iter().any(|group| group.is_needed && group.is_rotten) {
+            self.kept.range_mut(offsets.clone()).for_each(|(_, kept)| kept.is_damaged = true);
+        }
         file.groups.push(Group { bytes: write.bytes, offsets, is_needed, is_rotten: false });
     }
 
