@@ -102,8 +102,8 @@ struct State {
     inner: MemoryDisk,
     fate: Fate,
     faults: Faults,
-    /// Last write that was synced since it was asked for.
-    written: Option<Write>,
+    /// The last write that was tried since it was asked for.
+    tried: Option<Write>,
 }
 
 /// See the module. Clones are the same disk.
@@ -119,7 +119,6 @@ struct SimFile {
     name: String,
     disk: SimDisk,
     file: Box<dyn DiskFile>,
-    last: Mutex<Option<Range<usize>>>,
 }
 
 impl SimDisk {
@@ -129,7 +128,7 @@ impl SimDisk {
             inner: MemoryDisk::new(seed),
             fate: Fate::new(seed ^ 0xd15c),
             faults: Faults::default(),
-            written: None,
+            tried: None,
         };
         Self { name, context: context.clone(), power: power.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -168,9 +167,9 @@ impl SimDisk {
         writes == 0 && removals == 0 && !read_only && room.is_none()
     }
 
-    /// What the last block went into, asked once.
-    pub fn take_written(&self) -> Option<Write> {
-        self.state().written.take()
+    /// Where the last block went, or was to go; asked once.
+    pub fn take_tried(&self) -> Option<Write> {
+        self.state().tried.take()
     }
 
     /// The disk as the next start finds it: after kill -9 with everything that was written, after
@@ -286,12 +285,12 @@ impl Disk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let whole = || self.inner().create(name);
         let file = self.change(|| format!("create {name}"), |_| {}, whole)?;
-        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file, last: Mutex::default() }))
+        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file }))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = self.inner().open(name)?;
-        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file, last: Mutex::default() }))
+        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -343,9 +342,8 @@ impl DiskFile for SimFile {
             }
             file.borrow_mut().append(bytes)
         };
-        disk.change(|| format!("write {} bytes to {name}", bytes.len()), cut, whole)?;
-        *self.last.lock().unwrap() = Some(start..start + bytes.len());
-        Ok(())
+        disk.state().tried = Some(Write { file: name.clone(), bytes: start..start + bytes.len() });
+        disk.change(|| format!("write {} bytes to {name}", bytes.len()), cut, whole)
     }
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -356,11 +354,7 @@ impl DiskFile for SimFile {
         let disk = &self.disk;
         let skipped = disk.context.mutant == Some(Mutant::NoSync);
         let whole = || if skipped { Ok(()) } else { self.file.sync() };
-        disk.change(|| format!("sync {}", self.name), |_| {}, whole)?;
-        if let Some(bytes) = self.last.lock().unwrap().take() {
-            disk.state().written = Some(Write { file: self.name.clone(), bytes });
-        }
-        Ok(())
+        disk.change(|| format!("sync {}", self.name), |_| {}, whole)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

@@ -102,9 +102,8 @@ impl Oracle {
             self.keep(offset);
         }
         self.end = next;
-        match written {
-            Some(write) if records > 0 => self.note_group(write, first..next),
-            _ => {}
+        if let Some(write) = written {
+            self.note_group(write, first..next);
         }
     }
 
@@ -134,8 +133,9 @@ impl Oracle {
     }
 
     /// The next start of the box has found records up to `next`.
-    pub fn restarted(&mut self, epoch: &str, next: u64) {
-        if self.epoch.is_empty() {
+    pub fn restarted(&mut self, epoch: &str, next: u64, tried: Option<Write>) {
+        // Nobody knows the name of a journal in which nothing was ever synced.
+        if self.end == 0 {
             self.epoch = epoch.to_owned();
         }
         self.demand(self.epoch == epoch, || format!("the epoch was {}, now it is {epoch}", self.epoch));
@@ -148,6 +148,9 @@ impl Oracle {
         // What was written and not acknowledged may be there.
         for offset in self.end..next {
             self.keep(offset);
+        }
+        if let Some(write) = tried.filter(|_| next > self.end) {
+            self.note_group(write, self.end..next);
         }
         self.end = next;
         self.waiting.clear();

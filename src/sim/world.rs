@@ -134,7 +134,7 @@ impl World {
         let next = *running.writer.synced().borrow();
         let records = running.writer.status().borrow().records;
         let new = records - std::mem::replace(&mut running.records, records);
-        let written = self.disks[lane].take_written();
+        let written = if new > 0 { self.disks[lane].take_tried() } else { None };
         if new > 0 {
             self.context.say(|| format!("{}: {new} records synced up to {next}", NAMES[lane]));
         }
@@ -272,7 +272,8 @@ impl World {
         let epoch = reader.epoch().to_string();
         let next = *writer.synced().borrow();
         self.context.say(|| format!("{}: opened, next offset {next}", NAMES[lane]));
-        self.oracles[lane].restarted(&epoch, next);
+        let tried = self.disks[lane].take_tried();
+        self.oracles[lane].restarted(&epoch, next, tried);
         let status = Arc::new(ReplicationStatus::default());
         let replicator = self.replicator(lane, reader, Arc::clone(&status), events.clone());
         Some(Running { worker, writer, replicator, status, records: 0 })
