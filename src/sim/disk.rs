@@ -342,7 +342,9 @@ impl DiskFile for SimFile {
             }
             file.borrow_mut().append(bytes)
         };
-        disk.state().tried = Some(Write { file: name.clone(), bytes: start..start + bytes.len() });
+        if name.ends_with(".segment") {
+            disk.state().tried = Some(Write { file: name.clone(), bytes: start..start + bytes.len() });
+        }
         disk.change(|| format!("write {} bytes to {name}", bytes.len()), cut, whole)
     }
 

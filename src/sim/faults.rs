@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::plan::Kind;
 use super::world::{TELEMETRY, World};
 
+const EPOCH: &str = "epoch";
+/// Bytes in front of a segment.
+const HEADER_BYTES: usize = 64;
 /// Microseconds of a year.
 const YEAR_US: i64 = 31_556_952_000_000;
 
@@ -101,6 +104,12 @@ impl World {
             return;
         }
         let at = self.fate.below(length);
+        // The journal's name stands in its own file and in each segment; of two at once the second
+        // is spared, because nothing could give the name back when all are gone.
+        let holds_name = name == EPOCH || at < HEADER_BYTES;
+        if holds_name && std::mem::replace(&mut self.name_decays, true) {
+            return;
+        }
         let bits = 1 << self.fate.below(8);
         if disk.rot(name, at, bits) {
             self.context.say(|| format!("byte {at} of {name} decays"));
@@ -116,7 +125,9 @@ impl World {
         if self.plan.has(Kind::LostFile) && self.fate.below(3) == 0 {
             let disk = &self.disks[TELEMETRY];
             let names = disk.names();
-            if let Some(name) = (!names.is_empty()).then(|| &names[self.fate.below(names.len())]) {
+            let name = (!names.is_empty()).then(|| &names[self.fate.below(names.len())]);
+            if let Some(name) = name.filter(|name| *name != EPOCH || !self.name_decays) {
+                self.name_decays |= name == EPOCH;
                 self.context.say(|| format!("{name} is lost"));
                 disk.forget(name);
                 self.oracles[TELEMETRY].lost(name);

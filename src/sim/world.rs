@@ -43,6 +43,8 @@ pub struct World {
     pub broker: Broker,
     pub network: Network,
     pub oracles: [Oracle; 2],
+    /// One of the places of the journal's name has decayed.
+    pub name_decays: bool,
     pollers: Vec<Poller>,
     run: Option<Run>,
     starts: u32,
@@ -77,7 +79,20 @@ impl World {
         let pollers = (0..plan.devices).map(Poller::new).collect();
         let network = Network::default();
         context.say(|| format!("seed {seed}: {plan:?}"));
-        Self { context, fate, plan, power, disks, broker, network, oracles, pollers, run: None, starts: 0 }
+        Self {
+            context,
+            fate,
+            plan,
+            power,
+            disks,
+            broker,
+            network,
+            oracles,
+            name_decays: false,
+            pollers,
+            run: None,
+            starts: 0,
+        }
     }
 
     /// The whole life of the box.
