@@ -109,10 +109,22 @@ impl Lane {
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(options: LaneOptions, events: Events) -> Result<Opened, OpenError> {
         let disk = RealDisk::open(&options.directory).map_err(failed(&options, "open"))?;
+        Self::open_on(Arc::new(disk), Arc::new(SystemClock), options, events)
+    }
+
+    /// The same on any disk and by any clock; `options.directory` is only named in errors.
+    ///
+    /// # Errors
+    /// Those of [`Lane::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: LaneOptions,
+        events: Events,
+    ) -> Result<Opened, OpenError> {
         let thread_failed = failed(&options, "start a thread for");
         let name = format!("lane-{}", options.name);
-        let Parts { worker, writer, reader, recovery } =
-            Parts::open(Arc::new(disk), Arc::new(SystemClock), options, events)?;
+        let Parts { worker, writer, reader, recovery } = Parts::open(disk, clock, options, events)?;
         let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new()
             .name(name)

@@ -139,8 +139,8 @@ words! {
     name_and_hint: "{0} ({1})", "{0} ({1})";
     and_more: "{0} more", "{0} weitere";
     common_cause: "network, switch or power?", "Netzwerk, Switch oder Strom?";
-    disk_trouble: "This box cannot write to its disk since {0}: new values wait in memory, which lasts only a short time.",
-        "Diese Box kann seit {0} nicht auf ihre Platte schreiben: Neue Werte warten im Arbeitsspeicher, das reicht nur kurz.";
+    disk_trouble: "This box cannot write to its disk since {0}: new values are in memory at most, and that lasts only a short time.",
+        "Diese Box kann seit {0} nicht auf ihre Platte schreiben: Neue Werte stehen höchstens im Arbeitsspeicher, und der reicht nur kurz.";
     disk_full: "The room for values on the disk of this box is used up: the oldest values are being lost.",
         "Der Platz für Werte auf der Platte dieser Box ist verbraucht: Die ältesten Werte gehen verloren.";
     machine_says: "{0}: {1}.", "{0}: {1}.";
