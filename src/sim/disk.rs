@@ -10,6 +10,9 @@ use super::context::{Context, Mutant};
 use crate::journal::memory_disk::{Fate, MemoryDisk};
 use crate::journal::{Disk, DiskFile};
 
+/// A disk that is not filling up has so much room.
+const FREE_BYTES: u64 = 1 << 40;
+
 /// The power of the box, which all its disks share.
 #[derive(Clone, Default)]
 pub struct Power(Arc<Mutex<PowerState>>);
@@ -314,7 +317,7 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.inner().free_bytes()
+        Ok(self.inner().free_bytes()?.min(FREE_BYTES))
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {

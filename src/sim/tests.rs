@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,8 +18,11 @@ fn number(name: &str) -> Option<u64> {
 /// One run.
 fn run(seed: u64, mutant: Option<Mutant>, is_logged: bool) -> Context {
     let mut world = World::new(seed, mutant, is_logged);
-    world.live();
-    world.context.clone()
+    let context = world.context.clone();
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.live())) {
+        context.fail(|| format!("a panic: {}", crate::panic::words(&*panic)));
+    }
+    context
 }
 
 /// What was violated, with the end of the log.

@@ -167,6 +167,8 @@ impl World {
         if let State::Waiting { cause, .. } = running.status.snapshot().state {
             self.context.demand(!cause.contains("please report it"), || cause.clone());
         }
+        let has_ended = running.replicator.due(self.context.now()).is_none();
+        self.context.demand(!has_ended, || format!("{}: the replicator panicked", NAMES[lane]));
         self.read();
     }
 
