@@ -22,18 +22,29 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// The oldest records were removed to keep the budget.
-    pub(super) fn evicted(&self, from_offset: u64, to_offset: u64, tally: &Tally, now_us: i64) -> Event {
+    /// The oldest records were removed to keep the budget. Of what was handed to a replicator it
+    /// is not known whether Kafka has it.
+    pub(super) fn evicted(
+        &self,
+        (from_offset, to_offset): (u64, u64),
+        tally: &Tally,
+        was_handed: bool,
+        now_us: i64,
+    ) -> Event {
         let Self { lane, .. } = self;
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
+        let sent = if was_handed { ", perhaps sent before," } else { " unsent" };
         let text = format!(
-            "{lane}: {batches} batches from {from} to {to} removed unsent, the disk budget is reached"
+            "{lane}: {batches} batches from {from} to {to} removed{sent}: the disk budget is reached"
         );
         let mut data = json!({
             "lane": lane, "cause": "disk-budget", "batches": batches, "samples": samples,
             "from": from, "to": to, "from_offset": from_offset, "to_offset": to_offset,
         });
+        if was_handed {
+            data["perhaps_sent"] = true.into();
+        }
         put_devices(&mut data, tally);
         self.event(Kind::Gap, text, data, now_us)
     }
@@ -76,6 +87,18 @@ impl Gaps {
         let text = format!("{lane}: {batches} batches from offset {from_offset} cannot be read: {cause}");
         let data = json!({
             "lane": lane, "cause": "damage", "detail": cause, "batches": batches,
+            "from_offset": from_offset, "to_offset": to_offset,
+        });
+        self.event(Kind::Gap, text, data, now_us)
+    }
+
+    /// Records that are no longer there when they are to be sent.
+    pub(super) fn moved(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let batches = to_offset - from_offset;
+        let text = format!("{lane}: {batches} batches from offset {from_offset} are no longer on this disk");
+        let data = json!({
+            "lane": lane, "cause": "removed", "batches": batches,
             "from_offset": from_offset, "to_offset": to_offset,
         });
         self.event(Kind::Gap, text, data, now_us)

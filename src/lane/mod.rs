@@ -128,7 +128,7 @@ pub struct Opened {
     pub writer: LaneWriter,
     /// Where records come out; begins at the oldest.
     pub reader: LaneReader,
-    /// What was found in the directory. Its damages have been emitted as events.
+    /// What was found in the directory. Its damages become events when they are read.
     pub recovery: Recovery,
 }
 
@@ -213,16 +213,16 @@ impl Parts {
             events.emit(event);
         }
         for damage in &recovery.damages {
-            events.emit(gaps.damaged(damage, clock.now_us()));
+            // It is told when a reader gets there: Kafka may have what is damaged here.
+            tracing::warn!("{}: {}", options.name, gaps.damaged(damage, clock.now_us()).text);
         }
         let (queue, receiver) = mpsc::sync_channel(options.queue_len);
-        let told = recovery.damages.iter().map(|damage| (damage.from_offset, damage.to_offset)).collect();
         let shared = Arc::new(writer::Shared {
             queue,
             queued_samples: AtomicUsize::new(0),
             given_back: AtomicU64::new(0),
             committed: AtomicU64::new(0),
-            damage_told: Mutex::new(told),
+            damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -14,7 +14,7 @@ use super::thinned::ThinnedBatch;
 use super::writer::Shared;
 use crate::batch::{GapBefore, Sample, Schema};
 use crate::clock::Clock;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::journal::{Damage, Epoch, Read, Reader};
 
 /// One record of a lane.
@@ -64,6 +64,8 @@ pub struct LaneReader {
     shared: Arc<Shared>,
     events: Events,
     gaps: Gaps,
+    /// What is missing is given as a record, too.
+    gives_gaps: bool,
 }
 
 impl LaneReader {
@@ -76,7 +78,17 @@ impl LaneReader {
         gaps: Gaps,
     ) -> Self {
         let synced = shared.synced.subscribe();
-        Self { reader, epoch, clock, schemas: HashMap::new(), synced, shared, events, gaps }
+        Self {
+            reader,
+            epoch,
+            clock,
+            schemas: HashMap::new(),
+            synced,
+            shared,
+            events,
+            gaps,
+            gives_gaps: false,
+        }
     }
 
     /// Identity of the journal; offsets of another epoch mean nothing here.
@@ -103,6 +115,7 @@ impl LaneReader {
     /// From now on what is read leaves the box, so it will never be thinned.
     pub fn hand_over(&mut self) {
         self.reader.hand_over();
+        self.gives_gaps = true;
     }
 
     /// Tells that Kafka has everything before `next_offset`. The writer removes what lies behind,
@@ -135,10 +148,11 @@ impl LaneReader {
             match self.reader.read() {
                 Read::End => break,
                 Read::Moved { from, to } => {
-                    // The writer has told the gap when it removed them.
                     tracing::warn!("{}: reading goes on at offset {to} instead of {from}", self.gaps.lane);
+                    let event = self.gaps.moved(from, to, self.clock.now_us());
+                    self.give_gap(to, &event, &mut records);
                 }
-                Read::Damage(damage) => self.tell(&damage),
+                Read::Damage(damage) => self.tell(&damage, &mut records),
                 Read::Record { offset, base_us, bytes } => {
                     bytes_read += bytes.len();
                     let body = match bytes.split_first() {
@@ -159,7 +173,8 @@ impl LaneReader {
                         Ok(body) => records.push(Record { offset, body }),
                         Err(fault) => {
                             let (from_offset, to_offset) = (offset, offset + 1);
-                            self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() });
+                            let damage = Damage { from_offset, to_offset, cause: fault.to_string() };
+                            self.tell(&damage, &mut records);
                         }
                     }
                 }
@@ -199,15 +214,31 @@ impl LaneReader {
         })
     }
 
-    /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back.
-    fn tell(&self, damage: &Damage) {
-        if !self.shared.first_told(damage) {
+    /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back, or Kafka
+    /// has what is damaged here.
+    fn tell(&self, damage: &Damage, records: &mut Vec<Record>) {
+        if self.shared.committed().is_some_and(|committed| damage.to_offset <= committed) {
+            tracing::warn!("{}: sent records are damaged: {}", self.gaps.lane, damage.cause);
             return;
         }
-        self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
         let event = self.gaps.damaged(damage, self.clock.now_us());
-        tracing::error!("{}", event.text);
-        self.events.emit(event);
+        self.give_gap(damage.to_offset, &event, records);
+        if self.shared.first_told(damage) {
+            self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
+            tracing::error!("{}", event.text);
+            self.events.emit(event);
+        }
+    }
+
+    /// Puts a gap record in the place of what is missing before `to_offset`. Thereby Kafka gets it
+    /// in the transaction that leaves the gap behind: no power cut can keep the one and lose the
+    /// other, as it can with an event.
+    fn give_gap(&self, to_offset: u64, event: &Event, records: &mut Vec<Record>) {
+        if !self.gives_gaps {
+            return;
+        }
+        let json = serde_json::to_vec(event).unwrap_or_default();
+        records.push(Record { offset: to_offset - 1, body: Body::Event(json) });
     }
 }
 

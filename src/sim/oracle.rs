@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 
+use serde_json::Value as Json;
+
 use super::broker::Seen;
 use super::context::Context;
 use super::disk::Write;
@@ -14,14 +16,20 @@ pub struct Item {
     pub key: String,
     /// As a reader must see it.
     pub value: Vec<u8>,
+    /// Serial number and level, when there are samples that can be summed up.
+    pub numbers: Option<(i64, i64)>,
 }
 
 /// A record that is on disk, or was.
 struct Kept {
     item: Item,
     is_seen: bool,
-    /// A gap record that says that it is lost was seen.
+    /// It was seen summed up with others.
+    is_summed_up: bool,
+    /// A gap record in its place was seen.
     is_told: bool,
+    /// An event said that it is lost.
+    is_announced: bool,
     /// Something happened to the disk that may have made it unreadable.
     is_damaged: bool,
 }
@@ -111,7 +119,14 @@ impl Oracle {
         let Some(item) = self.waiting.pop_front() else {
             return self.fail(|| format!("offset {offset} holds what nobody has handed over"));
         };
-        let kept = Kept { item, is_seen: false, is_told: false, is_damaged: false };
+        let kept = Kept {
+            item,
+            is_seen: false,
+            is_summed_up: false,
+            is_told: false,
+            is_announced: false,
+            is_damaged: false,
+        };
         if let Some(before) = self.kept.insert(offset, kept) {
             let item = String::from_utf8_lossy(&before.item.value).into_owned();
             self.fail(|| format!("offset {offset} is used again, it was {item}"));
@@ -212,39 +227,118 @@ impl Oracle {
         if *epoch != self.epoch {
             return self.fail(|| format!("a reader sees the epoch {epoch}"));
         }
-        let is_it = |kept: &&mut Kept| kept.item.key == *key && kept.item.value == *value;
-        let (kept, ghost) = (self.kept.get_mut(offset), self.ghosts.get_mut(offset));
-        let others = kept.is_some() && ghost.as_ref().is_some_and(|ghost| ghost.is_seen);
-        let known = kept.is_some() || ghost.is_some();
-        let Some(kept) = kept.filter(is_it).or(ghost.filter(is_it)) else {
-            let value = String::from_utf8_lossy(value);
-            let why = if known { "which is not what was synced there" } else { "where nothing was synced" };
-            return self.fail(|| format!("offset {offset} is seen as {value}, {why}"));
-        };
-        let (was_seen, was_told) = (std::mem::replace(&mut kept.is_seen, true), kept.is_told);
-        self.demand(!others || was_seen, || format!("offset {offset} is seen with two different records"));
-        self.demand(!was_seen, || format!("offset {offset} is seen twice"));
-        self.demand(!was_told, || format!("offset {offset} is seen, a gap record said that it is lost"));
         let last = self.last_seen.insert(key.clone(), *offset);
         self.demand(last.is_none_or(|last| last < *offset), || {
             format!("{key}: offset {offset} is seen behind {last:?}")
         });
+        let is_it = |kept: &&mut Kept| kept.item.key == *key && kept.item.value == *value;
+        let (kept, ghost) = (self.kept.get_mut(offset), self.ghosts.get_mut(offset));
+        let is_other_seen = kept.is_some() && ghost.as_ref().is_some_and(|ghost| ghost.is_seen);
+        let Some(kept) = kept.filter(is_it).or(ghost.filter(is_it)) else {
+            return self.seen_instead(seen);
+        };
+        let was_seen = std::mem::replace(&mut kept.is_seen, true);
+        let (was_told, was_announced) = (kept.is_told, kept.is_announced);
+        self.demand(!was_seen, || format!("offset {offset} is seen twice"));
+        self.demand(!is_other_seen, || format!("offset {offset} is seen with two different records"));
+        self.demand(!was_told, || format!("offset {offset} is seen behind a gap record in its place"));
+        self.demand(!was_announced, || format!("offset {offset} is seen, an event said that it is lost"));
     }
 
-    /// A reader has seen a gap record: these are lost.
-    pub fn told(&mut self, range: Range<u64>, cause: &str) {
+    /// A reader has seen something in the place of records.
+    fn seen_instead(&mut self, seen: &Seen) {
+        let Seen { offset, key, value, .. } = seen;
+        let json: Json = serde_json::from_slice(value).unwrap();
+        let data = &json["data"];
+        let range = data["from_offset"].as_u64().zip(data["to_offset"].as_u64());
+        match range {
+            Some((from, to)) if data["lane"] == self.lane && to == offset + 1 => {
+                let cause = data["cause"].as_str().unwrap_or_default();
+                self.told(from..to, cause);
+            }
+            _ if json["thinned"].is_object() => self.seen_summed_up(*offset, key, &json),
+            _ => self.fail(|| {
+                let known = self.kept.contains_key(offset) || self.ghosts.contains_key(offset);
+                let why =
+                    if known { "which is not what was synced there" } else { "where nothing was synced" };
+                format!("offset {offset} is seen as {}, {why}", String::from_utf8_lossy(value))
+            }),
+        }
+    }
+
+    /// A gap record stands in the place of these.
+    fn told(&mut self, range: Range<u64>, cause: &str) {
+        self.context.say(|| format!("reader: {} has a gap {range:?}: {cause}", self.lane));
         self.demand(range.start < range.end && range.end <= self.end, || {
             format!("a gap record tells of {range:?}, there is nothing behind {}", self.end)
         });
-        for offset in range.clone() {
-            let Some(kept) = self.kept.get_mut(&offset) else { continue };
-            kept.is_told = true;
-            let (is_seen, is_damaged) = (kept.is_seen, kept.is_damaged);
-            self.demand(!is_seen, || {
-                format!("a gap record ({cause}) tells of {range:?}, but {offset} was seen")
-            });
-            self.demand(cause != "damage" || is_damaged, || {
-                format!("a gap record tells of damage in {range:?}, but {offset} was never damaged")
+        let mut wrong = None;
+        for (offset, kept) in self.kept.range_mut(range.clone()) {
+            if kept.is_seen {
+                wrong = Some((*offset, "was seen"));
+            } else if std::mem::replace(&mut kept.is_told, true) {
+                wrong = Some((*offset, "was told before"));
+            } else if cause == "damage" && !kept.is_damaged {
+                wrong = Some((*offset, "was never damaged"));
+            }
+        }
+        if let Some((offset, why)) = wrong {
+            self.fail(|| format!("a gap record ({cause}) tells of {range:?}, but {offset} {why}"));
+        }
+    }
+
+    /// An event says that these are lost.
+    pub fn announced(&mut self, range: Range<u64>) {
+        let mut seen = None;
+        for (offset, kept) in self.kept.range_mut(range.clone()) {
+            kept.is_announced = true;
+            seen = seen.or(kept.is_seen.then_some(*offset));
+        }
+        if let Some(offset) = seen {
+            self.fail(|| format!("an event tells of {range:?}, but {offset} was seen"));
+        }
+    }
+
+    /// A record at `offset` sums up records of `key`: those with the serial numbers it names, all
+    /// of them, and none that was seen or told of otherwise.
+    fn seen_summed_up(&mut self, offset: u64, key: &str, json: &Json) {
+        let sum = |tag: &str, what: &str| {
+            let rows = json["samples"].as_array().into_iter().flatten();
+            rows.clone().find(|row| row["tag"] == tag).and_then(|row| row[what].as_i64())
+        };
+        let Some((first, last)) = sum("serial", "min").zip(sum("serial", "max")) else {
+            return self.fail(|| format!("offset {offset} sums up nothing: {json}"));
+        };
+        let (mut count, mut levels, mut at, mut wrong) = (0, Vec::new(), 0, None);
+        for (offset, kept) in self.kept.range_mut(..=offset) {
+            let Some((serial, level)) = kept.item.numbers.filter(|_| kept.item.key == key) else { continue };
+            if !(first..=last).contains(&serial) || kept.is_told {
+                continue;
+            }
+            if std::mem::replace(&mut kept.is_seen, true) || kept.is_announced {
+                wrong = Some(*offset);
+            }
+            kept.is_summed_up = true;
+            (count, at) = (count + 1, *offset);
+            levels.push(level);
+        }
+        let found = (Some(count), levels.iter().min().copied(), levels.iter().max().copied());
+        let said = (sum("serial", "count"), sum("level", "min"), sum("level", "max"));
+        self.demand(wrong.is_none(), || {
+            format!("offset {offset} sums up {wrong:?}, which was seen or told of")
+        });
+        self.demand(found == said && at == offset, || {
+            format!("offset {offset} is seen as {json}, there were {found:?} up to {at}")
+        });
+        self.demand(sum("level", "last") == levels.last().copied(), || format!("wrong last value in {json}"));
+    }
+
+    /// An event says that these were summed up.
+    pub fn announced_sums(&mut self, range: Range<u64>) {
+        let full = self.kept.range(range.clone()).find(|(_, kept)| kept.is_seen && !kept.is_summed_up);
+        if let Some((offset, _)) = full {
+            self.fail(|| {
+                format!("an event says that {range:?} are summed up, but {offset} was seen in full")
             });
         }
     }

@@ -68,7 +68,8 @@ impl Poller {
         match lane.try_append(batch) {
             Ok(()) => {
                 outage.stored(edge_us);
-                Some(Item { key: self.device.path.clone(), value })
+                let numbers = Some((self.serial, self.level));
+                Some(Item { key: self.device.path.clone(), value, numbers })
             }
             Err(_) => {
                 self.refused.push((edge_us, count as u64));

@@ -184,17 +184,21 @@ impl World {
         }
     }
 
-    /// A gap record about the telemetry lane excuses what it names.
+    /// What an event says of the telemetry lane must be true.
     fn learn(&mut self, json: &[u8]) {
         let event: serde_json::Value = serde_json::from_slice(json).unwrap();
         let data = &event["data"];
         let (from, to) = (data["from_offset"].as_u64(), data["to_offset"].as_u64());
         if data["lane"] == NAMES[TELEMETRY]
+            && data["perhaps_sent"] != true
             && let Some((from, to)) = from.zip(to)
         {
-            let cause = data["cause"].as_str().unwrap_or_default();
-            self.context.say(|| format!("reader: told of {from} to {to}: {cause}"));
-            self.oracles[TELEMETRY].told(from..to, cause);
+            self.context.say(|| format!("reader: told of {from} to {to}: {}", event["text"]));
+            if event["kind"] == "thinned" {
+                self.oracles[TELEMETRY].announced_sums(from..to);
+            } else {
+                self.oracles[TELEMETRY].announced(from..to);
+            }
         }
     }
 
@@ -203,7 +207,7 @@ impl World {
         let Some(run) = &mut self.run else { return };
         while let Some(event) = run.stalled.take().or_else(|| run.emitted.try_recv().ok()) {
             let value = serde_json::to_vec(&event).unwrap();
-            let item = Item { key: event.device.clone(), value };
+            let item = Item { key: event.device.clone(), value, numbers: None };
             let device = event.clone();
             match run.lanes[EVENTS].writer.try_append_event(event) {
                 Ok(()) => {

@@ -285,7 +285,9 @@ impl Worker {
 
     fn evict(&mut self, tally: &Tally) -> Step {
         let (from_offset, to_offset) = self.journal.oldest_range();
-        let event = self.gaps.evicted(from_offset, to_offset, tally, self.clock.now_us());
+        let was_handed = self.journal.segments().first().is_some_and(|segment| segment.handed);
+        let (range, now_us) = ((from_offset, to_offset), self.clock.now_us());
+        let event = self.gaps.evicted(range, tally, was_handed, now_us);
         match self.journal.evict_oldest(&self.gaps.note(&event)) {
             Ok(Some(Evicted { bytes, .. })) => {
                 self.status.evicted_records += to_offset - from_offset;
