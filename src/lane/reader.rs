@@ -214,14 +214,14 @@ impl LaneReader {
         })
     }
 
-    /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back, or Kafka
-    /// has what is damaged here.
+    /// Tells damage of what is to be sent: as a record in its place, and as an event unless that
+    /// was told before a [`LaneReader::seek`] back. To others it says nothing about what Kafka has.
     fn tell(&self, damage: &Damage, records: &mut Vec<Record>) {
-        if self.shared.committed().is_some_and(|committed| damage.to_offset <= committed) {
-            tracing::warn!("{}: sent records are damaged: {}", self.gaps.lane, damage.cause);
+        let event = self.gaps.damaged(damage, self.clock.now_us());
+        if !self.gives_gaps {
+            tracing::debug!("{}", event.text);
             return;
         }
-        let event = self.gaps.damaged(damage, self.clock.now_us());
         self.give_gap(damage.to_offset, &event, records);
         if self.shared.first_told(damage) {
             self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);

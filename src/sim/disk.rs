@@ -107,6 +107,8 @@ struct State {
     faults: Faults,
     /// The last write that was tried since it was asked for.
     tried: Option<Write>,
+    /// Segments that were replaced since that was asked for.
+    replaced: Vec<String>,
 }
 
 /// See the module. Clones are the same disk.
@@ -132,6 +134,7 @@ impl SimDisk {
             fate: Fate::new(seed ^ 0xd15c),
             faults: Faults::default(),
             tried: None,
+            replaced: Vec::new(),
         };
         Self { name, context: context.clone(), power: power.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -173,6 +176,11 @@ impl SimDisk {
     /// Where the last block went, or was to go; asked once.
     pub fn take_tried(&self) -> Option<Write> {
         self.state().tried.take()
+    }
+
+    /// Segments that were replaced; told once.
+    pub fn take_replaced(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().replaced)
     }
 
     /// The disk as the next start finds it: after kill -9 with everything that was written, after
@@ -309,6 +317,9 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        if to.ends_with(".segment") {
+            self.state().replaced.push(to.to_owned());
+        }
         self.change(|| format!("rename {from} to {to}"), |_| {}, || self.inner().rename(from, to))
     }
 

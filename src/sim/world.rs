@@ -150,6 +150,9 @@ impl World {
         let records = running.writer.status().borrow().records;
         let new = records - std::mem::replace(&mut running.records, records);
         let written = if new > 0 { self.disks[lane].take_tried() } else { None };
+        for name in self.disks[lane].take_replaced() {
+            self.oracles[lane].thinned(&name);
+        }
         if new > 0 {
             self.context.say(|| format!("{}: {new} records synced up to {next}", NAMES[lane]));
         }
@@ -294,6 +297,9 @@ impl World {
         let next = *writer.synced().borrow();
         self.context.say(|| format!("{}: opened, next offset {next}", NAMES[lane]));
         let tried = self.disks[lane].take_tried();
+        for name in disk.take_replaced() {
+            self.oracles[lane].thinned(&name);
+        }
         self.oracles[lane].restarted(&epoch, next, tried);
         let status = Arc::new(ReplicationStatus::default());
         let replicator = self.replicator(lane, reader, Arc::clone(&status), events.clone());
