@@ -123,18 +123,26 @@ impl World {
             self.rot();
         }
         if self.plan.has(Kind::LostFile) && self.fate.below(3) == 0 {
-            let disk = &self.disks[TELEMETRY];
-            let names = disk.names();
-            let name = (!names.is_empty()).then(|| &names[self.fate.below(names.len())]);
-            if let Some(name) = name.filter(|name| *name != EPOCH || !self.name_decays) {
-                self.name_decays |= name == EPOCH;
-                self.context.say(|| format!("{name} is lost"));
-                disk.forget(name);
-                self.oracles[TELEMETRY].lost(name);
-            }
+            self.lose_file();
         }
         if self.plan.has(Kind::FullDisk) && self.fate.below(4) == 0 {
             self.hurt_disk(Kind::FullDisk);
+        }
+    }
+
+    /// A file has no name any more. The newest segment is spared: how far it went only it knows.
+    fn lose_file(&mut self) {
+        let disk = &self.disks[TELEMETRY];
+        let mut names = disk.names();
+        if let Some(newest) = names.iter().rposition(|name| name.ends_with(".segment")) {
+            names.remove(newest);
+        }
+        let name = (!names.is_empty()).then(|| &names[self.fate.below(names.len())]);
+        if let Some(name) = name.filter(|name| *name != EPOCH || !self.name_decays) {
+            self.name_decays |= name == EPOCH;
+            self.context.say(|| format!("{name} is lost"));
+            disk.forget(name);
+            self.oracles[TELEMETRY].lost(name);
         }
     }
 

@@ -310,7 +310,12 @@ impl Oracle {
 
     /// A file has been replaced by one that sums it up.
     pub fn thinned(&mut self, name: &str) {
-        self.files.entry(name.to_owned()).or_default().is_thinned = true;
+        let Some(file) = self.files.get_mut(name) else { return };
+        file.is_thinned = true;
+        // Any byte of it may now be needed for any of its records.
+        let (Some(first), Some(last)) = (file.groups.first(), file.groups.last()) else { return };
+        let offsets = first.offsets.start..last.offsets.end;
+        file.groups = vec![Group { bytes: 0..usize::MAX, offsets, is_needed: true, is_rotten: false }];
     }
 
     /// An event says that these are lost.
