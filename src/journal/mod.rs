@@ -20,6 +20,7 @@
 //! `docs/journal-format.md` has the bytes.
 
 mod disk;
+mod files;
 mod frame;
 mod handed;
 mod index;
@@ -44,6 +45,7 @@ use std::fmt;
 use std::io;
 
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;

@@ -242,6 +242,55 @@ fn recover_newest(
     Ok(Some((candidate.segment(cut), end)))
 }
 
+/// Where the newest segment really ends.
+pub(super) struct NewestEnd {
+    /// Bytes that were synced; less than a header when nothing was.
+    pub bytes: u64,
+    /// Behind the last record in them.
+    pub offset: u64,
+}
+
+/// The end of the newest segment as a start would find it, without changing anything.
+pub(super) fn newest_end(disk: &dyn Disk, name: Name) -> std::io::Result<NewestEnd> {
+    let file = disk.open(&name.file())?;
+    let length = file.length()?;
+    let header = match Header::read(file.as_ref()) {
+        Found::Header(header) => Some(header),
+        _ => None,
+    };
+    let candidate = Candidate { name, header };
+    let survey = Survey::of(Scanner::new(file), &candidate, length);
+    let cut = survey.cut();
+    Ok(NewestEnd { bytes: cut, offset: survey.damages(&candidate, cut, &mut Vec::new()) })
+}
+
+/// The segments of one journal in order of their creation, without changing anything: its epoch is
+/// the one given, else that of the newest readable segment. `None` when there is neither.
+pub(super) fn read_headers_only(
+    disk: &dyn Disk,
+    names: &[String],
+    epoch: Option<Epoch>,
+) -> (Option<Epoch>, Vec<Segment>) {
+    let mut sorted: Vec<Name> = names.iter().filter_map(|name| Name::parse(name)).collect();
+    sorted.sort_unstable();
+    let mut found = Vec::with_capacity(sorted.len());
+    for name in sorted {
+        // What has been removed since the directory was listed is not there.
+        let Ok(file) = disk.open(&name.file()) else { continue };
+        let header = match Header::read(file.as_ref()) {
+            Found::Header(header) if header.name == name => Some(header),
+            Found::Header(_) | Found::Future(_) => continue,
+            Found::Nothing => None,
+        };
+        let candidate = Candidate { name, header };
+        let segment = candidate.segment(file.length().unwrap_or(0));
+        found.push((candidate.header.map(|header| header.epoch), segment));
+    }
+    let epoch = epoch.or_else(|| found.iter().rev().find_map(|(epoch, _)| *epoch));
+    let own = found.into_iter().filter(|(of, _)| of.is_none() || *of == epoch);
+    (epoch, own.map(|(_, segment)| segment).collect())
+}
+
 /// Everything found in a segment, good and bad, in order.
 struct Survey {
     parts: Vec<Part>,

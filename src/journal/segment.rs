@@ -13,7 +13,7 @@ const SEGMENT_MAGIC: [u8; 8] = *b"FBJOURNL";
 const EPOCH_MAGIC: [u8; 8] = *b"FBEPOCH\0";
 const EPOCH_LENGTH: u16 = 32;
 const EPOCH_BYTES: usize = EPOCH_LENGTH as usize;
-const EPOCH_FILE: &str = "epoch";
+pub(super) const EPOCH_FILE: &str = "epoch";
 /// Which segments a replicator has seen.
 pub(super) const HANDED_FILE: &str = "handed";
 /// What was removed last.

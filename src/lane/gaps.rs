@@ -34,9 +34,9 @@ impl Gaps {
         let Self { lane, .. } = self;
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
-        let sent = if was_handed { ", perhaps sent before," } else { " unsent" };
+        let sent = sent(was_handed);
         let text = format!(
-            "{lane}: {batches} batches from {from} to {to} removed{sent}: the disk budget is reached"
+            "{lane}: {batches} batches from {from} to {to} removed {sent}, the disk budget is reached"
         );
         let mut data = json!({
             "lane": lane, "cause": "disk-budget", "batches": batches, "samples": samples,
@@ -47,6 +47,23 @@ impl Gaps {
         }
         put_devices(&mut data, tally);
         self.event(Kind::Gap, text, data, now_us)
+    }
+
+    /// The oldest records were removed because somebody asked for it.
+    pub(super) fn removed_by_order(
+        &self,
+        range: (u64, u64),
+        tally: &Tally,
+        was_handed: bool,
+        now_us: i64,
+    ) -> Event {
+        let mut event = self.evicted(range, tally, was_handed, now_us);
+        let (from, to) = times(tally);
+        let (lane, batches, sent) = (&self.lane, tally.batches, sent(was_handed));
+        event.text =
+            format!("{lane}: {batches} batches from {from} to {to} removed {sent}, an operator asked for it");
+        event.data["cause"] = "operator".into();
+        event
     }
 
     /// Records were summed up to keep the budget.
@@ -121,6 +138,11 @@ impl Gaps {
     fn event(&self, kind: Kind, text: String, data: serde_json::Value, now_us: i64) -> Event {
         Event { kind, edge_time: now_us, device: self.box_path.clone(), text, data }
     }
+}
+
+/// Whether Kafka has some of it is not known of what was handed to a replicator.
+fn sent(was_handed: bool) -> &'static str {
+    if was_handed { "when some of it may have been sent" } else { "unsent" }
 }
 
 fn times(tally: &Tally) -> (String, String) {

@@ -9,8 +9,11 @@
 //! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
 //! fills and gives batches back to the caller, who records the gap.
 
+#[cfg(test)]
+mod budget_tests;
 mod codec;
 mod gaps;
+mod offline;
 mod reader;
 mod status;
 mod tally;
@@ -19,6 +22,7 @@ mod tests;
 mod thin_codec;
 mod thinned;
 mod thinner;
+mod trim;
 mod worker;
 mod writer;
 
@@ -38,9 +42,11 @@ use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
+pub use offline::{Item, OfflineLane};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
 pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
+pub use trim::{Before, TrimError, TrimOrder, Trimmed};
 pub(crate) use worker::Worker;
 pub use writer::LaneWriter;
 
@@ -222,6 +228,8 @@ impl Parts {
             queued_samples: AtomicUsize::new(0),
             given_back: AtomicU64::new(0),
             committed: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            secured: AtomicU64::new(0),
             damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! The reading side of a lane.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -66,6 +67,8 @@ pub struct LaneReader {
     gaps: Gaps,
     /// What is missing is given as a record, too.
     gives_gaps: bool,
+    /// What lies behind is somebody else's to tell.
+    end: Option<u64>,
 }
 
 impl LaneReader {
@@ -88,6 +91,7 @@ impl LaneReader {
             events,
             gaps,
             gives_gaps: false,
+            end: None,
         }
     }
 
@@ -110,6 +114,13 @@ impl LaneReader {
     /// Goes on at `offset`: the checkpoint's, or back after an aborted transaction.
     pub fn seek(&mut self, offset: u64) {
         self.reader.seek(offset);
+        self.end = None;
+    }
+
+    /// Goes on at the beginning of `range`. What is missing is told as far as its end.
+    pub fn seek_range(&mut self, range: Range<u64>) {
+        self.reader.seek(range.start);
+        self.end = Some(range.end);
     }
 
     /// From now on what is read leaves the box, so it will never be thinned.
@@ -122,7 +133,39 @@ impl LaneReader {
     /// and never gives a lower offset to a record again.
     pub fn committed(&self, next_offset: u64) {
         self.shared.committed.fetch_max(next_offset.saturating_add(1), Ordering::SeqCst);
+        self.used(next_offset);
+    }
+
+    /// Tells that offsets before `next_offset` are known outside, with or without holes: the
+    /// writer never gives a lower one to a record again.
+    pub fn used(&self, next_offset: u64) {
+        self.shared.used.fetch_max(next_offset, Ordering::SeqCst);
         self.shared.wake();
+    }
+
+    /// Tells that a second cluster has everything before `next_offset` that Kafka lacks.
+    pub fn secured(&self, next_offset: u64) {
+        self.shared.secured.fetch_max(next_offset, Ordering::SeqCst);
+        self.used(next_offset);
+    }
+
+    /// Another reader of the same lane, at the oldest record.
+    ///
+    /// # Errors
+    /// Only when the decompressor gets no memory.
+    pub fn another(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            reader: self.reader.another(0)?,
+            epoch: self.epoch,
+            clock: Arc::clone(&self.clock),
+            schemas: self.schemas.clone(),
+            synced: self.synced.clone(),
+            shared: Arc::clone(&self.shared),
+            events: self.events.clone(),
+            gaps: self.gaps.clone(),
+            gives_gaps: false,
+            end: None,
+        })
     }
 
     /// Waits until there is something to read, at most `limit`; tells whether there is.
@@ -149,8 +192,11 @@ impl LaneReader {
                 Read::End => break,
                 Read::Moved { from, to } => {
                     tracing::warn!("{}: reading goes on at offset {to} instead of {from}", self.gaps.lane);
-                    let event = self.gaps.moved(from, to, self.clock.now_us());
-                    self.give_gap(to, &event, &mut records);
+                    let to = self.clipped(to);
+                    if from < to {
+                        let event = self.gaps.moved(from, to, self.clock.now_us());
+                        self.give_gap(to, &event, &mut records);
+                    }
                 }
                 Read::Damage(damage) => self.tell(&damage, &mut records),
                 Read::Record { offset, base_us, bytes } => {
@@ -217,6 +263,10 @@ impl LaneReader {
     /// Tells damage of what is to be sent: as a record in its place, and as an event unless that
     /// was told before a [`LaneReader::seek`] back. To others it says nothing about what Kafka has.
     fn tell(&self, damage: &Damage, records: &mut Vec<Record>) {
+        let damage = &Damage { to_offset: self.clipped(damage.to_offset), ..damage.clone() };
+        if damage.from_offset >= damage.to_offset {
+            return;
+        }
         let event = self.gaps.damaged(damage, self.clock.now_us());
         if !self.gives_gaps {
             tracing::debug!("{}", event.text);
@@ -228,6 +278,10 @@ impl LaneReader {
             tracing::error!("{}", event.text);
             self.events.emit(event);
         }
+    }
+
+    fn clipped(&self, offset: u64) -> u64 {
+        self.end.map_or(offset, |end| offset.min(end))
     }
 
     /// Puts a gap record in the place of what is missing before `to_offset`. Thereby Kafka gets it
@@ -243,7 +297,7 @@ impl LaneReader {
 }
 
 /// Whether all tags are in the schema.
-fn check_tags(schema: &Schema, mut tags: impl Iterator<Item = u32>) -> Result<(), RecordFault> {
+pub(super) fn check_tags(schema: &Schema, mut tags: impl Iterator<Item = u32>) -> Result<(), RecordFault> {
     let count = schema.tags.len();
     let known = tags.all(|tag| usize::try_from(tag).is_ok_and(|tag| tag < count));
     if known { Ok(()) } else { Err(RecordFault::Malformed) }

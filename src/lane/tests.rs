@@ -202,6 +202,8 @@ fn stuck() -> (LaneWriter, std::sync::mpsc::Receiver<Message>) {
         queued_samples: Default::default(),
         given_back: Default::default(),
         committed: Default::default(),
+        used: Default::default(),
+        secured: Default::default(),
         damage_told: Default::default(),
         lost_records: Default::default(),
         stopping: Default::default(),

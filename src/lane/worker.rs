@@ -33,14 +33,14 @@ const FREE_SPACE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the thread behind a lane does; without the thread it can be stepped.
 pub(crate) struct Worker {
-    journal: Journal,
-    clock: Arc<dyn Clock>,
+    pub(super) journal: Journal,
+    pub(super) clock: Arc<dyn Clock>,
     receiver: Receiver<Message>,
-    shared: Arc<Shared>,
-    events: Events,
-    gaps: Gaps,
-    options: LaneOptions,
-    status: LaneStatus,
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: Events,
+    pub(super) gaps: Gaps,
+    pub(super) options: LaneOptions,
+    pub(super) status: LaneStatus,
     ages: Ages,
     encoder: Encoder,
     /// Schema number by the address of the device; holding the device keeps the address its own.
@@ -202,6 +202,16 @@ impl Worker {
                 if self.pause.is_none() {
                     self.deadline = Some(self.clock.now());
                 }
+            }
+            Message::Trim(order, answer) => {
+                let trimmed = self.trim_by_order(order);
+                // Whoever asked may have stopped waiting.
+                let _gone = answer.send(trimmed);
+            }
+            Message::HandOver(before, answer) => {
+                self.journal.hand_over(before);
+                // As above.
+                let _gone = answer.send(());
             }
             Message::Wake => {}
         }
@@ -378,13 +388,15 @@ impl Worker {
 
     /// Removes what Kafka has.
     fn trim(&mut self) {
-        let Some(committed) = self.shared.committed() else { return };
-        if committed > self.journal.next_offset() {
-            self.skip_to(committed);
+        let used = self.shared.used.load(Ordering::SeqCst);
+        if used > self.journal.next_offset() {
+            self.skip_to(used);
         }
+        let Some(committed) = self.shared.committed() else { return };
         if self.status.committed != Some(committed) {
             self.ages.forget(committed);
             self.status.committed = Some(committed);
+            self.parts_at = None;
         }
         let keep_from_us = if self.options.keep.is_zero() {
             i64::MAX

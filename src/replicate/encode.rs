@@ -125,7 +125,7 @@ fn text_and_unit(out: &mut Vec<u8>, tag: Option<&SchemaTag>, value: &Value) {
 }
 
 /// What the number of an enumeration means, in English.
-fn text<'a>(tag: &'a SchemaTag, value: &Value) -> Option<&'a str> {
+pub(crate) fn text<'a>(tag: &'a SchemaTag, value: &Value) -> Option<&'a str> {
     let number = match value {
         Value::Int(number) => *number,
         Value::Uint(number) => i64::try_from(*number).ok()?,
@@ -134,7 +134,8 @@ fn text<'a>(tag: &'a SchemaTag, value: &Value) -> Option<&'a str> {
     tag.texts.get(&number).map(String::as_str)
 }
 
-fn value(out: &mut Vec<u8>, value: &Value) {
+/// Appends a value as JSON.
+pub(crate) fn value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(bit) => json(out, bit),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::context::Context;
 use crate::clock::Clock;
 use crate::journal::memory_disk::Fate;
+use crate::replicate::Delivery;
 use crate::replicate::checkpoint::Checkpoint;
 
 /// Partitions of the telemetry topic.
@@ -19,11 +20,11 @@ pub const PARTITIONS: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub lane: &'static str,
-    pub partition: usize,
     pub epoch: String,
     pub offset: u64,
     pub key: String,
     pub value: Vec<u8>,
+    pub delivery: Delivery,
 }
 
 /// What a request is answered with when it is not done.

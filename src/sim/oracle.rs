@@ -73,7 +73,7 @@ pub struct Oracle {
     /// Behind the last offset that was acknowledged as synced.
     end: u64,
     /// What each key's reader has seen last.
-    last_seen: HashMap<String, u64>,
+    last_seen: HashMap<(String, Option<&'static str>), u64>,
     files: BTreeMap<String, File>,
     /// Keys whose schema the current file holds.
     defined: HashMap<String, String>,
@@ -234,11 +234,12 @@ impl Oracle {
 
     /// A reader has seen a record.
     pub fn seen(&mut self, seen: &Seen) {
-        let Seen { epoch, offset, key, value, .. } = seen;
+        let Seen { epoch, offset, key, value, delivery, .. } = seen;
         if *epoch != self.epoch {
             return self.fail(|| format!("a reader sees the epoch {epoch}"));
         }
-        let last = self.last_seen.insert(key.clone(), *offset);
+        // Fresh data and the backlog are each in order.
+        let last = self.last_seen.insert((key.clone(), delivery.header()), *offset);
         self.demand(last.is_none_or(|last| last < *offset), || {
             format!("{key}: offset {offset} is seen behind {last:?}")
         });

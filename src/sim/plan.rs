@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::world::TELEMETRY;
 use crate::journal::memory_disk::Fate;
 use crate::lane::LaneOptions;
-use crate::replicate::Options;
+use crate::replicate::{Backfill, Options};
 
 /// Kinds of faults; each seed has some of them, because rare things happen between frequent ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub struct Plan {
     queue_len: usize,
     transaction_records: usize,
     commit_interval: Duration,
+    backfill: Backfill,
 }
 
 impl Plan {
@@ -83,8 +84,13 @@ impl Plan {
             sync_interval: ms(of(&[0, 50, 500])),
             sync_bytes: of(&[200, 2_000, 100_000]),
             queue_len: of(&[4, 64, 1024]),
-            transaction_records: of(&[2, 10, 1_000]),
+            // The replicator begins with an eighth of it.
+            transaction_records: of(&[2, 80, 8_000]),
             commit_interval: ms(of(&[0, 100, 1_000])),
+            backfill: match of(&[0, 0, 1_000, 10_000]) {
+                0 => Backfill::InOrder,
+                after_ms => Backfill::LiveFirst { after: ms(after_ms), window: None },
+            },
         }
         .with_kinds(fate)
     }
@@ -115,6 +121,7 @@ impl Plan {
             transaction_timeout: self.transaction_timeout,
             transaction_records_max: self.transaction_records,
             commit_interval: self.commit_interval,
+            backfill: self.backfill,
             ..options
         }
     }

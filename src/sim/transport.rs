@@ -227,11 +227,11 @@ impl Session for SimSession {
         let partition = partition(key);
         self.batches[partition].push(Seen {
             lane: self.line.lane,
-            partition,
             epoch: self.epoch.clone(),
             offset,
             key: key.to_owned(),
             value: value.to_vec(),
+            delivery: outgoing.delivery,
         });
         if self.line.below(12) == 0 { self.flush(partition) } else { Ok(()) }
     }
@@ -259,6 +259,10 @@ impl Session for SimSession {
             let outcome = self.line.broker.end(&self.producer, false);
             self.line.say(|| format!("abort: {outcome:?}"));
         }
+    }
+
+    fn wire_bytes(&self) -> u64 {
+        0
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
@@ -311,5 +315,21 @@ impl Source for SimSource {
 
     fn committed(&mut self, next_offset: u64) {
         self.inner.committed(next_offset);
+    }
+
+    fn used(&mut self, next_offset: u64) {
+        self.inner.used(next_offset);
+    }
+
+    fn secured(&mut self, next_offset: u64) {
+        self.inner.secured(next_offset);
+    }
+
+    fn end(&self) -> u64 {
+        self.inner.end()
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        self.inner.another()
     }
 }

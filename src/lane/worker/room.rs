@@ -86,7 +86,7 @@ impl Worker {
     }
 
     /// True while something is being thinned or counted, so that there is no time to wait.
-    pub(super) fn is_making_room(&self) -> bool {
+    pub(crate) fn is_making_room(&self) -> bool {
         self.room.job.is_some()
     }
 
@@ -222,6 +222,21 @@ impl Worker {
         }
     }
 
+    /// Counts what removing the oldest segment loses, all at once.
+    pub(in crate::lane) fn tally_oldest(&self) -> Tally {
+        let range = self.journal.oldest_range();
+        let mut tally = Tally::default();
+        match self.lane_reader(range.0) {
+            Ok(reader) => {
+                let mut count = Count { reader, range, tally };
+                while !count.step() {}
+                tally = count.tally;
+            }
+            Err(error) => tracing::warn!("{}: what is removed cannot be counted: {error}", self.options.name),
+        }
+        tally
+    }
+
     /// A reader that hands nothing over.
     fn lane_reader(&self, offset: u64) -> std::io::Result<LaneReader> {
         let reader = self.journal.reader(offset)?;
@@ -285,9 +300,8 @@ impl Worker {
 
     fn evict(&mut self, tally: &Tally) -> Step {
         let (from_offset, to_offset) = self.journal.oldest_range();
-        let was_handed = self.journal.segments().first().is_some_and(|segment| segment.handed);
-        let (range, now_us) = ((from_offset, to_offset), self.clock.now_us());
-        let event = self.gaps.evicted(range, tally, was_handed, now_us);
+        let (range, handed) = ((from_offset, to_offset), self.oldest_was_handed());
+        let event = self.gaps.evicted(range, tally, handed, self.clock.now_us());
         match self.journal.evict_oldest(&self.gaps.note(&event)) {
             Ok(Some(Evicted { bytes, .. })) => {
                 self.status.evicted_records += to_offset - from_offset;
@@ -304,6 +318,11 @@ impl Worker {
                 Step::Failed
             }
         }
+    }
+
+    /// True when some of the oldest segment may have been sent without anybody knowing it yet.
+    pub(in crate::lane) fn oldest_was_handed(&self) -> bool {
+        self.journal.segments().first().is_some_and(|segment| segment.handed)
     }
 
     /// What was removed is told by now.
