@@ -53,6 +53,7 @@ pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
 pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
 pub use trim::{Before, TrimError, TrimOrder, Trimmed};
+pub(crate) use worker::Worker;
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
@@ -145,7 +146,7 @@ pub struct Opened {
     pub reader: LaneReader,
     /// What was stored, by device, tag and time.
     pub history: History,
-    /// What was found in the directory. Its damages have been emitted as events.
+    /// What was found in the directory. Its damages become events when they are read.
     pub recovery: Recovery,
 }
 
@@ -202,7 +203,7 @@ impl Lane {
 
 /// A lane whose worker has no thread yet.
 pub(crate) struct Parts {
-    pub worker: worker::Worker,
+    pub worker: Worker,
     pub writer: LaneWriter,
     pub reader: LaneReader,
     pub history: History,
@@ -231,10 +232,10 @@ impl Parts {
             events.emit(event);
         }
         for damage in &recovery.damages {
-            events.emit(gaps.damaged(damage, clock.now_us()));
+            // It is told when a reader gets there: Kafka may have what is damaged here.
+            tracing::warn!("{}: {}", options.name, gaps.damaged(damage, clock.now_us()).text);
         }
         let (queue, receiver) = mpsc::sync_channel(options.queue_len);
-        let told = recovery.damages.iter().map(|damage| (damage.from_offset, damage.to_offset)).collect();
         let shared = Arc::new(writer::Shared {
             queue,
             queued_samples: AtomicUsize::new(0),
@@ -242,7 +243,7 @@ impl Parts {
             committed: AtomicU64::new(0),
             used: AtomicU64::new(0),
             secured: AtomicU64::new(0),
-            damage_told: Mutex::new(told),
+            damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -259,8 +260,7 @@ impl Parts {
             events.clone(),
             gaps.clone(),
         );
-        let mut worker =
-            worker::Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
+        let mut worker = Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
         if recovery.removal.is_some() {
             worker.noted();
         }
