@@ -5,6 +5,7 @@
 mod careless;
 mod image;
 mod lanes;
+mod rot;
 mod start;
 mod state;
 mod victim;
