@@ -10,6 +10,8 @@ mod kill;
 mod lanes;
 mod mutants;
 
+pub use disk_full::SmallDisk;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,3 +18,4 @@ mod peers_s7;
 mod power;
 mod support;
 mod tidy;
+mod tools;

@@ -21,11 +21,13 @@
 
 mod closed;
 mod disk;
+mod files;
 mod frame;
 mod handed;
 mod index;
 #[cfg(test)]
-mod memory_disk;
+pub(crate) mod memory_disk;
+mod note;
 #[cfg(test)]
 mod proptests;
 mod reader;
@@ -44,6 +46,7 @@ use std::fmt;
 use std::io;
 
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
@@ -97,6 +100,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Files renamed because they belong to another journal or to a newer version.
     pub put_aside: Vec<String>,
+    /// Note of [`Journal::evict_oldest`] when the journal ended soon after it: perhaps nobody has
+    /// read what it says.
+    pub removal: Option<Vec<u8>>,
     /// The directory held no journal; the epoch is new.
     pub created: bool,
 }

@@ -8,6 +8,7 @@ use super::disk::Disk;
 use super::frame::Frame;
 use super::handed;
 use super::index::{Handed, Index, Segment};
+use super::note;
 use super::scan::{Scanner, Step};
 use super::segment::{
     ASIDE_FOREIGN, ASIDE_FUTURE, ASIDE_UNREADABLE, Found, HEADER_BYTES, Header, Name, is_left_over,
@@ -89,6 +90,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     recovery.damages.extend(closed.and_then(|closed| closed.missing_in_front(index.first_offset())));
     clip_damages(&mut recovery.damages, &index);
     handed::restore(disk, epoch, &mut index, recovery.created);
+    recovery.removal = note::read(disk, epoch, &index);
     next_sequence = next_sequence.max(1);
     disk.sync_directory().map_err(failed("sync"))?;
     Ok(Recovered { index, epoch, next_sequence, recovery })
@@ -294,6 +296,55 @@ fn recover_newest(
     file.sync().map_err(failed("sync"))?;
     let end = survey.damages(candidate, cut, &mut recovery.damages);
     Ok(Newest::Found(candidate.segment(cut), end))
+}
+
+/// Where the newest segment really ends.
+pub(super) struct NewestEnd {
+    /// Bytes that were synced; less than a header when nothing was.
+    pub bytes: u64,
+    /// Behind the last record in them.
+    pub offset: u64,
+}
+
+/// The end of the newest segment as a start would find it, without changing anything.
+pub(super) fn newest_end(disk: &dyn Disk, name: Name) -> std::io::Result<NewestEnd> {
+    let file = disk.open(&name.file())?;
+    let length = file.length()?;
+    let header = match Header::read(file.as_ref()) {
+        Found::Header(header) => Some(header),
+        _ => None,
+    };
+    let candidate = Candidate { name, header };
+    let survey = Survey::of(Scanner::new(file), &candidate, length);
+    let cut = survey.cut();
+    Ok(NewestEnd { bytes: cut, offset: survey.damages(&candidate, cut, &mut Vec::new()) })
+}
+
+/// The segments of one journal in order of their creation, without changing anything: its epoch is
+/// the one given, else that of the newest readable segment. `None` when there is neither.
+pub(super) fn read_headers_only(
+    disk: &dyn Disk,
+    names: &[String],
+    epoch: Option<Epoch>,
+) -> (Option<Epoch>, Vec<Segment>) {
+    let mut sorted: Vec<Name> = names.iter().filter_map(|name| Name::parse(name)).collect();
+    sorted.sort_unstable();
+    let mut found = Vec::with_capacity(sorted.len());
+    for name in sorted {
+        // What has been removed since the directory was listed is not there.
+        let Ok(file) = disk.open(&name.file()) else { continue };
+        let header = match Header::read(file.as_ref()) {
+            Found::Header(header) if header.name == name => Some(header),
+            Found::Header(_) | Found::Future(_) => continue,
+            Found::Nothing => None,
+        };
+        let candidate = Candidate { name, header };
+        let segment = candidate.segment(file.length().unwrap_or(0));
+        found.push((candidate.header.map(|header| header.epoch), segment));
+    }
+    let epoch = epoch.or_else(|| found.iter().rev().find_map(|(epoch, _)| *epoch));
+    let own = found.into_iter().filter(|(of, _)| of.is_none() || *of == epoch);
+    (epoch, own.map(|(_, segment)| segment).collect())
 }
 
 /// Everything found in a segment, good and bad, in order.

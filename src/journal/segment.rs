@@ -13,9 +13,11 @@ const SEGMENT_MAGIC: [u8; 8] = *b"FBJOURNL";
 const EPOCH_MAGIC: [u8; 8] = *b"FBEPOCH\0";
 const EPOCH_LENGTH: u16 = 32;
 const EPOCH_BYTES: usize = EPOCH_LENGTH as usize;
-const EPOCH_FILE: &str = "epoch";
+pub(super) const EPOCH_FILE: &str = "epoch";
 /// Which segments a replicator has seen.
 pub(super) const HANDED_FILE: &str = "handed";
+/// What was removed last.
+pub(super) const NOTE_FILE: &str = "removed";
 /// Where the journal ended when it was closed in order.
 pub(super) const CLOSED_FILE: &str = "closed";
 const SUFFIX: &str = ".segment";
@@ -194,7 +196,7 @@ pub(super) fn replace_file(
 /// Whether this is a file that was being written when a journal ended.
 pub(super) fn is_left_over(file: &str) -> bool {
     file.strip_suffix(TEMPORARY).is_some_and(|name| {
-        [EPOCH_FILE, HANDED_FILE, CLOSED_FILE].contains(&name) || Name::parse(name).is_some()
+        [EPOCH_FILE, HANDED_FILE, NOTE_FILE, CLOSED_FILE].contains(&name) || Name::parse(name).is_some()
     })
 }
 

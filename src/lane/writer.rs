@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::QUEUED_SAMPLES_MAX;
 use super::status::LaneStatus;
+use super::trim::{TrimError, TrimOrder, Trimmed};
 use crate::batch::Batch;
 use crate::event::Event;
 use crate::journal::Damage;
@@ -25,6 +26,10 @@ pub(super) enum Message {
     Event(Event),
     /// Answered when everything before it is synced.
     Flush(SyncSender<u64>),
+    /// Answered when it is done.
+    Trim(TrimOrder, SyncSender<Result<Trimmed, TrimError>>),
+    /// The records before this offset have left the box; answered when that is noted.
+    HandOver(u64, SyncSender<()>),
     /// Look at the shared state.
     Wake,
 }
@@ -36,6 +41,10 @@ pub(super) struct Shared {
     pub given_back: AtomicU64,
     /// One more than the committed offset; 0 until it is known.
     pub committed: AtomicU64,
+    /// Offsets before this one are known outside and not given again; 0 until it is known.
+    pub used: AtomicU64,
+    /// A second cluster has everything before this offset that Kafka lacks; 0 = none has.
+    pub secured: AtomicU64,
     /// Ranges of offsets whose damage was told.
     pub damage_told: Mutex<BTreeSet<(u64, u64)>>,
     pub lost_records: AtomicU64,

@@ -18,16 +18,16 @@ pub struct JournalSource {
     epoch: String,
     reader: LaneReader,
     read: std::vec::IntoIter<lane::Record>,
-    key: String,
-    value: Vec<u8>,
+    encoder: RecordEncoder,
 }
 
 impl JournalSource {
     /// Reads the lane of this name, which is also the end of its topic.
-    pub fn new(lane: &str, reader: LaneReader) -> Self {
+    pub fn new(lane: &str, mut reader: LaneReader) -> Self {
+        reader.hand_over();
         let epoch = reader.epoch().to_string();
         let read = Vec::new().into_iter();
-        Self { lane: lane.to_owned(), epoch, reader, read, key: String::new(), value: Vec::new() }
+        Self { lane: lane.to_owned(), epoch, reader, read, encoder: RecordEncoder::default() }
     }
 }
 
@@ -53,7 +53,43 @@ impl Source for JournalSource {
             }
             self.read = self.reader.next(READ_RECORDS, READ_BYTES).into_iter();
         }
-        let Some(lane::Record { offset, body }) = self.read.next() else { return Ok(None) };
+        let Some(record) = self.read.next() else { return Ok(None) };
+        Ok(Some(self.encoder.encode(record)))
+    }
+
+    fn committed(&mut self, next_offset: u64) {
+        self.reader.committed(next_offset);
+    }
+
+    fn used(&mut self, next_offset: u64) {
+        self.reader.used(next_offset);
+    }
+
+    fn secured(&mut self, next_offset: u64) {
+        self.reader.secured(next_offset);
+    }
+
+    fn end(&self) -> u64 {
+        self.reader.synced()
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        let reader = self.reader.another().map_err(|error| SourceFault(error.to_string()))?;
+        Ok(Box::new(Self::new(&self.lane, reader)))
+    }
+}
+
+/// Makes Kafka's records of those of a lane, reusing its buffers.
+#[derive(Debug, Default)]
+pub struct RecordEncoder {
+    key: String,
+    value: Vec<u8>,
+}
+
+impl RecordEncoder {
+    /// The record as it goes to Kafka; valid until the next one.
+    pub fn encode(&mut self, record: lane::Record) -> Record<'_> {
+        let lane::Record { offset, body } = record;
         self.key.clear();
         let edge_us = match body {
             Body::Batch(batch) => {
@@ -67,6 +103,11 @@ impl Source for JournalSource {
                 );
                 batch.edge_us
             }
+            Body::Thinned(thinned) => {
+                self.key.push_str(&thinned.schema.device);
+                encode::thinned(&mut self.value, &thinned);
+                thinned.to_us
+            }
             Body::Event(json) => {
                 let head = EventHead::read(&json);
                 self.key.push_str(&head.device);
@@ -74,11 +115,7 @@ impl Source for JournalSource {
                 head.edge_us()
             }
         };
-        Ok(Some(Record { offset, edge_us, key: &self.key, value: &self.value }))
-    }
-
-    fn committed(&mut self, next_offset: u64) {
-        self.reader.committed(next_offset);
+        Record { offset, edge_us, key: &self.key, value: &self.value, fault: None }
     }
 }
 

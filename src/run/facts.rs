@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use super::rates::Rates;
 use super::storage;
 use crate::clock;
+use crate::control::LaneControl;
 use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
 use crate::lane::{LaneStatus, LaneWriter};
 use crate::replicate::{Replication, ReplicationStatus, State};
 use crate::status::facts::{
-    DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
+    Backfill, DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
     PredictionState, Reserve, ToIt, ToItState,
 };
 use crate::twin::Cause;
@@ -39,6 +40,12 @@ impl LaneFacts {
     /// Of a lane that is written by `writer` and sent as `replication` says.
     pub fn new(name: &'static str, writer: &LaneWriter, replication: Arc<ReplicationStatus>) -> Self {
         Self { name, writer: writer.clone(), status: writer.status(), replication, rates: Mutex::default() }
+    }
+
+    /// What the control socket gives access to.
+    pub fn control(&self) -> LaneControl {
+        let (writer, replication) = (self.writer.clone(), Arc::clone(&self.replication));
+        LaneControl { name: self.name, writer, replication }
     }
 }
 
@@ -207,9 +214,20 @@ impl Facts for BoxFacts {
         let per_s = |rate: fn(&Rates) -> f64| self.lanes.iter().map(|lane| rate(&lock(&lane.rates))).sum();
         let oldest_us = statuses.iter().filter_map(|status| status.oldest_unsent_us).min();
         let seen = statuses.iter().any(|status| status.committed.is_some());
-        let delay_s =
-            oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0));
+        let replications: Vec<Replication> =
+            self.lanes.iter().map(|lane| lane.replication.snapshot()).collect();
+        let backfill = backfill(&replications);
+        // While fresh data goes first, the oldest that waits says nothing of its delay.
+        let delay_s = match backfill {
+            Some(_) => {
+                replications.iter().map(|lane| lane.delay_us.max(0) as f64 / 1e6).max_by(f64::total_cmp)
+            }
+            None => {
+                oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0))
+            }
+        };
         ToIt {
+            backfill,
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
             backlog_records: statuses.iter().map(backlog).sum(),
@@ -342,9 +360,52 @@ impl Facts for BoxFacts {
                 Counter,
                 |_, kafka| kafka.bytes as f64,
             ),
+            metric(
+                "forebay_kafka_wire_bytes_total",
+                "Bytes given to the network for Kafka, compressed, without TLS and TCP.",
+                Counter,
+                |_, kafka| kafka.wire_bytes as f64,
+            ),
+            metric(
+                "forebay_kafka_backfilled_records_total",
+                "Records committed after newer ones.",
+                Counter,
+                |_, kafka| kafka.backfilled_records as f64,
+            ),
+            metric(
+                "forebay_kafka_backfill_waiting_records",
+                "Records that wait while newer ones go first.",
+                MetricKind::Gauge,
+                |_, kafka| kafka.backlog.as_ref().map_or(0, |backlog| backlog.records) as f64,
+            ),
+            metric(
+                "forebay_kafka_dead_letters_total",
+                "Records that went to the dead-letter topic.",
+                Counter,
+                |_, kafka| kafka.dead_letters as f64,
+            ),
+            metric(
+                "forebay_kafka_rejected_records_total",
+                "Records that Kafka refused and that are not in it.",
+                Counter,
+                |_, kafka| kafka.rejected as f64,
+            ),
             self.last_commits(),
         ]
     }
+}
+
+/// What waits while newer data goes first: the lanes take turns, so the longest counts.
+fn backfill(replications: &[Replication]) -> Option<Backfill> {
+    let waiting = replications.iter().filter_map(|lane| lane.backlog.as_ref());
+    waiting.fold(None, |all, lane| {
+        let all = all.unwrap_or_default();
+        Some(Backfill {
+            records: all.records + lane.records,
+            left_s: lane.left_s.into_iter().chain(all.left_s).max_by(f64::total_cmp),
+            waits_for_window: all.waits_for_window || lane.waits_for_window,
+        })
+    })
 }
 
 fn lane_numbers(status: &LaneStatus, lane: &LaneFacts) -> Lane {
@@ -366,6 +427,7 @@ fn urgency(state: &ToItState) -> u8 {
         ToItState::Connecting => 1,
         ToItState::Waiting { .. } => 2,
         ToItState::Fenced { .. } => 3,
+        ToItState::Paused { .. } => 4,
     }
 }
 
@@ -376,11 +438,13 @@ fn to_it_state(replication: &Replication) -> ToItState {
     };
     match &replication.state {
         State::Up => ToItState::Up,
-        State::Connecting | State::Stopped => ToItState::Connecting,
+        State::Connecting | State::Standby | State::Stopped => ToItState::Connecting,
         State::Waiting { since_us, cause } => waiting(*since_us, "unreachable", cause),
         State::Refused { since_us, cause } => waiting(*since_us, "refused", cause),
         State::Settings { since_us, cause } => waiting(*since_us, "configuration", cause),
+        State::NotLetIn { since_us, cause } => waiting(*since_us, "not-trusted", cause),
         State::Fenced { since_us, .. } => ToItState::Fenced { since_us: *since_us },
+        State::Paused { since_us, by } => ToItState::Paused { since_us: *since_us, by: by.clone() },
     }
 }
 

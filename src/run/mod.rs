@@ -11,20 +11,23 @@ mod refused;
 mod service;
 mod stop;
 mod storage;
+mod trim;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backlog::Imports;
 use crate::clock;
 use crate::config::{Config, Loaded};
+use crate::control::{self, Controls};
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
 use crate::infer;
@@ -37,6 +40,7 @@ use crate::twin::{DeviceTwin, Twin};
 
 use facts::BoxFacts;
 use storage::{Begin, Closed, Lanes, Opener, Storage, Writers, not_stored, open_state};
+pub use trim::{hand_over_without_box, trim_without_box};
 
 /// Pause before the page's port is tried again.
 const PAGE_RETRY: Duration = Duration::from_secs(10);
@@ -79,6 +83,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
 
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
+    let controls = controls(config, &kafka, &events, &stop_devices)?;
     let facts = Arc::new(BoxFacts::new(identity(config), predictions, refused::not_read(config, loaded)));
     let writers = Writers::default();
     let begin = Begin {
@@ -88,6 +93,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         twin: Arc::clone(&twin),
         events: events.clone(),
         facts: Arc::clone(&facts),
+        controls: Arc::clone(&controls),
         writers: writers.clone(),
         state: Arc::clone(&state),
         state_directory,
@@ -104,12 +110,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
             tasks.push(tokio::spawn(begin.later(opener, Arc::clone(&storage), started_us)));
         }
     }
-    let shared = poll::Shared {
-        sink: Arc::new(writers),
-        events: events.clone(),
-        reconnect_pause_max: config.limits.reconnect_pause_max,
-        stop: stop_devices.clone(),
-    };
+    let shared = shared(config, writers, &events, &stop_devices);
     let devices = poll_devices(&twin, &shared, &last_good_us);
     let alive = Arc::clone(&facts);
     let alive = move || alive.is_alive();
@@ -117,6 +118,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     tasks.extend([
         tokio::spawn(tick(Arc::clone(&facts), stop_rest.clone())),
         tokio::spawn(page),
+        tokio::spawn(control::serve(config.paths.state.clone(), controls, stop_rest.clone())),
         tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop_rest.clone())),
     ]);
     report_start(loaded, &box_path, &events);
@@ -145,6 +147,28 @@ fn time_before(
     let before = last_good::read(&mut lanes.telemetry.reader, &mut lanes.events.reader, state, devices);
     before.unstated.into_iter().for_each(|event| events.emit(event));
     before.last_good_us
+}
+
+/// What the control socket gives access to; sending imported backlogs begins here.
+fn controls(
+    config: &Config,
+    kafka: &KafkaOptions,
+    events: &Events,
+    stop: &CancellationToken,
+) -> anyhow::Result<Arc<Controls>> {
+    let imports = Imports::new(&config.paths.state, kafka.clone(), events.clone());
+    imports.start(stop.clone()).context("no thread for imported backlogs")?;
+    Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, imports)))
+}
+
+/// What the devices' tasks share.
+fn shared(config: &Config, writers: Writers, events: &Events, stop: &CancellationToken) -> poll::Shared {
+    poll::Shared {
+        sink: Arc::new(writers),
+        events: events.clone(),
+        reconnect_pause_max: config.limits.reconnect_pause_max,
+        stop: stop.clone(),
+    }
 }
 
 /// Starts a task for each device.

@@ -18,6 +18,7 @@ use super::{box_event, last_good, line};
 use crate::batch::{Batch, GapBefore};
 use crate::clock;
 use crate::config::Config;
+use crate::control::Controls;
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
 use crate::lane::{self, Lane, LaneOptions, LaneWriter};
@@ -168,6 +169,7 @@ pub struct Begin {
     pub twin: Arc<Twin>,
     pub events: Events,
     pub facts: Arc<BoxFacts>,
+    pub controls: Arc<Controls>,
     pub writers: Writers,
     pub state: Arc<SetOnce<State>>,
     pub state_directory: PathBuf,
@@ -191,6 +193,7 @@ impl Begin {
             replicators.push(replicator);
             opened.push((lane.lane, lane.writer));
         }
+        self.controls.open(facts.iter().map(LaneFacts::control).collect());
         self.facts.lanes.open(facts);
         // The first lane's replicator speaks for both.
         let line = line::watch(

@@ -1,0 +1,1 @@
+//! Deterministic simulation of poller, journal, lane and replicator.
