@@ -34,7 +34,7 @@ pub fn options(directory: &Path) -> LaneOptions {
 }
 
 /// An open lane, and its events.
-fn open(options: LaneOptions) -> (Opened, tokio::sync::mpsc::Receiver<forebay::event::Event>) {
+pub fn open(options: LaneOptions) -> (Opened, tokio::sync::mpsc::Receiver<forebay::event::Event>) {
     let (events, receiver) = Events::new();
     (Lane::open(options, events).expect("the lane opens"), receiver)
 }
