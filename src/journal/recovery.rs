@@ -204,7 +204,11 @@ fn establish_epoch(
             disk.random().map(Epoch).map_err(failed)
         };
         let epoch = known.map_or_else(random, Ok)?;
-        write_epoch(disk, epoch)?;
+        match write_epoch(disk, epoch) {
+            // The segments know it as well, also when the disk is full or read-only.
+            Err(error) if known.is_some() => tracing::warn!("{error}: {}", error.source),
+            written => written?,
+        }
         epoch
     };
     candidates.retain(|candidate| {

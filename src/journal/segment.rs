@@ -187,7 +187,15 @@ pub(super) fn replace_file(
     let mut file = disk.create(&temporary).map_err(|error| ("create", error))?;
     file.append(content).map_err(|error| ("write", error))?;
     file.sync().map_err(|error| ("sync", error))?;
-    disk.rename(&temporary, name).map_err(|error| ("rename", error))?;
+    let renamed = disk.rename(&temporary, name).or_else(|error| {
+        // A folder of that name is none of ours and must not be in the way.
+        if error.kind() != io::ErrorKind::IsADirectory {
+            return Err(error);
+        }
+        disk.rename(name, &(name.to_owned() + ASIDE_FOREIGN))?;
+        disk.rename(&temporary, name)
+    });
+    renamed.map_err(|error| ("rename", error))?;
     disk.sync_directory().map_err(|error| ("sync the directory of", error))
 }
 
