@@ -27,7 +27,6 @@ pub struct Network {
     cable: String,
     /// First three numbers of the addresses.
     subnet: String,
-    brokers: usize,
 }
 
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
@@ -44,7 +43,6 @@ impl Network {
             name: format!("forebay-{pid}-{number}"),
             cable: cable(&pid.to_string(), &number.to_string()),
             subnet: free_subnet(),
-            brokers,
         };
         let switch = network.switch();
         ip(&format!("netns add {switch}"));
@@ -67,11 +65,6 @@ impl Network {
         network.nft("add table bridge cut");
         network.nft("add chain bridge cut forward { type filter hook forward priority 0 ; }");
         network
-    }
-
-    /// How many brokers have a cable.
-    pub fn brokers(&self) -> usize {
-        self.brokers
     }
 
     /// Address of a broker.

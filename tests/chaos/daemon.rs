@@ -8,6 +8,8 @@ use crate::support::{PATIENCE, get, wait_for};
 
 /// Name of the box.
 pub const EDGE: &str = "box-chaos";
+/// Its lanes.
+const LANES: [&str; 2] = ["telemetry", "events"];
 /// A binary to be tried instead, for example one with a mistake that must be found.
 const BINARY: &str = "FOREBAY_BIN";
 
@@ -54,9 +56,24 @@ impl Daemon {
         self.folder.path().join("forebay.toml")
     }
 
-    /// Folder of a lane's journal.
-    pub fn journal(&self, lane: &str) -> PathBuf {
-        self.folder.path().join("journal").join(lane)
+    /// Keeps what is in a lane's journal now, also when the journal itself forgets it after Kafka has it.
+    ///
+    /// A link keeps a segment for nothing, because what was written is never written again.
+    fn keep(&self, lane: &str) {
+        let kept = self.kept(lane);
+        std::fs::create_dir_all(&kept).expect("a folder");
+        let journal = self.folder.path().join("journal").join(lane);
+        for entry in std::fs::read_dir(journal).into_iter().flatten().flatten() {
+            let place = kept.join(entry.file_name());
+            // The newest of a name is right, and a file that has gone meanwhile was kept before.
+            let _first = std::fs::remove_file(&place);
+            let _gone = std::fs::hard_link(entry.path(), place);
+        }
+    }
+
+    /// Everything that a lane's journal has held at a moment when the process had ended.
+    pub fn kept(&self, lane: &str) -> PathBuf {
+        self.folder.path().join("kept").join(lane)
     }
 
     /// Starts the process; its log goes on in one file over all starts.
@@ -78,6 +95,7 @@ impl Daemon {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("it runs");
             child.wait().expect("it ends");
+            LANES.iter().for_each(|lane| self.keep(lane));
         }
     }
 
@@ -87,6 +105,7 @@ impl Daemon {
         Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
         let status = wait_for("end after SIGTERM", PATIENCE, || child.try_wait().expect("our child"));
         assert!(status.success(), "{status}\n{}", self.log());
+        LANES.iter().for_each(|lane| self.keep(lane));
     }
 
     /// True while the process runs; it must never end by itself.

@@ -127,7 +127,7 @@ impl Evidence {
         evidence
     }
 
-    /// Adds what the journal says, from copies of the folders of its lanes.
+    /// Adds what the journal says, from folders with everything its lanes ever held.
     pub fn add_journal(&mut self, telemetry: &Path, events: &Path) {
         for (offset, body) in lane(telemetry, "telemetry") {
             let Body::Batch(batch) = body else { panic!("{offset} is no batch") };
@@ -213,7 +213,8 @@ impl Evidence {
                 continue;
             }
             let missing = u64::from(after.count - before.count - 1);
-            if missing == 0 && after.edge_us - before.edge_us <= SILENCE_MAX_US {
+            let is_silence = after.edge_us - before.edge_us > SILENCE_MAX_US;
+            if missing == 0 && !is_silence && after.gap_from_us.is_none() {
                 continue;
             }
             let told = gaps.contains(&(path.clone(), before.edge_us, after.edge_us));
