@@ -93,13 +93,13 @@ impl<'a> Scene<'a> {
     pub fn trouble_brokers(&self, random: &mut fastrand::Rng, kills: u32) {
         while !self.is_over() && self.tally.broker_kills.load(Ordering::SeqCst) < kills {
             let trouble = match random.u8(0..10) {
-                0..6 => Trouble::Kill(1),
-                6 => Trouble::Kill(2),
+                0..5 => Trouble::Kill(1),
+                5 | 6 => Trouble::Kill(2),
                 7 => Trouble::Kill(3),
                 _ => Trouble::Pause,
             };
             self.suffer(trouble, random);
-            self.rest(Duration::from_millis(random.u64(0..1500)));
+            self.rest(Duration::from_millis(random.u64(0..1000)));
         }
     }
 
@@ -111,14 +111,14 @@ impl<'a> Scene<'a> {
                 let victims: Vec<usize> = (0..count).map(|index| (first + index) % 3).collect();
                 victims.iter().for_each(|victim| cluster.kill(*victim));
                 self.tally.broker_kills.fetch_add(u32::try_from(count).expect("three"), Ordering::SeqCst);
-                self.rest(Duration::from_millis(random.u64(0..5000)));
+                self.rest(Duration::from_millis(random.u64(0..4000)));
                 victims.iter().for_each(|victim| cluster.restart(*victim));
                 victims.iter().for_each(|victim| self.wait_for_port(&cluster.broker(*victim)));
             }
             Trouble::Pause => {
                 cluster.pause(first);
                 self.tally.pauses.fetch_add(1, Ordering::SeqCst);
-                self.rest(Duration::from_millis(random.u64(500..8000)));
+                self.rest(Duration::from_millis(random.u64(500..6000)));
                 cluster.resume(first);
             }
         }
