@@ -1,6 +1,32 @@
-//! Wall-clock time as the rest uses it: microseconds since 1970 UTC.
+//! Time: the wall clock as the rest uses it, microseconds since 1970 UTC, and the clock that what
+//! waits and measures is given, so that a simulation can own it.
+
+use std::time::Instant;
 
 use serde::Serializer;
+
+/// Wall and monotonic time. What has deadlines, ages or pauses asks this and not the system.
+pub trait Clock: Send + Sync {
+    /// Wall time, microseconds since 1970 UTC. May jump either way.
+    fn now_us(&self) -> i64;
+
+    /// Monotonic time: never goes back, says nothing of the day.
+    fn now(&self) -> Instant;
+}
+
+/// The clocks of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> i64 {
+        now_us()
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
 
 /// Now, microseconds since 1970-01-01T00:00:00Z.
 pub fn now_us() -> i64 {

@@ -21,6 +21,7 @@
 
 mod disk;
 mod frame;
+mod handed;
 mod index;
 #[cfg(test)]
 mod memory_disk;
@@ -32,6 +33,9 @@ mod recovery;
 mod recovery_tests;
 mod scan;
 mod segment;
+mod thinned;
+#[cfg(test)]
+mod thinned_tests;
 pub mod varint;
 mod writer;
 
@@ -42,6 +46,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
+pub use thinned::{Replaced, SegmentInfo, Thinning};
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use super::disk::Disk;
 use super::frame::Frame;
-use super::index::{Index, Segment};
+use super::handed;
+use super::index::{Handed, Index, Segment};
 use super::scan::{Scanner, Step};
 use super::segment::{
-    ASIDE_FOREIGN, ASIDE_FUTURE, Found, HEADER_BYTES, Header, Name, read_epoch, write_epoch,
+    ASIDE_FOREIGN, ASIDE_FUTURE, Found, HEADER_BYTES, Header, Name, is_left_over, read_epoch, write_epoch,
 };
 use super::{Damage, Epoch, OpenError, Recovery};
 
@@ -28,11 +29,24 @@ struct Candidate {
     header: Option<Header>,
 }
 
+impl Candidate {
+    fn segment(&self, bytes: u64) -> Segment {
+        Segment {
+            name: self.name,
+            created_us: self.header.map_or(0, |header| header.created_us),
+            bytes,
+            thinned: self.header.is_some_and(|header| header.thinned),
+            handed: Handed::Perhaps,
+        }
+    }
+}
+
 /// Opens whatever is in the directory. Fails only when the directory itself does not work.
 pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     let failed = |action| move |source| OpenError { action, file: "the journal directory".into(), source };
     let mut recovery = Recovery::default();
-    let names = disk.list().map_err(failed("list"))?;
+    let mut names = disk.list().map_err(failed("list"))?;
+    remove_left_over(disk, &mut names);
     let mut next_sequence = highest_sequence(&names).map_or(0, |sequence| sequence.saturating_add(1));
     let mut candidates = read_headers(disk, &names, &mut recovery);
     let epoch = establish_epoch(disk, &mut candidates, &mut recovery)?;
@@ -63,9 +77,21 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     }
     index.next_offset = next_offset;
     clip_damages(&mut recovery.damages, &index);
+    handed::restore(disk, epoch, &mut index, recovery.created);
     next_sequence = next_sequence.max(1);
     disk.sync_directory().map_err(failed("sync"))?;
     Ok(Recovered { index, epoch, next_sequence, recovery })
+}
+
+/// Removes what was being written when the journal ended; nothing of it was promised.
+fn remove_left_over(disk: &dyn Disk, names: &mut Vec<String>) {
+    names.retain(|name| {
+        let left_over = is_left_over(name);
+        if left_over && let Err(error) = disk.remove(name) {
+            tracing::warn!("cannot remove {name}, which was left over: {error}");
+        }
+        !left_over
+    });
 }
 
 /// Highest sequence number of any segment, also of those put aside.
@@ -176,8 +202,7 @@ fn push_older(disk: &dyn Disk, mut candidates: Vec<Candidate>, segments: &mut Ve
                 tracing::warn!("cannot remove {}, which a later segment replaces: {error}", name.file());
             }
         } else {
-            let created_us = candidate.header.map_or(0, |header| header.created_us);
-            segments.push_front(Segment { name, created_us, bytes: length.unwrap_or(0) });
+            segments.push_front(candidate.segment(length.unwrap_or(0)));
         }
     }
 }
@@ -212,14 +237,15 @@ fn recover_newest(
     }
     file.sync().map_err(failed("sync"))?;
     let end = survey.damages(candidate, cut, &mut recovery.damages);
-    let created_us = candidate.header.map_or(0, |header| header.created_us);
-    Ok(Some((Segment { name: candidate.name, created_us, bytes: cut }, end)))
+    Ok(Some((candidate.segment(cut), end)))
 }
 
 /// Everything found in a segment, good and bad, in order.
 struct Survey {
     parts: Vec<Part>,
     length: u64,
+    /// It was synced as a whole before it got its name, so that nothing of it can be torn.
+    thinned: bool,
 }
 
 struct Part {
@@ -232,11 +258,13 @@ struct Part {
 impl Survey {
     fn of(mut scanner: Scanner, candidate: &Candidate, length: u64) -> Self {
         let mut parts = vec![Part { at: 0, block: None, good: candidate.header.is_some() }];
+        let mut thinned = candidate.header.is_some_and(|header| header.thinned);
         loop {
             let part = match scanner.step(length) {
-                Step::End => return Self { parts, length },
+                Step::End => return Self { parts, length, thinned },
                 Step::Frame { at, frame: Frame::Dictionary { .. } } => Part { at, block: None, good: true },
                 Step::Frame { at, frame: Frame::Block { head, .. } } => {
+                    thinned |= head.thinned;
                     let block = (head.first_offset, u64::from(head.count), u64::from(head.group_bytes));
                     Part { at, block: Some(block), good: true }
                 }
@@ -259,6 +287,9 @@ impl Survey {
     /// Where the file is to end: at the first bad byte that may belong to a torn write. Good
     /// frames behind it belong to the same write and were never synced either.
     fn cut(&self) -> u64 {
+        if self.thinned {
+            return self.length;
+        }
         let proven = self.proven();
         let ends = self.parts.iter().skip(1).map(|part| part.at).chain([self.length]);
         let torn = self.parts.iter().zip(ends).find(|(part, end)| !part.good && *end > proven);

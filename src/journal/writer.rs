@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter, HEAD_BYTES_MAX};
-use super::index::{Segment, Shared};
+use super::handed;
+use super::index::{Handed, Segment, Shared};
 use super::recovery::{Recovered, recover};
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Name};
@@ -19,24 +20,24 @@ pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Longest dictionary, in bytes.
 pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
 /// Records of a block are at most this many bytes.
-const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
+pub(super) const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
 /// Longest length in front of a record.
 const RECORD_PREFIX_BYTES_MAX: usize = 5;
 
 /// A journal open for writing. There must be only one for a directory.
 pub struct Journal {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     options: Options,
-    epoch: Epoch,
-    shared: Arc<Shared>,
+    pub(super) epoch: Epoch,
+    pub(super) shared: Arc<Shared>,
     next_sequence: u64,
     active: Option<Active>,
     pending: Pending,
     dictionaries: Dictionaries,
     frames: FrameWriter,
     out: Vec<u8>,
-    committed: u64,
-    written_bytes: u64,
+    pub(super) committed: u64,
+    pub(super) written_bytes: u64,
     removal_unsynced: bool,
 }
 
@@ -140,7 +141,7 @@ impl Journal {
     /// # Errors
     /// Only when the decompressor gets no memory.
     pub fn reader(&self, offset: u64) -> io::Result<Reader> {
-        Reader::new(Arc::clone(&self.disk), Arc::clone(&self.shared), offset)
+        Reader::new(Arc::clone(&self.disk), Arc::clone(&self.shared), self.epoch, offset)
     }
 
     /// Wall time of the waiting block, to which records may refer: the first caller's `now_us` in
@@ -236,17 +237,28 @@ impl Journal {
     /// # Errors
     /// Those of the system; the rest is tried again with the next call.
     pub fn trim(&mut self, committed: u64) -> io::Result<u64> {
+        self.trim_history(committed, i64::MAX)
+    }
+
+    /// As [`Journal::trim`], but keeps segments in which anything is younger than `keep_from_us`,
+    /// microseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// As [`Journal::trim`].
+    pub fn trim_history(&mut self, committed: u64, keep_from_us: i64) -> io::Result<u64> {
         self.committed = self.committed.max(committed);
+        handed::settle(self.disk.as_ref(), self.epoch, &self.shared, self.committed);
         let mut freed = 0;
-        while self.oldest_is_committed() {
+        while self.oldest_is_history(keep_from_us) {
             freed += self.remove_oldest()?;
         }
         Ok(freed)
     }
 
-    fn oldest_is_committed(&self) -> bool {
+    fn oldest_is_history(&self, keep_from_us: i64) -> bool {
         let index = self.shared.lock();
-        index.segments.len() > 1 && index.end(0) <= self.committed
+        let next = index.segments.get(1);
+        next.is_some_and(|next| next.created_us <= keep_from_us) && index.end(0) <= self.committed
     }
 
     /// True while the segments and the waiting block exceed the budget and there is an older
@@ -316,6 +328,7 @@ impl Journal {
         }
         let head = BlockHead {
             codec: 0,
+            thinned: false,
             count: self.pending.count,
             first_offset,
             base_us: self.pending.base_us.unwrap_or(now_us),
@@ -338,7 +351,7 @@ impl Journal {
     }
 
     fn put_header(&mut self, name: Name, created_us: i64) {
-        Header { epoch: self.epoch, name, created_us }.put(&mut self.out);
+        Header { epoch: self.epoch, name, created_us, thinned: false }.put(&mut self.out);
     }
 
     /// One write, one sync (and one of the directory for a new file); then the readers may know.
@@ -391,7 +404,8 @@ impl Journal {
                         superseded = index.segments.pop_back();
                     }
                     let (name, bytes) = (active.name, active.bytes);
-                    index.segments.push_back(Segment { name, created_us: now_us, bytes });
+                    let (thinned, handed) = (false, Handed::No);
+                    index.segments.push_back(Segment { name, created_us: now_us, bytes, thinned, handed });
                 }
             }
             index.next_offset = next_offset;
@@ -434,7 +448,7 @@ impl Pending {
     }
 }
 
-fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {
+pub(super) fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {
     let file = name.file();
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SyncError::Full { action, file, source },

@@ -28,9 +28,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::now_us;
+use crate::clock::{Clock, SystemClock};
 use crate::event::{Event, Events};
-use crate::journal::{Journal, OpenError, Options, RealDisk, Recovery};
+use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
@@ -107,47 +107,16 @@ impl Lane {
     /// # Errors
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(options: LaneOptions, events: Events) -> Result<Opened, OpenError> {
-        let file = options.directory.display().to_string();
-        let failed = |action| {
-            let file = file.clone();
-            move |source: io::Error| OpenError { action, file, source }
-        };
-        let disk = RealDisk::open(&options.directory).map_err(failed("open"))?;
-        let limits = Options {
-            segment_bytes: options.segment_bytes.min(options.budget_bytes / 8),
-            budget_bytes: options.budget_bytes,
-        };
-        let (journal, recovery) = Journal::open(Arc::new(disk), limits)?;
-        let gaps = gaps::Gaps { lane: options.name.clone(), box_path: options.box_path.clone() };
-        for damage in &recovery.damages {
-            events.emit(gaps.damaged(damage, now_us()));
-        }
-        let (queue, receiver) = mpsc::sync_channel(options.queue_len);
-        let told = recovery.damages.iter().map(|damage| (damage.from_offset, damage.to_offset)).collect();
-        let shared = Arc::new(writer::Shared {
-            queue,
-            queued_samples: AtomicUsize::new(0),
-            given_back: AtomicU64::new(0),
-            committed: AtomicU64::new(0),
-            damage_told: Mutex::new(told),
-            lost_records: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            synced: watch::Sender::new(journal.next_offset()),
-            status: watch::Sender::new(LaneStatus::default()),
-        });
-        let first = journal.reader(journal.first_offset()).map_err(failed("read"))?;
-        let reader =
-            LaneReader::new(first, journal.epoch(), Arc::clone(&shared), events.clone(), gaps.clone());
+        let disk = RealDisk::open(&options.directory).map_err(failed(&options, "open"))?;
+        let thread_failed = failed(&options, "start a thread for");
         let name = format!("lane-{}", options.name);
-        let mut worker = worker::Worker::new(journal, receiver, Arc::clone(&shared), events, gaps, options);
-        worker.publish_status();
-        worker.warn_of_small_disk();
+        let Parts { worker, writer, reader, recovery } =
+            Parts::open(Arc::new(disk), Arc::new(SystemClock), options, events)?;
+        let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(CLOSE_PATIENCE))
-            .map_err(failed("start a thread for"))?;
-        let writer = LaneWriter { shared: Arc::clone(&shared) };
+            .map_err(thread_failed)?;
         Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, recovery })
     }
 
@@ -169,6 +138,70 @@ impl Lane {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.wake();
     }
+}
+
+/// A lane whose worker has no thread yet.
+pub(crate) struct Parts {
+    pub worker: worker::Worker,
+    pub writer: LaneWriter,
+    pub reader: LaneReader,
+    pub recovery: Recovery,
+}
+
+impl Parts {
+    /// Opens the journal in `disk`; `options.directory` is only named in errors.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the directory does not work. Damaged content is no error.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: LaneOptions,
+        events: Events,
+    ) -> Result<Self, OpenError> {
+        let limits = Options {
+            segment_bytes: options.segment_bytes.min(options.budget_bytes / 8),
+            budget_bytes: options.budget_bytes,
+        };
+        let (journal, recovery) = Journal::open(disk, limits)?;
+        let gaps = gaps::Gaps { lane: options.name.clone(), box_path: options.box_path.clone() };
+        for damage in &recovery.damages {
+            events.emit(gaps.damaged(damage, clock.now_us()));
+        }
+        let (queue, receiver) = mpsc::sync_channel(options.queue_len);
+        let told = recovery.damages.iter().map(|damage| (damage.from_offset, damage.to_offset)).collect();
+        let shared = Arc::new(writer::Shared {
+            queue,
+            queued_samples: AtomicUsize::new(0),
+            given_back: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            damage_told: Mutex::new(told),
+            lost_records: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            synced: watch::Sender::new(journal.next_offset()),
+            status: watch::Sender::new(LaneStatus::default()),
+        });
+        let first = journal.reader(journal.first_offset()).map_err(failed(&options, "read"))?;
+        let reader = LaneReader::new(
+            first,
+            journal.epoch(),
+            Arc::clone(&clock),
+            Arc::clone(&shared),
+            events.clone(),
+            gaps.clone(),
+        );
+        let mut worker =
+            worker::Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
+        worker.publish_status();
+        worker.warn_of_small_disk();
+        Ok(Self { worker, writer: LaneWriter { shared }, reader, recovery })
+    }
+}
+
+fn failed(options: &LaneOptions, action: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
+    let file = options.directory.display().to_string();
+    move |source| OpenError { action, file, source }
 }
 
 impl Drop for Lane {

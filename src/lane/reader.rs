@@ -11,7 +11,7 @@ use super::codec::{DecodedBatch, RECORD_EVENT, RecordFault, decode_batch};
 use super::gaps::Gaps;
 use super::writer::Shared;
 use crate::batch::{GapBefore, Sample, Schema};
-use crate::clock::now_us;
+use crate::clock::Clock;
 use crate::event::Events;
 use crate::journal::{Damage, Epoch, Read, Reader};
 
@@ -54,6 +54,7 @@ type Schemas = HashMap<u32, (Arc<[u8]>, Arc<Schema>)>;
 pub struct LaneReader {
     reader: Reader,
     epoch: Epoch,
+    clock: Arc<dyn Clock>,
     schemas: Schemas,
     synced: watch::Receiver<u64>,
     shared: Arc<Shared>,
@@ -62,9 +63,16 @@ pub struct LaneReader {
 }
 
 impl LaneReader {
-    pub(super) fn new(reader: Reader, epoch: Epoch, shared: Arc<Shared>, events: Events, gaps: Gaps) -> Self {
+    pub(super) fn new(
+        reader: Reader,
+        epoch: Epoch,
+        clock: Arc<dyn Clock>,
+        shared: Arc<Shared>,
+        events: Events,
+        gaps: Gaps,
+    ) -> Self {
         let synced = shared.synced.subscribe();
-        Self { reader, epoch, schemas: HashMap::new(), synced, shared, events, gaps }
+        Self { reader, epoch, clock, schemas: HashMap::new(), synced, shared, events, gaps }
     }
 
     /// Identity of the journal; offsets of another epoch mean nothing here.
@@ -176,7 +184,7 @@ impl LaneReader {
             return;
         }
         self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
-        let event = self.gaps.damaged(damage, now_us());
+        let event = self.gaps.damaged(damage, self.clock.now_us());
         tracing::error!("{}", event.text);
         self.events.emit(event);
     }

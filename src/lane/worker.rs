@@ -12,7 +12,7 @@ use super::gaps::Gaps;
 use super::status::{Ages, LaneStatus};
 use super::writer::{Message, Shared};
 use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample, Schema};
-use crate::clock::now_us;
+use crate::clock::Clock;
 use crate::device::Device;
 use crate::event::{Event, Events};
 use crate::journal::{AppendError, Journal, Read, Reader, SyncError};
@@ -27,9 +27,10 @@ const WAITING_BYTES_MAX: usize = 2 << 20;
 /// The free space is asked for so often.
 const FREE_SPACE_EVERY: Duration = Duration::from_secs(5);
 
-/// The thread behind a lane.
-pub(super) struct Worker {
+/// What the thread behind a lane does; without the thread it can be stepped.
+pub(crate) struct Worker {
     journal: Journal,
+    clock: Arc<dyn Clock>,
     receiver: Receiver<Message>,
     shared: Arc<Shared>,
     events: Events,
@@ -52,6 +53,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         journal: Journal,
+        clock: Arc<dyn Clock>,
         receiver: Receiver<Message>,
         shared: Arc<Shared>,
         events: Events,
@@ -70,6 +72,7 @@ impl Worker {
         };
         Self {
             journal,
+            clock,
             receiver,
             shared,
             events,
@@ -101,7 +104,7 @@ impl Worker {
                 room >> 20
             );
             tracing::warn!("{text}");
-            self.events.emit(self.gaps.disk(text, true, now_us()));
+            self.events.emit(self.gaps.disk(text, true, self.clock.now_us()));
         }
     }
 
@@ -116,18 +119,13 @@ impl Worker {
 
     fn run_until_closed(&mut self, patience: Duration) -> u64 {
         while !self.shared.stopping.load(Ordering::SeqCst) {
-            self.receive();
-            self.look_around();
+            self.wait();
+            self.step();
         }
-        let end = Instant::now() + patience;
+        let end = self.clock.now() + patience;
         loop {
-            while let Ok(message) = self.receiver.try_recv() {
-                self.take(message);
-            }
-            self.commit();
-            self.answer_flushes();
-            let left = u64::from(self.journal.pending_records());
-            let pause = end.saturating_duration_since(Instant::now()).min(PAUSE_MIN);
+            let left = self.finish();
+            let pause = end.saturating_duration_since(self.clock.now()).min(PAUSE_MIN);
             if left == 0 || pause.is_zero() {
                 return left;
             }
@@ -135,31 +133,52 @@ impl Worker {
         }
     }
 
-    /// Takes messages until a block is due, the disk does not work and enough waits, or [`IDLE`].
-    fn receive(&mut self) {
-        if self.pause.is_some() && self.journal.pending_bytes() >= WAITING_BYTES_MAX {
+    /// Takes the next message, waiting for it until a block is due, or [`IDLE`].
+    fn wait(&mut self) {
+        if self.pending_bytes_left() == 0 {
             // The queue fills up behind this and gives batches back: that is its purpose.
-            std::thread::sleep(self.until_deadline().min(PAUSE_MIN));
+            if self.pause.is_some() {
+                std::thread::sleep(self.until_deadline().min(PAUSE_MIN));
+            }
             return;
         }
         match self.receiver.recv_timeout(self.until_deadline()) {
             Ok(message) => self.take(message),
-            Err(RecvTimeoutError::Timeout) => return,
-            Err(RecvTimeoutError::Disconnected) => {
-                self.shared.stopping.store(true, Ordering::SeqCst);
-                return;
-            }
-        }
-        while self.journal.pending_bytes() < self.options.sync_bytes {
-            match self.receiver.try_recv() {
-                Ok(message) => self.take(message),
-                Err(_) => return,
-            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.shared.stopping.store(true, Ordering::SeqCst),
         }
     }
 
+    /// Takes the messages that are there, syncs what is due, removes what is sent. Never waits,
+    /// except for the disk.
+    pub(crate) fn step(&mut self) {
+        while self.pending_bytes_left() > 0 {
+            match self.receiver.try_recv() {
+                Ok(message) => self.take(message),
+                Err(_) => break,
+            }
+        }
+        self.look_around();
+    }
+
+    /// Stores everything that was handed over, in one try; returns how many records are left.
+    pub(crate) fn finish(&mut self) -> u64 {
+        while let Ok(message) = self.receiver.try_recv() {
+            self.take(message);
+        }
+        self.commit();
+        self.answer_flushes();
+        u64::from(self.journal.pending_records())
+    }
+
+    /// How much more may be taken before a sync, or, while the disk does not work, at all.
+    fn pending_bytes_left(&self) -> usize {
+        let most = if self.pause.is_some() { WAITING_BYTES_MAX } else { self.options.sync_bytes };
+        most.saturating_sub(self.journal.pending_bytes())
+    }
+
     fn until_deadline(&self) -> Duration {
-        self.deadline.map_or(IDLE, |deadline| deadline.saturating_duration_since(Instant::now()).min(IDLE))
+        self.deadline.map_or(IDLE, |deadline| deadline.saturating_duration_since(self.clock.now()).min(IDLE))
     }
 
     fn take(&mut self, message: Message) {
@@ -173,13 +192,13 @@ impl Worker {
                 self.flushes.push(answer);
                 // While the disk does not work its pause decides.
                 if self.pause.is_none() {
-                    self.deadline = Some(Instant::now());
+                    self.deadline = Some(self.clock.now());
                 }
             }
             Message::Wake => {}
         }
         if self.deadline.is_none() && self.journal.pending_records() > 0 {
-            self.deadline = Some(Instant::now() + self.options.sync_interval);
+            self.deadline = Some(self.clock.now() + self.options.sync_interval);
         }
     }
 
@@ -233,7 +252,7 @@ impl Worker {
             Ok(json) => json,
             Err(error) => return self.refuse(&event.device, 1, &error.to_string()),
         };
-        let now_us = now_us();
+        let now_us = self.clock.now_us();
         let mut appended = self.journal.append(self.encoder.event(&json), now_us);
         if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
             appended = self.journal.append(self.encoder.event(&json), now_us);
@@ -246,7 +265,7 @@ impl Worker {
     /// Something cannot be stored: tells it.
     fn refuse(&mut self, device: &str, samples: usize, cause: &str) {
         self.shared.lost_records.fetch_add(1, Ordering::SeqCst);
-        let event = self.gaps.refused(device, samples, cause, now_us());
+        let event = self.gaps.refused(device, samples, cause, self.clock.now_us());
         tracing::error!("{}", event.text);
         self.events.emit(event);
     }
@@ -254,7 +273,7 @@ impl Worker {
     /// What is to be done beside taking messages.
     fn look_around(&mut self) {
         self.trim();
-        let due = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let due = self.deadline.is_some_and(|deadline| deadline <= self.clock.now());
         let large = self.pause.is_none() && self.journal.pending_bytes() >= self.options.sync_bytes;
         if due || large {
             self.commit();
@@ -280,11 +299,12 @@ impl Worker {
             return true;
         }
         self.make_room();
-        let (first_offset, base_us) = (self.journal.next_offset(), self.journal.base_us(now_us()));
-        let started = Instant::now();
-        match self.journal.sync(now_us()) {
+        let (first_offset, base_us) = (self.journal.next_offset(), self.journal.base_us(self.clock.now_us()));
+        let started = self.clock.now();
+        match self.journal.sync(self.clock.now_us()) {
             Ok(next_offset) => {
-                let sync_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let sync_us = u64::try_from(self.clock.now().saturating_duration_since(started).as_micros())
+                    .unwrap_or(u64::MAX);
                 self.status.sync_us_max = sync_us.max(self.status.sync_us_max / 2);
                 self.status.syncs += 1;
                 self.status.records += records;
@@ -307,14 +327,14 @@ impl Worker {
         if self.status.error.take().is_some() {
             let text = format!("{}: the disk works again, nothing in memory was lost", self.options.name);
             tracing::info!("{text}");
-            self.events.emit(self.gaps.disk(text, true, now_us()));
+            self.events.emit(self.gaps.disk(text, true, self.clock.now_us()));
         }
     }
 
     fn disk_fails(&mut self, error: &SyncError) {
         let pause = self.pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
         self.pause = Some(pause);
-        self.deadline = Some(Instant::now() + pause);
+        self.deadline = Some(self.clock.now() + pause);
         self.status.failed_syncs += 1;
         let text = match error {
             SyncError::Full { source, .. } => format!(
@@ -328,7 +348,7 @@ impl Worker {
         // Told once, not with every try; the file names differ each time and are only logged.
         if self.status.error.as_ref() != Some(&text) {
             tracing::error!("{error}; tried again in {} ms", pause.as_millis());
-            self.events.emit(self.gaps.disk(text.clone(), false, now_us()));
+            self.events.emit(self.gaps.disk(text.clone(), false, self.clock.now_us()));
             self.status.error = Some(text);
         }
     }
@@ -358,7 +378,7 @@ impl Worker {
             match self.journal.evict_oldest() {
                 Ok(Some(evicted)) if evicted.to_offset > evicted.from_offset => {
                     self.status.evicted_records += evicted.to_offset - evicted.from_offset;
-                    let event = self.gaps.evicted(&evicted, &devices, now_us());
+                    let event = self.gaps.evicted(&evicted, &devices, self.clock.now_us());
                     tracing::warn!("{}", event.text);
                     self.events.emit(event);
                 }
@@ -390,11 +410,11 @@ impl Worker {
     /// Kafka has records that this disk has lost. Their offsets must not be used again, or new
     /// records would be taken for sent ones.
     fn skip_to(&mut self, committed: u64) {
-        if self.pause.is_some() && self.deadline.is_some_and(|deadline| deadline > Instant::now()) {
+        if self.pause.is_some() && self.deadline.is_some_and(|deadline| deadline > self.clock.now()) {
             return;
         }
         let next_offset = self.journal.next_offset();
-        match self.journal.skip_to(committed, now_us()) {
+        match self.journal.skip_to(committed, self.clock.now_us()) {
             Ok(()) => {
                 tracing::warn!(
                     "{}: Kafka has offsets up to {committed}, this disk only up to {next_offset}; going on behind",
@@ -408,8 +428,11 @@ impl Worker {
     }
 
     pub(super) fn publish_status(&mut self) {
-        if self.free_space_at.is_none_or(|at| at.elapsed() >= FREE_SPACE_EVERY) {
-            self.free_space_at = Some(Instant::now());
+        if self
+            .free_space_at
+            .is_none_or(|at| self.clock.now().saturating_duration_since(at) >= FREE_SPACE_EVERY)
+        {
+            self.free_space_at = Some(self.clock.now());
             self.status.free_bytes = self.journal.free_bytes().unwrap_or(self.status.free_bytes);
         }
         let status = &mut self.status;

@@ -57,13 +57,23 @@ pub struct Nonce {
 
 /// What was found when the nonce came back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Found {
-    /// `next_offset` of our epoch.
-    pub next_offset: Option<u64>,
+pub(crate) struct Found {
+    /// The one of our epoch that is furthest.
+    pub checkpoint: Option<Checkpoint>,
     /// Newest other epoch under our name: an exchanged disk or a second box.
     pub other_epoch: Option<String>,
     /// Where the nonce stands.
     pub nonce_offset: i64,
+}
+
+impl Found {
+    /// Takes in what was found elsewhere: the furthest holds.
+    pub fn add(&mut self, found: Option<Checkpoint>) {
+        let next_offset = |checkpoint: &Checkpoint| checkpoint.next_offset;
+        if found.as_ref().map(next_offset) >= self.checkpoint.as_ref().map(next_offset) {
+            self.checkpoint = found;
+        }
+    }
 }
 
 /// A lane's place in the checkpoint topic.
@@ -118,7 +128,7 @@ pub(super) fn find(
         .map_err(|error| Fault::Lost(format!("the checkpoints' end is not known: {error}")))?;
     let tail = low.max(high - TAIL_RECORDS);
     let found = read(consumer, place, tail, epoch, nonce, shared)?;
-    if found.next_offset.is_some() || tail == low {
+    if found.checkpoint.is_some() || tail == low {
         return Ok(found);
     }
     read(consumer, place, low, epoch, nonce, shared)
@@ -175,9 +185,7 @@ fn take(message: &BorrowedMessage<'_>, place: &Place, epoch: &str, nonce: &str, 
         return serde_json::from_slice::<Nonce>(payload).is_ok_and(|read| read.nonce == nonce);
     }
     match serde_json::from_slice::<Checkpoint>(payload) {
-        Ok(read) if read.epoch == epoch => {
-            found.next_offset = found.next_offset.max(Some(read.next_offset));
-        }
+        Ok(read) if read.epoch == epoch => found.add(Some(read)),
         Ok(read) => found.other_epoch = Some(read.epoch),
         Err(error) => {
             let offset = message.offset();

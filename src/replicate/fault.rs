@@ -8,7 +8,7 @@ use super::reports::Reports;
 /// Why a session with Kafka ended. All but [`Fault::Stopped`] are followed by a new producer and
 /// a new look at the checkpoint, so nothing that is not listed here can do harm.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The broker no longer accepts this producer: a second box, or an outage that was longer
     /// than the transaction timeout. The caller looks which.
     #[error("the broker has given this box's place to a newer producer")]

@@ -3,20 +3,17 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::BaseConsumer;
 use serde_json::json;
 
 use super::batch_size::BatchSize;
-use super::checkpoint::{self, Place};
+use super::checkpoint::{Checkpoint, Found};
 use super::fault::Fault;
 use super::options::Options;
-use super::reports::Reports;
-use super::session::{Sent, Session};
 use super::status::{ReplicationStatus, State};
 use super::stop::Stop;
+use super::transport::{Outgoing, Session, Transport};
 use super::{Record, Source, SourceFault};
 use crate::clock::{now_us, rfc3339};
 use crate::event::{Event, Events, Kind};
@@ -30,43 +27,58 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_millis(250);
 /// With nothing to send, ask Kafka this often whether it is there.
 const PROBE: Duration = Duration::from_secs(10);
+
 /// What the thread and the rest of the process share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub options: Options,
     pub lane: String,
     /// Differs after every start, so that a second box is told from our own past.
     pub boot: String,
     pub status: Arc<ReplicationStatus>,
     pub stop: Arc<Stop>,
-    pub reports: Reports,
     pub events: Option<Events>,
-    /// The checkpoint topic's settings were looked at.
-    pub looked_at_policy: AtomicBool,
 }
 
 /// One lane's replicator, on its own thread because the source and librdkafka block.
-pub(super) struct Lane<S> {
+pub(crate) struct Lane<S, T: Transport> {
     pub shared: Arc<Shared>,
     source: S,
-    /// Our last place and the offset of our nonce there.
-    last: Option<(Place, i64)>,
+    transport: T,
+    /// `None` = to be opened.
+    session: Option<T::Session>,
+    /// The broker has given our place to another producer, and nobody has looked yet to whom.
+    is_fenced: bool,
     batch: BatchSize,
     /// Offsets that Kafka refused even alone.
     too_large: BTreeSet<u64>,
     /// In the open transaction.
     left_out: Vec<LeftOut>,
+    /// When Kafka last answered.
+    last_answer: Instant,
     in_a_row: u32,
 }
 
-impl<S: Source> Lane<S> {
-    pub fn new(shared: Shared, source: S) -> Self {
+/// What an open transaction holds so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sent {
+    records: u64,
+    bytes: u64,
+    next_offset: u64,
+    newest_us: i64,
+}
+
+impl<S: Source, T: Transport> Lane<S, T> {
+    pub fn new(shared: Arc<Shared>, source: S, transport: T) -> Self {
         Self {
-            shared: Arc::new(shared),
+            shared,
             source,
-            last: None,
+            transport,
+            session: None,
+            is_fenced: false,
             batch: BatchSize::new(Instant::now()),
             too_large: BTreeSet::new(),
             left_out: Vec::new(),
+            last_answer: Instant::now(),
             in_a_row: 0,
         }
     }
@@ -75,82 +87,97 @@ impl<S: Source> Lane<S> {
     /// new producer and from the checkpoint.
     pub fn run(mut self) {
         while !self.shared.stop.is_set() {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.attempt())) {
+            let pause = catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(|panic| {
+                self.session = None;
                 let words = panic::words(&*panic);
                 let cause = format!("a fault inside Forebay, please report it: {words}");
                 self.report(State::Waiting { since_us: now_us(), cause });
-                self.back_off();
-            }
+                self.back_off()
+            });
+            self.shared.stop.sleep(pause);
         }
+        self.end_session();
         self.shared.status.set(State::Stopped);
     }
 
-    /// One session, and what its end calls for.
-    fn attempt(&mut self) {
-        match self.session() {
+    /// The next piece of work: a session is opened, a transaction sent, or a short time waited for
+    /// something to send. Returns how long to wait before the next one.
+    pub fn step(&mut self) -> Duration {
+        if self.is_fenced {
+            return self.fenced();
+        }
+        let done = match self.session {
+            None => self.open(),
+            Some(_) => self.turn(),
+        };
+        done.unwrap_or_else(|fault| {
+            self.end_session();
+            self.recover(fault)
+        })
+    }
+
+    /// What the end of a session calls for.
+    fn recover(&mut self, fault: Fault) -> Duration {
+        match fault {
             // Ends the loop: it is only said after the flag was set.
-            Fault::Stopped => {}
+            Fault::Stopped => return Duration::ZERO,
             Fault::Grown => {
                 let bytes = self.batch.bytes();
                 tracing::info!(lane = self.shared.lane, "trying batches of {bytes} bytes again");
+                return Duration::ZERO;
             }
-            Fault::Fenced => self.fenced(),
-            Fault::TooLarge { offsets } => self.shrink(&offsets),
-            Fault::Refused(cause) => {
-                self.report(State::Refused { since_us: now_us(), cause });
-                self.back_off();
+            Fault::Fenced => {
+                self.is_fenced = true;
+                return Duration::ZERO;
             }
-            Fault::Settings(cause) => {
-                self.report(State::Settings { since_us: now_us(), cause });
-                self.back_off();
-            }
-            Fault::Lost(cause) => {
-                self.report(State::Waiting { since_us: now_us(), cause });
-                self.back_off();
-            }
+            Fault::TooLarge { offsets } => return self.shrink(&offsets),
+            Fault::Refused(cause) => self.report(State::Refused { since_us: now_us(), cause }),
+            Fault::Settings(cause) => self.report(State::Settings { since_us: now_us(), cause }),
+            Fault::Lost(cause) => self.report(State::Waiting { since_us: now_us(), cause }),
+        };
+        self.back_off()
+    }
+
+    fn end_session(&mut self) {
+        if let Some(mut session) = self.session.take() {
+            session.abort();
         }
     }
 
-    /// One producer from its start to its end.
-    fn session(&mut self) -> Fault {
-        let shared = Arc::clone(&self.shared);
-        let epoch = self.source.epoch().to_owned();
-        let mut session = match Session::open(&shared, &epoch, self.batch.bytes()) {
-            Ok(session) => session,
-            Err(fault) => return fault,
-        };
-        self.last = Some((session.place.clone(), session.found.nonce_offset));
-        let fault = match start_offset(&session, &mut self.source, &shared, &epoch) {
-            Ok(()) => loop {
-                match self.turn(&mut session) {
-                    Ok(()) => {}
-                    Err(fault) => break fault,
-                }
-            },
-            Err(fault) => fault,
-        };
-        session.abort();
-        fault
+    /// A new producer, and the source where Kafka says we are.
+    fn open(&mut self) -> Result<Duration, Fault> {
+        let session = self.transport.open(self.source.epoch(), self.batch.bytes())?;
+        start_offset(session.found(), &mut self.source, &self.shared)?;
+        self.session = Some(session);
+        self.last_answer = Instant::now();
+        Ok(Duration::ZERO)
     }
 
     /// One transaction, or one wait for something to send.
-    fn turn(&mut self, session: &mut Session<'_>) -> Result<(), Fault> {
+    fn turn(&mut self) -> Result<Duration, Fault> {
         if self.shared.stop.is_set() {
             return Err(Fault::Stopped);
         }
-        let mut last_answer = Instant::now();
         self.left_out.clear();
-        while !self.fill(session)? {
-            if self.shared.stop.is_set() {
-                return Err(Fault::Stopped);
-            }
-            if last_answer.elapsed() > PROBE {
+        let Some(session) = &mut self.session else { return Ok(Duration::ZERO) };
+        let sent =
+            fill(session, &mut self.source, &self.shared.options, &self.too_large, &mut self.left_out)?;
+        if sent.records == 0 {
+            if self.last_answer.elapsed() > PROBE {
                 session.probe()?;
                 self.shared.status.set(State::Up);
-                last_answer = Instant::now();
+                self.last_answer = Instant::now();
             }
+            return Ok(Duration::ZERO);
         }
-        let sent = session.commit()?;
+        session.commit(&Checkpoint {
+            lane: self.shared.lane.clone(),
+            epoch: self.source.epoch().to_owned(),
+            next_offset: sent.next_offset,
+            boot: self.shared.boot.clone(),
+            time: rfc3339(now_us()),
+        })?;
+        self.last_answer = Instant::now();
         self.committed(sent);
         if self.batch.grow(Instant::now()) {
             return Err(Fault::Grown);
@@ -159,10 +186,7 @@ impl<S: Source> Lane<S> {
             || sent.bytes >= self.shared.options.transaction_bytes_max as u64;
         // Between two transactions the journal collects; an open one would hold up the readers of
         // every box. Behind, there is no pause.
-        if !is_full {
-            self.shared.stop.sleep(self.shared.options.commit_interval);
-        }
-        Ok(())
+        Ok(if is_full { Duration::ZERO } else { self.shared.options.commit_interval })
     }
 
     fn committed(&mut self, sent: Sent) {
@@ -185,32 +209,6 @@ impl<S: Source> Lane<S> {
         self.source.committed(sent.next_offset);
     }
 
-    /// Puts what is there into a transaction, at most the configured size. False = nothing is there.
-    fn fill(&mut self, session: &mut Session<'_>) -> Result<bool, Fault> {
-        let options = &self.shared.options;
-        let mut sent = Sent::default();
-        let mut wait = IDLE;
-        while sent.records < options.transaction_records_max as u64
-            && sent.bytes < options.transaction_bytes_max as u64
-        {
-            let Some(record) = self.source.next(wait).map_err(journal)? else { break };
-            wait = Duration::ZERO;
-            if sent.records == 0 {
-                session.begin()?;
-            }
-            sent = if record.value.len() > options.record_bytes_max || self.too_large.contains(&record.offset)
-            {
-                let left_out = LeftOut::new(&record, options.record_bytes_max);
-                let sent = session.send(&Record { value: left_out.notice.as_bytes(), ..record })?;
-                self.left_out.push(left_out);
-                sent
-            } else {
-                session.send(&record)?
-            };
-        }
-        Ok(sent.records > 0)
-    }
-
     /// Counts and reports what a committed transaction does not hold.
     fn tell_left_out(&mut self) {
         for left_out in std::mem::take(&mut self.left_out) {
@@ -222,45 +220,31 @@ impl<S: Source> Lane<S> {
 
     /// A second box, or only an outage longer than the transaction timeout? Looks, and waits as
     /// long as a second box writes.
-    fn fenced(&mut self) {
-        let Some((place, mut seen)) = self.last.clone() else { return self.back_off() };
-        while !self.shared.stop.is_set() {
-            let config = self.shared.options.consumer(&self.shared.lane, false);
-            let Ok(consumer) =
-                config.create_with_context::<_, BaseConsumer<Reports>>(self.shared.reports.fresh())
-            else {
-                return self.back_off();
-            };
-            let patience = self.shared.options.newcomer_max;
-            let Some((by, at)) =
-                checkpoint::find_other(&consumer, &place, &self.shared.boot, seen + 1, patience)
-            else {
-                return self.back_off();
-            };
-            drop(consumer);
-            let state = State::Fenced { since_us: now_us(), by };
-            if self.report(state.clone()) {
-                let Options { site, edge, .. } = &self.shared.options;
-                let (box_path, data) =
-                    (format!("{site}/{edge}"), json!({"what": "fenced", "lane": self.shared.lane}));
-                self.emit(Kind::Box, box_path, state.to_string(), data);
-            }
-            self.shared.stop.sleep(self.shared.options.fenced_retry);
-            seen = at.max(seen);
-            self.last = Some((place.clone(), seen));
+    fn fenced(&mut self) -> Duration {
+        let Some(by) = self.transport.find_other() else {
+            self.is_fenced = false;
+            return self.back_off();
+        };
+        let state = State::Fenced { since_us: now_us(), by };
+        if self.report(state.clone()) {
+            let Options { site, edge, .. } = &self.shared.options;
+            let (box_path, data) =
+                (format!("{site}/{edge}"), json!({"what": "fenced", "lane": self.shared.lane}));
+            self.emit(Kind::Box, box_path, state.to_string(), data);
         }
+        self.shared.options.fenced_retry
     }
 
     /// A record that was refused alone is left out, other records are tried in smaller batches.
     /// When there is nothing more to leave out, someone must raise the limit.
-    fn shrink(&mut self, refused: &[(u64, usize)]) {
+    fn shrink(&mut self, refused: &[(u64, usize)]) -> Duration {
         let (lane, batch_bytes) = (&self.shared.lane, self.batch.bytes());
         let topic = self.shared.options.topic(lane);
         let alone = refused.iter().filter(|(_, bytes)| *bytes > batch_bytes).map(|(offset, _)| *offset);
         let known = self.too_large.len();
         self.too_large.extend(alone);
         if self.too_large.len() > known {
-            self.back_off();
+            self.back_off()
         } else if !refused.is_empty() && self.batch.shrink(Instant::now()) {
             tracing::warn!(
                 lane,
@@ -268,6 +252,7 @@ impl<S: Source> Lane<S> {
                  max.message.bytes of topic {topic}",
                 self.batch.bytes(),
             );
+            Duration::ZERO
         } else {
             let what = if refused.is_empty() {
                 format!("even the checkpoints of lane {lane} are too large")
@@ -277,7 +262,7 @@ impl<S: Source> Lane<S> {
             let checkpoints = self.shared.options.topic("checkpoints");
             let cause = format!("{what}: raise max.message.bytes of the topics {topic} and {checkpoints}");
             self.report(State::Refused { since_us: now_us(), cause });
-            self.back_off();
+            self.back_off()
         }
     }
 
@@ -297,17 +282,17 @@ impl<S: Source> Lane<S> {
         }
     }
 
-    /// Waits before the next attempt: doubling from 100 ms to 10 s, spread by a random half so
+    /// Wait before the next attempt: doubling from 100 ms to 10 s, spread by a random half so
     /// that boxes that lost Kafka together do not come back together.
-    fn back_off(&mut self) {
+    fn back_off(&mut self) -> Duration {
         let full = BACKOFF.saturating_mul(1 << self.in_a_row.min(7)).min(BACKOFF_MAX);
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.shared.stop.sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0));
+        full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }
 
 /// A record that Kafka would not take.
-pub(super) struct LeftOut {
+struct LeftOut {
     device: String,
     text: String,
     data: serde_json::Value,
@@ -328,26 +313,59 @@ impl LeftOut {
     }
 }
 
+/// Puts what is there into a transaction, at most the configured size.
+fn fill(
+    session: &mut impl Session,
+    source: &mut impl Source,
+    options: &Options,
+    too_large: &BTreeSet<u64>,
+    all_left_out: &mut Vec<LeftOut>,
+) -> Result<Sent, Fault> {
+    let mut sent = Sent::default();
+    let mut wait = IDLE;
+    while sent.records < options.transaction_records_max as u64
+        && sent.bytes < options.transaction_bytes_max as u64
+    {
+        let Some(mut record) = source.next(wait).map_err(journal)? else { break };
+        wait = Duration::ZERO;
+        if sent.records == 0 {
+            session.begin()?;
+        }
+        if record.value.len() > options.record_bytes_max || too_large.contains(&record.offset) {
+            let left_out = all_left_out.push_mut(LeftOut::new(&record, options.record_bytes_max));
+            record.value = left_out.notice.as_bytes();
+        }
+        session.send(&Outgoing { record })?;
+        sent.records += 1;
+        sent.bytes += record.value.len() as u64;
+        sent.next_offset = record.offset + 1;
+        sent.newest_us = record.edge_us;
+    }
+    Ok(sent)
+}
+
 /// Sets the source to where Kafka says we are.
-fn start_offset<S: Source>(
-    session: &Session<'_>,
-    source: &mut S,
-    shared: &Shared,
-    epoch: &str,
-) -> Result<(), Fault> {
+fn start_offset(found: &Found, source: &mut impl Source, shared: &Shared) -> Result<(), Fault> {
     let lane = &shared.lane;
-    let start = session.found.next_offset.unwrap_or(0);
-    match (session.found.next_offset, &session.found.other_epoch) {
+    let start = match (&found.checkpoint, &found.other_epoch) {
         // Also tells a journal that was put back from a copy not to number new records as old ones.
-        (Some(next), _) => source.committed(next),
+        (Some(checkpoint), _) => {
+            source.committed(checkpoint.next_offset);
+            checkpoint.next_offset
+        }
         (None, Some(other)) => {
+            let epoch = source.epoch();
             tracing::warn!(
                 lane,
                 "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
             );
+            0
         }
-        (None, None) => tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal"),
-    }
+        (None, None) => {
+            tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal");
+            0
+        }
+    };
     source.seek(start).map_err(journal)?;
     shared.status.lock().next_offset = Some(start);
     if shared.status.set(State::Up) {
@@ -362,9 +380,8 @@ fn journal(fault: SourceFault) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::replicate::session::Kafka;
 
     /// A journal that is not read.
     struct Unread;
@@ -386,7 +403,7 @@ mod tests {
     }
 
     /// A lane that waits for nothing, because it is to stop.
-    fn lane() -> Lane<Unread> {
+    fn lane() -> Lane<Unread, Kafka> {
         let stop = Arc::new(Stop::default());
         stop.set();
         let shared = Shared {
@@ -395,15 +412,15 @@ mod tests {
             boot: String::new(),
             status: Arc::default(),
             stop,
-            reports: Reports::new("telemetry"),
             events: None,
-            looked_at_policy: AtomicBool::new(false),
         };
-        Lane::new(shared, Unread)
+        let shared = Arc::new(shared);
+        let kafka = Kafka::new(&shared);
+        Lane::new(shared, Unread, kafka)
     }
 
     /// Rounds until `offset` is left out or Kafka is said to refuse.
-    fn rounds(lane: &mut Lane<Unread>, refused: &[(u64, usize)], offset: u64) -> usize {
+    fn rounds(lane: &mut Lane<Unread, Kafka>, refused: &[(u64, usize)], offset: u64) -> usize {
         for round in 1..20 {
             lane.shrink(refused);
             let refuses = matches!(lane.shared.status.snapshot().state, State::Refused { .. });
@@ -426,7 +443,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_left_out_is_said_in_words() {
-        let cause = |lane: &Lane<Unread>| match lane.shared.status.snapshot().state {
+        let cause = |lane: &Lane<Unread, Kafka>| match lane.shared.status.snapshot().state {
             State::Refused { cause, .. } => cause,
             state => panic!("{state:?}"),
         };

@@ -7,18 +7,19 @@
 //! and it is used all the time.
 
 mod batch_size;
-mod checkpoint;
+pub(crate) mod checkpoint;
 pub mod encode;
-mod fault;
+pub(crate) mod fault;
 mod journal;
-mod lane;
+pub(crate) mod lane;
 pub mod mock;
 mod options;
 mod reports;
 mod session;
 mod status;
-mod stop;
+pub(crate) mod stop;
 mod topics;
+pub(crate) mod transport;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -103,14 +104,14 @@ impl Replicator {
             boot: boot.to_owned(),
             status: Arc::clone(&status),
             stop: Arc::clone(&stop),
-            reports: reports::Reports::new(&lane),
             events,
-            looked_at_policy: std::sync::atomic::AtomicBool::new(false),
             lane,
         };
+        let shared = Arc::new(shared);
         let name = format!("replicate-{}", shared.lane);
-        let thread =
-            std::thread::Builder::new().name(name).spawn(move || lane::Lane::new(shared, source).run())?;
+        let kafka = session::Kafka::new(&shared);
+        let lane = lane::Lane::new(shared, source, kafka);
+        let thread = std::thread::Builder::new().name(name).spawn(move || lane.run())?;
         Ok(Self { status, stop, thread: Some(thread) })
     }
 

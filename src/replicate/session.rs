@@ -1,5 +1,6 @@
 //! One producer's life: fence the predecessor, find the place to go on, send transactions.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::BaseConsumer;
@@ -7,12 +8,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
-use super::Record;
 use super::checkpoint::{self, Checkpoint, Found, Nonce, Place};
 use super::fault::{self, Fault};
 use super::lane::Shared;
 use super::reports::Reports;
 use super::topics;
+use super::transport::{Outgoing, Session, Transport};
 use crate::clock::{now_us, rfc3339};
 
 /// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
@@ -22,38 +23,33 @@ const ABORT: Duration = Duration::from_secs(5);
 /// After this long without progress the status says that we wait.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// A producer whose place among others is settled.
-pub(super) struct Session<'a> {
-    shared: &'a Shared,
-    epoch: &'a str,
-    producer: ThreadedProducer<Reports>,
+/// The way to Kafka by librdkafka.
+pub(super) struct Kafka {
+    shared: Arc<Shared>,
     reports: Reports,
-    /// Where our checkpoints stand.
-    pub place: Place,
-    topic: String,
-    /// What Kafka says of our epoch.
-    pub found: Found,
-    /// Sent in the open transaction.
-    sent: Option<Sent>,
+    /// The last session's place, and the offset there of the newest record that we know of.
+    last: Option<(Place, i64)>,
+    /// The checkpoint topic's settings were looked at.
+    looked_at_policy: bool,
 }
 
-/// What an open transaction holds so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sent {
-    pub records: u64,
-    pub bytes: u64,
-    pub next_offset: u64,
-    pub newest_us: i64,
+impl Kafka {
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        let reports = Reports::new(&shared.lane);
+        Self { shared: Arc::clone(shared), reports, last: None, looked_at_policy: false }
+    }
 }
 
-impl<'a> Session<'a> {
-    /// Fences older producers of this lane and finds its checkpoint.
-    pub fn open(shared: &'a Shared, epoch: &'a str, batch_bytes: usize) -> Result<Self, Fault> {
+impl Transport for Kafka {
+    type Session = KafkaSession;
+
+    fn open(&mut self, epoch: &str, batch_bytes: usize) -> Result<KafkaSession, Fault> {
+        let shared = &self.shared;
         let options = &shared.options;
         options.check_files().map_err(Fault::Settings)?;
         options.check_secrets().map_err(Fault::Settings)?;
         let lane = shared.lane.as_str();
-        let reports = shared.reports.fresh();
+        let reports = self.reports.fresh();
         let create = |error: KafkaError| Fault::Settings(format!("[kafka] does not work: {error}"));
         let consumer: BaseConsumer<Reports> =
             options.consumer(lane, true).create_with_context(reports.clone()).map_err(create)?;
@@ -61,18 +57,123 @@ impl<'a> Session<'a> {
         let checkpoints = options.topic("checkpoints");
         let partitions = topics::ensure(&consumer, shared, &checkpoints, &reports)?;
         topics::ensure(&consumer, shared, &topic, &reports)?;
-        topics::check_compacted(shared, &checkpoints);
+        if !std::mem::replace(&mut self.looked_at_policy, true) {
+            topics::check_compacted(options, &checkpoints);
+        }
         let place = Place::new(options, lane, partitions);
 
         let producer: ThreadedProducer<Reports> =
             options.producer(lane, batch_bytes).create_with_context(reports.clone()).map_err(create)?;
-        let mut session =
-            Self { shared, epoch, producer, reports, place, topic, found: Found::default(), sent: None };
+        let mut session = KafkaSession {
+            shared: Arc::clone(shared),
+            epoch: epoch.to_owned(),
+            producer,
+            reports,
+            place,
+            topic,
+            found: Found::default(),
+            is_open: false,
+        };
         session.init()?;
         session.found = session.look(&consumer, partitions)?;
+        self.last = Some((session.place.clone(), session.found.nonce_offset));
         Ok(session)
     }
 
+    fn find_other(&mut self) -> Option<String> {
+        let (place, seen) = self.last.as_mut()?;
+        let options = &self.shared.options;
+        let config = options.consumer(&self.shared.lane, false);
+        let consumer: BaseConsumer<Reports> = config.create_with_context(self.reports.fresh()).ok()?;
+        let (by, at) =
+            checkpoint::find_other(&consumer, place, &self.shared.boot, *seen + 1, options.newcomer_max)?;
+        *seen = at.max(*seen);
+        Some(by)
+    }
+}
+
+/// A producer of librdkafka.
+pub(super) struct KafkaSession {
+    shared: Arc<Shared>,
+    epoch: String,
+    producer: ThreadedProducer<Reports>,
+    reports: Reports,
+    /// Where our checkpoints stand.
+    place: Place,
+    topic: String,
+    found: Found,
+    /// A transaction is open.
+    is_open: bool,
+}
+
+impl Session for KafkaSession {
+    fn found(&self) -> &Found {
+        &self.found
+    }
+
+    fn begin(&mut self) -> Result<(), Fault> {
+        self.producer
+            .begin_transaction()
+            .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
+        self.is_open = true;
+        Ok(())
+    }
+
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Fault> {
+        let record = &outgoing.record;
+        let mut digits = [0; 20];
+        let headers = OwnedHeaders::new_with_capacity(3)
+            .insert(Header { key: "edge", value: Some(self.shared.options.edge.as_str()) })
+            .insert(Header { key: "epoch", value: Some(self.epoch.as_str()) })
+            .insert(Header { key: "offset", value: Some(decimal(record.offset, &mut digits)) });
+        // Brokers refuse records from the future; the value keeps the time as it was read.
+        let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
+        self.put(
+            BaseRecord::to(&self.topic)
+                .key(record.key)
+                .payload(record.value)
+                .timestamp(timestamp_ms)
+                .headers(headers),
+        )
+        .map_err(|fault| match fault {
+            // librdkafka refuses a record itself, before there is a delivery that could fail.
+            Fault::TooLarge { offsets } if offsets.is_empty() => {
+                Fault::TooLarge { offsets: vec![(record.offset, record.value.len())] }
+            }
+            fault => fault,
+        })
+    }
+
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        let value = serde_json::to_vec(checkpoint).expect("strings and numbers are always JSON");
+        self.put_checkpoint(&self.place.checkpoint_key(&self.epoch), &value, self.place.partition)?;
+        self.end_transaction(&self.topic)?;
+        self.is_open = false;
+        Ok(())
+    }
+
+    fn abort(&mut self) {
+        if std::mem::take(&mut self.is_open) && self.producer.client().fatal_error().is_none() {
+            self.shared.status.lock().aborts += 1;
+            if let Err(error) = self.producer.abort_transaction(ABORT) {
+                let lane = &self.shared.lane;
+                tracing::debug!(
+                    lane,
+                    "transaction left to the next producer or to the broker's timeout: {error}"
+                );
+            }
+        }
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        match self.producer.client().fetch_metadata(Some(&self.topic), SLICE) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options))),
+        }
+    }
+}
+
+impl KafkaSession {
     /// Fences whoever wrote under our id before and ends its open transaction.
     fn init(&self) -> Result<(), Fault> {
         let end = Instant::now() + self.shared.options.transaction_timeout;
@@ -92,16 +193,16 @@ impl<'a> Session<'a> {
     /// given more partitions has moved us.
     fn look(&mut self, consumer: &BaseConsumer<Reports>, partitions: i32) -> Result<Found, Fault> {
         let nonce = self.send_nonce(&[self.place.partition])?;
-        let mut found = checkpoint::find(consumer, &self.place, self.epoch, &nonce, self.shared)?;
-        if found.next_offset.is_none() && partitions > 1 {
+        let mut found = checkpoint::find(consumer, &self.place, &self.epoch, &nonce, &self.shared)?;
+        if found.checkpoint.is_none() && partitions > 1 {
             let others: Vec<i32> =
                 (0..partitions).filter(|partition| *partition != self.place.partition).collect();
             let nonce = self.send_nonce(&others)?;
             for partition in others {
                 self.stopped()?;
                 let place = Place { partition, ..self.place.clone() };
-                let there = checkpoint::find(consumer, &place, self.epoch, &nonce, self.shared)?;
-                found.next_offset = found.next_offset.max(there.next_offset);
+                let there = checkpoint::find(consumer, &place, &self.epoch, &nonce, &self.shared)?;
+                found.add(there.checkpoint);
                 found.other_epoch = found.other_epoch.or(there.other_epoch);
             }
         }
@@ -113,7 +214,7 @@ impl<'a> Session<'a> {
         let nonce = format!("{:016x}", fastrand::u64(..));
         let value = Nonce {
             nonce: nonce.clone(),
-            epoch: self.epoch.to_owned(),
+            epoch: self.epoch.clone(),
             boot: self.shared.boot.clone(),
             time: rfc3339(now_us()),
         };
@@ -123,88 +224,8 @@ impl<'a> Session<'a> {
             self.put_checkpoint(&self.place.nonce_key(), &value, *partition)?;
         }
         self.end_transaction(&self.place.topic)?;
-        self.sent = None;
+        self.is_open = false;
         Ok(nonce)
-    }
-
-    /// Opens a transaction.
-    pub fn begin(&mut self) -> Result<(), Fault> {
-        self.producer
-            .begin_transaction()
-            .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
-        self.sent = Some(Sent::default());
-        Ok(())
-    }
-
-    /// Adds one record to the open transaction.
-    pub fn send(&mut self, record: &Record<'_>) -> Result<Sent, Fault> {
-        let mut digits = [0; 20];
-        let headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: "edge", value: Some(self.shared.options.edge.as_str()) })
-            .insert(Header { key: "epoch", value: Some(self.epoch) })
-            .insert(Header { key: "offset", value: Some(decimal(record.offset, &mut digits)) });
-        // Brokers refuse records from the future; the value keeps the time as it was read.
-        let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
-        self.put(
-            BaseRecord::to(&self.topic)
-                .key(record.key)
-                .payload(record.value)
-                .timestamp(timestamp_ms)
-                .headers(headers),
-        )
-        .map_err(|fault| match fault {
-            // librdkafka refuses a record itself, before there is a delivery that could fail.
-            Fault::TooLarge { offsets } if offsets.is_empty() => {
-                Fault::TooLarge { offsets: vec![(record.offset, record.value.len())] }
-            }
-            fault => fault,
-        })?;
-        let sent = self.sent.get_or_insert_default();
-        sent.records += 1;
-        sent.bytes += record.value.len() as u64;
-        sent.next_offset = record.offset + 1;
-        sent.newest_us = record.edge_us;
-        Ok(*sent)
-    }
-
-    /// Adds the checkpoint and commits. After it all records of the transaction are in Kafka.
-    pub fn commit(&mut self) -> Result<Sent, Fault> {
-        let sent = self.sent.unwrap_or_default();
-        let value = Checkpoint {
-            lane: self.shared.lane.clone(),
-            epoch: self.epoch.to_owned(),
-            next_offset: sent.next_offset,
-            boot: self.shared.boot.clone(),
-            time: rfc3339(now_us()),
-        };
-        let value = serde_json::to_vec(&value).expect("strings and numbers are always JSON");
-        self.put_checkpoint(&self.place.checkpoint_key(self.epoch), &value, self.place.partition)?;
-        self.end_transaction(&self.topic)?;
-        self.sent = None;
-        Ok(sent)
-    }
-
-    /// Gives up the open transaction, if there is one, so that readers need not wait for its
-    /// timeout. Failing is no harm: the next producer's start does the same.
-    pub fn abort(&mut self) {
-        if self.sent.take().is_some() && self.producer.client().fatal_error().is_none() {
-            self.shared.status.lock().aborts += 1;
-            if let Err(error) = self.producer.abort_transaction(ABORT) {
-                let lane = &self.shared.lane;
-                tracing::debug!(
-                    lane,
-                    "transaction left to the next producer or to the broker's timeout: {error}"
-                );
-            }
-        }
-    }
-
-    /// Whether Kafka answers, asked while there is nothing to send.
-    pub fn probe(&self) -> Result<(), Fault> {
-        match self.producer.client().fetch_metadata(Some(&self.topic), SLICE) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options))),
-        }
     }
 
     fn put_checkpoint(&self, key: &str, value: &[u8], partition: i32) -> Result<(), Fault> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Set once, never taken back.
 #[derive(Debug, Default)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     is_set: Mutex<bool>,
     changed: Condvar,
 }

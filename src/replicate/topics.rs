@@ -1,6 +1,5 @@
 //! Before the first record: do the topics exist, and if not, may we make them?
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -45,14 +44,11 @@ pub(super) fn ensure(
     Err(Fault::Lost(format!("topic {topic} was created but no broker serves it yet")))
 }
 
-/// Says once when Kafka deletes checkpoints by age: then a box that was away for longer sends what
+/// Says when Kafka deletes checkpoints by age: then a box that was away for longer sends what
 /// its journal still holds a second time. Without the right to look (DescribeConfigs) nothing is
 /// said. On a thread of its own: a broker that does not know the question leaves it unanswered.
-pub(super) fn check_compacted(shared: &Shared, topic: &str) {
-    if shared.looked_at_policy.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let (options, topic) = (shared.options.clone(), topic.to_owned());
+pub(super) fn check_compacted(options: &Options, topic: &str) {
+    let (options, topic) = (options.clone(), topic.to_owned());
     let look = move || {
         if let Some(policy) = policy(&options, &topic).filter(|policy| !policy.contains("compact")) {
             tracing::warn!(
