@@ -255,6 +255,17 @@ impl Cluster {
         }
     }
 
+    /// Waits until every broker has all of a topic.
+    pub fn wait_in_sync(&self, topic: &str) {
+        self.wait_complete();
+        let consumer: BaseConsumer = self.client().create().expect("a client");
+        wait_for(&format!("all copies of {topic}"), START_MAX, || {
+            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(2)).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            partitions.iter().all(|one| one.isr().len() == one.replicas().len()).then_some(())
+        });
+    }
+
     /// Waits until every broker serves and knows all others.
     pub fn wait_complete(&self) {
         for node in &self.nodes {

@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::support::{Peer, Python};
+
 /// Who is at the end of a cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -27,6 +29,16 @@ pub struct Network {
     cable: String,
     /// First three numbers of the addresses.
     subnet: String,
+    /// What stands in for this machine's cable.
+    line: Option<Peer>,
+}
+
+/// How slow this machine's line to the switch is.
+#[derive(Debug, Clone, Copy)]
+pub struct Slow {
+    pub bits_per_s: u32,
+    /// There and back.
+    pub round_trip_ms: u32,
 }
 
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
@@ -36,20 +48,29 @@ static SETTING_UP: Mutex<()> = Mutex::new(());
 impl Network {
     /// Sets up the switch and the cables, and removes what tests that were killed have left.
     pub fn start(brokers: usize) -> Self {
+        Self::start_with(brokers, None)
+    }
+
+    /// The same with a slow line instead of this machine's cable.
+    pub fn start_with(brokers: usize, slow: Option<Slow>) -> Self {
         let _alone = SETTING_UP.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         sweep();
         let (pid, number) = (std::process::id(), NETWORKS.fetch_add(1, Ordering::Relaxed));
-        let network = Self {
+        let mut network = Self {
             name: format!("forebay-{pid}-{number}"),
             cable: cable(&pid.to_string(), &number.to_string()),
             subnet: free_subnet(),
+            line: None,
         };
         let switch = network.switch();
         ip(&format!("netns add {switch}"));
         ip(&format!("-n {switch} link add br0 type bridge"));
         ip(&format!("-n {switch} link set br0 up"));
+        network.line = slow.map(|slow| network.slow_line(slow));
         let (cable, subnet) = (&network.cable, &network.subnet);
-        ip(&format!("link add {cable} type veth peer name {} netns {switch}", End::Host));
+        if network.line.is_none() {
+            ip(&format!("link add {cable} type veth peer name {} netns {switch}", End::Host));
+        }
         ip(&format!("address add {subnet}.1/24 dev {cable}"));
         ip(&format!("link set {cable} up"));
         network.plug_in(End::Host);
@@ -95,6 +116,30 @@ impl Network {
     /// Puts it back.
     pub fn plug(&self, end: End) {
         ip(&format!("-n {} link set {end} up", self.switch()));
+    }
+
+    /// Bytes that the slow line has carried so far: from here to the brokers, and back.
+    pub fn carried_bytes(&mut self) -> [u64; 2] {
+        let said = self.line.as_mut().expect("a slow line").command("bytes");
+        let mut numbers = said.split(' ').map(|number| number.parse().expect("a number"));
+        [(); 2].map(|()| numbers.next().expect("two numbers"))
+    }
+
+    fn slow_line(&self, slow: Slow) -> Peer {
+        let (cable, switch) = (&self.cable, self.switch());
+        let far = format!("{cable}far");
+        let words = [
+            cable,
+            &far,
+            "--bits-per-s",
+            &slow.bits_per_s.to_string(),
+            "--delay-ms",
+            &(slow.round_trip_ms / 2).to_string(),
+        ];
+        let line = Peer::start(Python::Current, "slow_line.py", &words);
+        ip(&format!("link set {far} netns {switch}"));
+        ip(&format!("-n {switch} link set {far} name {}", End::Host));
+        line
     }
 
     fn switch(&self) -> String {
