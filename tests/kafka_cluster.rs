@@ -413,7 +413,9 @@ impl Process {
     }
 
     fn end(mut self) {
-        signal_pid("KILL", self.java_pid);
+        if !self.has_ended() {
+            signal_pid("KILL", self.java_pid);
+        }
         drop(self.shell.stdin.take());
         self.shell.wait().expect("the shell ends");
     }
