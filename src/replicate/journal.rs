@@ -24,7 +24,8 @@ pub struct JournalSource {
 
 impl JournalSource {
     /// Reads the lane of this name, which is also the end of its topic.
-    pub fn new(lane: &str, reader: LaneReader) -> Self {
+    pub fn new(lane: &str, mut reader: LaneReader) -> Self {
+        reader.hand_over();
         let epoch = reader.epoch().to_string();
         let read = Vec::new().into_iter();
         Self { lane: lane.to_owned(), epoch, reader, read, key: String::new(), value: Vec::new() }
@@ -66,6 +67,11 @@ impl Source for JournalSource {
                     &batch.samples,
                 );
                 batch.edge_us
+            }
+            Body::Thinned(thinned) => {
+                self.key.push_str(&thinned.schema.device);
+                encode::thinned(&mut self.value, &thinned);
+                thinned.to_us
             }
             Body::Event(json) => {
                 let head = EventHead::read(&json);

@@ -320,6 +320,7 @@ words! {
 
     // Events.
     kind_gap: "Gap", "Lücke";
+    kind_thinned: "Summed up", "Verdichtet";
     kind_device: "Machine", "Maschine";
     kind_prediction: "Prediction", "Vorhersage";
     kind_model: "Model", "Modell";
@@ -343,6 +344,9 @@ words! {
     event_disk_good: "the disk works again", "die Platte arbeitet wieder";
     event_evicted: "values from {0} to {1} removed unsent: the room on the disk is used up",
         "Werte von {0} bis {1} ungesendet gelöscht: Platz auf der Platte verbraucht";
+
+    event_thinned: "values from {0} to {1} summed up, one row for {2}: the room on the disk is used up",
+        "Werte von {0} bis {1} verdichtet, eine Zeile für {2}: Platz auf der Platte verbraucht";
 
     // Refusals.
     not_found: "There is no such page on this box.", "Diese Seite gibt es auf dieser Box nicht.";
