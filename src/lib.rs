@@ -21,6 +21,8 @@ pub mod poll;
 pub mod profile;
 pub mod replicate;
 pub mod run;
+#[cfg(test)]
+mod sim;
 pub mod state;
 pub mod status;
 pub mod twin;

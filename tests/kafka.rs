@@ -5,6 +5,8 @@ mod behaviour;
 mod journal;
 mod kill;
 mod lanes;
+mod live_first;
+mod poison;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -328,8 +330,8 @@ fn says_exactly_which_permission_is_missing() {
     source.push_numbered(10);
 
     let intruder = start(options("wrong"), &source, "boot-x");
-    let refused = wait_state(&intruder, "refused", PATIENCE).to_string();
-    assert!(refused.contains("user box-1 is not let in"), "{refused}");
+    let refused = wait_state(&intruder, "not-let-in", PATIENCE).to_string();
+    assert!(refused.contains("does not accept the password of user box-1"), "{refused}");
     intruder.join();
 
     let replicator = start(options("s3cret-word"), &source, "boot-a");

@@ -17,5 +17,6 @@ mod page;
 mod peers_modbus;
 mod peers_opcua;
 mod peers_s7;
+mod power;
 mod support;
 mod tidy;

@@ -246,6 +246,7 @@ impl FakeFacts {
                 clock_synchronised: Some(true),
             },
             to_it: ToIt {
+                backfill: None,
                 state: ToItState::Up,
                 delay_s: Some(0.8),
                 backlog_records: 3,

@@ -15,14 +15,14 @@ const SECTOR_BYTES: usize = 8;
 
 /// A random sequence from a seed (splitmix64).
 #[derive(Clone)]
-pub(super) struct Fate(u64);
+pub(crate) struct Fate(u64);
 
 impl Fate {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut value = self.0;
         value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,7 +31,7 @@ impl Fate {
     }
 
     /// A number below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 }
@@ -65,7 +65,7 @@ struct State {
 
 /// See the module.
 #[derive(Clone)]
-pub(super) struct MemoryDisk(Arc<Mutex<State>>);
+pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
 
 struct MemoryFile {
     disk: Arc<Mutex<State>>,
@@ -114,7 +114,7 @@ impl State {
 }
 
 impl MemoryDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             names: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -133,18 +133,18 @@ impl MemoryDisk {
     }
 
     /// The next `count` syncs of files fail.
-    pub(super) fn fail_syncs(&self, count: usize) {
+    pub(crate) fn fail_syncs(&self, count: usize) {
         self.state().failing_syncs = count;
     }
 
     /// The next `count` syncs of the directory fail.
-    pub(super) fn fail_directory_syncs(&self, count: usize) {
+    pub(crate) fn fail_directory_syncs(&self, count: usize) {
         self.state().failing_directory_syncs = count;
     }
 
     /// Nothing works any more from the next sync of a file on, as for a process that is killed
     /// there. [`MemoryDisk::revive`] is the next start.
-    pub(super) fn die_at_sync(&self) {
+    pub(crate) fn die_at_sync(&self) {
         self.state().dying = true;
     }
 
@@ -160,20 +160,20 @@ impl MemoryDisk {
     }
 
     /// Everything works again.
-    pub(super) fn revive(&self) {
+    pub(crate) fn revive(&self) {
         let mut state = self.state();
         (state.dying, state.dead, state.changes_left) = (false, false, None);
         (state.failing_syncs, state.failing_directory_syncs, state.capacity) = (0, 0, usize::MAX);
     }
 
     /// The disk is full when `bytes` more are written; `None` makes room again.
-    pub(super) fn fill(&self, bytes: Option<usize>) {
+    pub(crate) fn fill(&self, bytes: Option<usize>) {
         let mut state = self.state();
         state.capacity = bytes.map_or(usize::MAX, |bytes| state.used() + bytes);
     }
 
     /// The disk after a power cut. Old handles keep the old world.
-    pub(super) fn crash(&self, seed: u64) -> Self {
+    pub(crate) fn crash(&self, seed: u64) -> Self {
         let mut fate = Fate::new(seed);
         let state = self.state();
         let mut names = state.names.clone();
@@ -203,20 +203,37 @@ impl MemoryDisk {
         after
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()
     }
 
     /// Changes the durable content of a file behind the journal's back.
-    pub(super) fn tamper(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn tamper(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let file = Arc::clone(&self.state().names[name]);
         let mut inode = file.lock().unwrap();
         change(&mut inode.durable);
         inode.cache = inode.durable.clone();
     }
 
+    /// Flips bits of one byte where it lies, unsynced bytes included; false when there is none.
+    pub(crate) fn rot(&self, name: &str, at: usize, bits: u8) -> bool {
+        let Some(file) = self.state().names.get(name).cloned() else { return false };
+        let mut inode = file.lock().unwrap();
+        let inode = &mut *inode;
+        let places = [inode.durable.get_mut(at), inode.cache.get_mut(at)];
+        places.into_iter().flatten().map(|byte| *byte ^= bits).count() > 0
+    }
+
+    /// Changes a file where it lies, unsynced bytes included.
+    pub(crate) fn rewrite(&self, name: &str, change: impl Fn(&mut [u8])) {
+        let file = Arc::clone(&self.state().names[name]);
+        let mut inode = file.lock().unwrap();
+        change(&mut inode.durable);
+        change(&mut inode.cache);
+    }
+
     /// Adds a file behind the journal's back.
-    pub(super) fn plant(&self, name: &str, content: &[u8]) {
+    pub(crate) fn plant(&self, name: &str, content: &[u8]) {
         let inode = Inode { cache: content.to_vec(), durable: content.to_vec(), cut: None };
         self.state().names.insert(name.to_owned(), Arc::new(Mutex::new(inode)));
     }

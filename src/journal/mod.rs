@@ -24,7 +24,8 @@ mod frame;
 mod handed;
 mod index;
 #[cfg(test)]
-mod memory_disk;
+pub(crate) mod memory_disk;
+mod note;
 #[cfg(test)]
 mod proptests;
 mod reader;
@@ -96,6 +97,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Files renamed because they belong to another journal or to a newer version.
     pub put_aside: Vec<String>,
+    /// Note of [`Journal::evict_oldest`] when the journal ended soon after it: perhaps nobody has
+    /// read what it says.
+    pub removal: Option<Vec<u8>>,
     /// The directory held no journal; the epoch is new.
     pub created: bool,
 }

@@ -114,6 +114,8 @@ impl Reader {
     /// record is given, and is never thinned then.
     pub fn hand_over(&mut self) {
         self.hands_over = true;
+        // A segment that is open already must be noted too.
+        self.seek(self.wanted);
     }
 
     /// Offset of the next record.

@@ -6,6 +6,7 @@ use super::disk::Disk;
 use super::frame::Frame;
 use super::handed;
 use super::index::{Handed, Index, Segment};
+use super::note;
 use super::scan::{Scanner, Step};
 use super::segment::{
     ASIDE_FOREIGN, ASIDE_FUTURE, Found, HEADER_BYTES, Header, Name, is_left_over, read_epoch, write_epoch,
@@ -78,6 +79,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     index.next_offset = next_offset;
     clip_damages(&mut recovery.damages, &index);
     handed::restore(disk, epoch, &mut index, recovery.created);
+    recovery.removal = note::read(disk, epoch, &index);
     next_sequence = next_sequence.max(1);
     disk.sync_directory().map_err(failed("sync"))?;
     Ok(Recovered { index, epoch, next_sequence, recovery })

@@ -16,6 +16,8 @@ const EPOCH_BYTES: usize = EPOCH_LENGTH as usize;
 const EPOCH_FILE: &str = "epoch";
 /// Which segments a replicator has seen.
 pub(super) const HANDED_FILE: &str = "handed";
+/// What was removed last.
+pub(super) const NOTE_FILE: &str = "removed";
 const SUFFIX: &str = ".segment";
 /// Of files that are being written; one that a start finds was cut off and is removed.
 pub(super) const TEMPORARY: &str = ".tmp";
@@ -181,8 +183,9 @@ pub(super) fn replace_file(
 
 /// Whether this is a file that was being written when a journal ended.
 pub(super) fn is_left_over(file: &str) -> bool {
-    file.strip_suffix(TEMPORARY)
-        .is_some_and(|name| name == EPOCH_FILE || name == HANDED_FILE || Name::parse(name).is_some())
+    file.strip_suffix(TEMPORARY).is_some_and(|name| {
+        [EPOCH_FILE, HANDED_FILE, NOTE_FILE].contains(&name) || Name::parse(name).is_some()
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter, HEAD_BYTES_MAX};
 use super::handed;
 use super::index::{Handed, Segment, Shared};
+use super::note;
 use super::recovery::{Recovered, recover};
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Name};
@@ -257,16 +258,23 @@ impl Journal {
 
     fn oldest_is_history(&self, keep_from_us: i64) -> bool {
         let index = self.shared.lock();
-        let next = index.segments.get(1);
-        next.is_some_and(|next| next.created_us <= keep_from_us) && index.end(0) <= self.committed
+        if index.segments.get(1).is_some_and(|next| next.created_us > keep_from_us) {
+            return false;
+        }
+        index.segments.len() > 1 && index.end(0) <= self.committed
     }
 
     /// True while the segments and the waiting block exceed the budget and there is an older
     /// segment that could make room.
     pub fn over_budget(&self) -> bool {
+        self.exceeds(self.options.budget_bytes)
+    }
+
+    /// True while the segments and the waiting block exceed so many bytes and there is an older
+    /// segment that could make room.
+    pub fn exceeds(&self, bytes: u64) -> bool {
         let index = self.shared.lock();
-        index.segments.len() > 1
-            && index.bytes() + self.pending.records.len() as u64 > self.options.budget_bytes
+        index.segments.len() > 1 && index.bytes() + self.pending.records.len() as u64 > bytes
     }
 
     /// Offsets of the oldest segment that were not committed; what [`Journal::evict_oldest`] loses.
@@ -278,9 +286,13 @@ impl Journal {
 
     /// Removes the oldest segment, unless it is the only one, and says what is lost by that.
     ///
+    /// A `note` that is not empty is made durable before. [`Recovery::removal`] gives it back until
+    /// [`Journal::forget_note`], so that a power cut right after the removal cannot make nobody
+    /// know of it.
+    ///
     /// # Errors
     /// Those of the system; nothing was removed.
-    pub fn evict_oldest(&mut self) -> io::Result<Option<Evicted>> {
+    pub fn evict_oldest(&mut self, note: &[u8]) -> io::Result<Option<Evicted>> {
         let Some(oldest) = self.shared.lock().segments.front().copied() else { return Ok(None) };
         if self.shared.lock().segments.len() < 2 {
             return Ok(None);
@@ -297,8 +309,19 @@ impl Journal {
         if let Ok(file) = self.disk.open(&oldest.name.file()) {
             count(Scanner::new(file), oldest.bytes, &mut evicted);
         }
+        if !note.is_empty()
+            && let Err(error) = note::write(self.disk.as_ref(), self.epoch, oldest.name, note)
+        {
+            // On a full disk removing is what makes room for it.
+            tracing::warn!("cannot note that {} is removed: {error}", oldest.name.file());
+        }
         evicted.bytes = self.remove_oldest()?;
         Ok(Some(evicted))
+    }
+
+    /// What the last note says is told.
+    pub fn forget_note(&mut self) {
+        note::remove(self.disk.as_ref());
     }
 
     /// Bytes that may still be written to the file system.

@@ -36,6 +36,10 @@ pub(super) struct Shared {
     pub given_back: AtomicU64,
     /// One more than the committed offset; 0 until it is known.
     pub committed: AtomicU64,
+    /// Offsets before this one are known outside and not given again; 0 until it is known.
+    pub used: AtomicU64,
+    /// A second cluster has everything before this offset that Kafka lacks; 0 = none has.
+    pub secured: AtomicU64,
     /// Ranges of offsets whose damage was told.
     pub damage_told: Mutex<BTreeSet<(u64, u64)>>,
     pub lost_records: AtomicU64,

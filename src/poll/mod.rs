@@ -7,7 +7,7 @@
 
 mod backoff;
 mod engineer;
-mod outage;
+pub(crate) mod outage;
 mod schedule;
 mod task;
 
@@ -24,7 +24,7 @@ use crate::event::Events;
 use crate::twin::{Cause, DeviceTwin};
 
 pub use engineer::{Engineer, transform};
-pub use outage::gap_event;
+pub use outage::{box_off, gap_event};
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -77,5 +77,5 @@ pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, las
             () = tokio::time::sleep(PANIC_PAUSE) => {}
         }
     }
-    outage.tell_loss();
+    outage.tell_loss(clock::now_us());
 }

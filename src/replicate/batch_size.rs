@@ -46,6 +46,13 @@ impl BatchSize {
         true
     }
 
+    /// Each record is to have a batch of its own. False when each has already.
+    pub fn single(&mut self, now: Instant) -> bool {
+        let changes = self.bytes > 1;
+        (self.bytes, self.changed) = (1, now);
+        changes
+    }
+
     /// A batch was taken. True when larger ones are to be tried now, which needs a new producer.
     pub fn grow(&mut self, now: Instant) -> bool {
         if self.bytes == BYTES_MAX || now.saturating_duration_since(self.changed) < self.pause {

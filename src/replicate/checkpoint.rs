@@ -27,8 +27,8 @@ const ASK: Duration = Duration::from_secs(5);
 /// The nonce is waited for at least this long.
 const PATIENCE_MIN: Duration = Duration::from_secs(15);
 
-/// How far a lane has come: all offsets below `next_offset` are committed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a lane has come: all offsets below `next_offset` are committed, except the backlog.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Lane.
     pub lane: String,
@@ -36,6 +36,9 @@ pub struct Checkpoint {
     pub epoch: String,
     /// First offset that is not committed.
     pub next_offset: u64,
+    /// Ranges below it that are still to be sent, from the first offset to before the second.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backlog: Vec<(u64, u64)>,
     /// Which run of which box wrote it; differs after every start.
     pub boot: String,
     /// When, RFC 3339.

@@ -3,7 +3,12 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::options::Options;
-use super::reports::Reports;
+use super::reports::{FailedDelivery, Reports};
+use super::transport::Reason;
+use crate::clock::{now_us, rfc3339};
+
+/// A record that is younger than this when Kafka refuses its time has the time of our clock.
+const FRESH_MS: i64 = 60_000;
 
 /// Why a session with Kafka ended. All but [`Fault::Stopped`] are followed by a new producer and
 /// a new look at the checkpoint, so nothing that is not listed here can do harm.
@@ -16,6 +21,9 @@ pub(crate) enum Fault {
     /// Someone must grant or create something: try seldom, say exactly what.
     #[error("{0}")]
     Refused(String),
+    /// Password or certificate are not accepted.
+    #[error("{0}")]
+    NotLetIn(String),
     /// A file or a secret of this box is missing or of no use: only its own settings can mend that.
     #[error("{0}")]
     Settings(String),
@@ -26,15 +34,41 @@ pub(crate) enum Fault {
         /// was no record but a checkpoint.
         offsets: Vec<(u64, usize)>,
     },
+    /// A rule of the topic forbids records: leave these out.
+    #[error("Kafka refused records")]
+    Rejected {
+        /// Which.
+        records: Vec<Rejected>,
+        /// False when they may only have been in one batch with the culprit.
+        is_exact: bool,
+    },
+    /// The dead-letter topic cannot be used, or does not take this record.
+    #[error("{cause}")]
+    NoDeadLetters {
+        /// Which record; `None` = any.
+        offset: Option<u64>,
+        /// In words.
+        cause: String,
+    },
     /// No fault: larger batches are to be tried, which needs a new producer.
     #[error("larger batches are to be tried")]
     Grown,
+    /// No fault: certificates or passwords have changed, and a new producer uses them.
+    #[error("certificates or passwords have changed")]
+    Renewed,
     /// Anything else: try again by itself.
     #[error("{0}")]
     Lost(String),
     /// We were asked to end.
     #[error("asked to end")]
     Stopped,
+}
+
+/// A record that a rule of its topic forbids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub offset: u64,
+    pub reason: Reason,
 }
 
 /// Sorts an error of librdkafka. `doing` continues "while …"; `topic` is the one concerned.
@@ -61,8 +95,11 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
             Fault::Refused(format!("{who} may not write to topic {topic}: grant Write on Topic {topic}"))
         }
         Code::SaslAuthenticationFailed | Code::Authentication => {
-            Fault::Refused(format!("{who} is not let in: check user name, password and mechanism"))
+            Fault::NotLetIn(format!("{who} is not let in: check user name, password and mechanism"))
         }
+        Code::UnsupportedFeature | Code::UnsupportedVersion => Fault::Refused(
+            "the brokers know no transactions: set mode = \"at-least-once\" under [kafka], or update them".to_owned(),
+        ),
         Code::InvalidTransactionTimeout => Fault::Refused(format!(
             "the broker does not allow a transaction timeout of {} s: lower it in forebay.toml, or raise \
              transaction.max.timeout.ms at the broker",
@@ -79,6 +116,10 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
 /// Sorts what the failed deliveries and log lines of an open transaction say.
 pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic: &str) -> Option<Fault> {
     let failed = reports.failed();
+    let dead_letters = options.topic("dead-letter");
+    if let Some(fault) = failed.iter().find_map(|failed| dead_letter_refused(failed, &dead_letters, options)) {
+        return Some(fault);
+    }
     let too_large: Vec<_> = failed
         .iter()
         .filter(|failed| matches!(failed.code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge))
@@ -87,7 +128,10 @@ pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic
     if !too_large.is_empty() {
         return Some(Fault::TooLarge { offsets: too_large });
     }
-    if let Some(first) = failed.first() {
+    if let Some(fault) = rejected(&failed, options, lane) {
+        return Some(fault);
+    }
+    if let Some(first) = failed.iter().find(|failed| failed.code != Code::InvalidDifferentRecord) {
         return Some(by_code(first.code, options, lane, &first.topic).unwrap_or_else(|| {
             Fault::Lost(format!("a record for topic {} failed: {}", first.topic, first.code))
         }));
@@ -99,14 +143,86 @@ pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic
     Some(Fault::Lost(text))
 }
 
+/// Sorts out a record that the dead-letter topic does not take either.
+fn dead_letter_refused(failed: &FailedDelivery, topic: &str, options: &Options) -> Option<Fault> {
+    if failed.topic != topic {
+        return None;
+    }
+    let offset = failed.offset;
+    match failed.code {
+        Code::TopicAuthorizationFailed => {
+            let cause = format!("{} may not write to it: grant Write on Topic {topic}", options.principal());
+            Some(Fault::NoDeadLetters { offset: None, cause })
+        }
+        code @ (Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge) => {
+            Some(Fault::NoDeadLetters { offset, cause: format!("topic {topic} does not take it: {code}") })
+        }
+        _ => None,
+    }
+}
+
+/// Sorts out records that a rule of the topic forbids.
+fn rejected(failed: &[FailedDelivery], options: &Options, lane: &str) -> Option<Fault> {
+    let mut records = Vec::new();
+    for failed in failed.iter().filter(|failed| failed.topic == options.topic(lane)) {
+        let Some(offset) = failed.offset else { continue };
+        let time = rfc3339(failed.timestamp_ms.saturating_mul(1000));
+        let topic = &failed.topic;
+        let (code, text) = match failed.code {
+            // The clock of the box is wrong: that is no fault of this record, and can be mended.
+            Code::InvalidTimestamp if failed.timestamp_ms > now_us() / 1000 - FRESH_MS => {
+                return by_code(failed.code, options, lane, topic);
+            }
+            Code::InvalidTimestamp => (
+                "invalid-timestamp",
+                format!("topic {topic} takes no record of {time} (message.timestamp.before.max.ms)"),
+            ),
+            Code::InvalidRecord => (
+                "invalid-record",
+                format!("topic {topic} refuses it by a rule of its own (INVALID_RECORD; its time is {time})"),
+            ),
+            _ => continue,
+        };
+        records.push(Rejected { offset, reason: Reason { code, text } });
+    }
+    // A broker that knows which record is the culprit calls the others of its batch innocent.
+    let is_exact = failed.iter().any(|failed| failed.code == Code::InvalidDifferentRecord);
+    (!records.is_empty()).then_some(Fault::Rejected { records, is_exact })
+}
+
+/// Why there is no answer, sorted by what the network says.
+pub(super) fn unreachable(reports: &Reports, options: &Options) -> Fault {
+    let cause = no_answer(reports, options);
+    match reports.connection() {
+        Some((Code::Authentication | Code::SaslAuthenticationFailed, _)) => Fault::NotLetIn(cause),
+        Some((Code::SSL, reason)) if is_our_certificate(&reason) => Fault::NotLetIn(cause),
+        _ => Fault::Lost(cause),
+    }
+}
+
+/// The brokers ended the handshake over our certificate (alerts of RFC 8446, section 6.2).
+fn is_our_certificate(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    reason.contains("alert") && (reason.contains("certificate") || reason.contains("unknown ca"))
+}
+
 /// What the network says, in words for people; falls back to librdkafka's.
-pub(super) fn unreachable(reports: &Reports, options: &Options) -> String {
+pub(super) fn no_answer(reports: &Reports, options: &Options) -> String {
     let brokers = &options.brokers;
     match reports.connection() {
         Some((Code::Resolve, _)) => format!("the name in {brokers} is not known to the network (DNS)"),
+        Some((Code::SSL, reason)) if is_our_certificate(&reason) => {
+            format!("{brokers} does not accept the certificate of this box: {reason}")
+        }
         Some((Code::SSL, reason)) => format!("no secure connection to {brokers}: {reason}"),
         Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) => {
-            format!("{} is not let in by {brokers}: {reason}", options.principal())
+            format!(
+                "{brokers} does not accept the password of {}, or does not know it: {reason}",
+                options.principal()
+            )
         }
         Some((Code::BrokerTransportFailure, reason)) => format!("no connection to {brokers}: {reason}"),
         Some((_, reason)) => format!("no answer from {brokers}: {reason}"),

@@ -24,7 +24,8 @@ pub struct JournalSource {
 
 impl JournalSource {
     /// Reads the lane of this name, which is also the end of its topic.
-    pub fn new(lane: &str, reader: LaneReader) -> Self {
+    pub fn new(lane: &str, mut reader: LaneReader) -> Self {
+        reader.hand_over();
         let epoch = reader.epoch().to_string();
         let read = Vec::new().into_iter();
         Self { lane: lane.to_owned(), epoch, reader, read, key: String::new(), value: Vec::new() }
@@ -67,6 +68,11 @@ impl Source for JournalSource {
                 );
                 batch.edge_us
             }
+            Body::Thinned(thinned) => {
+                self.key.push_str(&thinned.schema.device);
+                encode::thinned(&mut self.value, &thinned);
+                thinned.to_us
+            }
             Body::Event(json) => {
                 let head = EventHead::read(&json);
                 self.key.push_str(&head.device);
@@ -74,11 +80,28 @@ impl Source for JournalSource {
                 head.edge_us()
             }
         };
-        Ok(Some(Record { offset, edge_us, key: &self.key, value: &self.value }))
+        Ok(Some(Record { offset, edge_us, key: &self.key, value: &self.value, fault: None }))
     }
 
     fn committed(&mut self, next_offset: u64) {
         self.reader.committed(next_offset);
+    }
+
+    fn used(&mut self, next_offset: u64) {
+        self.reader.used(next_offset);
+    }
+
+    fn secured(&mut self, next_offset: u64) {
+        self.reader.secured(next_offset);
+    }
+
+    fn end(&self) -> u64 {
+        self.reader.synced()
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        let reader = self.reader.another().map_err(|error| SourceFault(error.to_string()))?;
+        Ok(Box::new(Self::new(&self.lane, reader)))
     }
 }
 

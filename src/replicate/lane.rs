@@ -1,21 +1,26 @@
 //! The thread of one lane: sessions, one after the other, as long as the process lives.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::Source;
 use super::batch_size::BatchSize;
-use super::checkpoint::{Checkpoint, Found};
-use super::fault::Fault;
+use super::checkpoint::Checkpoint;
+use super::fallback::Gate;
+use super::fault::{Fault, Rejected};
+use super::fill::{Cursor, Fill, Filled, Limits, journal};
+use super::left_out::{Instead, LeftOut, Refused, Why};
+use super::limits::{self, Backlog};
 use super::options::Options;
+use super::pace::{Size, Wire};
+use super::progress::Progress;
 use super::status::{ReplicationStatus, State};
 use super::stop::Stop;
-use super::transport::{Outgoing, Session, Transport};
-use super::{Record, Source, SourceFault};
-use crate::clock::{now_us, rfc3339};
+use super::transport::{Session, Transport};
+use crate::clock::{Clock, rfc3339};
 use crate::event::{Event, Events, Kind};
 use crate::panic;
 
@@ -24,9 +29,13 @@ const BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait after a fault.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for a new record before looking whether to end.
-const IDLE: Duration = Duration::from_millis(250);
+pub(super) const IDLE: Duration = Duration::from_millis(250);
 /// With nothing to send, ask Kafka this often whether it is there.
 const PROBE: Duration = Duration::from_secs(10);
+/// A second cluster sends at most so much again after a restart.
+const REMEMBER: Duration = Duration::from_secs(60);
+/// While paused, look this often whether to go on.
+const PAUSED: Duration = Duration::from_millis(200);
 
 /// What the thread and the rest of the process share.
 pub(crate) struct Shared {
@@ -37,6 +46,7 @@ pub(crate) struct Shared {
     pub status: Arc<ReplicationStatus>,
     pub stop: Arc<Stop>,
     pub events: Option<Events>,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// One lane's replicator, on its own thread because the source and librdkafka block.
@@ -49,38 +59,50 @@ pub(crate) struct Lane<S, T: Transport> {
     /// The broker has given our place to another producer, and nobody has looked yet to whom.
     is_fenced: bool,
     batch: BatchSize,
-    /// Offsets that Kafka refused even alone.
-    too_large: BTreeSet<u64>,
-    /// In the open transaction.
-    left_out: Vec<LeftOut>,
+    refused: Refused,
+    /// What Kafka has.
+    progress: Progress,
+    /// Where the backlog is read.
+    cursor: Cursor,
+    size: Size,
+    wire: Wire,
+    backlog: Backlog,
     /// When Kafka last answered.
     last_answer: Instant,
     in_a_row: u32,
-}
-
-/// What an open transaction holds so far.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sent {
-    records: u64,
-    bytes: u64,
-    next_offset: u64,
-    newest_us: i64,
+    /// Of the lane to the second cluster: when it may send.
+    gate: Option<Gate>,
+    /// When it was last remembered how far Kafka has come, and how far that was.
+    remembered: Option<(Instant, u64)>,
 }
 
 impl<S: Source, T: Transport> Lane<S, T> {
     pub fn new(shared: Arc<Shared>, source: S, transport: T) -> Self {
+        let now = shared.clock.now();
+        let size = Size::new(shared.options.transaction_timeout);
         Self {
             shared,
             source,
             transport,
             session: None,
             is_fenced: false,
-            batch: BatchSize::new(Instant::now()),
-            too_large: BTreeSet::new(),
-            left_out: Vec::new(),
-            last_answer: Instant::now(),
+            batch: BatchSize::new(now),
+            refused: Refused::default(),
+            progress: Progress::default(),
+            cursor: Cursor::default(),
+            size,
+            wire: Wire::new(),
+            backlog: Backlog::default(),
+            last_answer: now,
             in_a_row: 0,
+            gate: None,
+            remembered: None,
         }
+    }
+
+    /// Makes it the lane to the second cluster, which sends only while the gate is open.
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 
     /// Works until asked to end. A panic is one more fault, recovered from like the others: with a
@@ -91,18 +113,34 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 self.session = None;
                 let words = panic::words(&*panic);
                 let cause = format!("a fault inside Forebay, please report it: {words}");
-                self.report(State::Waiting { since_us: now_us(), cause });
+                self.report(State::Waiting { since_us: self.shared.clock.now_us(), cause });
                 self.back_off()
             });
             self.shared.stop.sleep(pause);
         }
         self.end_session();
+        self.remember(Duration::ZERO);
         self.shared.status.set(State::Stopped);
     }
 
     /// The next piece of work: a session is opened, a transaction sent, or a short time waited for
     /// something to send. Returns how long to wait before the next one.
     pub fn step(&mut self) -> Duration {
+        if let Some(pause) = self.shared.options.control.paused() {
+            self.end_session();
+            self.is_fenced = false;
+            self.report(State::Paused { since_us: pause.since_us, by: pause.by });
+            return PAUSED;
+        }
+        if let Some(gate) = &self.gate
+            && !gate.is_open(self.shared.clock.now_us())
+        {
+            if self.shared.status.set(State::Standby) {
+                tracing::info!(lane = self.shared.lane, "the first Kafka is there: the second one gets nothing");
+            }
+            self.end_session();
+            return PAUSED;
+        }
         if self.is_fenced {
             return self.fenced();
         }
@@ -118,6 +156,9 @@ impl<S: Source, T: Transport> Lane<S, T> {
 
     /// What the end of a session calls for.
     fn recover(&mut self, fault: Fault) -> Duration {
+        if matches!(fault, Fault::Lost(_)) {
+            self.size.gave_up();
+        }
         match fault {
             // Ends the loop: it is only said after the flag was set.
             Fault::Stopped => return Duration::ZERO,
@@ -126,14 +167,28 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 tracing::info!(lane = self.shared.lane, "trying batches of {bytes} bytes again");
                 return Duration::ZERO;
             }
+            Fault::Renewed => {
+                self.shared.status.lock().renewals += 1;
+                tracing::info!(lane = self.shared.lane, "certificates or passwords have changed: connecting anew");
+                return Duration::ZERO;
+            }
             Fault::Fenced => {
                 self.is_fenced = true;
                 return Duration::ZERO;
             }
             Fault::TooLarge { offsets } => return self.shrink(&offsets),
-            Fault::Refused(cause) => self.report(State::Refused { since_us: now_us(), cause }),
-            Fault::Settings(cause) => self.report(State::Settings { since_us: now_us(), cause }),
-            Fault::Lost(cause) => self.report(State::Waiting { since_us: now_us(), cause }),
+            Fault::Rejected { records, is_exact } => return self.rejected(records, is_exact),
+            Fault::NoDeadLetters { offset, cause } => return self.no_dead_letters(offset, cause),
+            Fault::Refused(cause) => {
+                self.report(State::Refused { since_us: self.shared.clock.now_us(), cause })
+            }
+            Fault::NotLetIn(cause) => {
+                self.report(State::NotLetIn { since_us: self.shared.clock.now_us(), cause })
+            }
+            Fault::Settings(cause) => {
+                self.report(State::Settings { since_us: self.shared.clock.now_us(), cause })
+            }
+            Fault::Lost(cause) => self.report(State::Waiting { since_us: self.shared.clock.now_us(), cause }),
         };
         self.back_off()
     }
@@ -147,9 +202,36 @@ impl<S: Source, T: Transport> Lane<S, T> {
     /// A new producer, and the source where Kafka says we are.
     fn open(&mut self) -> Result<Duration, Fault> {
         let session = self.transport.open(self.source.epoch(), self.batch.bytes())?;
-        start_offset(session.found(), &mut self.source, &self.shared)?;
+        let (lane, epoch) = (&self.shared.lane, self.source.epoch());
+        let found = session.found();
+        match (&found.checkpoint, &found.other_epoch) {
+            (Some(_), _) => {}
+            (None, Some(other)) => tracing::warn!(
+                lane,
+                "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
+            ),
+            (None, None) => {
+                tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal")
+            }
+        }
+        self.refused.look_again(self.shared.clock.now());
+        self.progress = found.checkpoint.as_ref().map(Progress::of).unwrap_or_default();
+        if let Some(gate) = &self.gate {
+            self.progress.skip_below(gate.first_has());
+        } else if found.checkpoint.is_some() {
+            // Also tells a journal that was put back from a copy not to number new records as old ones.
+            self.source.used(self.progress.live());
+            self.source.committed(self.progress.complete_below());
+        }
+        self.source.seek(self.progress.live()).map_err(journal)?;
+        self.cursor.forget();
+        self.wire.new_session();
         self.session = Some(session);
-        self.last_answer = Instant::now();
+        self.last_answer = self.shared.clock.now();
+        self.show_progress();
+        if self.shared.status.set(State::Up) {
+            tracing::info!(lane = self.shared.lane, next_offset = self.progress.live(), "connected to Kafka");
+        }
         Ok(Duration::ZERO)
     }
 
@@ -158,61 +240,137 @@ impl<S: Source, T: Transport> Lane<S, T> {
         if self.shared.stop.is_set() {
             return Err(Fault::Stopped);
         }
-        self.left_out.clear();
         let Some(session) = &mut self.session else { return Ok(Duration::ZERO) };
-        let sent =
-            fill(session, &mut self.source, &self.shared.options, &self.too_large, &mut self.left_out)?;
-        if sent.records == 0 {
-            if self.last_answer.elapsed() > PROBE {
-                session.probe()?;
-                self.shared.status.set(State::Up);
-                self.last_answer = Instant::now();
-            }
-            return Ok(Duration::ZERO);
+        let options = &self.shared.options;
+        let start = self.shared.clock.now();
+        if session.is_renewed(start) {
+            return Err(Fault::Renewed);
+        }
+        let more = self.wire.measured(&options.line, session.wire_bytes());
+        self.shared.status.lock().wire_bytes += more;
+        let now_us = self.shared.clock.now_us();
+        let limits = match limits::of(options, &self.progress, &self.size, &self.wire, start, now_us) {
+            Ok(limits) => limits,
+            Err(wait) => return Ok(wait.min(IDLE)),
+        };
+        let filled = Fill::new(session, options, &self.refused, self.progress.clone()).all(
+            &mut self.source,
+            &mut self.cursor,
+            &limits,
+        )?;
+        if filled.progress == self.progress {
+            return self.nothing_to_send(&limits);
         }
         session.commit(&Checkpoint {
             lane: self.shared.lane.clone(),
             epoch: self.source.epoch().to_owned(),
-            next_offset: sent.next_offset,
+            next_offset: filled.progress.live(),
+            backlog: filled.progress.ranges(),
             boot: self.shared.boot.clone(),
-            time: rfc3339(now_us()),
+            time: rfc3339(now_us),
         })?;
-        self.last_answer = Instant::now();
-        self.committed(sent);
-        if self.batch.grow(Instant::now()) {
+        self.last_answer = self.shared.clock.now();
+        let took = self.last_answer.saturating_duration_since(start);
+        let is_full = limits.are_reached(&filled);
+        self.size.took(took, is_full);
+        self.wire.sent(&options.line, filled.live.bytes, filled.backlog.bytes);
+        self.backlog.sent(filled.backlog.records, self.last_answer);
+        self.committed(filled);
+        if self.batch.grow(self.last_answer) {
             return Err(Fault::Grown);
         }
-        let is_full = sent.records >= self.shared.options.transaction_records_max as u64
-            || sent.bytes >= self.shared.options.transaction_bytes_max as u64;
         // Between two transactions the journal collects; an open one would hold up the readers of
-        // every box. Behind, there is no pause.
-        Ok(if is_full { Duration::ZERO } else { self.shared.options.commit_interval })
+        // every box. Behind, there is no pause, but on a line with a limit each waits its turn.
+        let interval = self.shared.options.commit_interval;
+        Ok(match (is_full, self.shared.options.line.is_limited()) {
+            (true, false) => Duration::ZERO,
+            (true, true) => interval.saturating_sub(took),
+            (false, _) => interval,
+        })
     }
 
-    fn committed(&mut self, sent: Sent) {
-        let now = now_us();
+    fn nothing_to_send(&mut self, limits: &Limits) -> Result<Duration, Fault> {
+        let now = self.shared.clock.now();
+        if now.saturating_duration_since(self.last_answer) > PROBE
+            && let Some(session) = &mut self.session
+        {
+            session.probe()?;
+            self.shared.status.set(State::Up);
+            self.last_answer = self.shared.clock.now();
+        }
+        self.show_progress();
+        // Without a wait for a record there is one here.
+        Ok(if limits.wait.is_zero() { IDLE } else { Duration::ZERO })
+    }
+
+    fn committed(&mut self, filled: Filled) {
+        let now = self.shared.clock.now_us();
+        self.progress = filled.progress;
         {
             let mut status = self.shared.status.lock();
-            status.next_offset = Some(sent.next_offset);
-            status.records += sent.records;
-            status.bytes += sent.bytes;
+            status.records += filled.live.records + filled.backlog.records;
+            status.backfilled_records += filled.backlog.records;
+            status.bytes += filled.live.bytes + filled.backlog.bytes;
             status.last_commit_us = now;
-            status.delay_us = now - sent.newest_us;
+            if filled.newest_us != 0 {
+                status.delay_us = now - filled.newest_us;
+            }
             status.transactions += 1;
         }
+        self.show_progress();
         if self.shared.status.set(State::Up) {
-            tracing::info!(lane = self.shared.lane, next_offset = sent.next_offset, "data goes to Kafka");
+            let next_offset = self.progress.live();
+            tracing::info!(lane = self.shared.lane, next_offset, "data goes to Kafka");
         }
-        self.too_large = self.too_large.split_off(&sent.next_offset);
+        let progress = &self.progress;
+        self.refused.forget(|offset| progress.has(offset));
         self.in_a_row = 0;
-        self.tell_left_out();
-        self.source.committed(sent.next_offset);
+        self.tell(filled.left_out);
+        if self.gate.is_some() {
+            self.source.secured(self.progress.complete_below());
+        } else {
+            self.source.used(self.progress.live());
+            self.source.committed(self.progress.complete_below());
+            self.remember(REMEMBER);
+        }
+    }
+
+    /// Notes how far Kafka has come, for a second cluster that takes over after a restart; at most
+    /// once in `interval`, because it costs a sync.
+    fn remember(&mut self, interval: Duration) {
+        let complete = self.progress.complete_below();
+        if self.shared.options.fallback.is_none() || self.shared.status.lock().complete_below.is_none() {
+            return;
+        }
+        let now = self.shared.clock.now();
+        let is_fresh = |&(when, known): &(Instant, u64)| {
+            known == complete || now.saturating_duration_since(when) < interval
+        };
+        if !self.remembered.as_ref().is_some_and(is_fresh) {
+            self.remembered = Some((now, complete));
+            self.shared.options.control.keep_complete(&self.shared.lane, self.source.epoch(), complete);
+        }
+    }
+
+    fn show_progress(&mut self) {
+        let now_us = self.shared.clock.now_us();
+        let mut status = self.shared.status.lock();
+        status.next_offset = Some(self.progress.live());
+        status.complete_below = Some(self.progress.complete_below());
+        status.backlog = self.backlog.look(&self.progress, &self.shared.options, now_us);
     }
 
     /// Counts and reports what a committed transaction does not hold.
-    fn tell_left_out(&mut self) {
-        for left_out in std::mem::take(&mut self.left_out) {
-            self.shared.status.lock().too_large += 1;
+    fn tell(&mut self, all_left_out: Vec<LeftOut>) {
+        for left_out in all_left_out {
+            {
+                let mut status = self.shared.status.lock();
+                match left_out.instead {
+                    Instead::Notice(_) => status.too_large += 1,
+                    Instead::DeadLetter(_) => status.dead_letters += 1,
+                    Instead::Nothing => status.rejected += 1,
+                }
+            }
             tracing::error!(lane = self.shared.lane, device = left_out.device, "{}", left_out.text);
             self.emit(Kind::Gap, left_out.device, left_out.text, left_out.data);
         }
@@ -225,7 +383,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.is_fenced = false;
             return self.back_off();
         };
-        let state = State::Fenced { since_us: now_us(), by };
+        let state = State::Fenced { since_us: self.shared.clock.now_us(), by };
         if self.report(state.clone()) {
             let Options { site, edge, .. } = &self.shared.options;
             let (box_path, data) =
@@ -241,11 +399,11 @@ impl<S: Source, T: Transport> Lane<S, T> {
         let (lane, batch_bytes) = (&self.shared.lane, self.batch.bytes());
         let topic = self.shared.options.topic(lane);
         let alone = refused.iter().filter(|(_, bytes)| *bytes > batch_bytes).map(|(offset, _)| *offset);
-        let known = self.too_large.len();
-        self.too_large.extend(alone);
-        if self.too_large.len() > known {
+        let known = self.refused.len();
+        alone.for_each(|offset| self.refused.add_too_large(offset));
+        if self.refused.len() > known {
             self.back_off()
-        } else if !refused.is_empty() && self.batch.shrink(Instant::now()) {
+        } else if !refused.is_empty() && self.batch.shrink(self.shared.clock.now()) {
             tracing::warn!(
                 lane,
                 "Kafka refused a batch of records as too large, sending at most {} bytes at once; raise \
@@ -261,9 +419,40 @@ impl<S: Source, T: Transport> Lane<S, T> {
             };
             let checkpoints = self.shared.options.topic("checkpoints");
             let cause = format!("{what}: raise max.message.bytes of the topics {topic} and {checkpoints}");
-            self.report(State::Refused { since_us: now_us(), cause });
+            self.report(State::Refused { since_us: self.shared.clock.now_us(), cause });
             self.back_off()
         }
+    }
+
+    /// Records that a rule of their topic forbids go to the dead-letter topic. A broker that does
+    /// not say which of a batch they are is sent each record alone.
+    fn rejected(&mut self, records: Vec<Rejected>, is_exact: bool) -> Duration {
+        if !is_exact && self.batch.single(self.shared.clock.now()) {
+            return Duration::ZERO;
+        }
+        for Rejected { offset, reason } in records {
+            let text = reason.text.clone();
+            if !self.refused.add(offset, Why::Rejected(reason)) {
+                self.refused.give_up(offset, &text);
+            }
+        }
+        // Each attempt finds more of them, so waiting longer and longer would help nobody.
+        BACKOFF
+    }
+
+    /// The dead-letter topic is not there, or does not take a record.
+    fn no_dead_letters(&mut self, offset: Option<u64>, cause: String) -> Duration {
+        match offset {
+            Some(offset) => self.refused.give_up(offset, &cause),
+            None => {
+                tracing::error!(
+                    lane = self.shared.lane,
+                    "records that Kafka refuses cannot be kept: {cause}"
+                );
+                self.refused.without_dead_letters(self.shared.clock.now(), cause);
+            }
+        }
+        BACKOFF
     }
 
     /// Shows the state and logs it when it is new.
@@ -278,7 +467,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
 
     fn emit(&self, kind: Kind, device: String, text: String, data: serde_json::Value) {
         if let Some(events) = &self.shared.events {
-            events.emit(Event { kind, edge_time: now_us(), device, text, data });
+            events.emit(Event { kind, edge_time: self.shared.clock.now_us(), device, text, data });
         }
     }
 
@@ -291,97 +480,11 @@ impl<S: Source, T: Transport> Lane<S, T> {
     }
 }
 
-/// A record that Kafka would not take.
-struct LeftOut {
-    device: String,
-    text: String,
-    data: serde_json::Value,
-    /// Sent in its place, under the same offset.
-    notice: String,
-}
-
-impl LeftOut {
-    fn new(record: &Record<'_>, limit_bytes: usize) -> Self {
-        let bytes = record.value.len();
-        let cause = if bytes > limit_bytes { "record-too-large" } else { "topic-refuses-size" };
-        let data =
-            json!({"cause": cause, "bytes": bytes, "limit_bytes": limit_bytes, "offset": record.offset});
-        let notice = json!({"device": record.key, "edge_time": rfc3339(record.edge_us), "dropped": data});
-        let text =
-            format!("record {} of {bytes} bytes is too large for Kafka and was not sent", record.offset);
-        Self { device: record.key.to_owned(), text, data, notice: notice.to_string() }
-    }
-}
-
-/// Puts what is there into a transaction, at most the configured size.
-fn fill(
-    session: &mut impl Session,
-    source: &mut impl Source,
-    options: &Options,
-    too_large: &BTreeSet<u64>,
-    all_left_out: &mut Vec<LeftOut>,
-) -> Result<Sent, Fault> {
-    let mut sent = Sent::default();
-    let mut wait = IDLE;
-    while sent.records < options.transaction_records_max as u64
-        && sent.bytes < options.transaction_bytes_max as u64
-    {
-        let Some(mut record) = source.next(wait).map_err(journal)? else { break };
-        wait = Duration::ZERO;
-        if sent.records == 0 {
-            session.begin()?;
-        }
-        if record.value.len() > options.record_bytes_max || too_large.contains(&record.offset) {
-            let left_out = all_left_out.push_mut(LeftOut::new(&record, options.record_bytes_max));
-            record.value = left_out.notice.as_bytes();
-        }
-        session.send(&Outgoing { record })?;
-        sent.records += 1;
-        sent.bytes += record.value.len() as u64;
-        sent.next_offset = record.offset + 1;
-        sent.newest_us = record.edge_us;
-    }
-    Ok(sent)
-}
-
-/// Sets the source to where Kafka says we are.
-fn start_offset(found: &Found, source: &mut impl Source, shared: &Shared) -> Result<(), Fault> {
-    let lane = &shared.lane;
-    let start = match (&found.checkpoint, &found.other_epoch) {
-        // Also tells a journal that was put back from a copy not to number new records as old ones.
-        (Some(checkpoint), _) => {
-            source.committed(checkpoint.next_offset);
-            checkpoint.next_offset
-        }
-        (None, Some(other)) => {
-            let epoch = source.epoch();
-            tracing::warn!(
-                lane,
-                "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
-            );
-            0
-        }
-        (None, None) => {
-            tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal");
-            0
-        }
-    };
-    source.seek(start).map_err(journal)?;
-    shared.status.lock().next_offset = Some(start);
-    if shared.status.set(State::Up) {
-        tracing::info!(lane, next_offset = start, "connected to Kafka");
-    }
-    Ok(())
-}
-
-fn journal(fault: SourceFault) -> Fault {
-    Fault::Lost(format!("the journal cannot be read: {fault}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::replicate::session::Kafka;
+    use crate::replicate::{Record, SourceFault};
 
     /// A journal that is not read.
     struct Unread;
@@ -400,6 +503,14 @@ mod tests {
             Ok(None)
         }
         fn committed(&mut self, _: u64) {}
+        fn used(&mut self, _: u64) {}
+        fn secured(&mut self, _: u64) {}
+        fn end(&self) -> u64 {
+            0
+        }
+        fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+            Ok(Box::new(Self))
+        }
     }
 
     /// A lane that waits for nothing, because it is to stop.
@@ -413,6 +524,7 @@ mod tests {
             status: Arc::default(),
             stop,
             events: None,
+            clock: Arc::new(crate::clock::SystemClock),
         };
         let shared = Arc::new(shared);
         let kafka = Kafka::new(&shared);
@@ -424,7 +536,7 @@ mod tests {
         for round in 1..20 {
             lane.shrink(refused);
             let refuses = matches!(lane.shared.status.snapshot().state, State::Refused { .. });
-            if refuses || lane.too_large.contains(&offset) {
+            if refuses || lane.refused.contains(offset) {
                 return round;
             }
         }
@@ -437,7 +549,7 @@ mod tests {
         assert_eq!(rounds(&mut lane, &[(7, 600_000)], 7), 2);
         assert_eq!(lane.batch.bytes(), 250_000, "no smaller than it takes to know that it was alone");
         rounds(&mut lane, &[(8, 300), (9, 400)], 8);
-        assert_eq!(lane.too_large, BTreeSet::from([7, 8, 9]));
+        assert!([7, 8, 9].into_iter().all(|offset| lane.refused.contains(offset)) && lane.refused.len() == 3);
         assert_eq!(lane.shared.status.snapshot().state, State::Connecting, "nobody is asked for anything");
     }
 
@@ -452,7 +564,7 @@ mod tests {
         assert!(cause(&checkpoints).contains("checkpoints of lane telemetry"), "{}", cause(&checkpoints));
         let mut notice = lane();
         rounds(&mut notice, &[(7, 300)], 7);
-        assert!(notice.too_large.contains(&7));
+        assert!(notice.refused.contains(7));
         notice.shrink(&[(7, 120)]);
         assert!(cause(&notice).contains("max.message.bytes of the topics forebay.telemetry"));
         assert_eq!(notice.in_a_row, 2, "each with a pause");

@@ -8,28 +8,43 @@
 
 mod batch_size;
 pub(crate) mod checkpoint;
+mod control;
 pub mod encode;
+mod fallback;
 pub(crate) mod fault;
+mod fill;
+mod identity;
 mod journal;
 pub(crate) mod lane;
+mod left_out;
+mod limits;
 pub mod mock;
 mod options;
+mod pace;
+mod progress;
 mod reports;
 mod session;
 mod status;
 pub(crate) mod stop;
 mod topics;
 pub(crate) mod transport;
+mod window;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
+pub use fallback::Fallback;
+pub use control::{Memory, Pause, ReplicationControl};
 pub use journal::JournalSource;
-pub use options::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
-pub use status::{Replication, ReplicationStatus, State};
+pub use options::{Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, Tls};
+pub use pace::Line;
+pub use status::{Backlogged, Replication, ReplicationStatus, State};
+pub use transport::Delivery;
+pub use window::DailyWindow;
 
+use crate::clock::SystemClock;
 use crate::event::Events;
 
 /// One lane of a journal, as the replicator reads it. Calls come from one thread and may block.
@@ -55,6 +70,23 @@ pub trait Source: Send {
 
     /// All records below `next_offset` are in Kafka: they may be trimmed.
     fn committed(&mut self, next_offset: u64);
+
+    /// Kafka has seen offsets up to before this one, with or without holes: none of them may be
+    /// given to a new record. A journal that was put back from a copy learns it from this.
+    fn used(&mut self, next_offset: u64);
+
+    /// A second cluster has what the first one lacks below `next_offset`: when the disk is full,
+    /// it counts as sent.
+    fn secured(&mut self, next_offset: u64);
+
+    /// Behind the last record that could be read now.
+    fn end(&self) -> u64;
+
+    /// A second reader of the same lane, which reads on its own.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault>;
 }
 
 /// One record for Kafka.
@@ -68,6 +100,38 @@ pub struct Record<'a> {
     pub key: &'a str,
     /// JSON, see [`encode`] and `docs/kafka.md`.
     pub value: &'a [u8],
+    /// Why it cannot be expressed as that; the value then is whatever is known of it.
+    pub fault: Option<&'a str>,
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn lane(&self) -> &str {
+        (**self).lane()
+    }
+    fn epoch(&self) -> &str {
+        (**self).epoch()
+    }
+    fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
+        (**self).seek(offset)
+    }
+    fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+        (**self).next(wait)
+    }
+    fn committed(&mut self, next_offset: u64) {
+        (**self).committed(next_offset);
+    }
+    fn used(&mut self, next_offset: u64) {
+        (**self).used(next_offset);
+    }
+    fn secured(&mut self, next_offset: u64) {
+        (**self).secured(next_offset);
+    }
+    fn end(&self) -> u64 {
+        (**self).end()
+    }
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        (**self).another()
+    }
 }
 
 /// The journal cannot be read.
@@ -78,8 +142,10 @@ pub struct SourceFault(pub String);
 /// A running lane. Ends with [`Replicator::stop`] or when dropped.
 pub struct Replicator {
     status: Arc<ReplicationStatus>,
+    fallback: Option<Arc<ReplicationStatus>>,
+    control: Arc<ReplicationControl>,
     stop: Arc<stop::Stop>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Replicator {
@@ -98,26 +164,58 @@ impl Replicator {
     ) -> std::io::Result<Self> {
         let status = Arc::new(ReplicationStatus::default());
         let stop = Arc::new(stop::Stop::default());
-        let lane = source.lane().to_owned();
-        let shared = lane::Shared {
-            options,
-            boot: boot.to_owned(),
-            status: Arc::clone(&status),
-            stop: Arc::clone(&stop),
-            events,
-            lane,
-        };
-        let shared = Arc::new(shared);
-        let name = format!("replicate-{}", shared.lane);
+        let control = Arc::clone(&options.control);
+        let mut replicator =
+            Self { status, fallback: None, control, stop, threads: Vec::new() };
+        let (lane, epoch) = (source.lane().to_owned(), source.epoch().to_owned());
+        if let Some(Fallback { options: second, after }) = &options.fallback {
+            let gate =
+                fallback::Gate::new(Arc::clone(&replicator.status), *after, &options, &lane, &epoch);
+            let source = source.another().map_err(std::io::Error::other)?;
+            let status = Arc::new(ReplicationStatus::default());
+            replicator.fallback = Some(Arc::clone(&status));
+            let shared = replicator.shared((**second).clone(), &lane, boot, status, events.clone());
+            let kafka = session::Kafka::new(&shared);
+            let second = lane::Lane::new(shared, source, kafka).behind(gate);
+            replicator.spawn(format!("fallback-{lane}"), move || second.run())?;
+        }
+        let shared = replicator.shared(options, &lane, boot, Arc::clone(&replicator.status), events);
         let kafka = session::Kafka::new(&shared);
-        let lane = lane::Lane::new(shared, source, kafka);
-        let thread = std::thread::Builder::new().name(name).spawn(move || lane.run())?;
-        Ok(Self { status, stop, thread: Some(thread) })
+        let first = lane::Lane::new(shared, source, kafka);
+        replicator.spawn(format!("replicate-{lane}"), move || first.run())?;
+        Ok(replicator)
+    }
+
+    fn shared(
+        &self,
+        options: Options,
+        lane: &str,
+        boot: &str,
+        status: Arc<ReplicationStatus>,
+        events: Option<Events>,
+    ) -> Arc<lane::Shared> {
+        let (lane, boot, stop) = (lane.to_owned(), boot.to_owned(), Arc::clone(&self.stop));
+        Arc::new(lane::Shared { options, boot, status, stop, events, clock: Arc::new(SystemClock), lane })
+    }
+
+    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+        Ok(())
+    }
+
+    /// How the way to the second cluster is doing; `None` without one.
+    pub fn fallback_status(&self) -> Option<Arc<ReplicationStatus>> {
+        self.fallback.clone()
     }
 
     /// How it is doing; stays valid after the end.
     pub fn status(&self) -> Arc<ReplicationStatus> {
         Arc::clone(&self.status)
+    }
+
+    /// To pause and resume it, together with all others that were given the same control.
+    pub fn control(&self) -> Arc<ReplicationControl> {
+        Arc::clone(&self.control)
     }
 
     /// Asks it to end, without waiting: a transaction that is nearly through is committed, else
@@ -133,10 +231,10 @@ impl Replicator {
 
     fn end(&mut self) {
         self.stop.set();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("a replicator panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a replicator panicked");
+            }
         }
     }
 }
@@ -188,11 +286,29 @@ mod tests {
                 return Ok(None);
             }
             self.next += 1;
-            Ok(Some(Record { offset: self.next - 1, edge_us: 0, key: "Works1/press", value: b"{}" }))
+            Ok(Some(Record {
+                offset: self.next - 1,
+                edge_us: 0,
+                key: "Works1/press",
+                value: b"{}",
+                fault: None,
+            }))
         }
 
         fn committed(&mut self, next_offset: u64) {
             self.committed.store(next_offset, Ordering::SeqCst);
+        }
+
+        fn used(&mut self, _: u64) {}
+
+        fn secured(&mut self, _: u64) {}
+
+        fn end(&self) -> u64 {
+            100
+        }
+
+        fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+            Err(SourceFault("there is only one".to_owned()))
         }
     }
 

@@ -8,6 +8,13 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use sha2::{Digest, Sha256};
+
+use super::control::ReplicationControl;
+use super::fallback::Fallback;
+use super::pace::Line;
+use super::transport::Delivery;
+use super::window::DailyWindow;
 
 /// Everything about the way to Kafka. Passwords never show in `Debug`.
 #[derive(Debug, Clone)]
@@ -41,6 +48,44 @@ pub struct Options {
     pub fenced_retry: Duration,
     /// A newcomer that fenced us writes its nonce within this time.
     pub newcomer_max: Duration,
+    /// What is promised.
+    pub mode: Mode,
+    /// How the records of the live cursor are marked.
+    pub delivery: Delivery,
+    /// What goes first after an outage.
+    pub backfill: Backfill,
+    /// The bandwidth, shared by the lanes that are given the same one, and the backlog's share.
+    pub line: Arc<Line>,
+    /// To pause and resume, shared in the same way.
+    pub control: Arc<ReplicationControl>,
+    /// The second cluster, if there is one.
+    pub fallback: Option<Fallback>,
+}
+
+/// What is promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Transactions: nothing is there twice for readers with `read_committed`.
+    #[default]
+    ExactlyOnce,
+    /// For brokers without transactions: after a fault at most one transaction's worth of records
+    /// is there twice, with the same headers.
+    AtLeastOnce,
+}
+
+/// What goes first after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backfill {
+    /// The oldest.
+    #[default]
+    InOrder,
+    /// Fresh data; what is older than `after` follows beside it.
+    LiveFirst {
+        /// From this age on a record is backlog.
+        after: Duration,
+        /// When the backlog may be sent; `None` = always.
+        window: Option<DailyWindow>,
+    },
 }
 
 impl Options {
@@ -62,6 +107,12 @@ impl Options {
             create_topics: Some(CreateTopics { partitions: -1, replication: -1 }),
             fenced_retry: Duration::from_secs(60),
             newcomer_max: Duration::from_secs(3),
+            mode: Mode::ExactlyOnce,
+            delivery: Delivery::Live,
+            backfill: Backfill::InOrder,
+            line: Arc::new(Line::new(None, 0.5)),
+            control: Arc::default(),
+            fallback: None,
         }
     }
 
@@ -101,7 +152,30 @@ impl Options {
     /// The sentence that says which file cannot be read, and why.
     pub fn check_files(&self) -> Result<(), String> {
         let Some(tls) = &self.tls else { return Ok(()) };
-        [&tls.ca, &tls.certificate, &tls.key].into_iter().flatten().try_for_each(|path| check_pem(path))
+        [&tls.ca, &tls.certificate].into_iter().flatten().try_for_each(|path| check_pem(path))?;
+        tls.key.as_ref().map_or(Ok(()), |key| check_pem(&key.path()?))
+    }
+
+    /// Changes with the content of every file and secret that a connection uses.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut add = |what: Option<Vec<u8>>| {
+            // What is missing is not the same as what is empty.
+            let content = what.as_deref();
+            hash.update([u8::from(content.is_some())]);
+            hash.update((content.map_or(0, <[u8]>::len) as u64).to_le_bytes());
+            hash.update(content.unwrap_or_default());
+        };
+        if let Some(tls) = &self.tls {
+            for path in [tls.ca.clone(), tls.certificate.clone(), tls.key.as_ref().and_then(|it| it.path().ok())] {
+                add(path.and_then(|path| read_some(&path).ok()));
+            }
+            add(tls.key_password.as_ref().and_then(|password| (password.0)().ok()).map(String::into_bytes));
+        }
+        if let Some(sasl) = &self.sasl {
+            add((sasl.password.0)().ok().map(String::into_bytes));
+        }
+        hash.finalize().into()
     }
 
     /// Settings that producer and consumer share.
@@ -136,12 +210,23 @@ impl Options {
         config
     }
 
-    /// Settings of a lane's producer. Batches hold at most `batch_bytes`.
-    pub(super) fn producer(&self, lane: &str, batch_bytes: usize) -> ClientConfig {
+    /// Settings of a lane's producer. Batches hold at most `batch_bytes`. Without transactions
+    /// `is_idempotent` says whether the brokers know an idempotent producer.
+    pub(super) fn producer(&self, lane: &str, batch_bytes: usize, is_idempotent: bool) -> ClientConfig {
         let mut config = self.client();
+        match self.mode {
+            Mode::ExactlyOnce => config
+                .set("transactional.id", self.transactional_id(lane))
+                .set("transaction.timeout.ms", millis(self.transaction_timeout)),
+            Mode::AtLeastOnce if is_idempotent => config
+                .set("enable.idempotence", "true")
+                .set("message.timeout.ms", millis(self.transaction_timeout)),
+            Mode::AtLeastOnce => config
+                .set("message.timeout.ms", millis(self.transaction_timeout))
+                // More than one would change the order when the first is repeated.
+                .set("max.in.flight.requests.per.connection", "1"),
+        };
         config
-            .set("transactional.id", self.transactional_id(lane))
-            .set("transaction.timeout.ms", millis(self.transaction_timeout))
             .set("acks", "all")
             .set("compression.codec", "zstd")
             .set("compression.level", "1")
@@ -152,6 +237,8 @@ impl Options {
             .set("message.max.bytes", (self.record_bytes_max + 16_384).to_string())
             .set("queue.buffering.max.messages", "50000")
             .set("queue.buffering.max.kbytes", "16384")
+            // Bytes on the wire; sooner when they are counted against a limit.
+            .set("statistics.interval.ms", if self.line.is_limited() { "500" } else { "5000" })
             // What was delivered is known from the commit.
             .set("delivery.report.only.error", "true");
         config
@@ -183,15 +270,19 @@ impl Options {
 /// Largest file of certificates that is looked at; a system's whole list has some 250 KB.
 const PEM_BYTES_MAX: u64 = 4 << 20;
 
+fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(PEM_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn check_pem(path: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     // A folder of certificates is fine, and opening a pipe would wait for its writer.
     if !path.metadata().map_err(failed)?.is_file() {
         return Ok(());
     }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(PEM_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+    let bytes = read_some(path).map_err(failed)?;
     // RFC 7468, section 2.
     let begin = b"-----BEGIN ";
     match bytes.windows(begin.len()).any(|window| window == begin) {
@@ -222,7 +313,7 @@ pub struct Tls {
     /// Our own certificate, when the brokers ask for one.
     pub certificate: Option<PathBuf>,
     /// Its key.
-    pub key: Option<PathBuf>,
+    pub key: Option<Located>,
     /// Password of the key file.
     pub key_password: Option<Password>,
 }
@@ -234,12 +325,39 @@ impl Tls {
         if let Some(certificate) = &self.certificate {
             config.set("ssl.certificate.location", path(certificate));
         }
-        if let Some(key) = &self.key {
-            config.set("ssl.key.location", path(key));
+        if let Some(key) = self.key.as_ref().and_then(|key| key.path().ok()) {
+            config.set("ssl.key.location", path(&key));
         }
         if let Some(password) = &self.key_password {
             config.set("ssl.key.password", password.get());
         }
+    }
+}
+
+/// A file that is looked for with every new connection to Kafka, because it may come later.
+#[derive(Clone)]
+pub struct Located(Arc<dyn Fn() -> Result<PathBuf, String> + Send + Sync>);
+
+impl Located {
+    /// The file with this path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self(Arc::new(move || Ok(path.clone())))
+    }
+
+    /// The file that `find` gives, or a sentence that says where it was looked for.
+    pub fn found_by(find: impl Fn() -> Result<PathBuf, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+
+    fn path(&self) -> Result<PathBuf, String> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Located({:?})", self.path())
     }
 }
 
@@ -326,7 +444,7 @@ mod tests {
             username: "box-1".to_owned(),
             password: Password::new("s3cret-word"),
         });
-        let shown = format!("{options:?} {:?}", options.producer("telemetry", 1000));
+        let shown = format!("{options:?} {:?}", options.producer("telemetry", 1000, true));
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("box-1"));
     }
@@ -343,7 +461,7 @@ mod tests {
         assert!(options.check_secrets().unwrap_err().contains("No such file"));
         std::fs::write(&path, "s3cret").unwrap();
         assert_eq!(options.check_secrets(), Ok(()));
-        assert_eq!(options.producer("telemetry", 1000).get("sasl.password"), Some("s3cret"));
+        assert_eq!(options.producer("telemetry", 1000, true).get("sasl.password"), Some("s3cret"));
     }
 
     #[test]
@@ -361,6 +479,35 @@ mod tests {
     }
 
     #[test]
+    fn every_file_and_secret_changes_the_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let password = |name: &str| {
+            let path = file(name);
+            Password::read_by(move || std::fs::read_to_string(&path).map_err(|error| error.to_string()))
+        };
+        let mut options = Options::new("kafka:9093", "forebay", "werk1", "box-1");
+        let key = file("key");
+        options.tls = Some(Tls {
+            ca: Some(file("ca")),
+            certificate: Some(file("certificate")),
+            key: Some(Located::found_by(move || key.exists().then(|| key.clone()).ok_or("not yet".to_owned()))),
+            key_password: Some(password("key-password")),
+        });
+        options.sasl =
+            Some(Sasl { mechanism: Mechanism::Plain, username: "u".to_owned(), password: password("password") });
+        let mut seen = vec![options.fingerprint()];
+        for name in ["ca", "certificate", "key", "key-password", "password"] {
+            for content in ["", "1", "2"] {
+                std::fs::write(file(name), content).unwrap();
+                assert_eq!(options.fingerprint(), options.fingerprint());
+                assert!(!seen.contains(&options.fingerprint()), "{name}");
+                seen.push(options.fingerprint());
+            }
+        }
+    }
+
+    #[test]
     fn librdkafka_knows_every_setting() {
         let mut options = Options::new("kafka:9093", "forebay", "werk1", "box-1");
         options.sasl = Some(Sasl {
@@ -370,9 +517,13 @@ mod tests {
         });
         for tls in [None, Some(Tls::default())] {
             options.tls = tls;
-            let configs =
-                [options.producer("telemetry", 1000), options.consumer("telemetry", true), options.admin()];
-            for config in configs {
+            for (mode, is_idempotent) in
+                [(Mode::ExactlyOnce, true), (Mode::AtLeastOnce, true), (Mode::AtLeastOnce, false)]
+            {
+                options.mode = mode;
+                options.producer("telemetry", 1000, is_idempotent).create_native_config().unwrap();
+            }
+            for config in [options.consumer("telemetry", true), options.admin()] {
                 config.create_native_config().unwrap();
             }
         }

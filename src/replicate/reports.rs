@@ -27,6 +27,8 @@ pub(super) struct FailedDelivery {
     pub offset: Option<u64>,
     /// Size of the value.
     pub bytes: usize,
+    /// Time of the Kafka record, milliseconds since 1970 UTC.
+    pub timestamp_ms: i64,
 }
 
 /// Context of all clients of one lane. Cheap to clone.
@@ -44,6 +46,14 @@ struct Inner {
     transaction: Option<String>,
     /// The last thing that went wrong with a connection.
     connection: Option<(RDKafkaErrorCode, String)>,
+    /// Bytes given to the network since the client was made.
+    wire_bytes: u64,
+}
+
+/// What is read of librdkafka's statistics (STATISTICS.md of librdkafka).
+#[derive(serde::Deserialize)]
+struct Statistics {
+    tx_bytes: u64,
 }
 
 impl Reports {
@@ -77,6 +87,11 @@ impl Reports {
         self.inner().connection.clone()
     }
 
+    /// Bytes given to the network since the client was made, as last counted.
+    pub fn wire_bytes(&self) -> u64 {
+        self.inner().wire_bytes
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,6 +120,13 @@ impl ClientContext for Reports {
                 tracing::info!(lane, kind, repeated, "librdkafka: {text}");
             }
             RDKafkaLogLevel::Debug => tracing::debug!(lane, kind, repeated, "librdkafka: {text}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        // Only producers are asked for statistics, and each session has one.
+        if let Ok(Statistics { tx_bytes }) = serde_json::from_slice(statistics) {
+            self.inner().wire_bytes = tx_bytes;
         }
     }
 
@@ -138,7 +160,9 @@ impl ProducerContext for Reports {
                 std::str::from_utf8(header.value?).ok()?.parse().ok()
             });
             let bytes = message.payload_len();
-            inner.failed.push(FailedDelivery { topic: message.topic().to_owned(), code, offset, bytes });
+            let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
+            let topic = message.topic().to_owned();
+            inner.failed.push(FailedDelivery { topic, code, offset, bytes, timestamp_ms });
         }
     }
 }

@@ -1,19 +1,22 @@
 //! One producer's life: fence the predecessor, find the place to go on, send transactions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 
 use super::checkpoint::{self, Checkpoint, Found, Nonce, Place};
 use super::fault::{self, Fault};
+use super::identity::Identity;
 use super::lane::Shared;
+use super::options::Mode;
 use super::reports::Reports;
-use super::topics;
-use super::transport::{Outgoing, Session, Transport};
+use super::topics::{self, DEAD_LETTERS};
+use super::transport::{Outgoing, Reason, Session, Transport};
 use crate::clock::{now_us, rfc3339};
 
 /// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
@@ -23,6 +26,9 @@ const ABORT: Duration = Duration::from_secs(5);
 /// After this long without progress the status says that we wait.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// After a failed delivery the reports of others are waited for at most this long.
+const MORE_REPORTS: Duration = Duration::from_millis(300);
+
 /// The way to Kafka by librdkafka.
 pub(super) struct Kafka {
     shared: Arc<Shared>,
@@ -31,12 +37,15 @@ pub(super) struct Kafka {
     last: Option<(Place, i64)>,
     /// The checkpoint topic's settings were looked at.
     looked_at_policy: bool,
+    /// Without transactions: the brokers know no idempotent producer, or we may not be one.
+    not_idempotent: Arc<AtomicBool>,
 }
 
 impl Kafka {
     pub fn new(shared: &Arc<Shared>) -> Self {
         let reports = Reports::new(&shared.lane);
-        Self { shared: Arc::clone(shared), reports, last: None, looked_at_policy: false }
+        let (last, not_idempotent) = (None, Arc::default());
+        Self { shared: Arc::clone(shared), reports, last, looked_at_policy: false, not_idempotent }
     }
 }
 
@@ -62,8 +71,10 @@ impl Transport for Kafka {
         }
         let place = Place::new(options, lane, partitions);
 
+        let fingerprint = options.fingerprint();
+        let config = options.producer(lane, batch_bytes, !self.not_idempotent.load(Ordering::Relaxed));
         let producer: ThreadedProducer<Reports> =
-            options.producer(lane, batch_bytes).create_with_context(reports.clone()).map_err(create)?;
+            config.create_with_context(reports.clone()).map_err(create)?;
         let mut session = KafkaSession {
             shared: Arc::clone(shared),
             epoch: epoch.to_owned(),
@@ -73,6 +84,9 @@ impl Transport for Kafka {
             topic,
             found: Found::default(),
             is_open: false,
+            has_dead_letters: false,
+            not_idempotent: Arc::clone(&self.not_idempotent),
+            identity: Identity::new(fingerprint, shared.clock.now()),
         };
         session.init()?;
         session.found = session.look(&consumer, partitions)?;
@@ -104,6 +118,10 @@ pub(super) struct KafkaSession {
     found: Found,
     /// A transaction is open.
     is_open: bool,
+    /// The dead-letter topic was looked for and is there.
+    has_dead_letters: bool,
+    not_idempotent: Arc<AtomicBool>,
+    identity: Identity,
 }
 
 impl Session for KafkaSession {
@@ -112,20 +130,28 @@ impl Session for KafkaSession {
     }
 
     fn begin(&mut self) -> Result<(), Fault> {
-        self.producer
-            .begin_transaction()
-            .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
+        if self.is_transactional() {
+            self.producer
+                .begin_transaction()
+                .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
+        }
         self.is_open = true;
         Ok(())
     }
 
     fn send(&mut self, outgoing: &Outgoing<'_>) -> Result<(), Fault> {
+        if let Some(reason) = outgoing.dead_letter {
+            return self.send_dead_letter(outgoing, reason);
+        }
         let record = &outgoing.record;
         let mut digits = [0; 20];
-        let headers = OwnedHeaders::new_with_capacity(3)
+        let mut headers = OwnedHeaders::new_with_capacity(4)
             .insert(Header { key: "edge", value: Some(self.shared.options.edge.as_str()) })
             .insert(Header { key: "epoch", value: Some(self.epoch.as_str()) })
             .insert(Header { key: "offset", value: Some(decimal(record.offset, &mut digits)) });
+        if let Some(delivery) = outgoing.delivery.header() {
+            headers = headers.insert(Header { key: "delivery", value: Some(delivery) });
+        }
         // Brokers refuse records from the future; the value keeps the time as it was read.
         let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
         self.put(
@@ -146,6 +172,10 @@ impl Session for KafkaSession {
 
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
         let value = serde_json::to_vec(checkpoint).expect("strings and numbers are always JSON");
+        if !self.is_transactional() {
+            // It must not be there before what it speaks of.
+            self.flush(&self.topic)?;
+        }
         self.put_checkpoint(&self.place.checkpoint_key(&self.epoch), &value, self.place.partition)?;
         self.end_transaction(&self.topic)?;
         self.is_open = false;
@@ -155,6 +185,9 @@ impl Session for KafkaSession {
     fn abort(&mut self) {
         if std::mem::take(&mut self.is_open) && self.producer.client().fatal_error().is_none() {
             self.shared.status.lock().aborts += 1;
+            if !self.is_transactional() {
+                return self.producer.purge(PurgeConfig::default().queue().inflight());
+            }
             if let Err(error) = self.producer.abort_transaction(ABORT) {
                 let lane = &self.shared.lane;
                 tracing::debug!(
@@ -165,10 +198,27 @@ impl Session for KafkaSession {
         }
     }
 
+    fn wire_bytes(&self) -> u64 {
+        self.reports.wire_bytes()
+    }
+
+    fn is_renewed(&mut self, now: Instant) -> bool {
+        let options = &self.shared.options;
+        let works = || {
+            options.check_files()?;
+            options.check_secrets()?;
+            // librdkafka loads and compares them when it makes a client.
+            let made: Result<ThreadedProducer<Reports>, _> =
+                options.producer(&self.shared.lane, 1, false).create_with_context(self.reports.fresh());
+            made.map(drop).map_err(|error| error.to_string())
+        };
+        self.identity.is_renewed(now, || options.fingerprint(), works)
+    }
+
     fn probe(&mut self) -> Result<(), Fault> {
         match self.producer.client().fetch_metadata(Some(&self.topic), SLICE) {
             Ok(_) => Ok(()),
-            Err(_) => Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options))),
+            Err(_) => Err(fault::unreachable(&self.reports, &self.shared.options)),
         }
     }
 }
@@ -176,6 +226,9 @@ impl Session for KafkaSession {
 impl KafkaSession {
     /// Fences whoever wrote under our id before and ends its open transaction.
     fn init(&self) -> Result<(), Fault> {
+        if !self.is_transactional() {
+            return Ok(());
+        }
         let end = Instant::now() + self.shared.options.transaction_timeout;
         loop {
             self.stopped()?;
@@ -184,7 +237,7 @@ impl KafkaSession {
             if !again || Instant::now() > end {
                 return Err(self.sort(&error, &self.place.topic, "announcing itself"));
             }
-            self.shared.status.waiting(fault::unreachable(&self.reports, &self.shared.options));
+            self.shared.status.waiting(fault::no_answer(&self.reports, &self.shared.options));
             self.shared.stop.sleep(Duration::from_millis(100));
         }
     }
@@ -228,6 +281,42 @@ impl KafkaSession {
         Ok(nonce)
     }
 
+    /// A record that its topic refuses, with everything that was known of it. It gets a new time,
+    /// because the old one may be what was refused.
+    fn send_dead_letter(&mut self, outgoing: &Outgoing<'_>, reason: &Reason) -> Result<(), Fault> {
+        if !std::mem::replace(&mut self.has_dead_letters, true) {
+            topics::dead_letters(self.producer.client(), &self.shared, &self.reports)?;
+        }
+        let record = &outgoing.record;
+        let (offset, time) = (record.offset.to_string(), rfc3339(record.edge_us));
+        let mut headers = OwnedHeaders::new_with_capacity(8);
+        let texts = [
+            ("edge", Some(self.shared.options.edge.as_str())),
+            ("epoch", Some(self.epoch.as_str())),
+            ("offset", Some(offset.as_str())),
+            ("delivery", outgoing.delivery.header()),
+            ("topic", Some(self.topic.as_str())),
+            ("edge_time", Some(time.as_str())),
+            ("reason", Some(reason.code)),
+            ("reason_text", Some(reason.text.as_str())),
+        ];
+        for (key, value) in texts {
+            if value.is_some() {
+                headers = headers.insert(Header { key, value });
+            }
+        }
+        let topic = self.shared.options.topic(DEAD_LETTERS);
+        self.put(BaseRecord::to(&topic).key(record.key).payload(record.value).headers(headers)).map_err(
+            |fault| match fault {
+                // librdkafka refuses it itself.
+                Fault::TooLarge { .. } => {
+                    Fault::NoDeadLetters { offset: Some(record.offset), cause: fault.to_string() }
+                }
+                fault => fault,
+            },
+        )
+    }
+
     fn put_checkpoint(&self, key: &str, value: &[u8], partition: i32) -> Result<(), Fault> {
         self.put(BaseRecord::to(&self.place.topic).key(key).payload(value).partition(partition))
     }
@@ -260,10 +349,9 @@ impl KafkaSession {
     /// flush is done here, and its own finds nothing left to wait for.
     fn end_transaction(&self, topic: &str) -> Result<(), Fault> {
         let start = Instant::now();
-        while self.producer.in_flight_count() > 0 {
-            // Sends what lingers; not being done at once is what the loop is for.
-            let _in_time = self.producer.flush(Duration::ZERO);
-            self.wait(start, topic)?;
+        self.flush(topic)?;
+        if !self.is_transactional() {
+            return Ok(());
         }
         loop {
             let Err(error) = self.producer.commit_transaction(SLICE) else { return Ok(()) };
@@ -279,19 +367,36 @@ impl KafkaSession {
         }
     }
 
+    /// Waits until all is delivered.
+    fn flush(&self, topic: &str) -> Result<(), Fault> {
+        let start = Instant::now();
+        while self.producer.in_flight_count() > 0 {
+            // Sends what lingers; not being done at once is what the loop is for.
+            let _in_time = self.producer.flush(Duration::ZERO);
+            self.wait(start, topic)?;
+        }
+        // Nothing in flight: each has been delivered or has failed.
+        self.reports.is_broken().then(|| self.trouble(topic)).flatten().map_or(Ok(()), Err)
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.shared.options.mode == Mode::ExactlyOnce
+    }
+
     /// One short wait for librdkafka, longer the longer it has lasted; an error when there is
     /// nothing to wait for.
     fn wait(&self, start: Instant, topic: &str) -> Result<(), Fault> {
         let waited = start.elapsed();
         if self.reports.is_broken() || self.producer.client().fatal_error().is_some() {
+            self.collect_reports();
             return Err(self.trouble(topic).unwrap_or(Fault::Lost("the transaction broke".to_owned())));
         }
         if waited > self.shared.options.transaction_timeout {
-            return Err(Fault::Lost(fault::unreachable(&self.reports, &self.shared.options)));
+            return Err(fault::unreachable(&self.reports, &self.shared.options));
         }
         if waited > SILENCE {
             self.stopped()?;
-            let cause = fault::unreachable(&self.reports, &self.shared.options);
+            let cause = fault::no_answer(&self.reports, &self.shared.options);
             if self.shared.status.waiting(cause.clone()) {
                 tracing::warn!(lane = self.shared.lane, "Kafka does not take data: {cause}");
             }
@@ -301,10 +406,22 @@ impl KafkaSession {
         Ok(())
     }
 
+    /// Waits a little for more reports: each that is known now saves an attempt.
+    fn collect_reports(&self) {
+        let start = Instant::now();
+        while self.producer.in_flight_count() > 0 && start.elapsed() < MORE_REPORTS {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Why the transaction has no future, if it has none.
     fn trouble(&self, topic: &str) -> Option<Fault> {
         let (options, lane) = (&self.shared.options, self.shared.lane.as_str());
         if let Some((code, reason)) = self.producer.client().fatal_error() {
+            let refused = matches!(code, Code::UnsupportedFeature | Code::ClusterAuthorizationFailed);
+            if refused && !self.is_transactional() && !self.not_idempotent.swap(true, Ordering::Relaxed) {
+                return Some(Fault::Lost(format!("sending without an idempotent producer from now on: {reason}")));
+            }
             return Some(fault::by_code(code, options, lane, topic).unwrap_or(Fault::Lost(reason)));
         }
         fault::of_reports(&self.reports, options, lane, topic)

@@ -16,8 +16,10 @@ pub struct ReplicationStatus {
 pub struct Replication {
     /// What it is doing.
     pub state: State,
-    /// First offset that is not yet committed in Kafka; `None` before the first contact.
+    /// First offset that live data has not yet committed in Kafka; `None` before the first contact.
     pub next_offset: Option<u64>,
+    /// All offsets below are committed; less than `next_offset` while a backlog waits.
+    pub complete_below: Option<u64>,
     /// Records committed since the process started.
     pub records: u64,
     /// Bytes of values in them, before compression.
@@ -32,6 +34,29 @@ pub struct Replication {
     pub aborts: u64,
     /// Records that were too large for Kafka and replaced by a notice.
     pub too_large: u64,
+    /// Records that Kafka refused and that went to the dead-letter topic.
+    pub dead_letters: u64,
+    /// Records that Kafka refused and that are nowhere in it.
+    pub rejected: u64,
+    /// Connections made anew because certificates or passwords have changed.
+    pub renewals: u64,
+    /// Of `records`, those that were sent after newer ones.
+    pub backfilled_records: u64,
+    /// Bytes given to the network by the producers, as librdkafka counts them; some seconds late.
+    pub wire_bytes: u64,
+    /// What waits while newer data goes first; `None` = nothing.
+    pub backlog: Option<Backlogged>,
+}
+
+/// What waits while newer data goes first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backlogged {
+    /// Records, at most: evicted ones are counted until it is their turn.
+    pub records: u64,
+    /// How long it will still take, seconds; `None` = not yet known.
+    pub left_s: Option<f64>,
+    /// The daily window is closed.
+    pub waits_for_window: bool,
 }
 
 /// What a lane's replicator is doing. Times are microseconds since 1970 UTC.
@@ -56,6 +81,13 @@ pub enum State {
         /// What is missing and where, in words.
         cause: String,
     },
+    /// Kafka does not let us in: password or certificate are wrong.
+    NotLetIn {
+        /// Since when.
+        since_us: i64,
+        /// Whom it does not let in, and what it says.
+        cause: String,
+    },
     /// What this box was told about Kafka cannot work: a file or a secret is missing.
     Settings {
         /// Since when.
@@ -70,6 +102,15 @@ pub enum State {
         /// Boot id of the other one.
         by: String,
     },
+    /// Someone has paused it.
+    Paused {
+        /// Since when.
+        since_us: i64,
+        /// Who.
+        by: String,
+    },
+    /// The way to the second cluster, while it is not needed.
+    Standby,
     /// Ended on request.
     Stopped,
 }
@@ -82,8 +123,11 @@ impl State {
             Self::Up => "up",
             Self::Waiting { .. } => "waiting",
             Self::Refused { .. } => "refused",
+            Self::NotLetIn { .. } => "not-let-in",
             Self::Settings { .. } => "settings",
             Self::Fenced { .. } => "fenced",
+            Self::Paused { .. } => "paused",
+            Self::Standby => "standby",
             Self::Stopped => "stopped",
         }
     }
@@ -93,9 +137,11 @@ impl State {
         match self {
             Self::Waiting { since_us, .. }
             | Self::Refused { since_us, .. }
+            | Self::NotLetIn { since_us, .. }
             | Self::Settings { since_us, .. }
-            | Self::Fenced { since_us, .. } => Some(*since_us),
-            Self::Connecting | Self::Up | Self::Stopped => None,
+            | Self::Fenced { since_us, .. }
+            | Self::Paused { since_us, .. } => Some(*since_us),
+            Self::Connecting | Self::Up | Self::Standby | Self::Stopped => None,
         }
     }
 }
@@ -118,6 +164,9 @@ impl fmt::Display for State {
                     "Kafka refuses: {cause}. Everything is kept on disk until the IT department has changed this"
                 )
             }
+            Self::NotLetIn { cause, .. } => {
+                write!(f, "Kafka does not let this box in: {cause}. Everything is kept on disk until it does")
+            }
             Self::Settings { cause, .. } => {
                 write!(f, "this box's settings: {cause}. Everything is kept on disk until this is mended")
             }
@@ -126,6 +175,11 @@ impl fmt::Display for State {
                 "a second box with the same name writes to Kafka (its boot id is {by}). This box has stopped \
                  sending and keeps everything on disk; give each box its own edge name"
             ),
+            Self::Paused { by, .. } => write!(
+                f,
+                "paused by {by}: nothing is sent until someone resumes it, everything is kept on disk"
+            ),
+            Self::Standby => f.write_str("the second Kafka is not needed"),
             Self::Stopped => f.write_str("replication has ended"),
         }
     }
@@ -148,6 +202,9 @@ impl ReplicationStatus {
             }
             (State::Refused { cause, .. }, Some(since_us)) if inner.state.code() == "refused" => {
                 State::Refused { since_us, cause }
+            }
+            (State::NotLetIn { cause, .. }, Some(since_us)) if inner.state.code() == "not-let-in" => {
+                State::NotLetIn { since_us, cause }
             }
             (State::Settings { cause, .. }, Some(since_us)) if inner.state.code() == "settings" => {
                 State::Settings { since_us, cause }

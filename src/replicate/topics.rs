@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -17,6 +17,9 @@ const ASK: Duration = Duration::from_secs(5);
 /// A created topic has a leader after this long at most.
 const SETTLE: Duration = Duration::from_secs(15);
 
+/// End of the name of the topic for records that Kafka refuses.
+pub(super) const DEAD_LETTERS: &str = "dead-letter";
+
 /// Number of partitions of `topic`, which is created when it is not there and we may.
 pub(super) fn ensure(
     consumer: &BaseConsumer<Reports>,
@@ -24,8 +27,35 @@ pub(super) fn ensure(
     topic: &str,
     reports: &Reports,
 ) -> Result<i32, Fault> {
+    // Log lines and connection errors come with a poll; without one there would be no cause to show.
+    let poll = |wait| drop(consumer.poll(wait));
+    poll(Duration::ZERO);
+    let ask = || partitions(consumer.client(), &shared.options, topic, reports, &poll);
+    ensure_by(&ask, shared, topic)
+}
+
+/// Makes sure that the dead-letter topic is there, created if we may.
+pub(super) fn dead_letters(
+    client: &Client<Reports>,
+    shared: &Shared,
+    reports: &Reports,
+) -> Result<(), Fault> {
+    let topic = shared.options.topic(DEAD_LETTERS);
+    // A producer has a thread that polls.
+    let ask = || partitions(client, &shared.options, &topic, reports, &std::thread::sleep);
+    ensure_by(&ask, shared, &topic).map(drop).map_err(|fault| match fault {
+        Fault::Refused(cause) => Fault::NoDeadLetters { offset: None, cause },
+        fault => fault,
+    })
+}
+
+fn ensure_by(
+    ask: &dyn Fn() -> Result<Option<i32>, Fault>,
+    shared: &Shared,
+    topic: &str,
+) -> Result<i32, Fault> {
     let options = &shared.options;
-    if let Some(partitions) = partitions(consumer, options, topic, reports)? {
+    if let Some(partitions) = ask()? {
         return Ok(partitions);
     }
     match options.create_topics {
@@ -34,7 +64,7 @@ pub(super) fn ensure(
     }
     let end = Instant::now() + SETTLE;
     while Instant::now() < end {
-        if let Some(partitions) = partitions(consumer, options, topic, reports)? {
+        if let Some(partitions) = ask()? {
             return Ok(partitions);
         }
         if shared.stop.sleep(Duration::from_millis(100)) {
@@ -75,20 +105,16 @@ fn policy(options: &Options, topic: &str) -> Option<String> {
 
 /// `None` = there is no such topic.
 fn partitions(
-    consumer: &BaseConsumer<Reports>,
+    client: &Client<Reports>,
     options: &Options,
     topic: &str,
     reports: &Reports,
+    poll: &dyn Fn(Duration),
 ) -> Result<Option<i32>, Fault> {
-    // Log lines and connection errors come with a poll; without one there would be no cause to show.
-    let _nothing_assigned = consumer.poll(Duration::ZERO);
-    let metadata = consumer.fetch_metadata(Some(topic), ASK).map_err(|error| {
-        let _nothing_assigned = consumer.poll(Duration::from_millis(10));
+    let metadata = client.fetch_metadata(Some(topic), ASK).map_err(|error| {
+        poll(Duration::from_millis(10));
         match reports.connection() {
-            Some((Code::Authentication | Code::SaslAuthenticationFailed, _)) => {
-                Fault::Refused(unreachable(reports, options))
-            }
-            Some(_) => Fault::Lost(unreachable(reports, options)),
+            Some(_) => unreachable(reports, options),
             None => Fault::Lost(format!("no answer from {}: {error}", options.brokers)),
         }
     })?;

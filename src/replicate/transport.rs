@@ -1,6 +1,8 @@
 //! What a lane needs of the way to Kafka. librdkafka is one such way ([`super::session`]), the
 //! simulated broker of the tests another.
 
+use std::time::Instant;
+
 use super::Record;
 use super::checkpoint::{Checkpoint, Found};
 use super::fault::Fault;
@@ -50,6 +52,14 @@ pub(crate) trait Session {
     /// timeout. Failing is no harm: the next producer's start does the same.
     fn abort(&mut self);
 
+    /// Bytes given to the network since the session was opened, as far as they were counted yet.
+    fn wire_bytes(&self) -> u64;
+
+    /// Whether certificates or passwords have changed, so that a new session should use them.
+    fn is_renewed(&mut self, _now: Instant) -> bool {
+        false
+    }
+
     /// Whether Kafka answers, asked while there is nothing to send.
     ///
     /// # Errors
@@ -62,4 +72,40 @@ pub(crate) trait Session {
 pub(crate) struct Outgoing<'a> {
     /// What is sent.
     pub record: Record<'a>,
+    /// Becomes the header `delivery`.
+    pub delivery: Delivery,
+    /// Why it goes to the dead-letter topic; `None` = to the lane's.
+    pub dead_letter: Option<&'a Reason>,
+}
+
+/// When a record is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// When it was its turn.
+    #[default]
+    Live,
+    /// After newer ones, because Kafka was away.
+    Backfill,
+    /// Once more, by request.
+    Replay,
+}
+
+impl Delivery {
+    /// Value of the header `delivery`; live records have none.
+    pub fn header(self) -> Option<&'static str> {
+        match self {
+            Self::Live => None,
+            Self::Backfill => Some("backfill"),
+            Self::Replay => Some("replay"),
+        }
+    }
+}
+
+/// Why a record cannot go where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reason {
+    /// Stable word.
+    pub code: &'static str,
+    /// For people.
+    pub text: String,
 }

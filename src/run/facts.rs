@@ -1,11 +1,14 @@
 //! What the page asks, answered from lanes, replicators and models.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
 use super::rates::Rates;
+use super::storage;
 use crate::clock;
 use crate::device::Text;
 use crate::event::Event;
@@ -13,7 +16,7 @@ use crate::infer::{self, predictions::Predictions};
 use crate::lane::{LaneStatus, LaneWriter};
 use crate::replicate::{Replication, ReplicationStatus, State};
 use crate::status::facts::{
-    DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
+    Backfill, DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
     PredictionState, Reserve, ToIt, ToItState,
 };
 use crate::twin::Cause;
@@ -39,12 +42,57 @@ impl LaneFacts {
     }
 }
 
+/// The lanes; none until their disk works.
+#[derive(Default)]
+pub struct Lanes {
+    open: OnceLock<Vec<LaneFacts>>,
+    /// Why and since when there are none.
+    closed: Mutex<Option<DiskError>>,
+    given_up: AtomicBool,
+}
+
+impl Deref for Lanes {
+    type Target = [LaneFacts];
+
+    fn deref(&self) -> &[LaneFacts] {
+        self.open.get().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Lanes {
+    /// The lanes work from now on.
+    pub fn open(&self, lanes: Vec<LaneFacts>) {
+        *lock(&self.closed) = None;
+        // They are opened once.
+        let _before = self.open.set(lanes);
+    }
+
+    /// Notes why they cannot be opened, in words; tells whether that is news.
+    pub fn closed(&self, why: &str) -> bool {
+        let message = storage::not_stored(why);
+        let mut closed = lock(&self.closed);
+        let news = closed.as_ref().is_none_or(|before| before.message != message);
+        let since_us = closed.as_ref().map_or_else(clock::now_us, |before| before.since_us);
+        *closed = Some(DiskError { since_us, message });
+        news
+    }
+
+    /// They will not be opened by this process any more.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+    }
+
+    fn trouble(&self) -> Option<DiskError> {
+        lock(&self.closed).clone()
+    }
+}
+
 /// All facts of a running box.
 pub struct BoxFacts {
     /// Who the box is.
     pub identity: Identity,
     /// Both lanes.
-    pub lanes: Vec<LaneFacts>,
+    pub lanes: Lanes,
     /// The models.
     pub predictions: Arc<Predictions>,
     /// The latest events, newest first.
@@ -61,20 +109,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl BoxFacts {
     /// Facts of a box that has just started.
-    pub fn new(
-        identity: Identity,
-        lanes: Vec<LaneFacts>,
-        predictions: Arc<Predictions>,
-        not_read: Vec<NotRead>,
-    ) -> Self {
-        let (latest, disk_broken_us) = Default::default();
+    pub fn new(identity: Identity, predictions: Arc<Predictions>, not_read: Vec<NotRead>) -> Self {
+        let (lanes, latest, disk_broken_us) = Default::default();
         Self { identity, lanes, predictions, latest, not_read, disk_broken_us }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
     /// thing: everything is tried again by itself.
     pub fn is_alive(&self) -> bool {
-        !self.lanes.iter().any(|lane| lane.writer.is_closed())
+        !self.lanes.given_up.load(Ordering::SeqCst) && !self.lanes.iter().any(|lane| lane.writer.is_closed())
     }
 
     /// Remembers an event for the page.
@@ -87,7 +130,7 @@ impl BoxFacts {
     /// Called once a second.
     pub fn tick(&self) {
         let mut broken = false;
-        for lane in &self.lanes {
+        for lane in self.lanes.iter() {
             let status = lane.status.borrow();
             let committed = lane.replication.snapshot().records;
             lock(&lane.rates).push(status.records, committed, status.written_bytes);
@@ -164,9 +207,20 @@ impl Facts for BoxFacts {
         let per_s = |rate: fn(&Rates) -> f64| self.lanes.iter().map(|lane| rate(&lock(&lane.rates))).sum();
         let oldest_us = statuses.iter().filter_map(|status| status.oldest_unsent_us).min();
         let seen = statuses.iter().any(|status| status.committed.is_some());
-        let delay_s =
-            oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0));
+        let replications: Vec<Replication> =
+            self.lanes.iter().map(|lane| lane.replication.snapshot()).collect();
+        let backfill = backfill(&replications);
+        // While fresh data goes first, the oldest that waits says nothing of its delay.
+        let delay_s = match backfill {
+            Some(_) => {
+                replications.iter().map(|lane| lane.delay_us.max(0) as f64 / 1e6).max_by(f64::total_cmp)
+            }
+            None => {
+                oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0))
+            }
+        };
         ToIt {
+            backfill,
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
             backlog_records: statuses.iter().map(backlog).sum(),
@@ -206,10 +260,12 @@ impl Facts for BoxFacts {
             oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
             dropped_records: statuses.iter().map(|status| status.evicted_records).sum(),
             full: statuses.iter().any(is_full),
-            disk_error: error.map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message }),
+            disk_error: error
+                .map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message })
+                .or(self.lanes.trouble()),
             lanes: statuses
                 .iter()
-                .zip(&self.lanes)
+                .zip(self.lanes.iter())
                 .map(|(status, lane)| lane_numbers(status, lane))
                 .collect(),
         }
@@ -297,9 +353,52 @@ impl Facts for BoxFacts {
                 Counter,
                 |_, kafka| kafka.bytes as f64,
             ),
+            metric(
+                "forebay_kafka_wire_bytes_total",
+                "Bytes given to the network for Kafka, compressed, without TLS and TCP.",
+                Counter,
+                |_, kafka| kafka.wire_bytes as f64,
+            ),
+            metric(
+                "forebay_kafka_backfilled_records_total",
+                "Records committed after newer ones.",
+                Counter,
+                |_, kafka| kafka.backfilled_records as f64,
+            ),
+            metric(
+                "forebay_kafka_backfill_waiting_records",
+                "Records that wait while newer ones go first.",
+                MetricKind::Gauge,
+                |_, kafka| kafka.backlog.as_ref().map_or(0, |backlog| backlog.records) as f64,
+            ),
+            metric(
+                "forebay_kafka_dead_letters_total",
+                "Records that went to the dead-letter topic.",
+                Counter,
+                |_, kafka| kafka.dead_letters as f64,
+            ),
+            metric(
+                "forebay_kafka_rejected_records_total",
+                "Records that Kafka refused and that are not in it.",
+                Counter,
+                |_, kafka| kafka.rejected as f64,
+            ),
             self.last_commits(),
         ]
     }
+}
+
+/// What waits while newer data goes first: the lanes take turns, so the longest counts.
+fn backfill(replications: &[Replication]) -> Option<Backfill> {
+    let waiting = replications.iter().filter_map(|lane| lane.backlog.as_ref());
+    waiting.fold(None, |all, lane| {
+        let all = all.unwrap_or_default();
+        Some(Backfill {
+            records: all.records + lane.records,
+            left_s: lane.left_s.into_iter().chain(all.left_s).max_by(f64::total_cmp),
+            waits_for_window: all.waits_for_window || lane.waits_for_window,
+        })
+    })
 }
 
 fn lane_numbers(status: &LaneStatus, lane: &LaneFacts) -> Lane {
@@ -321,6 +420,7 @@ fn urgency(state: &ToItState) -> u8 {
         ToItState::Connecting => 1,
         ToItState::Waiting { .. } => 2,
         ToItState::Fenced { .. } => 3,
+        ToItState::Paused { .. } => 4,
     }
 }
 
@@ -331,11 +431,13 @@ fn to_it_state(replication: &Replication) -> ToItState {
     };
     match &replication.state {
         State::Up => ToItState::Up,
-        State::Connecting | State::Stopped => ToItState::Connecting,
+        State::Connecting | State::Standby | State::Stopped => ToItState::Connecting,
         State::Waiting { since_us, cause } => waiting(*since_us, "unreachable", cause),
         State::Refused { since_us, cause } => waiting(*since_us, "refused", cause),
         State::Settings { since_us, cause } => waiting(*since_us, "configuration", cause),
+        State::NotLetIn { since_us, cause } => waiting(*since_us, "not-trusted", cause),
         State::Fenced { since_us, .. } => ToItState::Fenced { since_us: *since_us },
+        State::Paused { since_us, by } => ToItState::Paused { since_us: *since_us, by: by.clone() },
     }
 }
 

@@ -1,11 +1,9 @@
 //! From `[kafka]` to the replicator's options.
 
-use std::path::PathBuf;
-
 use forebay_connector::Secrets;
 
 use crate::config::{Config, CredentialStore, KeySource};
-use crate::replicate::{CreateTopics, Mechanism, Options, Password, Sasl, Tls};
+use crate::replicate::{CreateTopics, Located, Mechanism, Options, Password, Sasl, Tls};
 
 /// Options for the replicators. A secret that cannot be read is said and asked for again when the
 /// replicators connect: without it nothing goes to Kafka, but everything else works.
@@ -23,10 +21,10 @@ pub fn options(config: &Config) -> Options {
         if let Some((certificate, key)) = &tls.identity {
             made.certificate = Some(certificate.clone());
             made.key = Some(match key {
-                KeySource::File(path) => path.clone(),
-                // The replicator says that this file is not there.
+                KeySource::File(path) => Located::at(path),
                 KeySource::Credential(name) => {
-                    secrets.path(name).unwrap_or_else(|_| PathBuf::from(format!("credential:{name}")))
+                    let (secrets, name) = (secrets.clone(), name.clone());
+                    Located::found_by(move || secrets.path(&name))
                 }
             });
         }

@@ -25,7 +25,7 @@ impl Line {
     /// The event that `now_us` is due: its `what`, its text, and seconds away.
     fn look(&mut self, seen: &Replication, now_us: i64) -> Option<(&'static str, String, i64)> {
         match (self.away_us, seen.state.since_us()) {
-            (None, Some(since_us)) if now_us - since_us >= NEWS_US => {
+            (None, Some(since_us)) if now_us - since_us >= NEWS_US && seen.state.code() != "paused" => {
                 self.away_us = Some(since_us);
                 Some(("kafka-away", seen.state.to_string(), (now_us - since_us) / 1_000_000))
             }

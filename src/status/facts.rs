@@ -91,6 +91,13 @@ pub enum ToItState {
         /// Since when, microseconds since 1970 UTC.
         since_us: i64,
     },
+    /// Someone has paused it.
+    Paused {
+        /// Since when, microseconds since 1970 UTC.
+        since_us: i64,
+        /// Who, as they said.
+        by: String,
+    },
 }
 
 /// Always the same three fields, so that nobody who reads the JSON must tell types apart.
@@ -101,12 +108,15 @@ impl Serialize for ToItState {
             Self::Connecting => ("connecting", None, None),
             Self::Waiting { since_us, cause } => ("waiting", Some(*since_us), Some(cause)),
             Self::Fenced { since_us } => ("fenced", Some(*since_us), None),
+            Self::Paused { since_us, .. } => ("paused", Some(*since_us), None),
         };
-        let mut fields = serializer.serialize_struct("ToItState", 4)?;
+        let by = if let Self::Paused { by, .. } = self { Some(by) } else { None };
+        let mut fields = serializer.serialize_struct("ToItState", 5)?;
         fields.serialize_field("state", state)?;
         fields.serialize_field("since", &since_us.map(crate::clock::rfc3339))?;
         fields.serialize_field("cause", &cause.map(|cause| &cause.code))?;
         fields.serialize_field("message", &cause.map(|cause| &cause.message))?;
+        fields.serialize_field("by", &by)?;
         fields.end()
     }
 }
@@ -132,6 +142,19 @@ pub struct ToIt {
     pub intake_per_s: f64,
     /// Records confirmed since the start.
     pub committed_records: u64,
+    /// What waits while newer data goes first; `None` = nothing does.
+    pub backfill: Option<Backfill>,
+}
+
+/// What waits while newer data goes first (`backfill = "live-first"`), all lanes together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Backfill {
+    /// Records, at most.
+    pub records: u64,
+    /// How long it will still take, seconds; `None` = not yet known.
+    pub left_s: Option<f64>,
+    /// The daily window is closed.
+    pub waits_for_window: bool,
 }
 
 /// Numbers of the journal.

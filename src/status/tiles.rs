@@ -36,6 +36,11 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
             let fix = fill(words.fenced_fix, &[&plain(&identity.edge_id)]);
             (Some(Letter::F), words.fenced.to_owned(), vec![line(fix)])
         }
+        ToItState::Paused { since_us, by } => {
+            let by = fill(words.it_paused_by, &[&plain(by), &speech.moment(*since_us)]);
+            let kept = if reserve.is_losing() { words.waiting_here } else { words.kept_here };
+            (Some(Letter::M), words.it_paused.to_owned(), vec![line(by), line(fill(kept, &[&backlog]))])
+        }
         ToItState::Up => {
             let (headline, lines) = sending(&numbers, &backlog, speech);
             (None, headline, lines)
@@ -60,9 +65,25 @@ fn sending(numbers: &ToIt, backlog: &str, speech: &Speech) -> (String, Vec<Line>
             }
             (words.catching_up.to_owned(), lines)
         }
-        Some(delay) => (fill(words.up_to_date_delay, &[&speech.duration(delay)]), vec![rate]),
+        Some(delay) => {
+            let headline = fill(words.up_to_date_delay, &[&speech.duration(delay)]);
+            (headline, [rate].into_iter().chain(backfill(numbers, speech)).collect())
+        }
         None => (words.up_to_date.to_owned(), vec![rate]),
     }
+}
+
+/// What still follows while fresh data goes first.
+fn backfill(numbers: &ToIt, speech: &Speech) -> Option<Line> {
+    let words = speech.words;
+    let backfill = numbers.backfill.as_ref()?;
+    let older = fill(words.older_follow, &[&speech.count(backfill.records)]);
+    let when = match backfill.left_s {
+        _ if backfill.waits_for_window => words.older_wait.to_owned(),
+        Some(left_s) => fill(words.done_in, &[&speech.duration(left_s)]),
+        None => return Some(line(older)),
+    };
+    Some(line(format!("{older}, {when}")))
 }
 
 /// Backlog / (send rate − intake); `None` when it does not get less.

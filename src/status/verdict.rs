@@ -65,6 +65,9 @@ fn note(given: &Given, speech: &Speech) -> String {
             fill(waits, &[&speech.moment(*since_us)]) + kept
         }
         ToItState::Fenced { .. } => fill(speech.words.note_fenced, &[&plain(&given.identity.edge_id)]),
+        ToItState::Paused { since_us, by } => {
+            fill(speech.words.note_paused, &[&plain(by), &speech.moment(*since_us)])
+        }
         ToItState::Up | ToItState::Connecting => String::new(),
     }
 }

@@ -31,9 +31,10 @@ pub struct Memory {
 
 #[derive(Default)]
 pub struct MemoryShared {
-    records: Mutex<Vec<(String, i64, Vec<u8>)>>,
+    records: Mutex<Vec<(String, i64, Vec<u8>, Option<&'static str>)>>,
     pushed: Condvar,
     committed: AtomicU64,
+    secured: AtomicU64,
 }
 
 impl Memory {
@@ -42,7 +43,16 @@ impl Memory {
     }
 
     pub fn push(&self, key: &str, edge_us: i64, value: &[u8]) {
-        self.shared.records.lock().unwrap().push((key.to_owned(), edge_us, value.to_vec()));
+        self.put(key, edge_us, value, None);
+    }
+
+    /// A record that cannot be expressed, and why.
+    pub fn push_faulty(&self, key: &str, edge_us: i64, value: &[u8], fault: &'static str) {
+        self.put(key, edge_us, value, Some(fault));
+    }
+
+    fn put(&self, key: &str, edge_us: i64, value: &[u8], fault: Option<&'static str>) {
+        self.shared.records.lock().unwrap().push((key.to_owned(), edge_us, value.to_vec(), fault));
         self.shared.pushed.notify_all();
     }
 
@@ -52,6 +62,15 @@ impl Memory {
             let (key, value) = numbered(offset);
             self.push(&key, now_us(), value.as_bytes());
         }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.shared.records.lock().unwrap().len() as u64
+    }
+
+    /// Below it the second cluster has what the first one lacks.
+    pub fn secured_to(&self) -> u64 {
+        self.shared.secured.load(Ordering::SeqCst)
     }
 
     /// First offset that is not committed.
@@ -85,15 +104,30 @@ impl Source for Memory {
         let records = self.shared.records.lock().unwrap();
         let (records, _) =
             self.shared.pushed.wait_timeout_while(records, wait, |records| records.len() <= index).unwrap();
-        let Some((key, edge_us, value)) = records.get(index) else { return Ok(None) };
+        let Some((key, edge_us, value, fault)) = records.get(index) else { return Ok(None) };
         self.key.clone_from(key);
         self.current.clone_from(value);
         self.next += 1;
-        Ok(Some(Record { offset: self.next - 1, edge_us: *edge_us, key: &self.key, value: &self.current }))
+        let (offset, value) = (self.next - 1, &self.current);
+        Ok(Some(Record { offset, edge_us: *edge_us, key: &self.key, value, fault: *fault }))
     }
 
     fn committed(&mut self, next_offset: u64) {
         self.shared.committed.store(next_offset, Ordering::SeqCst);
+    }
+
+    fn used(&mut self, _: u64) {}
+
+    fn secured(&mut self, next_offset: u64) {
+        self.shared.secured.store(next_offset, Ordering::SeqCst);
+    }
+
+    fn end(&self) -> u64 {
+        self.shared.records.lock().unwrap().len() as u64
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        Ok(Box::new(Self { next: 0, ..self.clone() }))
     }
 }
 
@@ -145,11 +179,24 @@ impl Source for Generator {
             edge_us: now_us(),
             key: &self.key,
             value: self.value.as_bytes(),
+            fault: None,
         }))
     }
 
     fn committed(&mut self, next_offset: u64) {
         println!("\ncommitted {next_offset}");
+    }
+
+    fn used(&mut self, _: u64) {}
+
+    fn secured(&mut self, _: u64) {}
+
+    fn end(&self) -> u64 {
+        self.total
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        Ok(Box::new(Self::new(self.total)))
     }
 }
 

@@ -1,0 +1,189 @@
+//! Puts records into a transaction: fresh ones, and a share of the backlog.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::left_out::{Instead, LeftOut, Refused};
+use super::options::{Backfill, Options};
+use super::progress::Progress;
+use super::transport::{Delivery, Outgoing, Session};
+use super::{Record, Source, SourceFault};
+
+/// Records and bytes of values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub records: u64,
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// Both limits hold.
+    fn is_below(&self, limit: Amount) -> bool {
+        self.records < limit.records && self.bytes < limit.bytes
+    }
+}
+
+/// How much a transaction may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub live: Amount,
+    pub backlog: Amount,
+    /// Longest wait for the first record.
+    pub wait: Duration,
+    /// Now, microseconds since 1970 UTC.
+    pub now_us: i64,
+}
+
+/// What a transaction holds.
+#[derive(Debug, Default)]
+pub(super) struct Filled {
+    pub live: Amount,
+    pub backlog: Amount,
+    /// Edge time of the newest live record, or of the newest of the backlog without one.
+    pub newest_us: i64,
+    /// Where we are when it is committed.
+    pub progress: Progress,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A second place to read the lane from.
+#[derive(Default)]
+pub(super) struct Cursor {
+    source: Option<Box<dyn Source>>,
+    /// Where it stands, if that is known.
+    at: Option<u64>,
+}
+
+impl Cursor {
+    /// Seeks before the next read.
+    pub fn forget(&mut self) {
+        self.at = None;
+    }
+
+    fn next(&mut self, of: &impl Source, from: u64) -> Result<Option<Record<'_>>, SourceFault> {
+        let source = match &mut self.source {
+            Some(source) => source,
+            none => none.insert(of.another()?),
+        };
+        if self.at != Some(from) {
+            source.seek(from)?;
+        }
+        let record = source.next(Duration::ZERO)?;
+        self.at = record.map(|record| record.offset + 1);
+        Ok(record)
+    }
+}
+
+/// Fills one transaction. It is opened with the first record.
+pub(super) struct Fill<'a, N> {
+    session: &'a mut N,
+    options: &'a Options,
+    refused: &'a Refused,
+    filled: Filled,
+    is_open: bool,
+}
+
+impl<'a, N: Session> Fill<'a, N> {
+    pub fn new(session: &'a mut N, options: &'a Options, refused: &'a Refused, progress: Progress) -> Self {
+        let filled = Filled { progress, ..Filled::default() };
+        Self { session, options, refused, filled, is_open: false }
+    }
+
+    /// Live records, then some of the backlog.
+    pub fn all(
+        mut self,
+        source: &mut impl Source,
+        cursor: &mut Cursor,
+        limits: &Limits,
+    ) -> Result<Filled, Fault> {
+        let before = self.filled.progress.clone();
+        self.live(source, limits)?;
+        self.backlog(source, cursor, limits.backlog)?;
+        if self.filled.progress != before {
+            // Without a record, too: what was left for later, or is gone, is to be known.
+            self.open()?;
+        }
+        Ok(self.filled)
+    }
+
+    fn live(&mut self, source: &mut impl Source, limits: &Limits) -> Result<(), Fault> {
+        let mut wait = limits.wait;
+        while self.filled.live.is_below(limits.live) {
+            let end = source.end();
+            let Some(record) = source.next(wait).map_err(journal)? else { break };
+            wait = Duration::ZERO;
+            if let Backfill::LiveFirst { after, .. } = self.options.backfill
+                && is_older(&record, after, limits.now_us)
+            {
+                let progress = &mut self.filled.progress;
+                if progress.leave_for_later(progress.live(), end) {
+                    source.seek(end).map_err(journal)?;
+                    continue;
+                }
+            }
+            self.put(&record, self.options.delivery)?;
+            let filled = &mut self.filled;
+            filled.live.records += 1;
+            filled.live.bytes += record.value.len() as u64;
+            filled.newest_us = record.edge_us;
+            filled.progress.live_sent(record.offset + 1);
+        }
+        Ok(())
+    }
+
+    fn backlog(&mut self, of: &impl Source, cursor: &mut Cursor, limit: Amount) -> Result<(), Fault> {
+        while self.filled.backlog.is_below(limit) {
+            let Some(range) = self.filled.progress.next_range() else { break };
+            let Some(record) = cursor.next(of, range.start).map_err(journal)? else { break };
+            if record.offset >= range.end {
+                // What was left of the range has been evicted, or is damaged; that was told.
+                self.filled.progress.backlog_sent(range.end);
+                continue;
+            }
+            self.put(&record, Delivery::Backfill)?;
+            let filled = &mut self.filled;
+            filled.backlog.records += 1;
+            filled.backlog.bytes += record.value.len() as u64;
+            if filled.live.records == 0 {
+                filled.newest_us = record.edge_us;
+            }
+            filled.progress.backlog_sent(record.offset + 1);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, record: &Record<'_>, delivery: Delivery) -> Result<(), Fault> {
+        self.open()?;
+        let Some(left_out) = self.refused.fate(record, self.options) else {
+            return self.session.send(&Outgoing { record: *record, delivery, dead_letter: None });
+        };
+        match &left_out.instead {
+            Instead::Notice(notice) => {
+                let record = Record { value: notice.as_bytes(), fault: None, ..*record };
+                self.session.send(&Outgoing { record, delivery, dead_letter: None })?;
+            }
+            Instead::DeadLetter(reason) => {
+                self.session.send(&Outgoing { record: *record, delivery, dead_letter: Some(reason) })?;
+            }
+            Instead::Nothing => {}
+        }
+        self.filled.left_out.push(left_out);
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), Fault> {
+        if !std::mem::replace(&mut self.is_open, true) {
+            self.session.begin()?;
+        }
+        Ok(())
+    }
+}
+
+fn is_older(record: &Record<'_>, age: Duration, now_us: i64) -> bool {
+    let age_us = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    now_us.saturating_sub(record.edge_us) > age_us
+}
+
+pub(super) fn journal(fault: SourceFault) -> Fault {
+    Fault::Lost(format!("the journal cannot be read: {fault}"))
+}
