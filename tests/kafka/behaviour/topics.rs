@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test reports
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay::event::Events;
 use forebay::replicate::{Options, Replicator};
@@ -45,13 +45,14 @@ fn a_topic_deleted_under_load_costs_only_what_was_in_it() {
         load.progress("records before", 1000);
         let before = source.committed_to();
         delete_topic(&cluster, &topic);
+        let deleted = Instant::now();
         if !may_create {
             let state = wait_state(&replicator, "refused", PATIENCE).to_string();
             assert!(state.contains(&format!("topic {topic} does not exist")), "{state}");
             cluster.create_topic(&topic, 4);
         }
         let event = wait_for("event", PATIENCE * 2, || told.try_recv().ok());
-        println!("{}", event.text);
+        println!("{:?} after the deletion: {}", deleted.elapsed(), event.text);
         assert_eq!(event.data["what"], "topic-new", "{event:?}");
         assert_eq!(event.data["topic"], topic.as_str(), "{event:?}");
         let gone = event.data["next_offset"].as_u64().unwrap();
