@@ -61,11 +61,13 @@ fn ensure_by(
     if let Some(partitions) = ask()? {
         return Ok(partitions);
     }
-    *was_missing = true;
-    match options.create_topics {
-        Some(how) => create(options, topic, how)?,
-        None => return Err(missing(topic, "this box is told not to create topics")),
-    }
+    let made = match options.create_topics {
+        Some(how) => create(options, topic, how),
+        None => Err(missing(topic, "this box is told not to create topics")),
+    };
+    // A broker that has not heard of a topic is put right by the one that creates them.
+    *was_missing |= matches!(made, Ok(true) | Err(Fault::Refused(_)));
+    made?;
     let end = Instant::now() + SETTLE;
     while Instant::now() < end {
         if let Some(partitions) = ask()? {
@@ -139,7 +141,8 @@ fn partitions(
     }
 }
 
-fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault> {
+/// False when it was there all the time.
+fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<bool, Fault> {
     let lost =
         |error: &dyn std::fmt::Display| Fault::Lost(format!("topic {topic} cannot be created: {error}"));
     let admin: AdminClient<DefaultClientContext> = options.admin().create().map_err(|error| lost(&error))?;
@@ -155,9 +158,9 @@ fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault
     match results.into_iter().next() {
         Some(Ok(_)) => {
             tracing::info!(topic, "topic created");
-            Ok(())
+            Ok(true)
         }
-        Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
+        Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
         Some(Err((_, code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)))) => {
             Err(missing(topic, &format!("{} may not create it ({code})", options.principal())))
         }

@@ -66,7 +66,7 @@ impl Machine {
 /// few round trips, and fits into its timeout however large a record is.
 #[test]
 fn a_slow_line_carries_the_backlog() {
-    const RECORDS: u64 = 12_000;
+    const RECORDS: u64 = 36_000;
     let _quiet = Cluster::no_other();
     let mut network = Network::start_with(3, Some(SLOW));
     let cluster = Cluster::start_by(Plan { brokers: 3, network: Some(&network), ..Plan::default() });
@@ -76,7 +76,8 @@ fn a_slow_line_carries_the_backlog() {
     (0..RECORDS).for_each(|_| machine.scan(&source));
     let options = Options {
         transaction_timeout: Duration::from_secs(10),
-        commit_interval: Duration::from_millis(100),
+        // A pause between transactions would count as round trips.
+        commit_interval: Duration::from_millis(1),
         ..Options::new(&cluster.brokers(), "slow", "werk1", "box-1")
     };
     let replicator = start(options, &source, "boot-a");
