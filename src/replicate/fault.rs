@@ -85,7 +85,8 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Fault::Fenced,
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Fault::TooLarge { offsets: Vec::new() },
         Code::TransactionalIdAuthorizationFailed => Fault::Refused(format!(
-            "{who} may not use transactions: grant Write and Describe on TransactionalId {}",
+            "{who} may not use transactions: grant Write and Describe on TransactionalId {}, or set mode = \
+             \"at-least-once\" under [kafka]",
             options.transactional_id(lane)
         )),
         Code::ClusterAuthorizationFailed => Fault::Refused(format!(
@@ -98,7 +99,8 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
             Fault::NotLetIn(format!("{who} is not let in: check user name, password and mechanism"))
         }
         Code::UnsupportedFeature | Code::UnsupportedVersion => Fault::Refused(
-            "the brokers know no transactions: set mode = \"at-least-once\" under [kafka], or update them".to_owned(),
+            "the brokers know no transactions: set mode = \"at-least-once\" under [kafka], or update them"
+                .to_owned(),
         ),
         Code::InvalidTransactionTimeout => Fault::Refused(format!(
             "the broker does not allow a transaction timeout of {} s: lower it in forebay.toml, or raise \
@@ -117,7 +119,8 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
 pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic: &str) -> Option<Fault> {
     let failed = reports.failed();
     let dead_letters = options.topic("dead-letter");
-    if let Some(fault) = failed.iter().find_map(|failed| dead_letter_refused(failed, &dead_letters, options)) {
+    if let Some(fault) = failed.iter().find_map(|failed| dead_letter_refused(failed, &dead_letters, options))
+    {
         return Some(fault);
     }
     let too_large: Vec<_> = failed

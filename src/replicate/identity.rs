@@ -42,7 +42,9 @@ impl Identity {
         match works() {
             Ok(()) => true,
             Err(cause) => {
-                tracing::warn!("the new certificate, key or password is not used, because it does not work: {cause}");
+                tracing::warn!(
+                    "the new certificate, key or password is not used, because it does not work: {cause}"
+                );
                 self.useless = Some(self.seen);
                 false
             }

@@ -136,7 +136,10 @@ impl<S: Source, T: Transport> Lane<S, T> {
             && !gate.is_open(self.shared.clock.now_us())
         {
             if self.shared.status.set(State::Standby) {
-                tracing::info!(lane = self.shared.lane, "the first Kafka is there: the second one gets nothing");
+                tracing::info!(
+                    lane = self.shared.lane,
+                    "the first Kafka is there: the second one gets nothing"
+                );
             }
             self.end_session();
             return PAUSED;
@@ -169,7 +172,10 @@ impl<S: Source, T: Transport> Lane<S, T> {
             }
             Fault::Renewed => {
                 self.shared.status.lock().renewals += 1;
-                tracing::info!(lane = self.shared.lane, "certificates or passwords have changed: connecting anew");
+                tracing::info!(
+                    lane = self.shared.lane,
+                    "certificates or passwords have changed: connecting anew"
+                );
                 return Duration::ZERO;
             }
             Fault::Fenced => {

@@ -35,8 +35,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use checkpoint::{Checkpoint, Nonce};
-pub use fallback::Fallback;
 pub use control::{Memory, Pause, ReplicationControl};
+pub use fallback::Fallback;
 pub use journal::JournalSource;
 pub use options::{Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, Tls};
 pub use pace::Line;
@@ -165,12 +165,10 @@ impl Replicator {
         let status = Arc::new(ReplicationStatus::default());
         let stop = Arc::new(stop::Stop::default());
         let control = Arc::clone(&options.control);
-        let mut replicator =
-            Self { status, fallback: None, control, stop, threads: Vec::new() };
+        let mut replicator = Self { status, fallback: None, control, stop, threads: Vec::new() };
         let (lane, epoch) = (source.lane().to_owned(), source.epoch().to_owned());
         if let Some(Fallback { options: second, after }) = &options.fallback {
-            let gate =
-                fallback::Gate::new(Arc::clone(&replicator.status), *after, &options, &lane, &epoch);
+            let gate = fallback::Gate::new(Arc::clone(&replicator.status), *after, &options, &lane, &epoch);
             let source = source.another().map_err(std::io::Error::other)?;
             let status = Arc::new(ReplicationStatus::default());
             replicator.fallback = Some(Arc::clone(&status));

@@ -167,7 +167,9 @@ impl Options {
             hash.update(content.unwrap_or_default());
         };
         if let Some(tls) = &self.tls {
-            for path in [tls.ca.clone(), tls.certificate.clone(), tls.key.as_ref().and_then(|it| it.path().ok())] {
+            for path in
+                [tls.ca.clone(), tls.certificate.clone(), tls.key.as_ref().and_then(|it| it.path().ok())]
+            {
                 add(path.and_then(|path| read_some(&path).ok()));
             }
             add(tls.key_password.as_ref().and_then(|password| (password.0)().ok()).map(String::into_bytes));
@@ -491,11 +493,16 @@ mod tests {
         options.tls = Some(Tls {
             ca: Some(file("ca")),
             certificate: Some(file("certificate")),
-            key: Some(Located::found_by(move || key.exists().then(|| key.clone()).ok_or("not yet".to_owned()))),
+            key: Some(Located::found_by(move || {
+                key.exists().then(|| key.clone()).ok_or("not yet".to_owned())
+            })),
             key_password: Some(password("key-password")),
         });
-        options.sasl =
-            Some(Sasl { mechanism: Mechanism::Plain, username: "u".to_owned(), password: password("password") });
+        options.sasl = Some(Sasl {
+            mechanism: Mechanism::Plain,
+            username: "u".to_owned(),
+            password: password("password"),
+        });
         let mut seen = vec![options.fingerprint()];
         for name in ["ca", "certificate", "key", "key-password", "password"] {
             for content in ["", "1", "2"] {

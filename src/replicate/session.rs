@@ -420,7 +420,9 @@ impl KafkaSession {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             let refused = matches!(code, Code::UnsupportedFeature | Code::ClusterAuthorizationFailed);
             if refused && !self.is_transactional() && !self.not_idempotent.swap(true, Ordering::Relaxed) {
-                return Some(Fault::Lost(format!("sending without an idempotent producer from now on: {reason}")));
+                return Some(Fault::Lost(format!(
+                    "sending without an idempotent producer from now on: {reason}"
+                )));
             }
             return Some(fault::by_code(code, options, lane, topic).unwrap_or(Fault::Lost(reason)));
         }
