@@ -37,8 +37,15 @@ fn start(options: Options, source: &Memory, boot: &str) -> Replicator {
 
 fn wait_state(replicator: &Replicator, code: &str, limit: Duration) -> State {
     let status = replicator.status();
+    let mut seen = State::Connecting;
     wait_for(&format!("state {code}"), limit, || {
-        Some(status.snapshot().state).filter(|state| state.code() == code)
+        let state = status.snapshot().state;
+        if state != seen {
+            // For whoever has to find out why it did not come.
+            println!("state {}: {state}", state.code());
+            seen = state.clone();
+        }
+        Some(state).filter(|state| state.code() == code)
     })
 }
 

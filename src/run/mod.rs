@@ -100,6 +100,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
 
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
+    let kafka = kafka::remembering(kafka, state.clone());
     let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
     let facts =
         Arc::new(BoxFacts::new(identity(config), facts, predictions, refused::not_read(config, loaded)));

@@ -48,6 +48,8 @@ pub enum StateError {
 /// The open state.
 pub struct State {
     last_good: sled::Tree,
+    /// Short words of other parts, by key.
+    notes: sled::Tree,
     database: sled::Db,
     directory: PathBuf,
 }
@@ -94,6 +96,26 @@ impl State {
         for (device, us) in devices {
             self.last_good.insert(device, &us.to_le_bytes()).map_err(database)?;
         }
+        self.sync()
+    }
+
+    /// What was saved under this key; `None` = nothing, or it cannot be read.
+    pub fn note(&self, key: &str) -> Option<Vec<u8>> {
+        self.notes.get(key).ok().flatten().map(|bytes| bytes.to_vec())
+    }
+
+    /// Saves a few bytes under a key, durably; empty ones remove it.
+    ///
+    /// # Errors
+    /// [`StateError`]; what was saved before stays.
+    pub fn save_note(&self, key: &str, value: &[u8]) -> Result<(), StateError> {
+        let saved = if value.is_empty() { self.notes.remove(key) } else { self.notes.insert(key, value) };
+        saved.map_err(|source| StateError::Database { directory: self.directory.clone(), source })?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), StateError> {
+        let database = |source| StateError::Database { directory: self.directory.clone(), source };
         self.database.flush().map_err(database)?;
         sync_files(&self.directory)
             .map_err(|source| StateError::Disk { directory: self.directory.clone(), source })
@@ -141,11 +163,12 @@ fn open_directly(directory: &Path) -> Result<State, String> {
         .open()
         .map_err(|error| error.to_string())?;
     let last_good = database.open_tree("last_good").map_err(|error| error.to_string())?;
+    let notes = database.open_tree("notes").map_err(|error| error.to_string())?;
     // Reads everything once: damage shows here, where it can be put aside.
-    for entry in &last_good {
+    for entry in last_good.iter().chain(notes.iter()) {
         entry.map_err(|error| error.to_string())?;
     }
-    Ok(State { last_good, database, directory: directory.to_owned() })
+    Ok(State { last_good, notes, database, directory: directory.to_owned() })
 }
 
 fn sync_files(directory: &Path) -> std::io::Result<()> {
@@ -176,10 +199,14 @@ mod tests {
         let opened = State::open(&directory).unwrap();
         assert_eq!(opened.state.last_good_us("Werk1/press-3"), 0);
         opened.state.save_last_good([("Werk1/press-3", 42)].into_iter()).unwrap();
+        opened.state.save_note("pause", b"anna").unwrap();
         drop(opened);
         let opened = State::open(&directory).unwrap();
         assert_eq!(opened.put_aside, None);
         assert_eq!(opened.state.last_good_us("Werk1/press-3"), 42);
+        assert_eq!(opened.state.note("pause").as_deref(), Some(b"anna".as_slice()));
+        opened.state.save_note("pause", &[]).unwrap();
+        assert_eq!(opened.state.note("pause"), None);
     }
 
     #[test]

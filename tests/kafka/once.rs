@@ -34,14 +34,14 @@ fn without_transactions_nothing_is_lost_and_order_holds() {
         for round in 1..=6 {
             source.push_numbered(TOTAL / 6);
             let wanted = round * (TOTAL / 6);
+            wait_for("work to interrupt", PATIENCE, || {
+                (source.committed_to() > wanted - TOTAL / 6).then_some(())
+            });
             if round % 2 == 0 {
                 broker.down().unwrap();
                 wait_state(&replicator, "waiting", PATIENCE);
                 broker.up().unwrap();
             } else {
-                wait_for("work to interrupt", PATIENCE, || {
-                    (source.committed_to() > wanted - TOTAL / 6).then_some(())
-                });
                 replicator.join();
                 replicator = start(options(), &source, &format!("boot-{round}"));
             }
