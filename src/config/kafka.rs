@@ -33,7 +33,8 @@ const KEYS: [&str; 15] = [
 /// Slowest line that may be set: with less, the framing of the transactions alone would fill it.
 const BANDWIDTH_MIN_BITS_PER_S: u64 = 16_000;
 /// Units of `bandwidth`, in bits a second.
-const BANDWIDTH_UNITS: [(&str, u64); 3] = [("kbit/s", 1_000), ("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000)];
+const BANDWIDTH_UNITS: [(&str, u64); 3] =
+    [("kbit/s", 1_000), ("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000)];
 
 pub(super) fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
     root.require("kafka", "write [kafka] with brokers = [\"host:9092\"]: where data goes");
@@ -50,10 +51,12 @@ pub(super) fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
     let mode = fields.choice("mode", &["exactly-once", "at-least-once"]);
     let backfill = fields.choice("backfill", &["in-order", "live-first"]);
     let live_first = backfill == Some("live-first");
-    if !live_first {
+    // Faulty, it may have been meant.
+    if backfill == Some("in-order") || !fields.has("backfill") {
         let of_live_first = ["live_after", "backfill_share", "backfill_window"];
         for key in of_live_first.into_iter().filter(|key| fields.has(key)) {
-            let help = "write backfill = \"live-first\", or leave it out: in order there is no backlog beside";
+            let help =
+                "write backfill = \"live-first\", or leave it out: in order there is no backlog beside";
             fields.refuse("C0210", key, &format!("`{key}` needs backfill = \"live-first\""), help);
         }
     }
