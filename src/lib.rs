@@ -3,10 +3,12 @@
 //! `ARCHITECTURE.md` has the map. Data flows one way: [`poll`] → [`journal`] → [`replicate`];
 //! [`twin`] feeds [`infer`] and [`status`].
 
+pub mod backlog;
 pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod connectors;
+pub mod control;
 pub mod demo;
 pub mod device;
 pub mod diagnostic;
@@ -14,6 +16,7 @@ pub mod document;
 pub mod event;
 pub mod infer;
 pub mod journal;
+pub mod journal_command;
 pub mod lane;
 pub mod logging;
 mod panic;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use forebay::diagnostic::Format;
+use forebay::journal_command::{self, JournalCommand};
 use forebay::{config, demo, infer, logging, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
@@ -41,6 +42,11 @@ enum Command {
         #[command(flatten)]
         options: demo::DemoOptions,
     },
+    /// Looks at what is stored, checks it, takes it to another place, or removes it.
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
 }
@@ -73,6 +79,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             // The story in the terminal says what the warnings would say.
             logging::start(logging::Format::Text, "error");
             demo::run(options).await?;
+        }
+        Command::Journal { command } => {
+            logging::start(logging::Format::Text, "error");
+            return journal_command::run(command, &mut std::io::stdout().lock());
         }
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }

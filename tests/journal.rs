@@ -10,6 +10,8 @@ mod kill;
 mod lanes;
 mod mutants;
 
+pub use disk_full::SmallDisk;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use forebay::lane::{Body, Lane, LaneOptions, LaneReader, Opened, Record};
 use forebay_connector::{Quality, Value};
 
 /// Longer than any single step of these tests takes, also on a busy machine with a slow disk.
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// Options of a small lane that syncs often.
 fn options(directory: &Path) -> LaneOptions {
@@ -38,7 +40,7 @@ fn open(options: LaneOptions) -> (Opened, tokio::sync::mpsc::Receiver<forebay::e
 }
 
 /// One sample for each tag: the serial number of the batch, then numbers made from it.
-fn batch(device: &Arc<Device>, serial: i64) -> Batch {
+pub fn batch(device: &Arc<Device>, serial: i64) -> Batch {
     let value = |tag: u32| match tag {
         0 => Value::Int(serial),
         _ => Value::Lreal(serial as f64 * f64::from(tag) * 0.1),
@@ -49,7 +51,7 @@ fn batch(device: &Arc<Device>, serial: i64) -> Batch {
 }
 
 /// The serial number of a batch made by [`batch`], after checking everything else in it.
-fn serial(record: &Record, device: &Arc<Device>) -> i64 {
+pub fn serial(record: &Record, device: &Arc<Device>) -> i64 {
     let Body::Batch(stored) = &record.body else { panic!("{record:?} is no batch") };
     let expected = batch(device, stored.edge_us);
     assert_eq!(stored.samples, expected.samples);
@@ -59,7 +61,7 @@ fn serial(record: &Record, device: &Arc<Device>) -> i64 {
 }
 
 /// Everything that is synced, from the reader's place on.
-fn read_all(reader: &mut LaneReader) -> Vec<Record> {
+pub fn read_all(reader: &mut LaneReader) -> Vec<Record> {
     let mut records = Vec::new();
     loop {
         let more = reader.next(100, 1 << 20);

@@ -15,5 +15,7 @@ mod page;
 mod peers_modbus;
 mod peers_opcua;
 mod peers_s7;
+mod power;
 mod support;
 mod tidy;
+mod tools;

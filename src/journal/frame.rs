@@ -12,6 +12,8 @@ pub(super) const FRAME_HEADER_BYTES: usize = 8;
 pub(super) const HEAD_BYTES_MAX: usize = 1 + 5 * 10;
 const KIND_DICTIONARY: u8 = 1;
 const KIND_BLOCK: u8 = 2;
+/// A block whose records carry their own offsets; 3 and 4 are left to others.
+const KIND_THINNED: u8 = 5;
 const CODEC_NONE: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
 /// The first byte of a body has the kind in its low half and the codec in its high half.
@@ -45,6 +47,9 @@ pub(super) enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockHead {
     pub codec: u8,
+    /// The records sum up others and stand at offsets of their own.
+    pub thinned: bool,
+    /// Offsets from the first that the block covers; as many records, unless it is thinned.
     pub count: u32,
     pub first_offset: u64,
     /// Whole milliseconds.
@@ -90,7 +95,7 @@ pub(super) fn checked_body(bytes: &[u8]) -> Result<&[u8], Fault> {
 
 /// True when a body can begin with this byte.
 pub(super) fn begins_body(byte: u8) -> bool {
-    matches!(byte & KIND_MASK, KIND_DICTIONARY | KIND_BLOCK)
+    matches!(byte & KIND_MASK, KIND_DICTIONARY | KIND_BLOCK | KIND_THINNED)
 }
 
 /// Takes a checked body apart.
@@ -99,7 +104,8 @@ pub(super) fn parse_body(body: &[u8]) -> Result<Frame<'_>, Fault> {
     let codec = first >> CODEC_SHIFT;
     let frame = match first & KIND_MASK {
         KIND_DICTIONARY => take_dictionary(codec, &mut rest),
-        KIND_BLOCK => take_block(codec, &mut rest),
+        KIND_BLOCK => take_block(codec, false, &mut rest),
+        KIND_THINNED => take_block(codec, true, &mut rest),
         other => return Err(Fault::Kind(other)),
     };
     frame.ok_or(Fault::Content)
@@ -111,7 +117,7 @@ fn take_dictionary<'a>(codec: u8, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     Some(Frame::Dictionary { number, codec, raw_bytes, content: rest })
 }
 
-fn take_block<'a>(codec: u8, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
+fn take_block<'a>(codec: u8, thinned: bool, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     let count = take_u32(rest)?;
     let first_offset = varint::take(rest)?;
     // Offsets that overflow would wrap into the valid range.
@@ -119,7 +125,7 @@ fn take_block<'a>(codec: u8, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     let base_us = varint::take_signed(rest)?.checked_mul(1000)?;
     let group_bytes = take_u32(rest)?;
     let raw_bytes = take_raw_bytes(codec, rest)?;
-    let head = BlockHead { codec, count, first_offset, base_us, group_bytes, raw_bytes };
+    let head = BlockHead { codec, thinned, count, first_offset, base_us, group_bytes, raw_bytes };
     Some(Frame::Block { head, content: rest })
 }
 
@@ -198,7 +204,7 @@ impl FrameWriter {
     pub(super) fn block(&mut self, out: &mut Vec<u8>, head: BlockHead, raw: &[u8]) {
         let (codec, content) = self.pack(raw);
         put_frame(out, |out| {
-            put_kind(out, KIND_BLOCK, codec);
+            put_kind(out, if head.thinned { KIND_THINNED } else { KIND_BLOCK }, codec);
             varint::put(out, u64::from(head.count));
             varint::put(out, head.first_offset);
             varint::put_signed(out, head.base_us.div_euclid(1000));
@@ -246,7 +252,8 @@ mod tests {
     use super::*;
 
     fn block_head() -> BlockHead {
-        BlockHead { codec: 0, count: 2, first_offset: 7, base_us: 1_000_000, group_bytes: 64, raw_bytes: 4 }
+        let (count, first_offset, base_us) = (2, 7, 1_000_000);
+        BlockHead { codec: 0, thinned: false, count, first_offset, base_us, group_bytes: 64, raw_bytes: 4 }
     }
 
     #[test]

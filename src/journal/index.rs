@@ -6,6 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::segment::Name;
 
+/// Whether a replicator has seen records of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handed {
+    No,
+    /// Nobody knows, so it counts as seen until the checkpoint says more.
+    Perhaps,
+    Yes,
+}
+
 /// One segment as far as it is synced.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
@@ -14,10 +23,13 @@ pub(super) struct Segment {
     pub created_us: i64,
     /// Synced length of the file; what follows is not ours.
     pub bytes: u64,
+    /// Its records sum up those that were there before.
+    pub thinned: bool,
+    pub handed: Handed,
 }
 
 /// All segments, oldest first, with strictly growing first offsets.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Index {
     pub segments: VecDeque<Segment>,
     /// Behind the last synced record.
@@ -64,16 +76,23 @@ impl Index {
 pub(super) struct Shared {
     index: Mutex<Index>,
     published: Condvar,
+    /// Held while the file that says what was handed over is written.
+    handed_file: Mutex<()>,
 }
 
 impl Shared {
     pub(super) fn new(index: Index) -> Self {
-        Self { index: Mutex::new(index), published: Condvar::new() }
+        Self { index: Mutex::new(index), published: Condvar::new(), handed_file: Mutex::new(()) }
     }
 
     /// The index. Nobody panics while holding it half changed, so a poisoned lock is still right.
     pub(super) fn lock(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps others from writing the file that says what was handed over. Taken before the index.
+    pub(super) fn lock_handed_file(&self) -> MutexGuard<'_, ()> {
+        self.handed_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the readers after `next_offset` has grown.

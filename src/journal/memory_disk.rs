@@ -59,6 +59,8 @@ struct State {
     /// Stops everything when the next file is synced: the process dies between write and sync.
     dying: bool,
     dead: bool,
+    /// So many more changes work, then nothing does.
+    changes_left: Option<usize>,
 }
 
 /// See the module.
@@ -88,7 +90,12 @@ fn scar(bytes: &[u8], fate: &mut Fate) -> Vec<u8> {
 }
 
 impl State {
-    fn alive(&self) -> io::Result<()> {
+    /// Called by everything that changes something.
+    fn alive(&mut self) -> io::Result<()> {
+        if let Some(left) = &mut self.changes_left {
+            self.dead |= *left == 0;
+            *left = left.saturating_sub(1);
+        }
         if self.dead { Err(io::Error::other("the process is dead")) } else { Ok(()) }
     }
 
@@ -117,6 +124,7 @@ impl MemoryDisk {
             failing_directory_syncs: 0,
             dying: false,
             dead: false,
+            changes_left: None,
         })))
     }
 
@@ -140,10 +148,21 @@ impl MemoryDisk {
         self.state().dying = true;
     }
 
+    /// Nothing works any more after so many more changes of any kind: writing, syncing, creating,
+    /// removing, renaming.
+    pub(crate) fn die_after(&self, changes: usize) {
+        self.state().changes_left = Some(changes);
+    }
+
+    /// Whether it died.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
     /// Everything works again.
     pub(crate) fn revive(&self) {
         let mut state = self.state();
-        (state.dying, state.dead) = (false, false);
+        (state.dying, state.dead, state.changes_left) = (false, false, None);
         (state.failing_syncs, state.failing_directory_syncs, state.capacity) = (0, 0, usize::MAX);
     }
 
@@ -284,7 +303,7 @@ impl Disk for MemoryDisk {
 
 impl DiskFile for MemoryFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let state = self.disk.lock().unwrap();
+        let mut state = self.disk.lock().unwrap();
         state.alive()?;
         let room = state.capacity.saturating_sub(state.used());
         let fitting = &bytes[..bytes.len().min(room)];

@@ -19,11 +19,15 @@
 //! Nothing here knows of devices, Kafka or JSON, and no sibling module is used.
 //! `docs/journal-format.md` has the bytes.
 
+mod closed;
 mod disk;
+mod files;
 mod frame;
+mod handed;
 mod index;
 #[cfg(test)]
 pub(crate) mod memory_disk;
+mod note;
 #[cfg(test)]
 mod proptests;
 mod reader;
@@ -32,6 +36,9 @@ mod recovery;
 mod recovery_tests;
 mod scan;
 mod segment;
+mod thinned;
+#[cfg(test)]
+mod thinned_tests;
 pub mod varint;
 mod writer;
 
@@ -39,9 +46,11 @@ use std::fmt;
 use std::io;
 
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
+pub use thinned::{Replaced, SegmentInfo, Thinning};
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together
@@ -91,6 +100,9 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Files renamed because they belong to another journal or to a newer version.
     pub put_aside: Vec<String>,
+    /// Note of [`Journal::evict_oldest`] when the journal ended soon after it: perhaps nobody has
+    /// read what it says.
+    pub removal: Option<Vec<u8>>,
     /// The directory held no journal; the epoch is new.
     pub created: bool,
 }

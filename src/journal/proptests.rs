@@ -215,7 +215,7 @@ impl Model {
     fn evict(&mut self) {
         let before = self.journal.first_offset();
         let lost = before.max(self.committed)..self.journal.oldest_range().1;
-        match self.journal.evict_oldest() {
+        match self.journal.evict_oldest(b"") {
             Ok(Some(evicted)) => {
                 assert_eq!(evicted.records, lost.end.saturating_sub(lost.start), "records lost by evicting");
                 assert_eq!(evicted.to_offset, self.journal.first_offset());

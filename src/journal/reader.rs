@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, Fault, Frame, Unpacker};
+use super::handed;
 use super::index::{Place, Segment, Shared};
 use super::scan::{Scanner, Step};
 use super::segment::Name;
-use super::{Damage, varint};
+use super::{Damage, Epoch, varint};
 
 /// Bytes of the dictionaries of one segment at most; those beyond are ignored.
 const DICTIONARIES_BYTES_MAX: usize = 256 << 20;
@@ -45,6 +46,9 @@ pub enum Read<'a> {
 pub struct Reader {
     disk: Arc<dyn Disk>,
     shared: Arc<Shared>,
+    epoch: Epoch,
+    /// What it reads leaves the box, so segments are noted before.
+    hands_over: bool,
     /// Offset of the next record to give.
     wanted: u64,
     open: Option<Open>,
@@ -56,6 +60,10 @@ pub struct Reader {
 
 struct Open {
     name: Name,
+    /// As it was opened; another file may have taken the name since.
+    thinned: bool,
+    /// Synced length of that file.
+    bytes: u64,
     scanner: Scanner,
     /// Why the bytes skipped last were bad.
     fault: Option<Fault>,
@@ -70,13 +78,21 @@ struct Block {
     next: u64,
     end: u64,
     base_us: i64,
+    thinned: bool,
 }
 
 impl Reader {
-    pub(super) fn new(disk: Arc<dyn Disk>, shared: Arc<Shared>, offset: u64) -> io::Result<Self> {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        shared: Arc<Shared>,
+        epoch: Epoch,
+        offset: u64,
+    ) -> io::Result<Self> {
         Ok(Self {
             disk,
             shared,
+            epoch,
+            hands_over: false,
             wanted: offset,
             open: None,
             block: Block::default(),
@@ -91,7 +107,15 @@ impl Reader {
     /// # Errors
     /// Only when the decompressor gets no memory.
     pub fn another(&self, offset: u64) -> io::Result<Self> {
-        Self::new(Arc::clone(&self.disk), Arc::clone(&self.shared), offset)
+        Self::new(Arc::clone(&self.disk), Arc::clone(&self.shared), self.epoch, offset)
+    }
+
+    /// From now on what is read leaves the box: each segment is noted durably before its first
+    /// record is given, and is never thinned then.
+    pub fn hand_over(&mut self) {
+        self.hands_over = true;
+        // A segment that is open already must be noted too.
+        self.seek(self.wanted);
     }
 
     /// Offset of the next record.
@@ -157,8 +181,17 @@ impl Reader {
     fn next_in_block(&mut self) -> Result<(usize, usize), Option<Damage>> {
         let block = &mut self.block;
         let mut rest = &block.raw[block.position..];
+        if block.thinned {
+            if rest.is_empty() {
+                // What is absent at the end is so by design.
+                (block.next, self.wanted) = (block.end, block.end.max(self.wanted));
+                return Err(None);
+            }
+            // A number that is none leaves no length either.
+            block.next = block.next.saturating_add(varint::take(&mut rest).unwrap_or(0));
+        }
         let length = varint::take(&mut rest).and_then(|length| usize::try_from(length).ok());
-        let Some(length) = length.filter(|length| *length <= rest.len()) else {
+        let Some(length) = length.filter(|length| *length <= rest.len() && block.next < block.end) else {
             let to_offset = block.end;
             block.next = block.end;
             return Err(Some(self.lose(to_offset, &Fault::Content)));
@@ -176,17 +209,24 @@ impl Reader {
     /// Reads one frame of the segment that holds the wanted record.
     fn advance(&mut self, segment: &Segment, end: u64) -> Option<Damage> {
         if self.open.as_ref().is_none_or(|open| open.name != segment.name) {
+            if self.hands_over {
+                handed::note(self.disk.as_ref(), self.epoch, &self.shared, segment.name);
+            }
             match self.disk.open(&segment.name.file()) {
                 Ok(file) => {
-                    self.dictionaries.clear();
-                    self.dictionaries_bytes = 0;
-                    self.open = Some(Open { name: segment.name, scanner: Scanner::new(file), fault: None });
+                    if !self.enter_segment(segment, file) {
+                        return None;
+                    }
                 }
                 Err(error) => return self.cannot_open(segment, end, &error),
             }
         }
         let open = self.open.as_mut()?;
-        match open.scanner.step(segment.bytes) {
+        if open.thinned == segment.thinned {
+            open.bytes = segment.bytes;
+        }
+        let limit = open.bytes;
+        match open.scanner.step(limit) {
             Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
                 let mut raw = Vec::new();
                 // A dictionary that does not unpack is missed by the records that name it.
@@ -209,7 +249,7 @@ impl Reader {
             }
             Step::Bad(fault) => {
                 open.fault = Some(fault);
-                open.scanner.resync(segment.bytes);
+                open.scanner.resync(limit);
                 None
             }
             Step::End => {
@@ -217,6 +257,20 @@ impl Reader {
                 Some(self.lose(end, &fault))
             }
         }
+    }
+
+    /// Begins with the file of a segment; `false` when another may have taken its name since the
+    /// index was read.
+    fn enter_segment(&mut self, segment: &Segment, file: Box<dyn DiskFile>) -> bool {
+        match self.shared.lock().locate(self.wanted) {
+            Place::In { segment: now, .. } if (now.name, now.thinned) == (segment.name, segment.thinned) => {}
+            _ => return false,
+        }
+        let Segment { name, thinned, bytes, .. } = *segment;
+        self.dictionaries.clear();
+        self.dictionaries_bytes = 0;
+        self.open = Some(Open { name, thinned, bytes, scanner: Scanner::new(file), fault: None });
+        true
     }
 
     /// Makes an unpacked block current. What is missing in front of it, or the block itself when
@@ -228,6 +282,7 @@ impl Reader {
         let block = &mut self.block;
         (block.position, block.next, block.end, block.base_us) =
             (0, head.first_offset, block_end, head.base_us);
+        block.thinned = head.thinned;
         if head.first_offset > self.wanted {
             let fault = self.open.as_mut().and_then(|open| open.fault.take()).unwrap_or(Fault::Short);
             return Some(self.lose(head.first_offset, &fault));

@@ -158,3 +158,46 @@ fn a_full_disk_is_said_and_got_over() {
     }
     assert_eq!(read_all(&journal).0, (0..11).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_power_cut_never_hides_what_was_removed() {
+    let mut seen = std::collections::BTreeSet::new();
+    for changes in 0.. {
+        let disk = with_records(20);
+        let (mut journal, _) = open(&disk);
+        let (from, to) = journal.oldest_range();
+        disk.die_after(changes);
+        // It fails where the power is cut.
+        let _failed = journal.evict_oldest(b"what was there");
+        let died = disk.is_dead();
+        for seed in 0..40 {
+            let disk = disk.crash(seed);
+            let (journal, recovery) = open(&disk);
+            assert_eq!(recovery.damages, []);
+            let gone = journal.first_offset() == to;
+            assert!(gone || journal.first_offset() == from);
+            assert_eq!(recovery.removal.as_deref(), gone.then_some(&b"what was there"[..]));
+            seen.insert(gone);
+            // It is told until somebody says that it is enough.
+            let (mut journal, again) = open(&disk);
+            assert_eq!(again.removal, recovery.removal);
+            journal.forget_note();
+            assert_eq!(open(&disk).1.removal, None);
+        }
+        if !died {
+            assert!(changes > 5, "only {changes} changes were made");
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 2, "both must have been seen");
+}
+
+#[test]
+fn a_damaged_note_is_none() {
+    for at in 0..60 {
+        let disk = with_records(20);
+        open(&disk).0.evict_oldest(b"what was there").unwrap();
+        disk.tamper("removed", |bytes| bytes[at] ^= 4);
+        assert_eq!(open(&disk).1.removal, None, "byte {at}");
+    }
+}

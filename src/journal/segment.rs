@@ -13,13 +13,24 @@ const SEGMENT_MAGIC: [u8; 8] = *b"FBJOURNL";
 const EPOCH_MAGIC: [u8; 8] = *b"FBEPOCH\0";
 const EPOCH_LENGTH: u16 = 32;
 const EPOCH_BYTES: usize = EPOCH_LENGTH as usize;
-const EPOCH_FILE: &str = "epoch";
-const EPOCH_TEMPORARY: &str = "epoch.tmp";
+pub(super) const EPOCH_FILE: &str = "epoch";
+/// Which segments a replicator has seen.
+pub(super) const HANDED_FILE: &str = "handed";
+/// What was removed last.
+pub(super) const NOTE_FILE: &str = "removed";
+/// Where the journal ended when it was closed in order.
+pub(super) const CLOSED_FILE: &str = "closed";
 const SUFFIX: &str = ".segment";
+/// Of files that are being written; one that a start finds was cut off and is removed.
+pub(super) const TEMPORARY: &str = ".tmp";
+/// Bit 0 of byte 52: the records sum up what the segment of this name held before.
+const FLAG_THINNED: u8 = 1;
 /// Written by a newer Forebay; kept for it.
 pub(super) const ASIDE_FUTURE: &str = ".future";
 /// Of another journal.
 pub(super) const ASIDE_FOREIGN: &str = ".foreign";
+/// Cannot be opened, although the directory can be read.
+pub(super) const ASIDE_UNREADABLE: &str = ".unreadable";
 
 /// What the name of a segment file says: order of creation and first offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +61,8 @@ pub(super) struct Header {
     pub epoch: Epoch,
     pub name: Name,
     pub created_us: i64,
+    /// It sums up what stood there before.
+    pub thinned: bool,
 }
 
 /// What stands where a header should be.
@@ -72,7 +85,8 @@ impl Header {
         out.extend_from_slice(&self.name.sequence.to_le_bytes());
         out.extend_from_slice(&self.name.first_offset.to_le_bytes());
         out.extend_from_slice(&self.created_us.to_le_bytes());
-        out.extend_from_slice(&[0; 8]);
+        out.push(if self.thinned { FLAG_THINNED } else { 0 });
+        out.extend_from_slice(&[0; 7]);
         let checksum = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&checksum.to_le_bytes());
     }
@@ -85,7 +99,8 @@ impl Header {
             return Found::Nothing;
         }
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
-        if version > FORMAT_VERSION {
+        // A flag that is not known changes what the records mean.
+        if version > FORMAT_VERSION || bytes[52] & !FLAG_THINNED != 0 {
             return Found::Future(version);
         }
         let double = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
@@ -93,6 +108,7 @@ impl Header {
             epoch: Epoch(std::array::from_fn(|index| bytes[12 + index])),
             name: Name { sequence: double(28), first_offset: double(36) },
             created_us: double(44).cast_signed(),
+            thinned: bytes[52] & FLAG_THINNED != 0,
         })
     }
 
@@ -133,8 +149,7 @@ pub(super) fn read_epoch(disk: &dyn Disk) -> Option<Epoch> {
     valid.then(|| Epoch(std::array::from_fn(|index| bytes[12 + index])))
 }
 
-/// Writes the directory's epoch: temporary file, sync, rename, sync of the directory, so that a
-/// power cut leaves the old file or the new one.
+/// Writes the directory's epoch.
 pub(super) fn write_epoch(disk: &dyn Disk, epoch: Epoch) -> Result<(), OpenError> {
     let mut bytes = Vec::with_capacity(EPOCH_BYTES);
     bytes.extend_from_slice(&EPOCH_MAGIC);
@@ -143,14 +158,38 @@ pub(super) fn write_epoch(disk: &dyn Disk, epoch: Epoch) -> Result<(), OpenError
     bytes.extend_from_slice(&epoch.0);
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
-    let failed = |action| move |source| OpenError { action, file: EPOCH_FILE.to_owned(), source };
-    // Left over from a start that was cut off; mostly there is none.
-    let _usually_missing = disk.remove(EPOCH_TEMPORARY);
-    let mut file = disk.create(EPOCH_TEMPORARY).map_err(failed("create"))?;
-    file.append(&bytes).map_err(failed("write"))?;
-    file.sync().map_err(failed("sync"))?;
-    disk.rename(EPOCH_TEMPORARY, EPOCH_FILE).map_err(failed("rename"))?;
-    disk.sync_directory().map_err(failed("sync the directory of"))
+    replace_file(disk, EPOCH_FILE, &bytes).map_err(|(action, source)| OpenError {
+        action,
+        file: EPOCH_FILE.to_owned(),
+        source,
+    })
+}
+
+/// Puts `content` in the place of a small file: temporary file, sync, rename, sync of the
+/// directory. A power cut leaves the old content or the new one.
+///
+/// # Errors
+/// Those of the system, with what was tried.
+pub(super) fn replace_file(
+    disk: &dyn Disk,
+    name: &str,
+    content: &[u8],
+) -> Result<(), (&'static str, io::Error)> {
+    let temporary = name.to_owned() + TEMPORARY;
+    // Left over from a try that was cut off; mostly there is none.
+    let _usually_missing = disk.remove(&temporary);
+    let mut file = disk.create(&temporary).map_err(|error| ("create", error))?;
+    file.append(content).map_err(|error| ("write", error))?;
+    file.sync().map_err(|error| ("sync", error))?;
+    disk.rename(&temporary, name).map_err(|error| ("rename", error))?;
+    disk.sync_directory().map_err(|error| ("sync the directory of", error))
+}
+
+/// Whether this is a file that was being written when a journal ended.
+pub(super) fn is_left_over(file: &str) -> bool {
+    file.strip_suffix(TEMPORARY).is_some_and(|name| {
+        [EPOCH_FILE, HANDED_FILE, NOTE_FILE, CLOSED_FILE].contains(&name) || Name::parse(name).is_some()
+    })
 }
 
 #[cfg(test)]
@@ -168,8 +207,8 @@ mod tests {
 
     #[test]
     fn every_damaged_byte_of_a_header_is_noticed() {
-        let header =
-            Header { epoch: Epoch([9; 16]), name: Name { sequence: 1, first_offset: 2 }, created_us: -3 };
+        let name = Name { sequence: 1, first_offset: 2 };
+        let header = Header { epoch: Epoch([9; 16]), name, created_us: -3, thinned: true };
         let mut bytes = Vec::new();
         header.put(&mut bytes);
         assert_eq!(bytes.len(), HEADER_BYTES);

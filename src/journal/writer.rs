@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
+use super::closed::Closed;
 use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter, HEAD_BYTES_MAX};
-use super::index::{Segment, Shared};
+use super::handed;
+use super::index::{Handed, Segment, Shared};
+use super::note;
 use super::recovery::{Recovered, recover};
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Name};
@@ -19,24 +22,24 @@ pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Longest dictionary, in bytes.
 pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
 /// Records of a block are at most this many bytes.
-const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
+pub(super) const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
 /// Longest length in front of a record.
 const RECORD_PREFIX_BYTES_MAX: usize = 5;
 
 /// A journal open for writing. There must be only one for a directory.
 pub struct Journal {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     options: Options,
-    epoch: Epoch,
-    shared: Arc<Shared>,
+    pub(super) epoch: Epoch,
+    pub(super) shared: Arc<Shared>,
     next_sequence: u64,
     active: Option<Active>,
     pending: Pending,
     dictionaries: Dictionaries,
     frames: FrameWriter,
     out: Vec<u8>,
-    committed: u64,
-    written_bytes: u64,
+    pub(super) committed: u64,
+    pub(super) written_bytes: u64,
     removal_unsynced: bool,
 }
 
@@ -140,7 +143,7 @@ impl Journal {
     /// # Errors
     /// Only when the decompressor gets no memory.
     pub fn reader(&self, offset: u64) -> io::Result<Reader> {
-        Reader::new(Arc::clone(&self.disk), Arc::clone(&self.shared), offset)
+        Reader::new(Arc::clone(&self.disk), Arc::clone(&self.shared), self.epoch, offset)
     }
 
     /// Wall time of the waiting block, to which records may refer: the first caller's `now_us` in
@@ -230,31 +233,59 @@ impl Journal {
         self.commit(&mut active, offset, now_us)
     }
 
+    /// Notes where the journal ends, so that the next start can tell rot from a torn write. For a
+    /// journal that is closed in order; without it nothing that was synced is lost either.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn note_end(&self) -> io::Result<()> {
+        let closed = Closed::of(&self.shared.lock());
+        closed.map_or(Ok(()), |closed| closed.write(self.disk.as_ref(), self.epoch))
+    }
+
     /// Removes the segments whose records all lie before `committed`, but never the newest.
     /// Returns the bytes freed.
     ///
     /// # Errors
     /// Those of the system; the rest is tried again with the next call.
     pub fn trim(&mut self, committed: u64) -> io::Result<u64> {
+        self.trim_history(committed, i64::MAX)
+    }
+
+    /// As [`Journal::trim`], but keeps segments in which anything is younger than `keep_from_us`,
+    /// microseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// As [`Journal::trim`].
+    pub fn trim_history(&mut self, committed: u64, keep_from_us: i64) -> io::Result<u64> {
         self.committed = self.committed.max(committed);
+        handed::settle(self.disk.as_ref(), self.epoch, &self.shared, self.committed);
         let mut freed = 0;
-        while self.oldest_is_committed() {
+        while self.oldest_is_history(keep_from_us) {
             freed += self.remove_oldest()?;
         }
         Ok(freed)
     }
 
-    fn oldest_is_committed(&self) -> bool {
+    fn oldest_is_history(&self, keep_from_us: i64) -> bool {
         let index = self.shared.lock();
+        if index.segments.get(1).is_some_and(|next| next.created_us > keep_from_us) {
+            return false;
+        }
         index.segments.len() > 1 && index.end(0) <= self.committed
     }
 
     /// True while the segments and the waiting block exceed the budget and there is an older
     /// segment that could make room.
     pub fn over_budget(&self) -> bool {
+        self.exceeds(self.options.budget_bytes)
+    }
+
+    /// True while the segments and the waiting block exceed so many bytes and there is an older
+    /// segment that could make room.
+    pub fn exceeds(&self, bytes: u64) -> bool {
         let index = self.shared.lock();
-        index.segments.len() > 1
-            && index.bytes() + self.pending.records.len() as u64 > self.options.budget_bytes
+        index.segments.len() > 1 && index.bytes() + self.pending.records.len() as u64 > bytes
     }
 
     /// Offsets of the oldest segment that were not committed; what [`Journal::evict_oldest`] loses.
@@ -264,11 +295,42 @@ impl Journal {
         (index.first_offset().max(self.committed).min(end), end)
     }
 
+    /// Marks the segments with records before `offset` as seen, durably, as a reader does that
+    /// hands records over: they are never thinned.
+    pub fn hand_over(&self, offset: u64) {
+        let all: Vec<Name> = self.shared.lock().segments.iter().map(|segment| segment.name).collect();
+        for name in all.into_iter().filter(|name| name.first_offset < offset) {
+            handed::note(self.disk.as_ref(), self.epoch, &self.shared, name);
+        }
+    }
+
+    /// Where the whole segments end whose records all lie before `offset`; the newest counts as
+    /// begun, however much it holds.
+    pub fn whole_before(&self, offset: u64) -> u64 {
+        let index = self.shared.lock();
+        let older = (1..index.segments.len()).rev();
+        let whole = older.map(|next| index.segments[next].name.first_offset).find(|first| *first <= offset);
+        whole.unwrap_or(index.first_offset())
+    }
+
+    /// Where the segments end that were finished at `us`, microseconds since 1970 UTC: a segment is
+    /// finished when the next one is begun.
+    pub fn finished_before(&self, us: i64) -> u64 {
+        let index = self.shared.lock();
+        let ended = |number: &usize| index.segments.get(number + 1).is_some_and(|next| next.created_us <= us);
+        let first = (0..index.segments.len()).find(|number| !ended(number));
+        first.map_or(index.next_offset, |number| index.segments[number].name.first_offset)
+    }
+
     /// Removes the oldest segment, unless it is the only one, and says what is lost by that.
+    ///
+    /// A `note` that is not empty is made durable before. [`Recovery::removal`] gives it back until
+    /// [`Journal::forget_note`], so that a power cut right after the removal cannot make nobody
+    /// know of it.
     ///
     /// # Errors
     /// Those of the system; nothing was removed.
-    pub fn evict_oldest(&mut self) -> io::Result<Option<Evicted>> {
+    pub fn evict_oldest(&mut self, note: &[u8]) -> io::Result<Option<Evicted>> {
         let Some(oldest) = self.shared.lock().segments.front().copied() else { return Ok(None) };
         if self.shared.lock().segments.len() < 2 {
             return Ok(None);
@@ -285,8 +347,19 @@ impl Journal {
         if let Ok(file) = self.disk.open(&oldest.name.file()) {
             count(Scanner::new(file), oldest.bytes, &mut evicted);
         }
+        if !note.is_empty()
+            && let Err(error) = note::write(self.disk.as_ref(), self.epoch, oldest.name, note)
+        {
+            // On a full disk removing is what makes room for it.
+            tracing::warn!("cannot note that {} is removed: {error}", oldest.name.file());
+        }
         evicted.bytes = self.remove_oldest()?;
         Ok(Some(evicted))
+    }
+
+    /// What the last note says is told.
+    pub fn forget_note(&mut self) {
+        note::remove(self.disk.as_ref());
     }
 
     /// Bytes that may still be written to the file system.
@@ -316,6 +389,7 @@ impl Journal {
         }
         let head = BlockHead {
             codec: 0,
+            thinned: false,
             count: self.pending.count,
             first_offset,
             base_us: self.pending.base_us.unwrap_or(now_us),
@@ -338,7 +412,7 @@ impl Journal {
     }
 
     fn put_header(&mut self, name: Name, created_us: i64) {
-        Header { epoch: self.epoch, name, created_us }.put(&mut self.out);
+        Header { epoch: self.epoch, name, created_us, thinned: false }.put(&mut self.out);
     }
 
     /// One write, one sync (and one of the directory for a new file); then the readers may know.
@@ -391,7 +465,8 @@ impl Journal {
                         superseded = index.segments.pop_back();
                     }
                     let (name, bytes) = (active.name, active.bytes);
-                    index.segments.push_back(Segment { name, created_us: now_us, bytes });
+                    let (thinned, handed) = (false, Handed::No);
+                    index.segments.push_back(Segment { name, created_us: now_us, bytes, thinned, handed });
                 }
             }
             index.next_offset = next_offset;
@@ -434,7 +509,7 @@ impl Pending {
     }
 }
 
-fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {
+pub(super) fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {
     let file = name.file();
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SyncError::Full { action, file, source },

@@ -13,6 +13,8 @@ use crate::twin::Cause;
 
 pub(super) const RECORD_BATCH: u8 = 1;
 pub(super) const RECORD_EVENT: u8 = 2;
+/// See [`super::thin_codec`].
+pub(super) const RECORD_THINNED: u8 = 3;
 
 const TAGS_IN_ORDER: u8 = 1;
 const ALL_GOOD: u8 = 2;
@@ -49,8 +51,8 @@ const FRACTIONS: [f64; 5] = [1.0, 0.1, 0.01, 1e-3, 1e-4];
 const REAL_WHOLE_MAX: f64 = 1e6;
 const LREAL_WHOLE_MAX: f64 = 1e12;
 /// Elements of all arrays of one record, and depth of arrays in arrays.
-const ELEMENTS_MAX: usize = 1 << 20;
-const DEPTH_MAX: u8 = 4;
+pub(super) const ELEMENTS_MAX: usize = 1 << 20;
+pub(super) const DEPTH_MAX: u8 = 4;
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +132,7 @@ impl Encoder {
 
 /// Most decimals found so far in a batch.
 #[derive(Debug, Clone, Copy, Default)]
-struct Decimals {
+pub(super) struct Decimals {
     real: u8,
     lreal: u8,
     /// More were found after a number had been written with fewer.
@@ -207,7 +209,7 @@ fn put_sources(record: &mut Vec<u8>, samples: &[Sample], edge_us: i64, flags: u8
 }
 
 /// Writes the value and returns its kind.
-fn put_value(out: &mut Vec<u8>, value: &Value, decimals: &mut Decimals) -> u8 {
+pub(super) fn put_value(out: &mut Vec<u8>, value: &Value, decimals: &mut Decimals) -> u8 {
     match value {
         Value::Real(real) => put_real(out, *real, decimals),
         Value::Lreal(real) => put_lreal(out, *real, decimals),
@@ -314,12 +316,6 @@ pub(super) struct DecodedBatch {
     pub gap: Option<GapBefore>,
 }
 
-/// Schema number of a batch record, without reading the rest.
-pub(super) fn schema_of(record: &[u8]) -> Option<u32> {
-    let mut rest = record.strip_prefix(&[RECORD_BATCH])?.get(1..)?;
-    u32::try_from(varint::take(&mut rest)?).ok()
-}
-
 /// Reads what [`Encoder::batch`] wrote. The bytes may be anything.
 ///
 /// # Errors
@@ -378,20 +374,20 @@ fn take_sources(bytes: &mut &[u8], samples: &mut [Sample], edge_us: i64, flags: 
     Some(())
 }
 
-fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
+pub(super) fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
     let (first, rest) = bytes.split_first()?;
     *bytes = rest;
     Some(*first)
 }
 
-fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+pub(super) fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (taken, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
     Some(taken)
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // the encoder proved that it fits
-fn take_value(bytes: &mut &[u8], kind: u8, depth: u8, elements_left: &mut usize) -> Option<Value> {
+pub(super) fn take_value(bytes: &mut &[u8], kind: u8, depth: u8, elements_left: &mut usize) -> Option<Value> {
     Some(match kind {
         NULL => Value::Null,
         FALSE => Value::Bool(false),

@@ -9,12 +9,20 @@
 //! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
 //! fills and gives batches back to the caller, who records the gap.
 
+#[cfg(test)]
+mod budget_tests;
 mod codec;
 mod gaps;
+mod offline;
 mod reader;
 mod status;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod thin_codec;
+mod thinned;
+mod thinner;
+mod trim;
 mod worker;
 mod writer;
 
@@ -34,8 +42,11 @@ use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
+pub use offline::{Item, OfflineLane};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
+pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
+pub use trim::{Before, TrimError, TrimOrder, Trimmed};
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
@@ -46,6 +57,15 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// An event that finds the queue full is tried again so often.
 const EVENT_RETRY: Duration = Duration::from_millis(50);
 
+/// What makes room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest unsent samples are summed up.
+    Thin,
+    /// The oldest are removed.
+    Evict,
+}
+
 /// How a lane is to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneOptions {
@@ -55,29 +75,45 @@ pub struct LaneOptions {
     pub directory: PathBuf,
     /// Path of the box, the device of the lane's own events.
     pub box_path: String,
-    /// Bytes on disk at most; the oldest segment goes first.
+    /// Bytes on disk at most, see `when_full`.
     pub budget_bytes: u64,
+    /// What Kafka has stays so long, as far as there is room; zero removes it at once.
+    pub keep: Duration,
+    /// Bytes that the file system is to have left: below that the journal grows no further.
+    pub reserve_bytes: u64,
+    /// What makes room when Kafka has nothing of what is there, in this order.
+    pub when_full: Vec<WhenFull>,
+    /// Samples are summed up over this long; whole seconds.
+    pub thin_interval: Duration,
+    /// What is younger stays in full as long as anything else can make room.
+    pub full_for: Duration,
     /// Size of a segment; at most an eighth of the budget is used.
     pub segment_bytes: u64,
     /// Longest time a batch waits to be synced.
     pub sync_interval: Duration,
-    /// Bytes of records that are synced without waiting.
+    /// Bytes of records in memory at most: more are synced without waiting.
     pub sync_bytes: usize,
     /// Batches (or events) in the queue at most.
     pub queue_len: usize,
 }
 
 impl LaneOptions {
-    /// The defaults: 2 GiB in segments of 16 MiB, synced every 500 ms or 256 KiB.
+    /// The defaults: 2 GiB in segments of 16 MiB, synced every 500 ms, no history, no reserve,
+    /// thinned to minutes what is older than a week.
     pub fn new(name: &str, directory: impl Into<PathBuf>, box_path: &str) -> Self {
         Self {
             name: name.to_owned(),
             directory: directory.into(),
             box_path: box_path.to_owned(),
             budget_bytes: 2 << 30,
+            keep: Duration::ZERO,
+            reserve_bytes: 0,
+            when_full: vec![WhenFull::Thin, WhenFull::Evict],
+            thin_interval: Duration::from_secs(60),
+            full_for: Duration::from_secs(7 * 24 * 3600),
             segment_bytes: 16 << 20,
             sync_interval: Duration::from_millis(500),
-            sync_bytes: 256 << 10,
+            sync_bytes: 4 << 20,
             queue_len: 4096,
         }
     }
@@ -108,10 +144,22 @@ impl Lane {
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(options: LaneOptions, events: Events) -> Result<Opened, OpenError> {
         let disk = RealDisk::open(&options.directory).map_err(failed(&options, "open"))?;
+        Self::open_on(Arc::new(disk), Arc::new(SystemClock), options, events)
+    }
+
+    /// The same on any disk and by any clock; `options.directory` is only named in errors.
+    ///
+    /// # Errors
+    /// Those of [`Lane::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: LaneOptions,
+        events: Events,
+    ) -> Result<Opened, OpenError> {
         let thread_failed = failed(&options, "start a thread for");
         let name = format!("lane-{}", options.name);
-        let Parts { worker, writer, reader, recovery } =
-            Parts::open(Arc::new(disk), Arc::new(SystemClock), options, events)?;
+        let Parts { worker, writer, reader, recovery } = Parts::open(disk, clock, options, events)?;
         let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new()
             .name(name)
@@ -165,6 +213,10 @@ impl Parts {
         };
         let (journal, recovery) = Journal::open(disk, limits)?;
         let gaps = gaps::Gaps { lane: options.name.clone(), box_path: options.box_path.clone() };
+        if let Some(event) = recovery.removal.as_deref().and_then(|note| gaps.from_note(note)) {
+            tracing::warn!("told again after a restart: {}", event.text);
+            events.emit(event);
+        }
         for damage in &recovery.damages {
             events.emit(gaps.damaged(damage, clock.now_us()));
         }
@@ -195,6 +247,9 @@ impl Parts {
         );
         let mut worker =
             worker::Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
+        if recovery.removal.is_some() {
+            worker.noted();
+        }
         worker.publish_status();
         worker.warn_of_small_disk();
         Ok(Self { worker, writer: LaneWriter { shared }, reader, recovery })

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::codec::{DecodedBatch, RECORD_EVENT, RecordFault, decode_batch};
+use super::codec::{DecodedBatch, RECORD_EVENT, RECORD_THINNED, RecordFault, decode_batch};
 use super::gaps::Gaps;
+use super::thin_codec::{self, DecodedThinned};
+use super::thinned::ThinnedBatch;
 use super::writer::Shared;
 use crate::batch::{GapBefore, Sample, Schema};
 use crate::clock::Clock;
@@ -29,6 +31,8 @@ pub struct Record {
 pub enum Body {
     /// Samples of one device.
     Batch(StoredBatch),
+    /// Samples of one device, summed up because the disk was full.
+    Thinned(ThinnedBatch),
     /// An event as JSON.
     Event(Vec<u8>),
 }
@@ -94,6 +98,11 @@ impl LaneReader {
     /// Goes on at `offset`: the checkpoint's, or back after an aborted transaction.
     pub fn seek(&mut self, offset: u64) {
         self.reader.seek(offset);
+    }
+
+    /// From now on what is read leaves the box, so it will never be thinned.
+    pub fn hand_over(&mut self) {
+        self.reader.hand_over();
     }
 
     /// Tells that Kafka has everything before `next_offset`. The writer removes what lies behind,
@@ -164,9 +173,13 @@ impl LaneReader {
                     bytes_read += bytes.len();
                     let body = match bytes.split_first() {
                         Some((&RECORD_EVENT, json)) => Ok(Body::Event(json.to_vec())),
+                        Some((&RECORD_THINNED, _)) => match thin_codec::decode(bytes, base_us) {
+                            Some(thinned) => self.with_schema_of_thinned(thinned),
+                            None => Err(RecordFault::Malformed),
+                        },
                         _ => match decode_batch(bytes, base_us) {
                             Ok(batch) => self.with_schema(batch),
-                            Err(_) if bytes.first().is_some_and(|kind| *kind > RECORD_EVENT) => {
+                            Err(_) if bytes.first().is_some_and(|kind| *kind > RECORD_THINNED) => {
                                 Err(RecordFault::Kind(bytes[0]))
                             }
                             Err(fault) => Err(fault),
@@ -186,9 +199,23 @@ impl LaneReader {
     }
 
     fn with_schema(&mut self, batch: DecodedBatch) -> Result<Body, RecordFault> {
-        let missing = RecordFault::NoSchema(batch.schema);
-        let json = self.reader.dictionary(batch.schema).ok_or(missing)?;
-        let schema = match self.schemas.get(&batch.schema) {
+        let schema = self.schema(batch.schema)?;
+        check_tags(&schema, batch.samples.iter().map(|sample| sample.tag))?;
+        let DecodedBatch { edge_us, samples, gap, .. } = batch;
+        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
+    }
+
+    fn with_schema_of_thinned(&mut self, thinned: DecodedThinned) -> Result<Body, RecordFault> {
+        let schema = self.schema(thinned.schema)?;
+        check_tags(&schema, thinned.samples.iter().map(|sample| sample.tag))?;
+        Ok(Body::Thinned(thinned.with_schema(schema)))
+    }
+
+    /// The schema that records of the current segment call `number`.
+    fn schema(&mut self, number: u32) -> Result<Arc<Schema>, RecordFault> {
+        let missing = RecordFault::NoSchema(number);
+        let json = self.reader.dictionary(number).ok_or(missing)?;
+        Ok(match self.schemas.get(&number) {
             Some((known, schema)) if Arc::ptr_eq(known, json) => Arc::clone(schema),
             known => {
                 // A new segment repeats its schemas; equal bytes keep their parsed form.
@@ -196,16 +223,10 @@ impl LaneReader {
                     Some((before, schema)) if before == json => Arc::clone(schema),
                     _ => Arc::new(serde_json::from_slice::<Schema>(json).map_err(|_| missing)?),
                 };
-                self.schemas.insert(batch.schema, (Arc::clone(json), Arc::clone(&parsed)));
+                self.schemas.insert(number, (Arc::clone(json), Arc::clone(&parsed)));
                 parsed
             }
-        };
-        let tags = schema.tags.len();
-        if batch.samples.iter().any(|sample| usize::try_from(sample.tag).is_ok_and(|tag| tag >= tags)) {
-            return Err(RecordFault::Malformed);
-        }
-        let DecodedBatch { edge_us, samples, gap, .. } = batch;
-        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
+        })
     }
 
     /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back.
@@ -218,4 +239,11 @@ impl LaneReader {
         tracing::error!("{}", event.text);
         self.events.emit(event);
     }
+}
+
+/// Whether all tags are in the schema.
+pub(super) fn check_tags(schema: &Schema, mut tags: impl Iterator<Item = u32>) -> Result<(), RecordFault> {
+    let count = schema.tags.len();
+    let known = tags.all(|tag| usize::try_from(tag).is_ok_and(|tag| tag < count));
+    if known { Ok(()) } else { Err(RecordFault::Malformed) }
 }

@@ -15,6 +15,19 @@ pub struct LaneStatus {
     pub bytes: u64,
     /// Bytes on disk at most.
     pub budget_bytes: u64,
+    /// Bytes of `bytes` that Kafka has already.
+    pub history_bytes: u64,
+    /// Bytes of `bytes` that Kafka does not have.
+    pub unsent_bytes: u64,
+    /// Bytes of `unsent_bytes` in thinned segments.
+    pub thinned_bytes: u64,
+    /// Bytes after thinning for each byte before; `None` while nothing was thinned.
+    pub thinned_ratio: Option<f64>,
+    /// Time from which on what is unsent is there in full, microseconds since 1970 UTC; `None`
+    /// while only the newest segment is.
+    pub full_from_us: Option<i64>,
+    /// Batches summed up before Kafka had them.
+    pub thinned_records: u64,
     /// Bytes that the file system still has.
     pub free_bytes: u64,
     /// Oldest offset that is left.

@@ -1,13 +1,15 @@
 //! The thread behind a lane: encodes, syncs in groups, removes what is sent or too much.
 
-use std::collections::{BTreeMap, HashMap};
+mod room;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::LaneOptions;
-use super::codec::{Encoder, schema_of};
+use super::codec::Encoder;
 use super::gaps::Gaps;
 use super::status::{Ages, LaneStatus};
 use super::writer::{Message, Shared};
@@ -15,7 +17,7 @@ use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample, Schema};
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::event::{Event, Events};
-use crate::journal::{AppendError, Journal, Read, Reader, SyncError};
+use crate::journal::{AppendError, Journal, SyncError};
 
 /// How often the thread looks around when nothing comes.
 const IDLE: Duration = Duration::from_secs(1);
@@ -24,19 +26,21 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// While the disk does not work, batches are taken up to this; the queue holds some more.
 const WAITING_BYTES_MAX: usize = 2 << 20;
+/// What history, thinned and unsent segments take is added up so often.
+const PARTS_EVERY: Duration = Duration::from_secs(1);
 /// The free space is asked for so often.
 const FREE_SPACE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the thread behind a lane does; without the thread it can be stepped.
 pub(crate) struct Worker {
-    journal: Journal,
-    clock: Arc<dyn Clock>,
+    pub(super) journal: Journal,
+    pub(super) clock: Arc<dyn Clock>,
     receiver: Receiver<Message>,
-    shared: Arc<Shared>,
-    events: Events,
-    gaps: Gaps,
-    options: LaneOptions,
-    status: LaneStatus,
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: Events,
+    pub(super) gaps: Gaps,
+    pub(super) options: LaneOptions,
+    pub(super) status: LaneStatus,
     ages: Ages,
     encoder: Encoder,
     /// Schema number by the address of the device; holding the device keeps the address its own.
@@ -47,7 +51,9 @@ pub(crate) struct Worker {
     /// When the waiting block is to be synced.
     deadline: Option<Instant>,
     pause: Option<Duration>,
-    free_space_at: Option<Instant>,
+    /// When the parts of the journal were last added up for the status.
+    parts_at: Option<Instant>,
+    room: room::Room,
 }
 
 impl Worker {
@@ -87,7 +93,8 @@ impl Worker {
             flushes: Vec::new(),
             deadline: None,
             pause: None,
-            free_space_at: None,
+            parts_at: None,
+            room: room::Room::default(),
         }
     }
 
@@ -113,6 +120,9 @@ impl Worker {
     pub(super) fn run(mut self, patience: Duration) -> u64 {
         let _ended = Ended(Arc::clone(&self.shared));
         let left = self.run_until_closed(patience);
+        if let Err(error) = self.journal.note_end() {
+            tracing::warn!("{}: the end of the journal is not noted: {error}", self.options.name);
+        }
         self.publish_status();
         left
     }
@@ -142,7 +152,8 @@ impl Worker {
             }
             return;
         }
-        match self.receiver.recv_timeout(self.until_deadline()) {
+        let limit = if self.is_making_room() { Duration::ZERO } else { self.until_deadline() };
+        match self.receiver.recv_timeout(limit) {
             Ok(message) => self.take(message),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.shared.stopping.store(true, Ordering::SeqCst),
@@ -194,6 +205,16 @@ impl Worker {
                 if self.pause.is_none() {
                     self.deadline = Some(self.clock.now());
                 }
+            }
+            Message::Trim(order, answer) => {
+                let trimmed = self.trim_by_order(order);
+                // Whoever asked may have stopped waiting.
+                let _gone = answer.send(trimmed);
+            }
+            Message::HandOver(before, answer) => {
+                self.journal.hand_over(before);
+                // As above.
+                let _gone = answer.send(());
             }
             Message::Wake => {}
         }
@@ -273,6 +294,7 @@ impl Worker {
     /// What is to be done beside taking messages.
     fn look_around(&mut self) {
         self.trim();
+        self.make_room(false);
         let due = self.deadline.is_some_and(|deadline| deadline <= self.clock.now());
         let large = self.pause.is_none() && self.journal.pending_bytes() >= self.options.sync_bytes;
         if due || large {
@@ -298,7 +320,7 @@ impl Worker {
         if records == 0 {
             return true;
         }
-        self.make_room();
+        self.make_room(true);
         let (first_offset, base_us) = (self.journal.next_offset(), self.journal.base_us(self.clock.now_us()));
         let started = self.clock.now();
         match self.journal.sync(self.clock.now_us()) {
@@ -367,31 +389,6 @@ impl Worker {
         }
     }
 
-    /// Removes oldest segments while the budget is exceeded, and tells what is lost.
-    fn make_room(&mut self) {
-        while self.journal.over_budget() {
-            let (from, to) = self.journal.oldest_range();
-            let devices = match self.journal.reader(from) {
-                Ok(reader) => count_batches(reader, to),
-                Err(_) => BTreeMap::new(),
-            };
-            match self.journal.evict_oldest() {
-                Ok(Some(evicted)) if evicted.to_offset > evicted.from_offset => {
-                    self.status.evicted_records += evicted.to_offset - evicted.from_offset;
-                    let event = self.gaps.evicted(&evicted, &devices, self.clock.now_us());
-                    tracing::warn!("{}", event.text);
-                    self.events.emit(event);
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::error!("{}: cannot remove the oldest segment: {error}", self.options.name);
-                    return;
-                }
-            }
-        }
-    }
-
     /// Removes what Kafka has.
     fn trim(&mut self) {
         let used = self.shared.used.load(Ordering::SeqCst);
@@ -402,8 +399,15 @@ impl Worker {
         if self.status.committed != Some(committed) {
             self.ages.forget(committed);
             self.status.committed = Some(committed);
+            self.parts_at = None;
         }
-        if let Err(error) = self.journal.trim(committed) {
+        let keep_from_us = if self.options.keep.is_zero() {
+            i64::MAX
+        } else {
+            let keep_us = i64::try_from(self.options.keep.as_micros()).unwrap_or(i64::MAX);
+            self.clock.now_us().saturating_sub(keep_us)
+        };
+        if let Err(error) = self.journal.trim_history(committed, keep_from_us) {
             tracing::error!("{}: cannot remove a sent segment: {error}", self.options.name);
         }
     }
@@ -428,13 +432,44 @@ impl Worker {
         }
     }
 
+    /// Adds up what is history, what is thinned, what is unsent.
+    fn add_up_parts(&mut self) {
+        let segments = self.journal.segments();
+        let committed = self.status.committed.unwrap_or(0);
+        let thinned_ratio = self.thinned_ratio();
+        let status = &mut self.status;
+        (status.history_bytes, status.thinned_bytes, status.full_from_us) = (0, 0, None);
+        let mut newest_bytes = self.journal.bytes();
+        let mut history_of_newest = 0;
+        for segment in &segments {
+            newest_bytes = newest_bytes.saturating_sub(segment.bytes);
+            if segment.end_offset <= committed {
+                status.history_bytes += segment.bytes;
+            } else if segment.thinned {
+                status.thinned_bytes += segment.bytes;
+            } else if status.full_from_us.is_none() {
+                status.full_from_us = Some(segment.from_us);
+            }
+            if segment.first_offset < committed && committed < segment.end_offset {
+                let span = segment.end_offset - segment.first_offset;
+                history_of_newest = share(segment.bytes, committed - segment.first_offset, span);
+            }
+        }
+        let first = segments.last().map_or(self.journal.first_offset(), |segment| segment.end_offset);
+        let next = self.journal.next_offset();
+        if committed > first {
+            history_of_newest = share(newest_bytes, committed.min(next) - first, next - first);
+        }
+        status.unsent_bytes =
+            self.journal.bytes().saturating_sub(status.history_bytes).saturating_sub(history_of_newest);
+        status.thinned_ratio = thinned_ratio;
+    }
+
     pub(super) fn publish_status(&mut self) {
-        if self
-            .free_space_at
-            .is_none_or(|at| self.clock.now().saturating_duration_since(at) >= FREE_SPACE_EVERY)
-        {
-            self.free_space_at = Some(self.clock.now());
-            self.status.free_bytes = self.journal.free_bytes().unwrap_or(self.status.free_bytes);
+        let now = self.clock.now();
+        if self.parts_at.is_none_or(|at| now.saturating_duration_since(at) >= PARTS_EVERY) {
+            self.parts_at = Some(now);
+            self.add_up_parts();
         }
         let status = &mut self.status;
         status.bytes = self.journal.bytes();
@@ -471,24 +506,8 @@ impl Drop for Ended {
     }
 }
 
-/// Batches of each device from the reader's offset to before `end`.
-fn count_batches(mut reader: Reader, end: u64) -> BTreeMap<String, u64> {
-    let mut by_schema = HashMap::new();
-    while reader.offset() < end {
-        let schema = match reader.read() {
-            Read::Record { bytes, .. } => schema_of(bytes),
-            Read::End => break,
-            Read::Damage(_) | Read::Moved { .. } => None,
-        };
-        if let Some(json) = schema.and_then(|schema| reader.dictionary(schema)) {
-            *by_schema.entry(Arc::clone(json)).or_insert(0) += 1;
-        }
-    }
-    let mut devices = BTreeMap::new();
-    for (json, batches) in by_schema {
-        if let Ok(schema) = serde_json::from_slice::<Schema>(&json) {
-            *devices.entry(schema.device).or_insert(0) += batches;
-        }
-    }
-    devices
+/// The part of `bytes` that `records` of `all` take.
+fn share(bytes: u64, records: u64, all: u64) -> u64 {
+    let part = u128::from(bytes) * u128::from(records) / u128::from(all.max(1));
+    u64::try_from(part).unwrap_or(bytes)
 }

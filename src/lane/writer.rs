@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::QUEUED_SAMPLES_MAX;
 use super::status::LaneStatus;
+use super::trim::{TrimError, TrimOrder, Trimmed};
 use crate::batch::Batch;
 use crate::event::Event;
 use crate::journal::Damage;
@@ -25,6 +26,10 @@ pub(super) enum Message {
     Event(Event),
     /// Answered when everything before it is synced.
     Flush(SyncSender<u64>),
+    /// Answered when it is done.
+    Trim(TrimOrder, SyncSender<Result<Trimmed, TrimError>>),
+    /// The records before this offset have left the box; answered when that is noted.
+    HandOver(u64, SyncSender<()>),
     /// Look at the shared state.
     Wake,
 }

@@ -24,7 +24,7 @@ use crate::event::Events;
 use crate::twin::{Cause, DeviceTwin};
 
 pub use engineer::{Engineer, transform};
-pub use outage::gap_event;
+pub use outage::{box_off, gap_event};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -56,8 +56,7 @@ pub struct Outage {
 impl Outage {
     /// The time since the box was switched off counts as an outage too.
     pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64) -> Self {
-        let open = (last_good_us != 0)
-            .then(|| Cause { code: BOX_OFF.into(), message: "Forebay was not running".into() });
+        let open = (last_good_us != 0).then(box_off);
         Self {
             device,
             events,
@@ -211,6 +210,11 @@ impl Outage {
             data: json!({ "state": state, "cause": cause.map(|cause| cause.code.as_str()) }),
         });
     }
+}
+
+/// Why there are no values from before a start.
+pub fn box_off() -> Cause {
+    Cause { code: BOX_OFF.into(), message: "Forebay was not running".into() }
 }
 
 /// The gap record of a device that had no values from `gap.from_us` to `to_us`. When the clock was

@@ -1,12 +1,16 @@
 //! What the page asks, answered from lanes, replicators and models.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
 use super::rates::Rates;
+use super::storage;
 use crate::clock;
+use crate::control::LaneControl;
 use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
@@ -37,6 +41,57 @@ impl LaneFacts {
     pub fn new(name: &'static str, writer: &LaneWriter, replication: Arc<ReplicationStatus>) -> Self {
         Self { name, writer: writer.clone(), status: writer.status(), replication, rates: Mutex::default() }
     }
+
+    /// What the control socket gives access to.
+    pub fn control(&self) -> LaneControl {
+        let (writer, replication) = (self.writer.clone(), Arc::clone(&self.replication));
+        LaneControl { name: self.name, writer, replication }
+    }
+}
+
+/// The lanes; none until their disk works.
+#[derive(Default)]
+pub struct Lanes {
+    open: OnceLock<Vec<LaneFacts>>,
+    /// Why and since when there are none.
+    closed: Mutex<Option<DiskError>>,
+    given_up: AtomicBool,
+}
+
+impl Deref for Lanes {
+    type Target = [LaneFacts];
+
+    fn deref(&self) -> &[LaneFacts] {
+        self.open.get().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Lanes {
+    /// The lanes work from now on.
+    pub fn open(&self, lanes: Vec<LaneFacts>) {
+        *lock(&self.closed) = None;
+        // They are opened once.
+        let _before = self.open.set(lanes);
+    }
+
+    /// Notes why they cannot be opened, in words; tells whether that is news.
+    pub fn closed(&self, why: &str) -> bool {
+        let message = storage::not_stored(why);
+        let mut closed = lock(&self.closed);
+        let news = closed.as_ref().is_none_or(|before| before.message != message);
+        let since_us = closed.as_ref().map_or_else(clock::now_us, |before| before.since_us);
+        *closed = Some(DiskError { since_us, message });
+        news
+    }
+
+    /// They will not be opened by this process any more.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+    }
+
+    fn trouble(&self) -> Option<DiskError> {
+        lock(&self.closed).clone()
+    }
 }
 
 /// All facts of a running box.
@@ -44,7 +99,7 @@ pub struct BoxFacts {
     /// Who the box is.
     pub identity: Identity,
     /// Both lanes.
-    pub lanes: Vec<LaneFacts>,
+    pub lanes: Lanes,
     /// The models.
     pub predictions: Arc<Predictions>,
     /// The latest events, newest first.
@@ -61,20 +116,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl BoxFacts {
     /// Facts of a box that has just started.
-    pub fn new(
-        identity: Identity,
-        lanes: Vec<LaneFacts>,
-        predictions: Arc<Predictions>,
-        not_read: Vec<NotRead>,
-    ) -> Self {
-        let (latest, disk_broken_us) = Default::default();
+    pub fn new(identity: Identity, predictions: Arc<Predictions>, not_read: Vec<NotRead>) -> Self {
+        let (lanes, latest, disk_broken_us) = Default::default();
         Self { identity, lanes, predictions, latest, not_read, disk_broken_us }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
     /// thing: everything is tried again by itself.
     pub fn is_alive(&self) -> bool {
-        !self.lanes.iter().any(|lane| lane.writer.is_closed())
+        !self.lanes.given_up.load(Ordering::SeqCst) && !self.lanes.iter().any(|lane| lane.writer.is_closed())
     }
 
     /// Remembers an event for the page.
@@ -87,7 +137,7 @@ impl BoxFacts {
     /// Called once a second.
     pub fn tick(&self) {
         let mut broken = false;
-        for lane in &self.lanes {
+        for lane in self.lanes.iter() {
             let status = lane.status.borrow();
             let committed = lane.replication.snapshot().records;
             lock(&lane.rates).push(status.records, committed, status.written_bytes);
@@ -217,10 +267,12 @@ impl Facts for BoxFacts {
             oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
             dropped_records: statuses.iter().map(|status| status.evicted_records).sum(),
             full: statuses.iter().any(is_full),
-            disk_error: error.map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message }),
+            disk_error: error
+                .map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message })
+                .or(self.lanes.trouble()),
             lanes: statuses
                 .iter()
-                .zip(&self.lanes)
+                .zip(self.lanes.iter())
                 .map(|(status, lane)| lane_numbers(status, lane))
                 .collect(),
         }

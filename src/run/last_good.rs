@@ -6,10 +6,11 @@
 //! [`SAVE_EVERY`].
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::device::Device;
@@ -40,9 +41,7 @@ pub fn read(
     state: Option<&State>,
     devices: &[Arc<Device>],
 ) -> Before {
-    let saved = |device: &Arc<Device>| state.map_or(0, |state| state.last_good_us(&device.path));
-    let mut last_good_us: HashMap<String, i64> =
-        devices.iter().map(|device| (device.path.clone(), saved(device))).collect();
+    let mut last_good_us = saved(state, devices);
     let mut gaps = Vec::new();
     for_tail(telemetry, |body| {
         let Body::Batch(batch) = body else { return };
@@ -66,6 +65,12 @@ pub fn read(
     Before { last_good_us, unstated }
 }
 
+/// What the small state alone knows, while the journal cannot be read.
+pub fn saved(state: Option<&State>, devices: &[Arc<Device>]) -> HashMap<String, i64> {
+    let saved = |device: &Arc<Device>| state.map_or(0, |state| state.last_good_us(&device.path));
+    devices.iter().map(|device| (device.path.clone(), saved(device))).collect()
+}
+
 /// Gives the last records of a lane to `look`.
 fn for_tail(reader: &mut LaneReader, mut look: impl FnMut(Body)) {
     let first = reader.offset();
@@ -80,9 +85,11 @@ fn for_tail(reader: &mut LaneReader, mut look: impl FnMut(Body)) {
     reader.seek(first);
 }
 
-/// Saves now and then until `stop`, as long as the journal takes what is read.
+/// Saves now and then until `stop`, as long as the journal takes what is read. A state that could not
+/// be opened is tried again each time.
 pub async fn save(
-    state: Arc<State>,
+    state: Arc<SetOnce<State>>,
+    directory: PathBuf,
     twin: Arc<Twin>,
     telemetry: watch::Receiver<LaneStatus>,
     stop: CancellationToken,
@@ -102,12 +109,29 @@ pub async fn save(
         }
         let now = snapshot(&twin);
         let save = std::mem::replace(&mut before, now);
-        let state = Arc::clone(&state);
-        let saved = tokio::task::spawn_blocking(move || write(&state, &save)).await;
-        if saved.is_err() {
+        let (state, directory) = (Arc::clone(&state), directory.clone());
+        let saved = tokio::task::spawn_blocking(move || {
+            if let Some(state) = state.get().or_else(|| reopened(&state, &directory)) {
+                write(state, &save);
+            }
+        });
+        if saved.await.is_err() {
             tracing::error!("saving the small state ended with a panic");
         }
     }
+}
+
+/// The state, when it can be opened by now.
+fn reopened<'a>(place: &'a SetOnce<State>, directory: &Path) -> Option<&'a State> {
+    match State::open(directory) {
+        Ok(opened) => {
+            tracing::info!("the small state works again");
+            // Nobody else sets it.
+            let _once = place.set(opened.state);
+        }
+        Err(error) => tracing::debug!("still without the small state: {error}"),
+    }
+    place.get()
 }
 
 /// Saves at the end, when everything is synced.

@@ -10,37 +10,38 @@ mod rates;
 mod refused;
 mod service;
 mod stop;
+mod storage;
+mod trim;
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::Batch;
+use crate::backlog::Imports;
 use crate::clock;
 use crate::config::{Config, Loaded};
+use crate::control::{self, Controls};
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
 use crate::infer;
-use crate::lane::{self, Lane, LaneOptions, LaneWriter};
+use crate::lane;
 use crate::poll;
-use crate::replicate::{JournalSource, Options as KafkaOptions, Replicator};
+use crate::replicate::Options as KafkaOptions;
 use crate::state::State;
 use crate::status::{self, Facts, Language};
 use crate::twin::{DeviceTwin, Twin};
 
-use facts::{BoxFacts, LaneFacts};
+use facts::BoxFacts;
+use storage::{Begin, Closed, Lanes, Opener, Storage, Writers, not_stored, open_state};
+pub use trim::{hand_over_without_box, trim_without_box};
 
-/// Events are few and must not be later than the samples that follow them: they are synced sooner.
-const EVENTS_SYNC_MAX: Duration = Duration::from_millis(50);
 /// Pause before the page's port is tried again.
 const PAGE_RETRY: Duration = Duration::from_secs(10);
 
@@ -51,85 +52,76 @@ pub struct Running {
     /// What the page shows.
     pub facts: Arc<dyn Facts>,
     box_facts: Arc<BoxFacts>,
-    state: Option<Arc<State>>,
+    state: Arc<SetOnce<State>>,
     devices: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
-    replicators: Vec<Replicator>,
-    lanes: Vec<(Lane, LaneWriter)>,
+    /// `None` until the journal's disk works.
+    storage: Arc<Mutex<Option<Storage>>>,
     stop_devices: CancellationToken,
     stop_rest: CancellationToken,
-    _only_one: File,
 }
 
-impl poll::Sink for LaneWriter {
-    fn append(&self, batch: Batch) -> Result<(), Batch> {
-        self.try_append(batch)
-    }
-}
-
-/// Both lanes of a box, opened.
-struct Lanes {
-    telemetry: lane::Opened,
-    events: lane::Opened,
-}
-
-/// The way from the lanes to Kafka.
-struct Replication {
-    facts: Vec<LaneFacts>,
-    replicators: Vec<Replicator>,
-    /// Telemetry, then events.
-    lanes: Vec<(Lane, LaneWriter)>,
-}
-
-/// Starts everything that the configuration names. Devices, Kafka, network: nothing needs to be there.
+/// Starts everything that the configuration names. Devices, Kafka, network, a disk that works: nothing
+/// needs to be there.
 ///
 /// # Errors
-/// When the journal's folder cannot be used at all, or another process uses it; nothing works
-/// without it.
+/// When another process uses the journal's folder, or the system gives no threads.
 pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::Result<Running> {
-    let only_one = only_one(&config.journal.directory)?;
+    let started_us = clock::now_us();
     let box_path = format!("{}/{}", config.edge.site, config.edge.id);
     let (events, raw_events) = Events::new();
-    let mut lanes = open_lanes(config, &box_path, &events)?;
-    let state = open_state(config, &box_path, &events);
-    let (telemetry, event_lane) = (&mut lanes.telemetry.reader, &mut lanes.events.reader);
-    let before = last_good::read(telemetry, event_lane, state.as_deref(), &loaded.devices);
-    before.unstated.into_iter().for_each(|event| events.emit(event));
+    let mut opener = Opener::new(config, &box_path, &events);
+    let mut opened = opener.open();
+    if let Err(Closed::Taken(error)) = opened {
+        bail!("{error}");
+    }
+    let (state, state_directory) = (Arc::new(SetOnce::new()), config.paths.state.join("state"));
+    open_state(&state_directory, &state, &box_path, &events);
+    let last_good_us = time_before(opened.as_mut().ok(), state.get(), &loaded.devices, &events);
     let twin = Arc::new(Twin::new(&loaded.devices));
     let (stop_devices, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
-    let kafka = kafka::remembering(kafka, state.clone());
-    let Replication { facts, replicators, lanes } = replicate(lanes, &kafka, &events)?;
-    let facts =
-        Arc::new(BoxFacts::new(identity(config), facts, predictions, refused::not_read(config, loaded)));
-    // The first lane's replicator speaks for both.
-    let line = replicators[0].status();
-    let writer = |lane: usize| lanes[lane].1.clone();
-    let shared = poll::Shared {
-        sink: Arc::new(writer(0)),
+    let kafka = kafka::remembering(kafka, Arc::clone(&state));
+    let controls = controls(config, &kafka, &events, &stop_devices)?;
+    let facts = Arc::new(BoxFacts::new(identity(config), predictions, refused::not_read(config, loaded)));
+    let writers = Writers::default();
+    let begin = Begin {
+        kafka,
+        box_path: box_path.clone(),
+        devices: loaded.devices.clone(),
+        twin: Arc::clone(&twin),
         events: events.clone(),
-        reconnect_pause_max: config.limits.reconnect_pause_max,
-        stop: stop_devices.clone(),
+        facts: Arc::clone(&facts),
+        controls: Arc::clone(&controls),
+        writers: writers.clone(),
+        state: Arc::clone(&state),
+        state_directory,
+        stop: stop_rest.clone(),
     };
-    let devices = poll_devices(&twin, &shared, &before.last_good_us);
-
-    let stop = || stop_rest.clone();
+    let storage = Arc::new(Mutex::new(None));
+    let mut tasks =
+        vec![tokio::spawn(distribute(raw_events, Arc::clone(&facts), writers.clone(), stop_rest.clone()))];
+    match opened {
+        Ok(lanes) => *storage.lock().unwrap_or_else(PoisonError::into_inner) = Some(begin.with(lanes)?),
+        Err(Closed::Taken(trouble) | Closed::Disk(trouble)) => {
+            facts.lanes.closed(&trouble);
+            begin.tell(false, not_stored(&trouble));
+            tasks.push(tokio::spawn(begin.later(opener, Arc::clone(&storage), started_us)));
+        }
+    }
+    let shared = shared(config, writers, &events, &stop_devices);
+    let devices = poll_devices(&twin, &shared, &last_good_us);
     let alive = Arc::clone(&facts);
     let alive = move || alive.is_alive();
-    let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop());
-    let mut tasks = vec![
-        tokio::spawn(distribute(raw_events, Arc::clone(&facts), writer(1), stop())),
-        tokio::spawn(tick(Arc::clone(&facts), stop())),
+    let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop_rest.clone());
+    tasks.extend([
+        tokio::spawn(tick(Arc::clone(&facts), stop_rest.clone())),
         tokio::spawn(page),
-        tokio::spawn(line::watch(line, box_path.clone(), events.clone(), stop())),
-        tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop())),
-    ];
-    if let Some(state) = &state {
-        let save = last_good::save(Arc::clone(state), Arc::clone(&twin), writer(0).status(), stop());
-        tasks.push(tokio::spawn(save));
-    }
+        tokio::spawn(control::serve(config.paths.state.clone(), controls, stop_rest.clone())),
+        tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop_rest.clone())),
+    ]);
     report_start(loaded, &box_path, &events);
     Ok(Running {
         facts: facts.clone(),
@@ -138,46 +130,46 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         state,
         devices,
         tasks,
-        replicators,
-        lanes,
+        storage,
         stop_devices,
         stop_rest,
-        _only_one: only_one,
     })
 }
 
-/// Makes sure that no other process writes the same journal: two at once would destroy it.
-fn only_one(directory: &Path) -> anyhow::Result<File> {
-    let unusable = || format!("the journal's folder {} cannot be used", directory.display());
-    std::fs::create_dir_all(directory).with_context(unusable)?;
-    let file = File::create(directory.join("lock")).with_context(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let folder = directory.display();
-            bail!(
-                "another forebay runs with the folder {folder}: stop it, or give this one a folder of its own"
-            );
-        }
-        // Some network file systems know no locks.
-        Err(TryLockError::Error(error)) => tracing::warn!("{}: no lock: {error}", directory.display()),
-    }
-    Ok(file)
+/// When each device delivered its last value before this start; emits the gap records that a crash
+/// has swallowed.
+fn time_before(
+    lanes: Option<&mut Lanes>,
+    state: Option<&State>,
+    devices: &[Arc<Device>],
+    events: &Events,
+) -> HashMap<String, i64> {
+    let Some(lanes) = lanes else { return last_good::saved(state, devices) };
+    let before = last_good::read(&mut lanes.telemetry.reader, &mut lanes.events.reader, state, devices);
+    before.unstated.into_iter().for_each(|event| events.emit(event));
+    before.last_good_us
 }
 
-/// Starts a replicator for each lane.
-fn replicate(lanes: Lanes, kafka: &KafkaOptions, events: &Events) -> anyhow::Result<Replication> {
-    let boot = format!("{:016x}", fastrand::u64(..));
-    let mut started = Replication { facts: Vec::new(), replicators: Vec::new(), lanes: Vec::new() };
-    for (name, opened) in [("telemetry", lanes.telemetry), ("events", lanes.events)] {
-        let source = JournalSource::new(name, opened.reader);
-        let replicator = Replicator::start(kafka.clone(), source, &boot, Some(events.clone()))
-            .with_context(|| format!("no thread for the {name} lane"))?;
-        started.facts.push(LaneFacts::new(name, &opened.writer, replicator.status()));
-        started.replicators.push(replicator);
-        started.lanes.push((opened.lane, opened.writer));
+/// What the control socket gives access to; sending imported backlogs begins here.
+fn controls(
+    config: &Config,
+    kafka: &KafkaOptions,
+    events: &Events,
+    stop: &CancellationToken,
+) -> anyhow::Result<Arc<Controls>> {
+    let imports = Imports::new(&config.paths.state, kafka.clone(), events.clone());
+    imports.start(stop.clone()).context("no thread for imported backlogs")?;
+    Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, imports)))
+}
+
+/// What the devices' tasks share.
+fn shared(config: &Config, writers: Writers, events: &Events, stop: &CancellationToken) -> poll::Shared {
+    poll::Shared {
+        sink: Arc::new(writers),
+        events: events.clone(),
+        reconnect_pause_max: config.limits.reconnect_pause_max,
+        stop: stop.clone(),
     }
-    Ok(started)
 }
 
 /// Starts a task for each device.
@@ -224,44 +216,6 @@ pub async fn stop_signal() {
             }
         }
     }
-}
-
-fn open_lanes(config: &Config, box_path: &str, events: &Events) -> anyhow::Result<Lanes> {
-    let open = |name: &str, budget_bytes, sync_interval| {
-        let options = LaneOptions {
-            budget_bytes,
-            segment_bytes: config.journal.segment_bytes,
-            sync_interval,
-            sync_bytes: usize::try_from(config.journal.sync_bytes).unwrap_or(usize::MAX),
-            ..LaneOptions::new(name, config.journal.directory.join(name), box_path)
-        };
-        Lane::open(options, events.clone()).with_context(|| format!("the {name} lane cannot be opened"))
-    };
-    let interval = config.journal.sync_interval;
-    Ok(Lanes {
-        telemetry: open("telemetry", config.telemetry.budget_bytes, interval)?,
-        events: open("events", config.events.budget_bytes, interval.min(EVENTS_SYNC_MAX))?,
-    })
-}
-
-fn open_state(config: &Config, box_path: &str, events: &Events) -> Option<Arc<State>> {
-    let trouble = match State::open(&config.paths.state.join("state")) {
-        Ok(opened) => {
-            if let Some(put_aside) = opened.put_aside {
-                box_event(
-                    events,
-                    box_path,
-                    "state-put-aside",
-                    format!("The small state was damaged: {put_aside}"),
-                );
-            }
-            return Some(Arc::new(opened.state));
-        }
-        Err(error) => error.to_string(),
-    };
-    // Only the exact times of gaps over a restart depend on it.
-    box_event(events, box_path, "no-state", format!("Going on without the small state: {trouble}"));
-    None
 }
 
 fn box_event(events: &Events, box_path: &str, what: &str, text: String) {
@@ -329,7 +283,7 @@ fn own_name() -> Option<String> {
 async fn distribute(
     mut raw: mpsc::Receiver<Event>,
     facts: Arc<BoxFacts>,
-    writer: LaneWriter,
+    writers: Writers,
     stop: CancellationToken,
 ) {
     let (stored, waiting) = Events::new();
@@ -339,11 +293,17 @@ async fn distribute(
             stored.emit(event);
         }
     };
+    let store = async {
+        // Until there is a lane they wait.
+        if let Some(writer) = stop.run_until_cancelled(writers.events()).await {
+            lane::store_events(waiting, writer, stop.clone()).await;
+        }
+    };
     tokio::select! {
         // First what has come in, so that at a stop nothing is left between the two.
         biased;
         () = forward => {}
-        () = lane::store_events(waiting, writer, stop) => {}
+        () = store => {}
     }
 }
 
@@ -422,16 +382,5 @@ mod tests {
         assert_eq!(names[..2], ["box1", "box1.plant.example"]);
         let uname = std::process::Command::new("uname").arg("-n").output().unwrap();
         assert_eq!(names[2], String::from_utf8_lossy(&uname.stdout).trim());
-    }
-
-    #[test]
-    fn two_never_write_the_same_journal() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = folder.path().join("journal");
-        let first = only_one(&journal).unwrap();
-        let error = only_one(&journal).unwrap_err().to_string();
-        assert!(error.contains("another forebay runs with the folder"), "{error}");
-        drop(first);
-        only_one(&journal).unwrap();
     }
 }

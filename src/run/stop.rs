@@ -2,6 +2,7 @@
 //! Kafka takes it; what is left is sent after the next start. Every wait is bounded, so that
 //! systemd (`TimeoutStopSec=20s`) need not end us before the journal is safe.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -29,24 +30,33 @@ impl Running {
         tracing::info!("stopping: no more polling; what was read is stored and sent");
         self.stop_devices.cancel();
         end(self.devices, DEVICES_REST_MAX, "a device's task").await;
-        let writers: Vec<_> = self.lanes.iter().map(|(_, writer)| writer.clone()).collect();
+        let storage = self.storage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(storage) = storage else {
+            tracing::error!("nothing of this run was stored: the journal's disk did not work");
+            self.stop_rest.cancel();
+            return end(self.tasks, TASKS_REST_MAX, "a task").await;
+        };
+        let writers: Vec<_> = storage.lanes.iter().map(|(_, writer)| writer.clone()).collect();
         let synced = sync_rest(writers).await;
-        let all_synced = synced.len() == self.lanes.len();
+        let all_synced = synced.len() == storage.lanes.len();
         if all_synced {
             send_rest(&self.box_facts, &synced).await;
         }
         // Before the events end: what a replicator has to say still comes into its lane.
-        self.replicators.iter().for_each(Replicator::stop);
-        let replicators = self.replicators;
+        storage.replicators.iter().for_each(Replicator::stop);
+        let replicators = storage.replicators;
         blocking(move || replicators.into_iter().for_each(Replicator::join)).await;
         self.stop_rest.cancel();
-        end(self.tasks, TASKS_REST_MAX, "a task").await;
-        let lost = close(self.lanes).await;
+        let tasks = self.tasks.into_iter().chain(storage.tasks).collect();
+        end(tasks, TASKS_REST_MAX, "a task").await;
+        let lost = close(storage.lanes).await;
         if lost > 0 {
             tracing::error!("{lost} records could not be stored");
-        } else if let Some(state) = self.state.filter(|_| all_synced) {
+        } else if all_synced {
             // Only now: a time that is too late would hide the loss of what was not stored.
-            blocking(move || last_good::save_now(&state, &self.twin)).await;
+            let (state, twin) = (self.state, self.twin);
+            blocking(move || state.get().into_iter().for_each(|state| last_good::save_now(state, &twin)))
+                .await;
         }
         tracing::info!("stopped");
     }

@@ -145,7 +145,7 @@ fn trouble_of_the_box_is_said_before_any_machine() {
     );
     let error = DiskError { since_us: NOW_US - 4 * MINUTE_US, message: "Input/output error".to_owned() };
     given.facts.set(|answers| answers.reserve.disk_error = Some(error));
-    let text = "This box cannot write to its disk since 14:32: new values wait in memory, which lasts only a short time.";
+    let text = "This box cannot write to its disk since 14:32: new values are in memory at most, and that lasts only a short time.";
     assert_eq!(given.verdict(), (Some(Letter::F), text.to_owned()));
     assert_eq!(given.view(Language::En).reserve.headline, "Disk does not accept data");
 }

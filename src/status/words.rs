@@ -139,8 +139,8 @@ words! {
     name_and_hint: "{0} ({1})", "{0} ({1})";
     and_more: "{0} more", "{0} weitere";
     common_cause: "network, switch or power?", "Netzwerk, Switch oder Strom?";
-    disk_trouble: "This box cannot write to its disk since {0}: new values wait in memory, which lasts only a short time.",
-        "Diese Box kann seit {0} nicht auf ihre Platte schreiben: Neue Werte warten im Arbeitsspeicher, das reicht nur kurz.";
+    disk_trouble: "This box cannot write to its disk since {0}: new values are in memory at most, and that lasts only a short time.",
+        "Diese Box kann seit {0} nicht auf ihre Platte schreiben: Neue Werte stehen höchstens im Arbeitsspeicher, und der reicht nur kurz.";
     disk_full: "The room for values on the disk of this box is used up: the oldest values are being lost.",
         "Der Platz für Werte auf der Platte dieser Box ist verbraucht: Die ältesten Werte gehen verloren.";
     machine_says: "{0}: {1}.", "{0}: {1}.";
@@ -320,6 +320,7 @@ words! {
 
     // Events.
     kind_gap: "Gap", "Lücke";
+    kind_thinned: "Summed up", "Verdichtet";
     kind_device: "Machine", "Maschine";
     kind_prediction: "Prediction", "Vorhersage";
     kind_model: "Model", "Modell";
@@ -343,6 +344,9 @@ words! {
     event_disk_good: "the disk works again", "die Platte arbeitet wieder";
     event_evicted: "values from {0} to {1} removed unsent: the room on the disk is used up",
         "Werte von {0} bis {1} ungesendet gelöscht: Platz auf der Platte verbraucht";
+
+    event_thinned: "values from {0} to {1} summed up, one row for {2}: the room on the disk is used up",
+        "Werte von {0} bis {1} verdichtet, eine Zeile für {2}: Platz auf der Platte verbraucht";
 
     // Refusals.
     not_found: "There is no such page on this box.", "Diese Seite gibt es auf dieser Box nicht.";

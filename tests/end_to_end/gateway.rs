@@ -55,6 +55,13 @@ impl Gateway {
         Self { folder, child: None }
     }
 
+    /// Replaces a text of its forebay.toml, which must stand there once.
+    pub fn set(&self, find: &str, replace: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("it is written");
+        assert_eq!(text.matches(find).count(), 1, "{find} in {text}");
+        std::fs::write(self.config(), text.replace(find, replace)).expect("a file");
+    }
+
     /// Adds a file to its configuration.
     pub fn add(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).expect("a file");

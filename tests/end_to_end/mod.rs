@@ -1,8 +1,8 @@
 //! From foreign controllers through the forebay process into real Kafka, read by a stranger.
 
-mod gateway;
+pub mod gateway;
 mod page;
-mod plant;
+pub mod plant;
 mod received;
 
 use std::time::{Duration, Instant};

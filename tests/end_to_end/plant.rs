@@ -76,15 +76,17 @@ const SERVERS: [(&str, Kind); 4] = [
 
 /// Starts all servers with these values.
 pub fn start(values: Values) -> Vec<Server> {
-    let start = |(name, kind)| {
-        let mut server = Server { kind, name, port: Port::reserve(), peer: None, last: values };
-        server.restart();
-        server
-    };
-    SERVERS.into_iter().map(start).collect()
+    SERVERS.into_iter().map(|(name, kind)| Server::start(name, kind, values)).collect()
 }
 
 impl Server {
+    /// Starts one server with these values.
+    pub fn start(name: &'static str, kind: Kind, values: Values) -> Self {
+        let mut server = Self { kind, name, port: Port::reserve(), peer: None, last: values };
+        server.restart();
+        server
+    }
+
     /// Endpoint for `[[device]]`.
     pub fn endpoint(&self) -> String {
         match self.kind {

@@ -12,7 +12,7 @@ use crate::device::device;
 use crate::support::wait_for;
 
 /// A mounted tmpfs, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
 /// Runs a command as root: directly, or through sudo.
 fn as_root(arguments: &[&str]) {
@@ -27,14 +27,14 @@ fn as_root(arguments: &[&str]) {
 }
 
 impl SmallDisk {
-    fn mount(bytes: u64) -> Self {
+    pub fn mount(bytes: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let size = format!("size={bytes},mode=777");
         as_root(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", directory.path().to_str().unwrap()]);
         Self(directory)
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -87,6 +87,8 @@ fn write(directory: &Path) {
 /// The files of a directory with their content, in order.
 fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    // Which segments were sent is not part of the format of segments.
+    let entries = entries.filter(|entry| entry.file_name() != "handed");
     let mut files: Vec<_> = entries
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect();

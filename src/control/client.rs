@@ -1,0 +1,115 @@
+//! Asking a running box through its socket. Blocking: the commands have nothing else to do.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::socket;
+
+/// Longest wait for an answer; removing many files takes a while.
+const ANSWER_MAX: Duration = Duration::from_secs(90);
+/// Longest answer.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No box runs with this folder.
+    #[error("no forebay runs here ({} does not answer): start it, for example with `systemctl start forebay`", .0.display())]
+    NotRunning(PathBuf),
+    /// The socket is for others.
+    #[error("{} may not be used by this user: run this as root or as the user of the service", .0.display())]
+    NotAllowed(PathBuf),
+    /// The box understood and said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The connection broke, or what came is no answer.
+    #[error("no proper answer from {}: {reason}", path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// The socket of one box.
+#[derive(Debug, Clone)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// Of the box that keeps its state in `folder`.
+    pub fn new(folder: &Path) -> Self {
+        Self { path: folder.join(socket::FILE) }
+    }
+
+    /// What `GET path` answers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn get(&self, path: &str) -> Result<Json, ClientError> {
+        self.ask("GET", path, None)
+    }
+
+    /// What `POST path` with this body answers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn post(&self, path: &str, body: &Json) -> Result<Json, ClientError> {
+        self.ask("POST", path, Some(body))
+    }
+
+    /// What `DELETE path` answers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn delete(&self, path: &str) -> Result<Json, ClientError> {
+        self.ask("DELETE", path, None)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Json>) -> Result<Json, ClientError> {
+        let mut stream = UnixStream::connect(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
+                ClientError::NotRunning(self.path.clone())
+            }
+            io::ErrorKind::PermissionDenied => ClientError::NotAllowed(self.path.clone()),
+            _ => self.broken(&error),
+        })?;
+        let body = body.map(Json::to_string).unwrap_or_default();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let mut answer = Vec::new();
+        stream
+            .set_read_timeout(Some(ANSWER_MAX))
+            .and_then(|()| stream.set_write_timeout(Some(ANSWER_MAX)))
+            .and_then(|()| stream.write_all(request.as_bytes()))
+            .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer))
+            .map_err(|error| self.broken(&error))?;
+        self.read(&answer)
+    }
+
+    fn read(&self, answer: &[u8]) -> Result<Json, ClientError> {
+        let text = std::str::from_utf8(answer).map_err(|error| self.broken(&error))?;
+        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| self.broken(&"it is cut short"))?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
+        let read: Result<Json, _> = serde_json::from_str(body);
+        match (status, read) {
+            (Some(200..=299), Ok(json)) => Ok(json),
+            (Some(_), Ok(json)) if json["error"].is_string() => {
+                Err(ClientError::Refused(json["error"].as_str().unwrap_or_default().to_owned()))
+            }
+            _ => Err(self.broken(&head.lines().next().unwrap_or_default())),
+        }
+    }
+
+    fn broken(&self, reason: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Broken { path: self.path.clone(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,89 @@
+//! The control socket: how `forebay pause`, `resume`, `replay` and `journal` speak to a running box.
+//!
+//! HTTP/1.1 with JSON over the unix socket `control.sock` in the folder of the state, for its
+//! owner and group only. It is never served on TCP; the status page only reads.
+
+pub mod client;
+mod routes;
+mod server;
+pub mod socket;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::backlog::Imports;
+use crate::lane::LaneWriter;
+use crate::replicate::ReplicationStatus;
+
+pub use client::{Client, ClientError};
+pub use socket::{Socket, SocketError};
+
+/// Pause before the socket is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// One lane, as far as it can be looked at and told something.
+pub struct LaneControl {
+    /// `telemetry` or `events`.
+    pub name: &'static str,
+    /// Its journal.
+    pub writer: LaneWriter,
+    /// Its way to Kafka.
+    pub replication: Arc<ReplicationStatus>,
+}
+
+/// Everything that the socket gives access to.
+pub struct Controls {
+    /// `edge.id`.
+    pub edge: String,
+    /// `edge.site`.
+    pub site: String,
+    /// Both lanes; none until their disk works.
+    lanes: OnceLock<Vec<LaneControl>>,
+    /// Backlogs of other boxes.
+    pub imports: Arc<Imports>,
+}
+
+impl Controls {
+    /// Of a box whose lanes are not open yet.
+    pub fn new(site: &str, edge: &str, imports: Arc<Imports>) -> Self {
+        Self { edge: edge.to_owned(), site: site.to_owned(), lanes: OnceLock::new(), imports }
+    }
+
+    /// The lanes work from now on.
+    pub fn open(&self, lanes: Vec<LaneControl>) {
+        // They are opened once.
+        let _before = self.lanes.set(lanes);
+    }
+
+    fn lanes(&self) -> &[LaneControl] {
+        self.lanes.get().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Serves the socket in `folder` until `stop`. When it cannot be made, it is tried again for ever:
+/// the box works without it.
+pub async fn serve(folder: std::path::PathBuf, controls: Arc<Controls>, stop: CancellationToken) {
+    let router = routes::router(controls);
+    let mut told = false;
+    loop {
+        match Socket::bind(&folder) {
+            Ok(socket) => {
+                tracing::info!("control socket: {}", socket.path().display());
+                return server::serve(&socket, router, stop).await;
+            }
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::error!(
+                    "no control socket, `forebay pause`, `resume`, `replay` and `journal trim` do not work: \
+                     {error}; trying again every {} s",
+                    RETRY.as_secs()
+                );
+            }
+            Err(_) => {}
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+            return;
+        }
+    }
+}

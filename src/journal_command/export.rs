@@ -1,0 +1,199 @@
+//! `forebay journal export`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde_json::{Value as Json, json};
+
+use super::bytes::{bytes, counted};
+use super::samples::{self, Filter};
+use super::target::Target;
+use super::{Common, Progress, Site, When};
+use crate::backlog::{Identity, pack};
+use crate::clock::now_us;
+use crate::lane::OfflineLane;
+use crate::run;
+
+/// Room for manifests, folders and the file system's own needs.
+const SPARE_BYTES: u64 = 1 << 20;
+/// Longest time for noting an export without a running box.
+const NOTE_MAX: Duration = Duration::from_secs(60);
+
+/// Writes a new folder below `--to`; it appears there when it is complete.
+#[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    common: Common,
+    /// An existing folder, for example where a USB stick is mounted.
+    #[arg(long)]
+    to: PathBuf,
+    /// What to write.
+    #[arg(long, value_enum, default_value = "parquet")]
+    format: Format,
+    /// Only this lane; by default telemetry as Parquet, both as a backlog.
+    #[arg(long)]
+    lane: Option<String>,
+    /// Parquet: only these machines, by name or path; may be given several times.
+    #[arg(long)]
+    device: Vec<String>,
+    /// Parquet: only these tags; a `*` at the end stands for anything.
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Parquet: only from this time on, for example 2026-11-20 or "2h ago".
+    #[arg(long)]
+    from: Option<When>,
+    /// Parquet: only before this time.
+    #[arg(long)]
+    until: Option<When>,
+}
+
+/// What an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables for analysis, one row a sample.
+    Parquet,
+    /// What Kafka does not have, for `forebay journal import` on another box.
+    Backlog,
+}
+
+/// Exports.
+pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let site = Site::open(&export.common.config)?;
+    let stamp = jiff::Timestamp::from_microsecond(now_us()).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ");
+    let kind = if export.format == Format::Backlog { "backlog" } else { "data" };
+    let name = format!("forebay-{}-{kind}-{stamp}", site.config.edge.id);
+    let target = Target::create(&export.to, &name)?;
+    let written = match export.format {
+        Format::Backlog => backlog(export, &site, &target),
+        Format::Parquet => tables(export, &site, &target),
+    };
+    let mut written = written.map_err(|error| target.explain(error))?;
+    if written["lanes"].as_array().is_none_or(Vec::is_empty) {
+        bail!(match export.format {
+            Format::Backlog => "there is nothing to export: Kafka has everything",
+            Format::Parquet => "there is nothing to export: no sample fits these machines, tags and times",
+        });
+    }
+    let folder = target.finish()?;
+    written["folder"] = json!(folder);
+    if export.common.json {
+        writeln!(out, "{written}")?;
+    } else {
+        out.write_all(words(&written, &folder).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json> {
+    let filtered = !export.device.is_empty() || !export.tag.is_empty();
+    if filtered || export.from.is_some() || export.until.is_some() {
+        bail!(
+            "a backlog holds everything that Kafka does not have: --device, --tag, --from and --until are for Parquet"
+        );
+    }
+    let mut found: Vec<(&str, OfflineLane, u64)> = Vec::new();
+    let mut total = 0;
+    for lane in Site::lanes(export.lane.as_deref())? {
+        let Ok(opened) = site.open_lane(lane) else { continue };
+        let from = site.committed(lane).unwrap_or(0).max(opened.files().first_offset());
+        let segments = opened.files().segments();
+        total += segments.iter().filter(|it| it.end > from).map(|it| it.bytes).sum::<u64>();
+        found.push((lane, opened, from));
+    }
+    target.check_room(total + SPARE_BYTES)?;
+    let mut progress = Progress::new("export", total, export.common.json);
+    let mut lanes = Vec::new();
+    for (lane, opened, from) in &found {
+        let folder = target.path().join(lane);
+        std::fs::create_dir(&folder)?;
+        let identity = Identity {
+            site: site.config.edge.site.clone(),
+            edge: site.config.edge.id.clone(),
+            lane: (*lane).to_owned(),
+        };
+        match pack(opened.files(), &identity, *from, &folder, |bytes| progress.add(bytes))? {
+            Some(manifest) => {
+                // Before anybody can import it: what has left the box in full is not thinned.
+                note(site, lane, manifest.to);
+                lanes.push(json!({
+                    "lane": lane, "from": manifest.from, "to": manifest.to, "files": manifest.files.len(),
+                    "bytes": manifest.bytes(),
+                }));
+            }
+            None => std::fs::remove_dir(&folder)?,
+        }
+    }
+    Ok(json!({ "format": "backlog", "lanes": lanes }))
+}
+
+/// Has the box note that records have left it. A journal that cannot be written, on a disk that
+/// fails, is not thinned either.
+fn note(site: &Site, lane: &str, before: u64) {
+    let noted = if site.running.is_some() {
+        let request = json!({ "lane": lane, "before_offset": before });
+        site.client.post("/v1/journal/handed", &request).map(drop).map_err(anyhow::Error::from)
+    } else {
+        run::hand_over_without_box(&site.config, lane, before, NOTE_MAX)
+    };
+    if let Err(error) = noted {
+        eprintln!("forebay: it is not noted that {lane} was exported, so it may be thinned here: {error:#}");
+    }
+}
+
+fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json> {
+    let lane = export.lane.as_deref().unwrap_or("telemetry");
+    if lane == "events" {
+        bail!("events are no samples, so there is no table of them: they are exported with --format backlog");
+    }
+    let lane = Site::lanes(Some(lane))?[0];
+    let filter = Filter {
+        devices: export.device.clone(),
+        tags: export.tag.clone(),
+        from_us: export.from.map(|when| when.0),
+        until_us: export.until.map(|when| when.0),
+    };
+    target.check_room(SPARE_BYTES)?;
+    let mut opened = site.open_lane(lane)?;
+    let (first, end) = samples::range(&opened, &filter);
+    let mut progress = Progress::new("export", end.saturating_sub(first), export.common.json);
+    let written = samples::write(&mut opened, &filter, target.path(), &mut progress)?;
+    let lanes = if written.rows == 0 {
+        json!([])
+    } else {
+        json!([{
+            "lane": lane, "rows": written.rows, "files": written.files, "bytes": written.bytes,
+            "damaged_records": written.damaged_records,
+        }])
+    };
+    Ok(json!({ "format": "parquet", "lanes": lanes }))
+}
+
+fn words(written: &Json, folder: &Path) -> String {
+    let mut text = String::new();
+    for lane in written["lanes"].as_array().into_iter().flatten() {
+        let count = |key: &str| lane[key].as_u64().unwrap_or(0);
+        let what = match lane["rows"].as_u64() {
+            Some(rows) => counted(rows, "row", "rows"),
+            None => counted(count("to") - count("from"), "record", "records"),
+        };
+        text += &format!(
+            "{}: {what}, {}, {}\n",
+            lane["lane"].as_str().unwrap_or_default(),
+            counted(count("files"), "file", "files"),
+            bytes(count("bytes")),
+        );
+        if count("damaged_records") > 0 {
+            let damaged = counted(count("damaged_records"), "record", "records");
+            text += &format!("{damaged} could not be read and are not in it, see `forebay journal verify`\n");
+        }
+    }
+    text += &format!("Written to {}; the stick may be unmounted and removed.\n", folder.display());
+    if written["format"] == "backlog" {
+        text += "On the other box: forebay journal import <this folder>\n";
+    }
+    text
+}

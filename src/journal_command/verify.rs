@@ -1,0 +1,234 @@
+//! `forebay journal verify`: every byte of every file, and every record in them.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+
+use super::bytes::{bytes, counted, time};
+use super::{Common, Progress, Site};
+use crate::journal::{BadBytes, Damage, SegmentFile};
+use crate::lane::{Body, Item, OfflineLane, Record};
+
+/// Machines named for one piece of damage at most.
+const DEVICES_MAX: usize = 20;
+
+/// Which lane.
+#[derive(Debug, Args)]
+pub struct Verify {
+    #[command(flatten)]
+    common: Common,
+    /// Only this lane.
+    #[arg(long)]
+    lane: Option<String>,
+}
+
+/// What was found in one lane.
+#[derive(Debug, Default, Serialize)]
+struct Checked {
+    lane: String,
+    files: u64,
+    bytes: u64,
+    records: u64,
+    /// Cut off by a crash; nobody was told that it was stored.
+    torn_bytes: u64,
+    damage: Vec<Finding>,
+}
+
+/// One piece of damage.
+#[derive(Debug, Serialize)]
+struct Finding {
+    file: String,
+    /// First bad byte and behind the last; absent when every byte is as it was written.
+    bytes: Option<(u64, u64)>,
+    /// First lost offset and behind the last; absent when no record is lost.
+    offsets: Option<(u64, u64)>,
+    cause: String,
+    /// Times of the records before and behind, microseconds since 1970 UTC.
+    after_us: Option<i64>,
+    before_us: Option<i64>,
+    /// Machines with records in the same file.
+    devices: Vec<String>,
+}
+
+/// Verifies.
+pub fn run(verify: &Verify, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let site = Site::open(&verify.common.config)?;
+    let mut all = Vec::new();
+    for lane in Site::lanes(verify.lane.as_deref())? {
+        let synced = site.lane(lane).and_then(|lane| lane["synced"].as_u64());
+        match OfflineLane::open(&site.directory(lane), synced) {
+            Ok(found) => all.push(check(lane, found, verify.common.json)?),
+            // Nothing was ever stored: there is nothing that could be damaged.
+            Err(error) if error.is_absent() && !site.directory(lane).join("epoch").exists() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let sound = all.iter().all(|lane| lane.damage.is_empty());
+    if verify.common.json {
+        writeln!(out, "{}", json!({ "sound": sound, "lanes": all }))?;
+    } else {
+        for lane in &all {
+            out.write_all(words(lane).as_bytes())?;
+        }
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check(name: &str, mut lane: OfflineLane, json: bool) -> anyhow::Result<Checked> {
+    let segments = lane.files().segments();
+    let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+    let torn_bytes = lane.files().torn_bytes();
+    let mut checked = Checked { lane: name.to_owned(), bytes, torn_bytes, ..Checked::default() };
+    // Every byte is looked at twice: as bytes, and as records.
+    let mut progress = Progress::new(&format!("verify {name}"), bytes * 2, json);
+    let mut done = 0;
+    let mut bad = Vec::new();
+    for segment in &segments {
+        if let Some(found) = lane.files().check(segment, |position| progress.set(done + position))? {
+            checked.files += 1;
+            bad.extend(found);
+        }
+        done += segment.bytes;
+    }
+    bad.extend(lane.files().check_small_files());
+    let lost = read_all(&mut lane, &segments, &mut checked, &mut progress);
+    checked.damage = join(bad, lost);
+    Ok(checked)
+}
+
+/// Reads every record; what cannot be read comes back with what is known of it.
+fn read_all(
+    lane: &mut OfflineLane,
+    segments: &[SegmentFile],
+    checked: &mut Checked,
+    progress: &mut Progress,
+) -> Vec<Finding> {
+    let mut lost: Vec<Finding> = Vec::new();
+    let (mut number, mut last_us) = (0, None);
+    let mut devices = BTreeSet::new();
+    let mut open = 0;
+    loop {
+        let item = lane.read();
+        let offset = lane.offset().saturating_sub(1);
+        while number + 1 < segments.len() && segments[number].end <= offset {
+            name_devices(&mut lost[open..], &mut devices);
+            progress.add(segments[number].bytes);
+            (number, open) = (number + 1, lost.len());
+        }
+        match item {
+            Item::End => break,
+            Item::Removed(..) => {}
+            Item::Damage(damage) => lost.push(finding(&damage, segments, last_us)),
+            Item::Record(record) => {
+                checked.records += 1;
+                let (us, device) = describe(&record);
+                for finding in lost.iter_mut().rev().take_while(|finding| finding.before_us.is_none()) {
+                    finding.before_us = us;
+                }
+                last_us = us.or(last_us);
+                if let Some(device) = device.filter(|_| devices.len() < DEVICES_MAX) {
+                    devices.insert(device);
+                }
+            }
+        }
+    }
+    name_devices(&mut lost[open..], &mut devices);
+    lost
+}
+
+fn name_devices(lost: &mut [Finding], devices: &mut BTreeSet<String>) {
+    let names: Vec<String> = std::mem::take(devices).into_iter().collect();
+    for finding in lost {
+        finding.devices.clone_from(&names);
+    }
+}
+
+fn finding(damage: &Damage, segments: &[SegmentFile], last_us: Option<i64>) -> Finding {
+    let segment =
+        segments.iter().find(|segment| (segment.first_offset..segment.end).contains(&damage.from_offset));
+    Finding {
+        file: segment.map_or_else(String::new, |segment| segment.file.clone()),
+        bytes: None,
+        offsets: Some((damage.from_offset, damage.to_offset)),
+        cause: damage.cause.clone(),
+        after_us: last_us,
+        before_us: None,
+        devices: Vec::new(),
+    }
+}
+
+/// Time and machine of a record.
+fn describe(record: &Record) -> (Option<i64>, Option<String>) {
+    match &record.body {
+        Body::Batch(batch) => (Some(batch.edge_us), Some(batch.schema.device.clone())),
+        Body::Thinned(thinned) => (Some(thinned.to_us), Some(thinned.schema.device.clone())),
+        Body::Event(_) => (None, None),
+    }
+}
+
+/// Bad bytes and lost records of the same file are one finding when there is one of each; else
+/// they stand side by side.
+fn join(bad: Vec<BadBytes>, mut lost: Vec<Finding>) -> Vec<Finding> {
+    let mut rest = Vec::new();
+    for BadBytes { file, from, to, cause } in bad {
+        match lost.iter_mut().find(|finding| finding.file == file && finding.bytes.is_none()) {
+            Some(finding) => (finding.bytes, finding.cause) = (Some((from, to)), cause),
+            None => rest.push(Finding {
+                file,
+                bytes: Some((from, to)),
+                offsets: None,
+                cause,
+                after_us: None,
+                before_us: None,
+                devices: Vec::new(),
+            }),
+        }
+    }
+    lost.extend(rest);
+    lost.sort_by(|a, b| (&a.file, a.bytes, a.offsets).cmp(&(&b.file, b.bytes, b.offsets)));
+    lost
+}
+
+fn words(lane: &Checked) -> String {
+    let mut text = format!(
+        "{}: {}, {}, {} read\n",
+        lane.lane,
+        counted(lane.files, "file", "files"),
+        bytes(lane.bytes),
+        counted(lane.records, "record", "records"),
+    );
+    if lane.torn_bytes > 0 {
+        text += &format!(
+            "  the last write was cut off by a crash: {} that nobody was told to be stored\n",
+            bytes(lane.torn_bytes)
+        );
+    }
+    for found in &lane.damage {
+        let place = found.bytes.map_or_else(String::new, |(from, to)| format!(", bytes {from} to {to}"));
+        text += &format!("  DAMAGED {}{place}: {}\n", found.file, found.cause);
+        let Some((from, to)) = found.offsets else {
+            text += "    no record is lost by it\n";
+            continue;
+        };
+        let between = match (found.after_us, found.before_us) {
+            (Some(after), Some(before)) => format!(", of between {} and {}", time(after), time(before)),
+            (Some(after), None) => format!(", of after {}", time(after)),
+            (None, Some(before)) => format!(", of before {}", time(before)),
+            (None, None) => String::new(),
+        };
+        let lost = counted(to - from, "record is", "records are");
+        text += &format!("    {lost} lost (offsets {from} to {}){between}\n", to - 1);
+        if !found.devices.is_empty() {
+            text += &format!("    machines in this file: {}\n", found.devices.join(", "));
+        }
+    }
+    match lane.damage.len() {
+        0 => text += "  sound\n",
+        _ => text += "  The box goes on with what is whole, and has told or will tell the loss as a gap.\n",
+    }
+    text
+}

@@ -1,0 +1,7 @@
+//! The tools beside the box: control socket, `forebay journal`, backlogs of other boxes.
+
+mod backlog;
+mod control;
+mod daemon;
+mod export;
+mod journal;
