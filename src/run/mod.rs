@@ -82,6 +82,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let twin = Arc::new(Twin::new(&loaded.devices));
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
+    let kafka = kafka::remembering(kafka, Arc::clone(&state));
     let controls = controls(config, &kafka, &events, &stop_devices)?;
     let facts = Arc::new(box_facts(config, loaded, predictions));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
