@@ -113,7 +113,7 @@ impl World {
         let scans = self.scans;
         let mut values =
             vec![noise(), noise(), noise(), noise(), Value::Uint(scans), Value::Bool(scans % 7 < 3)];
-        if scans % 11 == 0 {
+        if scans.is_multiple_of(11) {
             values[1] = Value::Lreal(f64::NAN);
         }
         self.hand_over(&self.press.clone(), values, Quality::Good);

@@ -73,7 +73,8 @@ impl Worker {
         loop {
             self.drop_history();
             let full = self.journal.exceeds(self.limit_bytes(at_once));
-            if !full && !(self.is_short() && !at_once) {
+            // While only the file system is short, there is time.
+            if !full && (at_once || !self.is_short()) {
                 if !self.journal.exceeds(self.limit_bytes(false)) {
                     // Whatever was begun is not needed any more.
                     self.room.job = None;
