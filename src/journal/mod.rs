@@ -20,6 +20,7 @@
 //! `docs/journal-format.md` has the bytes.
 
 mod chain;
+mod closed;
 mod contents;
 mod dictionaries;
 mod disk;

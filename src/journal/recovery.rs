@@ -1,14 +1,17 @@
 //! Opening a directory: which segments there are, and where the newest one really ends.
 
 use std::collections::VecDeque;
+use std::io;
 
+use super::closed::Closed;
 use super::disk::Disk;
 use super::handed;
 use super::index::{Handed, Index, Segment};
 use super::note;
 use super::scan::Scanner;
 use super::segment::{
-    ASIDE_FOREIGN, ASIDE_FUTURE, Found, HEADER_BYTES, Header, Name, is_left_over, read_epoch, write_epoch,
+    ASIDE_FOREIGN, ASIDE_FUTURE, ASIDE_UNREADABLE, Found, HEADER_BYTES, Header, Name, is_left_over,
+    read_epoch, write_epoch,
 };
 use super::survey::Survey;
 use super::{Damage, Epoch, OpenError, Recovery};
@@ -51,17 +54,24 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     let mut next_sequence = highest_sequence(&names).map_or(0, |sequence| sequence.saturating_add(1));
     let mut candidates = read_headers(disk, &names, &mut recovery);
     let epoch = establish_epoch(disk, &mut candidates, &mut recovery)?;
+    let closed = Closed::take(disk, epoch, highest_sequence(&names));
 
-    let mut next_offset = 0;
+    let mut next_offset = closed.map_or(0, |closed| closed.next_offset);
     let mut newest = None;
     while let Some(candidate) = candidates.pop() {
         // A removed file's name still says that everything before its first offset was synced.
         next_offset = next_offset.max(candidate.name.first_offset);
-        if let Some(found) = recover_newest(disk, &candidate, &mut recovery)? {
-            newest = Some(found);
-            break;
+        match recover_newest(disk, &candidate, closed, &mut recovery)? {
+            Newest::Found(segment, end) => {
+                newest = Some((segment, end));
+                break;
+            }
+            Newest::Torn => remove_torn(disk, candidate.name),
+            Newest::Unreadable(error) => {
+                let cause = format!("{} cannot be opened: {error}", candidate.name.file());
+                put_aside_unknown(disk, candidate.name, ASIDE_UNREADABLE, cause, &mut recovery);
+            }
         }
-        disk.remove(&candidate.name.file()).map_err(failed("remove a torn segment from"))?;
     }
 
     let newest_sequence = newest.as_ref().map(|(segment, _): &(Segment, u64)| segment.name.sequence);
@@ -77,6 +87,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
         push_older(disk, candidates, &mut index.segments);
     }
     index.next_offset = next_offset;
+    recovery.damages.extend(closed.and_then(|closed| closed.missing_in_front(index.first_offset())));
     clip_damages(&mut recovery.damages, &index);
     handed::restore(disk, epoch, &mut index, recovery.created);
     recovery.removal = note::read(disk, epoch, &index);
@@ -99,17 +110,19 @@ fn remove_left_over(disk: &dyn Disk, names: &mut Vec<String>) {
 /// Highest sequence number of any segment, also of those put aside.
 fn highest_sequence(names: &[String]) -> Option<u64> {
     let own = |name: &String| {
-        let name = name.strip_suffix(ASIDE_FUTURE).or(name.strip_suffix(ASIDE_FOREIGN)).unwrap_or(name);
-        Name::parse(name).map(|name| name.sequence)
+        let aside =
+            [ASIDE_FUTURE, ASIDE_FOREIGN, ASIDE_UNREADABLE].iter().find_map(|it| name.strip_suffix(it));
+        Name::parse(aside.unwrap_or(name)).map(|name| name.sequence)
     };
     names.iter().filter_map(own).max()
 }
 
-/// Offsets below this may have been used by segments of a newer version that were put aside and
-/// are younger than all others, so that nothing else tells where they ended.
+/// Offsets below this may have been used by segments that were put aside unread and are younger than
+/// all others, so that nothing else tells where they ended.
 fn offset_floor(names: &[String], recovery: &Recovery, newest_sequence: Option<u64>) -> u64 {
-    let future = |name: &String| Name::parse(name.strip_suffix(ASIDE_FUTURE)?);
-    let aside = names.iter().chain(&recovery.put_aside).filter_map(future);
+    let unread =
+        |name: &String| Name::parse(name.strip_suffix(ASIDE_FUTURE).or(name.strip_suffix(ASIDE_UNREADABLE))?);
+    let aside = names.iter().chain(&recovery.put_aside).filter_map(unread);
     let younger = aside.filter(|name| newest_sequence.is_none_or(|newest| name.sequence > newest));
     younger.map(|name| name.first_offset.saturating_add(SEGMENT_RECORDS_MAX)).max().unwrap_or(0)
 }
@@ -138,10 +151,7 @@ fn read_headers(disk: &dyn Disk, names: &[String], recovery: &mut Recovery) -> V
             }
             Found::Future(version) => {
                 let cause = format!("{} has the format version {version} of a newer Forebay", name.file());
-                tracing::error!("{cause}; it is put aside");
-                let to_offset = name.first_offset.saturating_add(SEGMENT_RECORDS_MAX);
-                recovery.damages.push(Damage { from_offset: name.first_offset, to_offset, cause });
-                put_aside(disk, name, ASIDE_FUTURE, recovery);
+                put_aside_unknown(disk, name, ASIDE_FUTURE, cause, recovery);
                 continue;
             }
             Found::Nothing => None,
@@ -149,6 +159,22 @@ fn read_headers(disk: &dyn Disk, names: &[String], recovery: &mut Recovery) -> V
         candidates.push(Candidate { name, header });
     }
     candidates
+}
+
+/// Puts a segment aside whose records cannot even be counted.
+fn put_aside_unknown(disk: &dyn Disk, name: Name, suffix: &str, cause: String, recovery: &mut Recovery) {
+    tracing::error!("{cause}; it is put aside");
+    let to_offset = name.first_offset.saturating_add(SEGMENT_RECORDS_MAX);
+    recovery.damages.push(Damage { from_offset: name.first_offset, to_offset, cause });
+    put_aside(disk, name, suffix, recovery);
+}
+
+/// Removes a segment of which nothing was ever synced. It may stay: the next one begins at the same
+/// offset and replaces it.
+fn remove_torn(disk: &dyn Disk, name: Name) {
+    if let Err(error) = disk.remove(&name.file()) {
+        tracing::warn!("cannot remove {}, of which nothing was synced: {error}", name.file());
+    }
 }
 
 fn put_aside(disk: &dyn Disk, name: Name, suffix: &str, recovery: &mut Recovery) {
@@ -178,7 +204,11 @@ fn establish_epoch(
             disk.random().map(Epoch).map_err(failed)
         };
         let epoch = known.map_or_else(random, Ok)?;
-        write_epoch(disk, epoch)?;
+        match write_epoch(disk, epoch) {
+            // The segments know it as well, also when the disk is full or read-only.
+            Err(error) if known.is_some() => tracing::warn!("{error}: {}", error.source),
+            written => written?,
+        }
         epoch
     };
     candidates.retain(|candidate| {
@@ -209,37 +239,63 @@ fn push_older(disk: &dyn Disk, mut candidates: Vec<Candidate>, segments: &mut Ve
     }
 }
 
+/// What the newest segment is.
+enum Newest {
+    /// It and the offset behind its last record.
+    Found(Segment, u64),
+    /// Nothing of it was ever synced.
+    Torn,
+    /// Nobody knows what it holds.
+    Unreadable(io::Error),
+}
+
+/// Whether an error says nothing of the file: it may well open at the next try.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, ResourceBusy};
+    // Too many open files, in the process or in the system, have no kind of their own.
+    matches!(error.kind(), Interrupted | OutOfMemory | ResourceBusy)
+        || matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 /// Finds the end of the newest segment, cuts what a crash has torn, and makes the rest durable:
 /// after kill -9 a block may be readable that was never synced, and readers are about to see it.
 ///
-/// `None` when nothing of the segment was ever synced.
+/// `closed` knows how much of it was synced, when the journal was closed in order.
 fn recover_newest(
     disk: &dyn Disk,
     candidate: &Candidate,
+    closed: Option<Closed>,
     recovery: &mut Recovery,
-) -> Result<Option<(Segment, u64)>, OpenError> {
+) -> Result<Newest, OpenError> {
     let name = candidate.name.file();
     let failed = |action| {
         let file = name.clone();
         move |source| OpenError { action, file, source }
     };
-    let file = disk.open(&name).map_err(failed("open"))?;
-    let length = file.length().map_err(failed("measure"))?;
+    let opened = disk.open(&name).and_then(|file| Ok((file.length()?, file)));
+    let (length, file) = match opened {
+        Ok(opened) => opened,
+        Err(error) if is_passing(&error) => return Err(failed("open")(error)),
+        Err(error) => return Ok(Newest::Unreadable(error)),
+    };
     let survey = Survey::of(Scanner::new(file), candidate.name, candidate.header.as_ref(), length);
-    let cut = survey.cut();
+    let cut = survey.cut().max(closed.map_or(0, |closed| closed.synced_bytes(candidate.name)).min(length));
     if cut < HEADER_BYTES as u64 {
         recovery.torn_bytes += length;
-        return Ok(None);
+        return Ok(Newest::Torn);
     }
     let file = disk.open(&name).map_err(failed("open"))?;
     if cut < length {
         tracing::warn!("{name}: {} bytes of a torn write cut off", length - cut);
         recovery.torn_bytes += length - cut;
-        file.truncate(cut).map_err(failed("cut"))?;
+        // It may stay, as on a file system that is read-only now: nothing behind the cut is ever read.
+        if let Err(error) = file.truncate(cut) {
+            tracing::warn!("{name}: cannot be cut: {error}");
+        }
     }
     file.sync().map_err(failed("sync"))?;
     let end = survey.damages(cut, &mut recovery.damages);
-    Ok(Some((candidate.segment(cut), end)))
+    Ok(Newest::Found(candidate.segment(cut), end))
 }
 
 /// Where the newest segment really ends.

@@ -21,6 +21,8 @@ pub(super) const EPOCH_FILE: &str = "epoch";
 pub(super) const HANDED_FILE: &str = "handed";
 /// What was removed last.
 pub(super) const NOTE_FILE: &str = "removed";
+/// Where the journal ended when it was closed in order.
+pub(super) const CLOSED_FILE: &str = "closed";
 const SUFFIX: &str = ".segment";
 /// Of files that are being written; one that a start finds was cut off and is removed.
 pub(super) const TEMPORARY: &str = ".tmp";
@@ -30,6 +32,8 @@ const FLAG_THINNED: u8 = 1;
 pub(super) const ASIDE_FUTURE: &str = ".future";
 /// Of another journal.
 pub(super) const ASIDE_FOREIGN: &str = ".foreign";
+/// Cannot be opened, although the directory can be read.
+pub(super) const ASIDE_UNREADABLE: &str = ".unreadable";
 
 /// What the name of a segment file says: order of creation and first offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,14 +187,22 @@ pub(super) fn replace_file(
     let mut file = disk.create(&temporary).map_err(|error| ("create", error))?;
     file.append(content).map_err(|error| ("write", error))?;
     file.sync().map_err(|error| ("sync", error))?;
-    disk.rename(&temporary, name).map_err(|error| ("rename", error))?;
+    let renamed = disk.rename(&temporary, name).or_else(|error| {
+        // A folder of that name is none of ours and must not be in the way.
+        if error.kind() != io::ErrorKind::IsADirectory {
+            return Err(error);
+        }
+        disk.rename(name, &(name.to_owned() + ASIDE_FOREIGN))?;
+        disk.rename(&temporary, name)
+    });
+    renamed.map_err(|error| ("rename", error))?;
     disk.sync_directory().map_err(|error| ("sync the directory of", error))
 }
 
 /// Whether this is a file that was being written when a journal ended.
 pub(super) fn is_left_over(file: &str) -> bool {
     file.strip_suffix(TEMPORARY).is_some_and(|name| {
-        [EPOCH_FILE, HANDED_FILE, NOTE_FILE].contains(&name) || Name::parse(name).is_some()
+        [EPOCH_FILE, HANDED_FILE, NOTE_FILE, CLOSED_FILE].contains(&name) || Name::parse(name).is_some()
     })
 }
 

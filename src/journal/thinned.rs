@@ -14,7 +14,7 @@ use super::frame::{BlockHead, Format, FrameWriter};
 use super::index::{Handed, Segment};
 use super::pending::BLOCK_RAW_BYTES_MAX;
 use super::segment::{Header, Name, TEMPORARY};
-use super::writer::{Journal, failed};
+use super::writer::{Journal, failed, touched_bytes};
 use super::{AppendError, DICTIONARY_BYTES_MAX, RECORD_BYTES_MAX, SyncError, varint};
 
 /// Longest two numbers in front of a record.
@@ -253,7 +253,8 @@ impl Journal {
     pub fn replace(&mut self, mut thinning: Thinning) -> Result<Option<Replaced>, SyncError> {
         let name = thinning.segment.name;
         thinning.write_out().map_err(|error| failed("write", name, error))?;
-        self.written_bytes += thinning.bytes;
+        self.rewritten_bytes += thinning.bytes;
+        self.device_bytes += touched_bytes(0, thinning.bytes);
         if thinning.bytes >= thinning.segment.bytes {
             return Ok(None);
         }

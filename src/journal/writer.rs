@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chain::{BlockCoder, ChainReader, ChainWriter, Coded, Place};
+use super::closed::Closed;
 use super::contents::Gathering;
 use super::dictionaries::Dictionaries;
 use super::disk::{Disk, DiskFile};
@@ -38,7 +39,9 @@ pub struct Journal {
     chain: ChainWriter,
     out: Vec<u8>,
     pub(super) committed: u64,
-    pub(super) written_bytes: u64,
+    written_bytes: u64,
+    pub(super) rewritten_bytes: u64,
+    pub(super) device_bytes: u64,
     removal_unsynced: bool,
 }
 
@@ -78,6 +81,8 @@ impl Journal {
             out: Vec::new(),
             committed: 0,
             written_bytes: 0,
+            rewritten_bytes: 0,
+            device_bytes: 0,
             removal_unsynced: false,
         };
         Ok((journal, recovery))
@@ -103,9 +108,20 @@ impl Journal {
         self.shared.lock().bytes()
     }
 
-    /// Bytes written since opening, for write amplification and flash wear.
+    /// Bytes written to segments since opening, for write amplification and rates.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes
+    }
+
+    /// Bytes of thinned segments written since opening.
+    pub fn rewritten_bytes(&self) -> u64 {
+        self.rewritten_bytes
+    }
+
+    /// What the device has written for that, estimated: whole blocks, and what the file system
+    /// writes of its own with each sync. For flash wear where the system does not count it.
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes
     }
 
     /// Wall time at which the oldest segment was begun, microseconds since 1970 UTC.
@@ -224,6 +240,16 @@ impl Journal {
         self.put_header(&active);
         // The next block begins its own segment at the same offset, and this one is removed then.
         self.commit(&mut active, offset, now_us)
+    }
+
+    /// Notes where the journal ends, so that the next start can tell rot from a torn write. For a
+    /// journal that is closed in order; without it nothing that was synced is lost either.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn note_end(&self) -> io::Result<()> {
+        let closed = Closed::of(&self.shared.lock());
+        closed.map_or(Ok(()), |closed| closed.write(self.disk.as_ref(), self.epoch))
     }
 
     /// Removes the segments whose records all lie before `committed`, but never the newest.
@@ -448,6 +474,7 @@ impl Journal {
                 }
             });
         self.written_bytes += self.out.len() as u64;
+        self.device_bytes += touched_bytes(active.bytes, self.out.len() as u64);
         if let Err((action, error)) = written {
             self.abandon(active);
             return Err(failed(action, active.name, error));
@@ -516,6 +543,15 @@ impl Journal {
         self.removal_unsynced = self.disk.sync_directory().is_err();
         Ok(oldest.bytes)
     }
+}
+
+/// Bytes that a device writes when `length` bytes are written at `at` and synced: the blocks they
+/// touch, and what ext4 writes with each sync (measured: its journal's descriptor, the inode and
+/// the commit block).
+pub(super) fn touched_bytes(at: u64, length: u64) -> u64 {
+    const BLOCK_BYTES: u64 = 4096;
+    const SYNC_BYTES: u64 = 3 * BLOCK_BYTES;
+    ((at + length).div_ceil(BLOCK_BYTES) - at / BLOCK_BYTES) * BLOCK_BYTES + SYNC_BYTES
 }
 
 pub(super) fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {

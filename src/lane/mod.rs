@@ -4,10 +4,14 @@
 //! poller ── try_append ──► queue ──► thread: encode, group commit ──► journal ──► LaneReader ──► replicate
 //! ```
 //!
-//! The thread syncs what has come in when the oldest of it has waited `sync_interval`, or when
-//! `sync_bytes` wait. It never gives up: while the disk does not work it says so in the status and
-//! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
-//! fills and gives batches back to the caller, who records the gap.
+//! The thread syncs what has come in when the oldest of it has waited `sync_interval`, so at most
+//! once in that time; sooner only when `sync_bytes` wait, because memory is bounded. It never gives
+//! up: while the disk does not work it says so in the status and by an event, and tries again with
+//! pauses. Meanwhile memory stays bounded, because the queue fills and gives batches back to the
+//! caller, who records the gap.
+//!
+//! When the budget is reached, it makes room (`worker/room.rs`): history goes first, then the oldest
+//! is summed up, then removed.
 
 #[cfg(test)]
 mod budget_tests;
@@ -53,6 +57,7 @@ pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
 pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
 pub use trim::{Before, TrimError, TrimOrder, Trimmed};
+pub(crate) use worker::Worker;
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
@@ -64,7 +69,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 const EVENT_RETRY: Duration = Duration::from_millis(50);
 
 /// What makes room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// The oldest unsent samples are summed up.
     Thin,
@@ -95,8 +101,10 @@ pub struct LaneOptions {
     pub full_for: Duration,
     /// Size of a segment; at most an eighth of the budget is used.
     pub segment_bytes: u64,
-    /// Longest time a batch waits to be synced.
+    /// Longest time a record waits to be synced, and least time between two syncs.
     pub sync_interval: Duration,
+    /// A record that comes after a quiet time is synced so soon already.
+    pub sync_after: Duration,
     /// Bytes of records in memory at most: more are synced without waiting.
     pub sync_bytes: usize,
     /// Batches (or events) in the queue at most.
@@ -119,6 +127,7 @@ impl LaneOptions {
             full_for: Duration::from_secs(7 * 24 * 3600),
             segment_bytes: 16 << 20,
             sync_interval: Duration::from_millis(500),
+            sync_after: Duration::MAX,
             sync_bytes: 4 << 20,
             queue_len: 4096,
         }
@@ -141,7 +150,7 @@ pub struct Opened {
     pub reader: LaneReader,
     /// What was stored, by device, tag and time.
     pub history: History,
-    /// What was found in the directory. Its damages have been emitted as events.
+    /// What was found in the directory. Its damages become events when they are read.
     pub recovery: Recovery,
 }
 
@@ -198,7 +207,7 @@ impl Lane {
 
 /// A lane whose worker has no thread yet.
 pub(crate) struct Parts {
-    pub worker: worker::Worker,
+    pub worker: Worker,
     pub writer: LaneWriter,
     pub reader: LaneReader,
     pub history: History,
@@ -222,15 +231,15 @@ impl Parts {
         };
         let (journal, recovery) = Journal::open(disk, limits)?;
         let gaps = gaps::Gaps { lane: options.name.clone(), box_path: options.box_path.clone() };
-        if let Some(event) = recovery.removal.as_deref().and_then(|note| gaps.from_note(note)) {
+        if let Some(event) = recovery.removal.as_deref().and_then(|note| gaps.noted(note)) {
             tracing::warn!("told again after a restart: {}", event.text);
             events.emit(event);
         }
         for damage in &recovery.damages {
-            events.emit(gaps.damaged(damage, clock.now_us()));
+            // It is told when a reader gets there: Kafka may have what is damaged here.
+            tracing::warn!("{}: {}", options.name, gaps.damaged(damage, clock.now_us()).text);
         }
         let (queue, receiver) = mpsc::sync_channel(options.queue_len);
-        let told = recovery.damages.iter().map(|damage| (damage.from_offset, damage.to_offset)).collect();
         let shared = Arc::new(writer::Shared {
             queue,
             queued_samples: AtomicUsize::new(0),
@@ -238,7 +247,7 @@ impl Parts {
             committed: AtomicU64::new(0),
             used: AtomicU64::new(0),
             secured: AtomicU64::new(0),
-            damage_told: Mutex::new(told),
+            damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -255,8 +264,7 @@ impl Parts {
             events.clone(),
             gaps.clone(),
         );
-        let mut worker =
-            worker::Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
+        let mut worker = Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
         if recovery.removal.is_some() {
             worker.noted();
         }

@@ -1,5 +1,6 @@
 //! The reading side of a lane.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::thinned::ThinnedBatch;
 use super::writer::Shared;
 use crate::batch::{GapBefore, Sample, Schema};
 use crate::clock::Clock;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::journal::{Damage, Epoch, Read, Reader};
 
 /// One record of a lane.
@@ -60,6 +61,10 @@ pub struct LaneReader {
     shared: Arc<Shared>,
     events: Events,
     gaps: Gaps,
+    /// What is missing is given as a record, too.
+    gives_gaps: bool,
+    /// What lies behind is somebody else's to tell.
+    end: Option<u64>,
 }
 
 impl LaneReader {
@@ -72,7 +77,8 @@ impl LaneReader {
         gaps: Gaps,
     ) -> Self {
         let synced = shared.synced.subscribe();
-        Self { reader, epoch, clock, decoder: Decoder::default(), synced, shared, events, gaps }
+        let (decoder, gives_gaps, end) = Default::default();
+        Self { reader, epoch, clock, decoder, synced, shared, events, gaps, gives_gaps, end }
     }
 
     /// Identity of the journal; offsets of another epoch mean nothing here.
@@ -94,11 +100,19 @@ impl LaneReader {
     /// Goes on at `offset`: the checkpoint's, or back after an aborted transaction.
     pub fn seek(&mut self, offset: u64) {
         self.reader.seek(offset);
+        self.end = None;
+    }
+
+    /// Goes on at the beginning of `range`. What is missing is told as far as its end.
+    pub fn seek_range(&mut self, range: Range<u64>) {
+        self.reader.seek(range.start);
+        self.end = Some(range.end);
     }
 
     /// From now on what is read leaves the box, so it will never be thinned.
     pub fn hand_over(&mut self) {
         self.reader.hand_over();
+        self.gives_gaps = true;
     }
 
     /// Tells that Kafka has everything before `next_offset`. The writer removes what lies behind,
@@ -135,6 +149,8 @@ impl LaneReader {
             shared: Arc::clone(&self.shared),
             events: self.events.clone(),
             gaps: self.gaps.clone(),
+            gives_gaps: false,
+            end: None,
         })
     }
 
@@ -161,10 +177,14 @@ impl LaneReader {
             match self.reader.read() {
                 Read::End => break,
                 Read::Moved { from, to } => {
-                    // The writer has told the gap when it removed them.
                     tracing::warn!("{}: reading goes on at offset {to} instead of {from}", self.gaps.lane);
+                    let to = self.clipped(to);
+                    if from < to {
+                        let event = self.gaps.moved(from, to, self.clock.now_us());
+                        self.give_gap(to, &event, &mut records);
+                    }
                 }
-                Read::Damage(damage) => self.tell(&damage),
+                Read::Damage(damage) => self.tell(&damage, &mut records),
                 Read::Record { offset, base_us, bytes } => {
                     bytes_read += bytes.len();
                     let row = decode_row(bytes, base_us);
@@ -189,20 +209,44 @@ impl LaneReader {
             Ok(body) => records.push(Record { offset, body }),
             Err(fault) => {
                 let (from_offset, to_offset) = (offset, offset + 1);
-                self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() });
+                self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() }, records);
             }
         }
     }
 
-    /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back.
-    fn tell(&self, damage: &Damage) {
-        if !self.shared.first_told(damage) {
+    /// Tells damage of what is to be sent: as a record in its place, and as an event unless that
+    /// was told before a [`LaneReader::seek`] back. To others it says nothing about what Kafka has.
+    fn tell(&self, damage: &Damage, records: &mut Vec<Record>) {
+        let damage = &Damage { to_offset: self.clipped(damage.to_offset), ..damage.clone() };
+        if damage.from_offset >= damage.to_offset {
             return;
         }
-        self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
         let event = self.gaps.damaged(damage, self.clock.now_us());
-        tracing::error!("{}", event.text);
-        self.events.emit(event);
+        if !self.gives_gaps {
+            tracing::debug!("{}", event.text);
+            return;
+        }
+        self.give_gap(damage.to_offset, &event, records);
+        if self.shared.first_told(damage) {
+            self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
+            tracing::error!("{}", event.text);
+            self.events.emit(event);
+        }
+    }
+
+    fn clipped(&self, offset: u64) -> u64 {
+        self.end.map_or(offset, |end| offset.min(end))
+    }
+
+    /// Puts a gap record in the place of what is missing before `to_offset`. Thereby Kafka gets it
+    /// in the transaction that leaves the gap behind: no power cut can keep the one and lose the
+    /// other, as it can with an event.
+    fn give_gap(&self, to_offset: u64, event: &Event, records: &mut Vec<Record>) {
+        if !self.gives_gaps {
+            return;
+        }
+        let json = serde_json::to_vec(event).unwrap_or_default();
+        records.push(Record { offset: to_offset - 1, body: Body::Event(json) });
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) struct Worker {
     /// When the waiting block is to be synced.
     deadline: Option<Instant>,
     pause: Option<Duration>,
+    synced_at: Option<Instant>,
     /// When the parts of the journal were last added up for the status.
     parts_at: Option<Instant>,
     room: room::Room,
@@ -84,6 +85,7 @@ impl Worker {
             lane: options.name.clone(),
             epoch: journal.epoch().to_string(),
             budget_bytes: options.budget_bytes,
+            full_for_s: options.full_for.as_secs(),
             ..LaneStatus::default()
         };
         Self {
@@ -103,6 +105,7 @@ impl Worker {
             flushes: Vec::new(),
             deadline: None,
             pause: None,
+            synced_at: None,
             parts_at: None,
             room: room::Room::default(),
         }
@@ -130,6 +133,9 @@ impl Worker {
     pub(super) fn run(mut self, patience: Duration) -> u64 {
         let _ended = Ended(Arc::clone(&self.shared));
         let left = self.run_until_closed(patience);
+        if let Err(error) = self.journal.note_end() {
+            tracing::warn!("{}: the end of the journal is not noted: {error}", self.options.name);
+        }
         self.publish_status();
         left
     }
@@ -226,7 +232,11 @@ impl Worker {
             Message::Wake => {}
         }
         if self.deadline.is_none() && self.journal.pending_records() > 0 {
-            self.deadline = Some(self.clock.now() + self.options.sync_interval);
+            let now = self.clock.now();
+            let latest = now + self.options.sync_interval;
+            let next = self.synced_at.map(|at| at + self.options.sync_interval);
+            let soon = now + self.options.sync_after.min(self.options.sync_interval);
+            self.deadline = Some(next.map_or(soon, |next| next.max(soon)).min(latest));
         }
     }
 
@@ -357,6 +367,7 @@ impl Worker {
                 self.status.sync_us_max = sync_us.max(self.status.sync_us_max / 2);
                 self.waiting.clear();
                 self.status.syncs += 1;
+                self.synced_at = Some(self.clock.now());
                 self.status.records += records;
                 self.status.samples += std::mem::take(&mut self.pending_samples);
                 self.ages.push(first_offset, base_us);
@@ -465,6 +476,7 @@ impl Worker {
         let segments = self.journal.segments();
         let committed = self.status.committed.unwrap_or(0);
         let thinned_ratio = self.thinned_ratio();
+        let next_room = self.next_room(&segments);
         let status = &mut self.status;
         (status.history_bytes, status.thinned_bytes, status.full_from_us) = (0, 0, None);
         let mut newest_bytes = self.journal.bytes();
@@ -490,7 +502,7 @@ impl Worker {
         }
         status.unsent_bytes =
             self.journal.bytes().saturating_sub(status.history_bytes).saturating_sub(history_of_newest);
-        status.thinned_ratio = thinned_ratio;
+        (status.thinned_ratio, status.next_room) = (thinned_ratio, next_room);
     }
 
     pub(super) fn publish_status(&mut self) {
@@ -504,6 +516,8 @@ impl Worker {
         status.first_offset = self.journal.first_offset();
         status.next_offset = self.journal.next_offset();
         status.written_bytes = self.journal.written_bytes();
+        status.rewritten_bytes = self.journal.rewritten_bytes();
+        status.device_bytes = self.journal.device_bytes();
         status.lost_records = self.shared.lost_records.load(Ordering::SeqCst);
         status.given_back = self.shared.given_back.load(Ordering::SeqCst);
         let all_sent = status.committed.unwrap_or(status.first_offset) >= status.next_offset;
