@@ -133,7 +133,7 @@ impl Worker {
     pub(super) fn run(mut self, patience: Duration) -> u64 {
         let _ended = Ended(Arc::clone(&self.shared));
         let left = self.run_until_closed(patience);
-        if let Err(error) = self.journal.note_end() {
+        if let Err(error) = self.journal.note_end(self.clock.now_us()) {
             tracing::warn!("{}: the end of the journal is not noted: {error}", self.options.name);
         }
         self.publish_status();
