@@ -174,7 +174,7 @@ mod tests {
         job.save(folder.path()).unwrap();
         std::fs::write(folder.path().join("torn.json"), "{").unwrap();
         std::fs::write(folder.path().join("new.tmp"), "{").unwrap();
-        assert_eq!(Job::all(folder.path()), [job.clone()]);
+        assert_eq!(Job::all(folder.path()), std::slice::from_ref(&job));
         let done = Job { state: State::Done, ..job };
         done.save(folder.path()).unwrap();
         assert_eq!(Job::all(folder.path()), [done]);
