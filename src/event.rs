@@ -30,6 +30,8 @@ pub struct Event {
 pub enum Kind {
     /// Something is missing: tags, from, to, cause, count.
     Gap,
+    /// Samples were summed up to save room: tags, from, to, cause, counts.
+    Thinned,
     /// A device came or went: state, cause.
     DeviceState,
     /// A model's score crossed its threshold, or came back.

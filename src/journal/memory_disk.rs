@@ -150,12 +150,12 @@ impl MemoryDisk {
 
     /// Nothing works any more after so many more changes of any kind: writing, syncing, creating,
     /// removing, renaming.
-    pub(super) fn die_after(&self, changes: usize) {
+    pub(crate) fn die_after(&self, changes: usize) {
         self.state().changes_left = Some(changes);
     }
 
     /// Whether it died.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.state().dead
     }
 

@@ -33,6 +33,7 @@ fn read_all(journal: &Journal) -> (Vec<u64>, Vec<Damage>) {
                 records.push(offset);
             }
             Read::Damage(damage) => damages.push(damage),
+            Read::Link(link) => panic!("{link:?} was never written"),
             Read::Moved { .. } => {}
             Read::End => return (records, damages),
         }
@@ -81,10 +82,10 @@ fn segments_of_another_journal_are_put_aside() {
     assert!(read_all(&journal).0.len() < 10);
 }
 
-/// Makes a segment one of format version 2.
+/// Makes a segment one of format version 3.
 fn from_the_future(disk: &MemoryDisk, name: &str) {
     disk.tamper(name, |bytes| {
-        bytes[8] = 2;
+        bytes[8] = 3;
         let checksum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
         bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
     });
@@ -100,7 +101,7 @@ fn a_newer_version_in_the_middle_is_put_aside_and_told() {
     let (journal, recovery) = open(&disk);
     assert_eq!(recovery.put_aside, [name + ".future"]);
     assert_eq!((recovery.damages[0].from_offset, recovery.damages[0].to_offset), (from, to));
-    assert!(recovery.damages[0].cause.contains("version 2 of a newer Forebay"), "{recovery:?}");
+    assert!(recovery.damages[0].cause.contains("version 3 of a newer Forebay"), "{recovery:?}");
     let (records, damages) = read_all(&journal);
     assert_eq!(records, (0..10).filter(|offset| !(from..to).contains(offset)).collect::<Vec<_>>());
     assert_eq!((damages[0].from_offset, damages[0].to_offset, damages.len()), (from, to, 1));
@@ -157,4 +158,47 @@ fn a_full_disk_is_said_and_got_over() {
         (journal, _) = open(&disk);
     }
     assert_eq!(read_all(&journal).0, (0..11).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_power_cut_never_hides_what_was_removed() {
+    let mut seen = std::collections::BTreeSet::new();
+    for changes in 0.. {
+        let disk = with_records(20);
+        let (mut journal, _) = open(&disk);
+        let (from, to) = journal.oldest_range();
+        disk.die_after(changes);
+        // It fails where the power is cut.
+        let _failed = journal.evict_oldest(b"what was there");
+        let died = disk.is_dead();
+        for seed in 0..40 {
+            let disk = disk.crash(seed);
+            let (journal, recovery) = open(&disk);
+            assert_eq!(recovery.damages, []);
+            let gone = journal.first_offset() == to;
+            assert!(gone || journal.first_offset() == from);
+            assert_eq!(recovery.removal.as_deref(), gone.then_some(&b"what was there"[..]));
+            seen.insert(gone);
+            // It is told until somebody says that it is enough.
+            let (mut journal, again) = open(&disk);
+            assert_eq!(again.removal, recovery.removal);
+            journal.forget_note();
+            assert_eq!(open(&disk).1.removal, None);
+        }
+        if !died {
+            assert!(changes > 5, "only {changes} changes were made");
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 2, "both must have been seen");
+}
+
+#[test]
+fn a_damaged_note_is_none() {
+    for at in 0..60 {
+        let disk = with_records(20);
+        open(&disk).0.evict_oldest(b"what was there").unwrap();
+        disk.tamper("removed", |bytes| bytes[at] ^= 4);
+        assert_eq!(open(&disk).1.removal, None, "byte {at}");
+    }
 }

@@ -10,11 +10,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
-use super::frame::{BlockHead, FrameWriter};
+use super::frame::{BlockHead, Format, FrameWriter};
 use super::index::{Handed, Segment};
+use super::pending::BLOCK_RAW_BYTES_MAX;
 use super::segment::{Header, Name, TEMPORARY};
-use super::writer::{BLOCK_RAW_BYTES_MAX, Journal, failed};
-use super::{AppendError, DICTIONARY_BYTES_MAX, RECORD_BYTES_MAX, Reader, SyncError, varint};
+use super::writer::{Journal, failed, touched_bytes};
+use super::{AppendError, DICTIONARY_BYTES_MAX, RECORD_BYTES_MAX, SyncError, varint};
 
 /// Longest two numbers in front of a record.
 const PREFIX_BYTES_MAX: usize = 2 * 10;
@@ -56,7 +57,6 @@ pub struct Thinning {
     disk: Arc<dyn Disk>,
     segment: Segment,
     end_offset: u64,
-    source: Reader,
     file: Box<dyn DiskFile>,
     bytes: u64,
     frames: FrameWriter,
@@ -76,11 +76,6 @@ impl Thinning {
     /// First offset of the segment, and the one behind its last.
     pub fn range(&self) -> (u64, u64) {
         (self.segment.name.first_offset, self.end_offset)
-    }
-
-    /// The records to be summed up, from the first on. It may read beyond the segment.
-    pub fn source(&mut self) -> &mut Reader {
-        &mut self.source
     }
 
     /// Bytes written so far.
@@ -103,7 +98,7 @@ impl Thinning {
     ///
     /// # Errors
     /// [`AppendError::TooLong`] above [`DICTIONARY_BYTES_MAX`].
-    pub fn define(&mut self, bytes: &Arc<[u8]>) -> Result<u32, AppendError> {
+    pub fn define(&mut self, bytes: &[u8]) -> Result<u32, AppendError> {
         if let Some(number) = self.dictionaries.get(bytes) {
             return Ok(*number);
         }
@@ -112,7 +107,7 @@ impl Thinning {
         }
         let number = u32::try_from(self.dictionaries.len() + 1).unwrap_or(u32::MAX);
         self.frames.dictionary(&mut self.out, number, bytes);
-        self.dictionaries.insert(Arc::clone(bytes), number);
+        self.dictionaries.insert(bytes.into(), number);
         Ok(number)
     }
 
@@ -225,8 +220,9 @@ impl Journal {
         }
         let mut out = Vec::new();
         let Segment { name, created_us, .. } = segment;
-        Header { epoch: self.epoch, name, created_us, thinned: true }.put(&mut out);
-        let (source, frames) = (self.reader(first_offset)?, FrameWriter::new()?);
+        let header = Header { epoch: self.epoch, name, created_us, thinned: true, format: Format::Two };
+        header.put(&mut out);
+        let frames = FrameWriter::new()?;
         // Left over from one that was given up.
         let _usually_missing = self.disk.remove(&temporary(name));
         let file = self.disk.create(&temporary(name))?;
@@ -234,7 +230,6 @@ impl Journal {
             disk: Arc::clone(&self.disk),
             segment,
             end_offset,
-            source,
             file,
             bytes: 0,
             frames,
@@ -258,7 +253,8 @@ impl Journal {
     pub fn replace(&mut self, mut thinning: Thinning) -> Result<Option<Replaced>, SyncError> {
         let name = thinning.segment.name;
         thinning.write_out().map_err(|error| failed("write", name, error))?;
-        self.written_bytes += thinning.bytes;
+        self.rewritten_bytes += thinning.bytes;
+        self.device_bytes += touched_bytes(0, thinning.bytes);
         if thinning.bytes >= thinning.segment.bytes {
             return Ok(None);
         }
@@ -267,10 +263,8 @@ impl Journal {
             // Under the lock, so that no replicator begins with the segment in between.
             let mut index = self.shared.lock();
             let segment = index.segments.iter_mut().find(|segment| segment.name == name);
-            let Some(segment) = segment.filter(|segment| segment.handed == Handed::No && !segment.thinned)
-            else {
-                return Ok(None);
-            };
+            let segment = segment.filter(|segment| segment.handed == Handed::No && !segment.thinned);
+            let Some(segment) = segment else { return Ok(None) };
             let renamed = self.disk.rename(&thinning.temporary(), &name.file());
             renamed.map_err(|error| failed("rename", name, error))?;
             (segment.thinned, segment.bytes) = (true, thinning.bytes);

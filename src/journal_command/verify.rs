@@ -165,6 +165,7 @@ fn finding(damage: &Damage, segments: &[SegmentFile], last_us: Option<i64>) -> F
 fn describe(record: &Record) -> (Option<i64>, Option<String>) {
     match &record.body {
         Body::Batch(batch) => (Some(batch.edge_us), Some(batch.schema.device.clone())),
+        Body::Thinned(thinned) => (Some(thinned.to_us), Some(thinned.schema.device.clone())),
         Body::Event(_) => (None, None),
     }
 }

@@ -1,15 +1,16 @@
 //! Events that say what a lane lost, or that its disk does not work.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::clock::rfc3339;
 use crate::event::{Event, Kind};
-use crate::journal::{Damage, Evicted};
+use crate::journal::{Damage, Replaced};
 
-/// Devices named in one event at most; the rest is counted.
+use super::tally::Tally;
+
+/// Devices and tags named in one event at most; the rest is counted.
 const DEVICES_MAX: usize = 200;
+const TAGS_MAX: usize = 2000;
 
 /// Makes the events of one lane.
 #[derive(Debug, Clone)]
@@ -21,25 +22,78 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// The oldest records were removed to keep the budget; `devices` has the batches of each.
-    pub(super) fn evicted(&self, evicted: &Evicted, devices: &BTreeMap<String, u64>, now_us: i64) -> Event {
+    /// The oldest records were removed to keep the budget. Of what was handed to a replicator it
+    /// is not known whether Kafka has it.
+    pub(super) fn evicted(
+        &self,
+        (from_offset, to_offset): (u64, u64),
+        tally: &Tally,
+        was_handed: bool,
+        now_us: i64,
+    ) -> Event {
         let Self { lane, .. } = self;
-        let named: Vec<_> = devices
-            .iter()
-            .take(DEVICES_MAX)
-            .map(|(device, batches)| json!({ "device": device, "batches": batches }))
-            .collect();
-        let records = evicted.records;
-        let (from, to) = (rfc3339(evicted.first_us), rfc3339(evicted.last_us));
+        let Tally { batches, samples, .. } = tally;
+        let (from, to) = times(tally);
+        let sent = sent(was_handed);
         let text = format!(
-            "{lane}: {records} batches from {from} to {to} removed unsent, the disk budget is reached"
+            "{lane}: {batches} batches from {from} to {to} removed {sent}, the disk budget is reached"
         );
-        let data = json!({
-            "lane": lane, "cause": "disk-budget", "batches": records, "from": from, "to": to,
-            "from_offset": evicted.from_offset, "to_offset": evicted.to_offset,
-            "devices": named, "devices_unnamed": devices.len().saturating_sub(DEVICES_MAX),
+        let mut data = json!({
+            "lane": lane, "cause": "disk-budget", "batches": batches, "samples": samples,
+            "from": from, "to": to, "from_offset": from_offset, "to_offset": to_offset,
         });
+        if was_handed {
+            data["perhaps_sent"] = true.into();
+        }
+        put_devices(&mut data, tally);
         self.event(Kind::Gap, text, data, now_us)
+    }
+
+    /// The oldest records were removed because somebody asked for it.
+    pub(super) fn removed_by_order(
+        &self,
+        range: (u64, u64),
+        tally: &Tally,
+        was_handed: bool,
+        now_us: i64,
+    ) -> Event {
+        let mut event = self.evicted(range, tally, was_handed, now_us);
+        let (from, to) = times(tally);
+        let (lane, batches, sent) = (&self.lane, tally.batches, sent(was_handed));
+        event.text =
+            format!("{lane}: {batches} batches from {from} to {to} removed {sent}, an operator asked for it");
+        event.data["cause"] = "operator".into();
+        event
+    }
+
+    /// Records were summed up to keep the budget.
+    pub(super) fn thinned(&self, replaced: &Replaced, tally: &Tally, interval_s: u64, now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let Tally { batches, samples, .. } = tally;
+        let (from, to) = times(tally);
+        let text = format!(
+            "{lane}: {batches} batches from {from} to {to} summed up over {interval_s} s each, the disk budget is reached"
+        );
+        let mut data = json!({
+            "lane": lane, "cause": "disk-budget", "interval_s": interval_s, "batches": batches,
+            "samples": samples, "from": from, "to": to,
+            "from_offset": replaced.from_offset, "to_offset": replaced.to_offset,
+            "bytes_before": replaced.bytes_before, "bytes": replaced.bytes,
+        });
+        put_devices(&mut data, tally);
+        self.event(Kind::Thinned, text, data, now_us)
+    }
+
+    /// An event of [`Gaps::evicted`] as bytes.
+    pub(super) fn note(&self, event: &Event) -> Vec<u8> {
+        // What cannot be written as JSON cannot be sent as an event either.
+        serde_json::to_vec(&(event.edge_time, &event.text, &event.data)).unwrap_or_default()
+    }
+
+    /// The event of [`Gaps::note`].
+    pub(super) fn from_note(&self, note: &[u8]) -> Option<Event> {
+        let (edge_time, text, data) = serde_json::from_slice(note).ok()?;
+        Some(self.event(Kind::Gap, text, data, edge_time))
     }
 
     /// Records that cannot be read any more.
@@ -50,6 +104,18 @@ impl Gaps {
         let text = format!("{lane}: {batches} batches from offset {from_offset} cannot be read: {cause}");
         let data = json!({
             "lane": lane, "cause": "damage", "detail": cause, "batches": batches,
+            "from_offset": from_offset, "to_offset": to_offset,
+        });
+        self.event(Kind::Gap, text, data, now_us)
+    }
+
+    /// Records that are no longer there when they are to be sent.
+    pub(super) fn moved(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let batches = to_offset - from_offset;
+        let text = format!("{lane}: {batches} batches from offset {from_offset} are no longer on this disk");
+        let data = json!({
+            "lane": lane, "cause": "removed", "batches": batches,
             "from_offset": from_offset, "to_offset": to_offset,
         });
         self.event(Kind::Gap, text, data, now_us)
@@ -72,4 +138,38 @@ impl Gaps {
     fn event(&self, kind: Kind, text: String, data: serde_json::Value, now_us: i64) -> Event {
         Event { kind, edge_time: now_us, device: self.box_path.clone(), text, data }
     }
+}
+
+/// Whether Kafka has some of it is not known of what was handed to a replicator.
+fn sent(was_handed: bool) -> &'static str {
+    if was_handed { "when some of it may have been sent" } else { "unsent" }
+}
+
+fn times(tally: &Tally) -> (String, String) {
+    tally.times_us.map_or_else(Default::default, |(from, to)| (rfc3339(from), rfc3339(to)))
+}
+
+/// Adds what of which device and tag it is.
+fn put_devices(data: &mut Json, tally: &Tally) {
+    let mut tags_left = TAGS_MAX;
+    let mut tags_unnamed = 0;
+    let named: Vec<Json> = tally
+        .devices
+        .iter()
+        .take(DEVICES_MAX)
+        .map(|(device, counts)| {
+            let tags: serde_json::Map<String, Json> = counts
+                .tags
+                .iter()
+                .take(tags_left)
+                .map(|(tag, count)| (tag.clone(), (*count).into()))
+                .collect();
+            tags_left -= tags.len();
+            tags_unnamed += counts.tags.len() - tags.len();
+            json!({ "device": device, "batches": counts.batches, "samples": counts.samples, "tags": tags })
+        })
+        .collect();
+    data["devices"] = named.into();
+    data["devices_unnamed"] = tally.devices.len().saturating_sub(DEVICES_MAX).into();
+    data["tags_unnamed"] = tags_unnamed.into();
 }

@@ -1,14 +1,12 @@
 //! Removing data because somebody asks for it: `forebay journal trim`.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::worker::{Worker, count_batches};
+use super::worker::Worker;
 use super::writer::{LaneWriter, Message};
-use crate::clock::rfc3339;
 
 /// A request that finds the queue full is tried again so often.
 const RETRY: Duration = Duration::from_millis(5);
@@ -129,11 +127,13 @@ impl Worker {
     fn remove_before(&mut self, end: u64, trimmed: &mut Trimmed) -> Result<(), TrimError> {
         while self.journal.first_offset() < end {
             let (from, to) = self.journal.oldest_range();
-            let devices = match self.journal.reader(from) {
-                Ok(reader) if from < to => count_batches(reader, to),
-                _ => BTreeMap::new(),
-            };
-            let evicted = match self.journal.evict_oldest() {
+            let unsent = from < to;
+            let event = unsent.then(|| {
+                let (tally, handed) = (self.tally_oldest(), self.oldest_was_handed());
+                self.gaps.removed_by_order((from, to), &tally, handed, self.clock.now_us())
+            });
+            let note = event.as_ref().map(|event| self.gaps.note(event)).unwrap_or_default();
+            let evicted = match self.journal.evict_oldest(&note) {
                 Ok(Some(evicted)) => evicted,
                 Ok(None) => break,
                 Err(error) => {
@@ -145,16 +145,10 @@ impl Worker {
             };
             trimmed.segments += 1;
             trimmed.bytes += evicted.bytes;
-            if evicted.to_offset > evicted.from_offset {
-                trimmed.unsent_records += evicted.to_offset - evicted.from_offset;
-                self.status.evicted_records += evicted.to_offset - evicted.from_offset;
-                let mut event = self.gaps.evicted(&evicted, &devices, self.clock.now_us());
-                let (from, to) = (rfc3339(evicted.first_us), rfc3339(evicted.last_us));
-                let (lane, records) = (&self.options.name, evicted.records);
-                event.text = format!(
-                    "{lane}: {records} batches from {from} to {to} removed unsent, an operator asked for it"
-                );
-                event.data["cause"] = "operator".into();
+            if let Some(event) = event {
+                trimmed.unsent_records += to - from;
+                self.status.evicted_records += to - from;
+                self.noted();
                 tracing::warn!("{}", event.text);
                 self.events.emit(event);
             }

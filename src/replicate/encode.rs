@@ -8,6 +8,7 @@ use forebay_connector::Value;
 use serde::Serialize;
 
 use crate::batch::{GapBefore, Sample, Schema, SchemaTag};
+use crate::lane::{ThinnedBatch, ThinnedSample};
 
 /// Replaces the contents of `out` by one batch as JSON.
 ///
@@ -40,23 +41,56 @@ pub fn batch(out: &mut Vec<u8>, schema: &Schema, edge_us: i64, gap: Option<&GapB
     out.extend_from_slice(b"]}");
 }
 
+/// Replaces the contents of `out` by one thinned batch as JSON.
+pub fn thinned(out: &mut Vec<u8>, batch: &ThinnedBatch) {
+    let schema = &batch.schema;
+    out.clear();
+    out.extend_from_slice(b"{\"device\":");
+    json(out, &schema.device);
+    out.extend_from_slice(b",\"edge_time\":");
+    time(out, batch.to_us);
+    out.extend_from_slice(b",\"profile\":");
+    profile(out, schema);
+    out.extend_from_slice(b",\"thinned\":{\"from\":");
+    time(out, batch.from_us);
+    out.extend_from_slice(b",\"to\":");
+    time(out, batch.to_us);
+    display(out, format_args!(",\"interval_s\":{},\"cause\":\"disk-budget\"", batch.interval_s));
+    display(out, format_args!(",\"batches\":{}}},\"samples\":[", batch.batches));
+    for (index, each) in batch.samples.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        thinned_sample(out, schema, each);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+fn thinned_sample(out: &mut Vec<u8>, schema: &Schema, sample: &ThinnedSample) {
+    let tag = tag(out, schema, sample.tag);
+    if let Some(numbers) = &sample.numbers {
+        out.extend_from_slice(b",\"min\":");
+        value(out, &numbers.min);
+        out.extend_from_slice(b",\"max\":");
+        value(out, &numbers.max);
+        out.extend_from_slice(b",\"mean\":");
+        json(out, &numbers.mean);
+    }
+    out.extend_from_slice(b",\"last\":");
+    text_and_unit(out, tag, &sample.last);
+    display(out, format_args!(",\"count\":{}", sample.count));
+    if sample.bad > 0 {
+        display(out, format_args!(",\"bad\":{}", sample.bad));
+    }
+    out.extend_from_slice(b",\"quality\":");
+    json(out, sample.quality.as_str());
+    out.push(b'}');
+}
+
 fn sample(out: &mut Vec<u8>, schema: &Schema, sample: &Sample) {
-    let tag = usize::try_from(sample.tag).ok().and_then(|index| schema.tags.get(index));
-    out.extend_from_slice(b"{\"tag\":");
-    match tag {
-        Some(tag) => json(out, &tag.path),
-        None => display(out, format_args!("\"#{}\"", sample.tag)),
-    }
+    let tag = tag(out, schema, sample.tag);
     out.extend_from_slice(b",\"value\":");
-    value(out, &sample.value);
-    if let Some(text) = tag.and_then(|tag| text(tag, &sample.value)) {
-        out.extend_from_slice(b",\"text\":");
-        json(out, text);
-    }
-    if let Some(tag) = tag.filter(|tag| !tag.unit.is_empty()) {
-        out.extend_from_slice(b",\"unit\":");
-        json(out, &tag.unit);
-    }
+    text_and_unit(out, tag, &sample.value);
     out.extend_from_slice(b",\"quality\":");
     json(out, sample.quality.as_str());
     if let Some(source_us) = sample.source_us {
@@ -64,6 +98,30 @@ fn sample(out: &mut Vec<u8>, schema: &Schema, sample: &Sample) {
         time(out, source_us);
     }
     out.push(b'}');
+}
+
+/// Begins a row with its tag.
+fn tag<'a>(out: &mut Vec<u8>, schema: &'a Schema, number: u32) -> Option<&'a SchemaTag> {
+    let tag = usize::try_from(number).ok().and_then(|index| schema.tags.get(index));
+    out.extend_from_slice(b"{\"tag\":");
+    match tag {
+        Some(tag) => json(out, &tag.path),
+        None => display(out, format_args!("\"#{number}\"")),
+    }
+    tag
+}
+
+/// A value, and what the tag says of it.
+fn text_and_unit(out: &mut Vec<u8>, tag: Option<&SchemaTag>, value: &Value) {
+    self::value(out, value);
+    if let Some(text) = tag.and_then(|tag| text(tag, value)) {
+        out.extend_from_slice(b",\"text\":");
+        json(out, text);
+    }
+    if let Some(tag) = tag.filter(|tag| !tag.unit.is_empty()) {
+        out.extend_from_slice(b",\"unit\":");
+        json(out, &tag.unit);
+    }
 }
 
 /// What the number of an enumeration means, in English.

@@ -1,5 +1,6 @@
 //! A lane of the journal as the replicator's [`Source`].
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -23,7 +24,8 @@ pub struct JournalSource {
 
 impl JournalSource {
     /// Reads the lane of this name, which is also the end of its topic.
-    pub fn new(lane: &str, reader: LaneReader) -> Self {
+    pub fn new(lane: &str, mut reader: LaneReader) -> Self {
+        reader.hand_over();
         let epoch = reader.epoch().to_string();
         let read = Vec::new().into_iter();
         Self { lane: lane.to_owned(), epoch, reader, read, encoder: RecordEncoder::default() }
@@ -42,6 +44,12 @@ impl Source for JournalSource {
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
         self.read = Vec::new().into_iter();
         self.reader.seek(offset);
+        Ok(())
+    }
+
+    fn seek_range(&mut self, range: Range<u64>) -> Result<(), SourceFault> {
+        self.read = Vec::new().into_iter();
+        self.reader.seek_range(range);
         Ok(())
     }
 
@@ -108,6 +116,11 @@ impl RecordEncoder {
                     &batch.samples,
                 );
                 batch.edge_us
+            }
+            Body::Thinned(thinned) => {
+                self.key.push_str(&thinned.schema.device);
+                encode::thinned(&mut self.value, &thinned);
+                thinned.to_us
             }
             Body::Event(json) => {
                 let head = EventHead::read(&json);

@@ -44,6 +44,7 @@ fn event_row(event: &Event, predictions: &[Prediction], speech: &Speech) -> Even
     let words = speech.words;
     let kind = match event.kind {
         Kind::Gap => words.kind_gap,
+        Kind::Thinned => words.kind_thinned,
         Kind::DeviceState => words.kind_device,
         Kind::Prediction => words.kind_prediction,
         Kind::ModelState => words.kind_model,
@@ -69,6 +70,7 @@ fn own_words(event: &Event, predictions: &[Prediction], speech: &Speech) -> Opti
     match event.kind {
         Kind::DeviceState => of_device(event, speech),
         Kind::Gap => of_gap(event, speech),
+        Kind::Thinned => of_thinned(event, speech),
         Kind::Prediction => of_prediction(event, predictions, speech),
         Kind::ModelState => of_model(event, speech),
         Kind::Box => of_box(event, speech),
@@ -101,6 +103,12 @@ fn of_gap(event: &Event, speech: &Speech) -> Option<String> {
         (cause, Some("*")) => Some(fill(words.event_gap, &[&from, &to, known_hint(cause, speech)?])),
         _ => None,
     }
+}
+
+fn of_thinned(event: &Event, speech: &Speech) -> Option<String> {
+    let (from, to) = (moment(event, "from", speech)?, moment(event, "to", speech)?);
+    let interval_s = event.data.get("interval_s")?.as_f64()?;
+    Some(fill(speech.words.event_thinned, &[&from, &to, &speech.duration(interval_s)]))
 }
 
 fn of_prediction(event: &Event, predictions: &[Prediction], speech: &Speech) -> Option<String> {

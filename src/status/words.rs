@@ -230,6 +230,13 @@ words! {
     disk_broken: "Disk does not accept data", "Platte nimmt nichts an";
     reserve_full: "Full", "Voll";
     reserve_full_fix: "The oldest values are dropped first.", "Die ältesten Werte fallen zuerst weg.";
+    thinning: "Summing up", "Wird verdichtet";
+    thinning_fix: "The room is used up: the oldest values are summed up.",
+        "Der Platz ist verbraucht: Die ältesten Werte werden verdichtet.";
+    full_since: "in full since {0}, summed up before", "vollständig seit {0}, davor verdichtet";
+    then_thinned: "then about {0} more, the oldest summed up", "danach etwa {0} mehr, die ältesten verdichtet";
+    flash_years: "flash lasts about {0} years at {1} a day (if it endures {2})",
+        "Flash hält etwa {0} Jahre bei {1} am Tag (wenn er {2} aushält)";
     room_used: "{0} of {1} used", "{0} von {1} belegt";
     oldest_unsent: "oldest unsent value {0}", "ältester ungesendeter Wert {0}";
     dropped: "{0} records lost since the start", "{0} Datensätze seit dem Start verloren";
@@ -320,6 +327,7 @@ words! {
 
     // Events.
     kind_gap: "Gap", "Lücke";
+    kind_thinned: "Summed up", "Verdichtet";
     kind_device: "Machine", "Maschine";
     kind_prediction: "Prediction", "Vorhersage";
     kind_model: "Model", "Modell";
@@ -343,6 +351,9 @@ words! {
     event_disk_good: "the disk works again", "die Platte arbeitet wieder";
     event_evicted: "values from {0} to {1} removed unsent: the room on the disk is used up",
         "Werte von {0} bis {1} ungesendet gelöscht: Platz auf der Platte verbraucht";
+
+    event_thinned: "values from {0} to {1} summed up, one row for {2}: the room on the disk is used up",
+        "Werte von {0} bis {1} verdichtet, eine Zeile für {2}: Platz auf der Platte verbraucht";
 
     // Refusals.
     not_found: "There is no such page on this box.", "Diese Seite gibt es auf dieser Box nicht.";

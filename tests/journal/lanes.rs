@@ -7,7 +7,7 @@ use std::time::Duration;
 use forebay::batch::{BATCH_SAMPLES_MAX, Batch, Sample, Schema};
 use forebay::event::{Event, Events, Kind};
 use forebay::journal::{Journal, Options, RealDisk};
-use forebay::lane::{Body, LaneOptions, QUEUED_SAMPLES_MAX, store_events};
+use forebay::lane::{Body, LaneOptions, QUEUED_SAMPLES_MAX, WhenFull, store_events};
 use forebay_connector::{Quality, Scalar, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -125,7 +125,7 @@ fn batches_beyond_the_limit_are_split_and_counted() {
         .iter()
         .map(|record| match &record.body {
             Body::Batch(stored) => stored.samples.len(),
-            Body::Event(_) => panic!("no batch"),
+            other => panic!("no batch: {other:?}"),
         })
         .sum();
     assert_eq!(samples, 2 * BATCH_SAMPLES_MAX + 1);
@@ -169,7 +169,8 @@ fn the_budget_holds_and_what_it_costs_is_told() {
     let types = [Scalar::Lint; 20];
     let (press, mixer) = (device("press-3", &types), device("mixer", &types));
     let budget_bytes = 256 << 10;
-    let small = LaneOptions { budget_bytes, sync_bytes: 4 << 10, ..options(directory.path()) };
+    let when_full = vec![WhenFull::Evict];
+    let small = LaneOptions { budget_bytes, when_full, sync_bytes: 4 << 10, ..options(directory.path()) };
     let (mut lane, mut events) = open(small);
     let mut sent = 0;
     while lane.writer.status().borrow().evicted_records == 0 {
@@ -193,6 +194,12 @@ fn the_budget_holds_and_what_it_costs_is_told() {
         let devices = event.data["devices"].as_array().unwrap();
         let counted: u64 = devices.iter().map(|device| device["batches"].as_u64().unwrap()).sum();
         assert_eq!((devices.len(), counted), (2, range.end - range.start));
+        let samples: u64 = devices
+            .iter()
+            .flat_map(|it| it["tags"].as_object().unwrap().values())
+            .map(|it| it.as_u64().unwrap())
+            .sum();
+        assert_eq!((samples, event.data["samples"].as_u64().unwrap()), (counted * 20, counted * 20));
         lost.extend(range);
     }
     let kept: Vec<u64> = read_all(&mut lane.reader).iter().map(|record| record.offset).collect();
@@ -295,6 +302,7 @@ fn a_reader_follows_the_writer_while_segments_go() {
                         assert!(from == expected && to > from);
                         (expected, moved) = (to, moved + 1);
                     }
+                    forebay::journal::Read::Link(link) => panic!("{link:?} was never written"),
                     forebay::journal::Read::Damage(damage) => panic!("{damage:?}"),
                     forebay::journal::Read::End => {}
                 }

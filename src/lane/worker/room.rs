@@ -1,0 +1,395 @@
+//! Making room: sent history first, then thinning, then the oldest.
+//!
+//! Thinning and counting take seconds, so they are done a little at a time between syncs, and are
+//! begun while there is still some room. Only when the budget itself is reached is one finished
+//! at once.
+
+use std::time::{Duration, Instant};
+
+use super::{FREE_SPACE_EVERY, Worker};
+use crate::journal::{Evicted, SegmentInfo};
+use crate::lane::WhenFull;
+use crate::lane::reader::LaneReader;
+use crate::lane::tally::Tally;
+use crate::lane::thinner::Thinner;
+
+/// Samples summed up or counted between two looks at the queue: some milliseconds.
+const SAMPLES_AT_ONCE: usize = 20_000;
+/// Records read at once for counting.
+const RECORDS_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 256 << 10;
+/// The note of what was removed is kept so long: by then the event is synced in its lane.
+const NOTE_FOR: Duration = Duration::from_secs(60);
+
+/// What is known about room.
+#[derive(Default)]
+pub(super) struct Room {
+    job: Option<Job>,
+    /// First offset up to which segments cannot be thinned, for a reason that stays.
+    unthinnable: Vec<u64>,
+    /// Bytes of the journal when the file system became short: it grows no further.
+    short_at_bytes: Option<u64>,
+    looked_at: Option<Instant>,
+    noted_at: Option<Instant>,
+    /// Bytes before and after of all that was thinned since the start.
+    thinned_bytes: (u64, u64),
+}
+
+/// What takes longer.
+enum Job {
+    Thin(Box<Thinner>),
+    /// Counts what removing the oldest segment loses.
+    Count(Box<Count>),
+}
+
+struct Count {
+    reader: LaneReader,
+    range: (u64, u64),
+    tally: Tally,
+}
+
+/// What makes room.
+enum Choice {
+    /// Thinning the segment at this offset.
+    Thin(u64),
+    /// Removing the oldest.
+    Evict,
+}
+
+/// How one step of a job ended.
+#[derive(PartialEq, Eq)]
+enum Step {
+    More,
+    Done,
+    /// The disk does not do it now.
+    Failed,
+}
+
+impl Worker {
+    /// Goes on with making room; `at_once`, until the budget is kept.
+    pub(super) fn make_room(&mut self, at_once: bool) {
+        self.look_at_free_space();
+        loop {
+            self.drop_history();
+            let full = self.journal.exceeds(self.limit_bytes(at_once));
+            if !full && !(self.is_short() && !at_once) {
+                if !self.journal.exceeds(self.limit_bytes(false)) {
+                    // Whatever was begun is not needed any more.
+                    self.room.job = None;
+                }
+                break;
+            }
+            if self.room.job.is_none() && !self.begin_job(full) {
+                break;
+            }
+            if match self.step_job() {
+                Step::Done => false,
+                Step::More => !at_once,
+                Step::Failed => true,
+            } {
+                break;
+            }
+        }
+        self.forget_note();
+    }
+
+    /// True while something is being thinned or counted, so that there is no time to wait.
+    pub(crate) fn is_making_room(&self) -> bool {
+        self.room.job.is_some()
+    }
+
+    /// Bytes after thinning for each byte before; `None` while nothing was thinned.
+    #[allow(clippy::cast_precision_loss)] // a ratio
+    pub(super) fn thinned_ratio(&self) -> Option<f64> {
+        let (before, after) = self.room.thinned_bytes;
+        (before > 0).then(|| after as f64 / before as f64)
+    }
+
+    /// Above this room is made; a little below the budget unless it must be kept at once.
+    fn limit_bytes(&self, at_once: bool) -> u64 {
+        let budget = self.options.budget_bytes;
+        let ahead = if at_once { 0 } else { self.options.segment_bytes.min(budget / 8) / 2 };
+        let most = budget - ahead;
+        // What is unsent is not given up for what others write, but it grows no further.
+        self.room.short_at_bytes.map_or(most, |bytes| bytes.min(most))
+    }
+
+    /// True while the file system has less than the reserve.
+    fn is_short(&self) -> bool {
+        self.room.short_at_bytes.is_some()
+    }
+
+    fn look_at_free_space(&mut self) {
+        let now = self.clock.now();
+        if self.room.looked_at.is_some_and(|at| now.saturating_duration_since(at) < FREE_SPACE_EVERY) {
+            return;
+        }
+        self.room.looked_at = Some(now);
+        let Ok(free_bytes) = self.journal.free_bytes() else { return };
+        self.status.free_bytes = free_bytes;
+        self.look_at_reserve();
+    }
+
+    fn look_at_reserve(&mut self) {
+        let (free, reserve) = (self.status.free_bytes, self.options.reserve_bytes);
+        if free < reserve {
+            if self.room.short_at_bytes.is_none() {
+                let text = format!(
+                    "{}: only {} MB are free on the disk, less than the reserve of {} MB; the journal grows no further",
+                    self.options.name,
+                    free >> 20,
+                    reserve >> 20
+                );
+                tracing::warn!("{text}");
+                self.events.emit(self.gaps.disk(text, true, self.clock.now_us()));
+            }
+            let bytes = self.journal.bytes();
+            self.room.short_at_bytes = Some(self.room.short_at_bytes.map_or(bytes, |at| at.min(bytes)));
+        } else if free >= reserve.saturating_add(2 * self.options.segment_bytes) {
+            // Not at the first byte, or it would come and go with every segment.
+            self.room.short_at_bytes = None;
+        }
+    }
+
+    /// Removes sent segments while room is needed; nothing is lost by that.
+    fn drop_history(&mut self) {
+        while self.is_short() || self.journal.exceeds(self.limit_bytes(false)) {
+            let (from, to) = self.journal.oldest_range();
+            if from < to {
+                return;
+            }
+            match self.journal.evict_oldest(b"") {
+                Ok(Some(evicted)) => {
+                    self.status.free_bytes += evicted.bytes;
+                    self.look_at_reserve();
+                }
+                Ok(None) => return,
+                Err(error) => return self.cannot_remove(&error),
+            }
+        }
+    }
+
+    /// Begins with what comes next; `false` when nothing can be done. While only the file system
+    /// is short and not the budget `full`, nothing is given up.
+    fn begin_job(&mut self, full: bool) -> bool {
+        let segments = self.journal.segments();
+        self.room.unthinnable.retain(|offset| segments.iter().any(|it| it.first_offset == *offset));
+        match self.choose(&segments, full) {
+            Some(Choice::Thin(first_offset)) => self.begin_thinning(first_offset),
+            Some(Choice::Evict) => self.begin_counting(),
+            None => false,
+        }
+    }
+
+    /// What will make room when Kafka takes nothing.
+    pub(super) fn next_room(&self, segments: &[SegmentInfo]) -> Option<WhenFull> {
+        self.choose(segments, true).map(|choice| match choice {
+            Choice::Thin(_) => WhenFull::Thin,
+            Choice::Evict => WhenFull::Evict,
+        })
+    }
+
+    /// The oldest that is older than `full_for` is thinned; then the oldest removed, once it is as
+    /// small as it can be; what is younger is thinned before anything is removed in full.
+    fn choose(&self, segments: &[SegmentInfo], full: bool) -> Option<Choice> {
+        let full_from_us = self.clock.now_us().saturating_sub(micros(self.options.full_for));
+        let thins = self.options.when_full.contains(&WhenFull::Thin);
+        let can_thin = |segment: &&SegmentInfo| {
+            thins
+                && !segment.thinned
+                && !segment.handed
+                && !self.room.unthinnable.contains(&segment.first_offset)
+        };
+        let evicts = full && !segments.is_empty() && self.options.when_full.contains(&WhenFull::Evict);
+        if let Some(old) = segments.iter().filter(can_thin).find(|segment| segment.to_us <= full_from_us) {
+            return Some(Choice::Thin(old.first_offset));
+        }
+        let oldest_is_small = segments.first().is_some_and(|first| !can_thin(&first));
+        if evicts && oldest_is_small && segments.iter().any(|segment| segment.thinned) {
+            return Some(Choice::Evict);
+        }
+        let young = segments.iter().find(can_thin).map(|segment| Choice::Thin(segment.first_offset));
+        young.or(evicts.then_some(Choice::Evict))
+    }
+
+    fn begin_thinning(&mut self, first_offset: u64) -> bool {
+        let begun = self
+            .journal
+            .thin(first_offset)
+            .and_then(|thinning| Ok(thinning.zip(Some(self.lane_reader(first_offset)?))));
+        match begun {
+            Ok(Some((thinning, reader))) => {
+                let thinner = Thinner::new(thinning, reader, self.options.thin_interval);
+                self.room.job = Some(Job::Thin(Box::new(thinner)));
+            }
+            Ok(None) => self.room.unthinnable.push(first_offset),
+            Err(error) => {
+                tracing::warn!("{}: a segment cannot be thinned: {error}", self.options.name);
+                self.room.unthinnable.push(first_offset);
+            }
+        }
+        true
+    }
+
+    fn begin_counting(&mut self) -> bool {
+        let range = self.journal.oldest_range();
+        match self.lane_reader(range.0) {
+            Ok(reader) => {
+                self.room.job = Some(Job::Count(Box::new(Count { reader, range, tally: Tally::default() })));
+                true
+            }
+            Err(error) => {
+                self.cannot_remove(&error);
+                false
+            }
+        }
+    }
+
+    /// Counts what removing the oldest segment loses, all at once.
+    pub(in crate::lane) fn tally_oldest(&self) -> Tally {
+        let range = self.journal.oldest_range();
+        let mut tally = Tally::default();
+        match self.lane_reader(range.0) {
+            Ok(reader) => {
+                let mut count = Count { reader, range, tally };
+                while !count.step() {}
+                tally = count.tally;
+            }
+            Err(error) => tracing::warn!("{}: what is removed cannot be counted: {error}", self.options.name),
+        }
+        tally
+    }
+
+    /// A reader that hands nothing over.
+    fn lane_reader(&self, offset: u64) -> std::io::Result<LaneReader> {
+        let reader = self.journal.reader(offset)?;
+        let (clock, shared) = (self.clock.clone(), self.shared.clone());
+        let (events, gaps) = (self.events.clone(), self.gaps.clone());
+        Ok(LaneReader::new(reader, self.journal.epoch(), clock, shared, events, gaps))
+    }
+
+    fn step_job(&mut self) -> Step {
+        match self.room.job.take() {
+            None => Step::Done,
+            Some(Job::Thin(mut thinner)) => match thinner.step(SAMPLES_AT_ONCE) {
+                Ok(false) => {
+                    self.room.job = Some(Job::Thin(thinner));
+                    Step::More
+                }
+                Ok(true) => self.replace(*thinner),
+                Err(error) => {
+                    tracing::warn!("{}: a segment cannot be thinned: {error}", self.options.name);
+                    self.room.unthinnable.push(thinner.first_offset());
+                    Step::Done
+                }
+            },
+            Some(Job::Count(mut count)) => {
+                if self.journal.oldest_range() != count.range {
+                    // Kafka has taken some of it meanwhile.
+                    return Step::Done;
+                }
+                if count.step() {
+                    return self.evict(&count.tally);
+                }
+                self.room.job = Some(Job::Count(count));
+                Step::More
+            }
+        }
+    }
+
+    fn replace(&mut self, thinner: Thinner) -> Step {
+        let first_offset = thinner.first_offset();
+        let (thinning, tally) = thinner.into_parts();
+        match self.journal.replace(thinning) {
+            Ok(Some(replaced)) => {
+                let (before, after) = &mut self.room.thinned_bytes;
+                *before += replaced.bytes_before;
+                *after += replaced.bytes;
+                self.status.thinned_records += tally.batches;
+                let interval_s = self.options.thin_interval.as_secs();
+                let event = self.gaps.thinned(&replaced, &tally, interval_s, self.clock.now_us());
+                tracing::warn!("{}", event.text);
+                self.events.emit(event);
+            }
+            // It was sent meanwhile, or its rows would be as long as its samples.
+            Ok(None) => self.room.unthinnable.push(first_offset),
+            Err(error) => {
+                tracing::error!("{error}");
+                self.room.unthinnable.push(first_offset);
+            }
+        }
+        Step::Done
+    }
+
+    fn evict(&mut self, tally: &Tally) -> Step {
+        let (from_offset, to_offset) = self.journal.oldest_range();
+        let (range, handed) = ((from_offset, to_offset), self.oldest_was_handed());
+        let event = self.gaps.evicted(range, tally, handed, self.clock.now_us());
+        match self.journal.evict_oldest(&self.gaps.note(&event)) {
+            Ok(Some(Evicted { bytes, .. })) => {
+                self.status.evicted_records += to_offset - from_offset;
+                self.status.free_bytes += bytes;
+                self.room.noted_at = Some(self.clock.now());
+                tracing::warn!("{}", event.text);
+                self.events.emit(event);
+                self.look_at_reserve();
+                Step::Done
+            }
+            Ok(None) => Step::Failed,
+            Err(error) => {
+                self.cannot_remove(&error);
+                Step::Failed
+            }
+        }
+    }
+
+    /// True when some of the oldest segment may have been sent without anybody knowing it yet.
+    pub(in crate::lane) fn oldest_was_handed(&self) -> bool {
+        self.journal.segments().first().is_some_and(|segment| segment.handed)
+    }
+
+    /// What was removed is told by now.
+    fn forget_note(&mut self) {
+        let old = |at: Instant| self.clock.now().saturating_duration_since(at) >= NOTE_FOR;
+        if self.room.noted_at.is_some_and(old) {
+            self.room.noted_at = None;
+            self.journal.forget_note();
+        }
+    }
+
+    /// What a start told again is forgotten like what this run has told.
+    pub(crate) fn noted(&mut self) {
+        self.room.noted_at = Some(self.clock.now());
+    }
+
+    fn cannot_remove(&self, error: &std::io::Error) {
+        tracing::error!("{}: cannot remove the oldest segment: {error}", self.options.name);
+    }
+}
+
+impl Count {
+    /// Counts some more; tells whether all is counted.
+    fn step(&mut self) -> bool {
+        let mut counted = 0;
+        while counted < SAMPLES_AT_ONCE {
+            let records = self.reader.next(RECORDS_AT_ONCE, BYTES_AT_ONCE);
+            if records.is_empty() {
+                return true;
+            }
+            let before = self.tally.samples + self.tally.batches;
+            for record in &records {
+                if record.offset >= self.range.1 {
+                    return true;
+                }
+                self.tally.add(record);
+            }
+            counted +=
+                usize::try_from(self.tally.samples + self.tally.batches - before).unwrap_or(usize::MAX);
+        }
+        false
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
