@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::manifest::{self, FileEntry, FileSum, Manifest};
 use super::{FileError, ManifestError};
-use crate::journal::{View, ViewError};
+use crate::journal::{FilesError, JournalFiles};
 
 /// Read and written at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -27,7 +27,7 @@ pub struct Identity {
 pub enum PackError {
     /// The journal cannot be read.
     #[error(transparent)]
-    Journal(#[from] ViewError),
+    Journal(#[from] FilesError),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -43,21 +43,21 @@ pub enum PackError {
 /// # Errors
 /// [`PackError`]; what was written so far is left to the caller.
 pub fn pack(
-    view: &View,
+    files: &JournalFiles,
     identity: &Identity,
     from: u64,
     folder: &Path,
     mut progress: impl FnMut(u64),
 ) -> Result<Option<Manifest>, PackError> {
-    let (from, to) = (from.max(view.first_offset()), view.next_offset());
-    let segments: Vec<_> = view.segments().into_iter().filter(|segment| segment.end > from).collect();
+    let (from, to) = (from.max(files.first_offset()), files.next_offset());
+    let segments: Vec<_> = files.segments().into_iter().filter(|segment| segment.end > from).collect();
     if from >= to || segments.is_empty() {
         return Ok(None);
     }
     let Identity { site, edge, lane } = identity;
-    let mut manifest = Manifest::new(site, edge, lane, &view.epoch().to_string(), (from, to));
+    let mut manifest = Manifest::new(site, edge, lane, &files.epoch().to_string(), (from, to));
     for segment in &segments {
-        let path = view.directory().join(&segment.file);
+        let path = files.directory().join(&segment.file);
         let file = match File::open(&path) {
             Ok(file) => file,
             // Removed by the running box since it was listed: sent, or evicted, which it has told.

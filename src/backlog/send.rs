@@ -14,7 +14,7 @@ use super::pack::sync_folder;
 use super::{BacklogSource, FileError, IMPORT_FOLDER, Manifest};
 use crate::clock::now_us;
 use crate::event::{Event, Events, Kind};
-use crate::replicate::{Options, Replicator, State, look_up};
+use crate::replicate::{Backfill, Options, Replicator, State, look_up};
 
 /// The folder is looked at so often, and whenever somebody says that there is something new.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -218,6 +218,8 @@ impl Imports {
         let mut options = self.kafka.clone();
         options.site.clone_from(&manifest.site);
         options.edge.clone_from(&manifest.edge);
+        // All of it is old, and for the cluster of the box that it comes from.
+        (options.backfill, options.fallback) = (Backfill::InOrder, None);
         // Whoever has sent it already is not disturbed.
         if self.is_sent(&options, &manifest) {
             return self.finish(&folder, &manifest, "is in Kafka already");

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Manifest;
 use crate::clock::now_us;
 use crate::event::{Event, Events, Kind};
-use crate::journal::{Damage, ViewError};
+use crate::journal::{Damage, FilesError};
 use crate::lane::{Item, OfflineLane};
 use crate::replicate::{Record, RecordEncoder, Source, SourceFault};
 
@@ -32,13 +32,13 @@ impl BacklogSource {
     /// not in Kafka; they can then never follow.
     ///
     /// # Errors
-    /// [`ViewError`].
+    /// [`FilesError`].
     pub fn open(
         folder: &Path,
         manifest: Manifest,
         accept_gap: bool,
         events: Events,
-    ) -> Result<Self, ViewError> {
+    ) -> Result<Self, FilesError> {
         let reader = OfflineLane::open(folder, Some(manifest.to))?;
         let (committed, encoder) = Default::default();
         Ok(Self {
@@ -103,7 +103,7 @@ impl Source for BacklogSource {
 
     fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
         loop {
-            match self.reader.next() {
+            match self.reader.read() {
                 Item::Record(record) if record.offset < self.manifest.to => {
                     return Ok(Some(self.encoder.encode(record)));
                 }

@@ -9,7 +9,7 @@ use super::manifest::{self, Manifest};
 use super::pack::{copy, sync_folder};
 use super::send::ACCEPT_GAP_FILE;
 use super::{FileError, ManifestError};
-use crate::journal::{View, ViewError};
+use crate::journal::{FilesError, JournalFiles};
 
 /// A backlog was not taken; nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum UnpackError {
     OtherJournal(&'static str),
     /// The segments cannot be read.
     #[error(transparent)]
-    Journal(#[from] ViewError),
+    Journal(#[from] FilesError),
 }
 
 /// What became of a backlog.
@@ -143,7 +143,7 @@ fn fill(
             return Err(damaged("its checksum is not that of the export".into()));
         }
     }
-    if View::open(to, Some(manifest.to))?.epoch().to_string() != manifest.epoch {
+    if JournalFiles::open(to, Some(manifest.to))?.epoch().to_string() != manifest.epoch {
         return Err(UnpackError::OtherJournal(manifest::FILE));
     }
     let path = to.join(manifest::FILE);

@@ -4,7 +4,6 @@
 //! owner and group only. It is never served on TCP; the status page only reads.
 
 pub mod client;
-pub mod command;
 mod routes;
 mod server;
 pub mod socket;

@@ -62,6 +62,7 @@ pub(super) fn router(controls: Arc<Controls>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/journal/trim", post(trim))
+        .route("/v1/journal/handed", post(handed))
         .route("/v1/import", post(import))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -138,6 +139,29 @@ fn replication(now: &Replication) -> Json {
 async fn import(State(controls): State<Arc<Controls>>) -> Response {
     controls.imports.look();
     respond(Ok(json!({ "looking": true })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HandedRequest {
+    lane: String,
+    /// The records before this offset have been exported.
+    before_offset: u64,
+}
+
+async fn handed(State(controls): State<Arc<Controls>>, request: Request) -> Response {
+    respond(do_hand_over(&controls, request).await)
+}
+
+async fn do_hand_over(controls: &Controls, request: Request) -> Answer {
+    let HandedRequest { lane, before_offset } = read(request).await?;
+    let writer = controls.lane(&lane)?.writer.clone();
+    let noting = tokio::task::spawn_blocking(move || writer.hand_over(before_offset, TRIM_MAX)).await;
+    if noting.unwrap_or(false) {
+        Ok(json!({ "noted": true }))
+    } else {
+        Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, TrimError::NoAnswer.to_string()))
+    }
 }
 
 #[derive(Deserialize)]

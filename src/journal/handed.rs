@@ -43,6 +43,11 @@ fn read(disk: &dyn Disk, epoch: Epoch) -> Option<Vec<Range>> {
         .collect()
 }
 
+/// Whether the file is there and damaged.
+pub(super) fn is_damaged(disk: &dyn Disk, epoch: Epoch) -> bool {
+    disk.open(HANDED_FILE).is_ok() && read(disk, epoch).is_none()
+}
+
 /// Writes what the index knows.
 fn write(disk: &dyn Disk, epoch: Epoch, index: &Index) -> io::Result<()> {
     let ranges = ranges(index);

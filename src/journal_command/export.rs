@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -15,9 +16,12 @@ use super::{Common, Progress, Site, When};
 use crate::backlog::{Identity, pack};
 use crate::clock::now_us;
 use crate::lane::OfflineLane;
+use crate::run;
 
 /// Room for manifests, folders and the file system's own needs.
 const SPARE_BYTES: u64 = 1 << 20;
+/// Longest time for noting an export without a running box.
+const NOTE_MAX: Duration = Duration::from_secs(60);
 
 /// Writes a new folder below `--to`; it appears there when it is complete.
 #[derive(Debug, Args)]
@@ -95,8 +99,8 @@ fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json
     let mut total = 0;
     for lane in Site::lanes(export.lane.as_deref())? {
         let Ok(opened) = site.open_lane(lane) else { continue };
-        let from = site.committed(lane).unwrap_or(0).max(opened.view().first_offset());
-        let segments = opened.view().segments();
+        let from = site.committed(lane).unwrap_or(0).max(opened.files().first_offset());
+        let segments = opened.files().segments();
         total += segments.iter().filter(|it| it.end > from).map(|it| it.bytes).sum::<u64>();
         found.push((lane, opened, from));
     }
@@ -111,15 +115,33 @@ fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json
             edge: site.config.edge.id.clone(),
             lane: (*lane).to_owned(),
         };
-        match pack(opened.view(), &identity, *from, &folder, |bytes| progress.add(bytes))? {
-            Some(manifest) => lanes.push(json!({
-                "lane": lane, "from": manifest.from, "to": manifest.to, "files": manifest.files.len(),
-                "bytes": manifest.bytes(),
-            })),
+        match pack(opened.files(), &identity, *from, &folder, |bytes| progress.add(bytes))? {
+            Some(manifest) => {
+                // Before anybody can import it: what has left the box in full is not thinned.
+                note(site, lane, manifest.to);
+                lanes.push(json!({
+                    "lane": lane, "from": manifest.from, "to": manifest.to, "files": manifest.files.len(),
+                    "bytes": manifest.bytes(),
+                }));
+            }
             None => std::fs::remove_dir(&folder)?,
         }
     }
     Ok(json!({ "format": "backlog", "lanes": lanes }))
+}
+
+/// Has the box note that records have left it. A journal that cannot be written, on a disk that
+/// fails, is not thinned either.
+fn note(site: &Site, lane: &str, before: u64) {
+    let noted = if site.running.is_some() {
+        let request = json!({ "lane": lane, "before_offset": before });
+        site.client.post("/v1/journal/handed", &request).map(drop).map_err(anyhow::Error::from)
+    } else {
+        run::hand_over_without_box(&site.config, lane, before, NOTE_MAX)
+    };
+    if let Err(error) = noted {
+        eprintln!("forebay: it is not noted that {lane} was exported, so it may be thinned here: {error:#}");
+    }
 }
 
 fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json> {

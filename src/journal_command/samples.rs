@@ -81,7 +81,7 @@ pub fn write(
     lane.seek(first);
     let mut damaged_records = 0;
     while lane.offset() < end {
-        match lane.next() {
+        match lane.read() {
             Item::End => break,
             Item::Removed(..) => {}
             Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
@@ -102,7 +102,7 @@ pub fn write(
 
 /// Offsets that may hold something wanted.
 pub fn range(lane: &OfflineLane, filter: &Filter) -> (u64, u64) {
-    let segments = lane.view().segments();
+    let segments = lane.files().segments();
     let known = |us: i64| (us != 0).then_some(us);
     let ended = |number: usize, us: i64| {
         let next = segments.get(number + 1).and_then(|next| known(next.created_us));
@@ -115,8 +115,8 @@ pub fn range(lane: &OfflineLane, filter: &Filter) -> (u64, u64) {
         let earlier = segments.iter().rposition(|segment| !is_later(segment.created_us));
         segments.get(earlier.map_or(0, |it| it + 1)).map(|segment| segment.first_offset)
     });
-    let first_offset = segments.get(first).map_or(lane.view().next_offset(), |segment| segment.first_offset);
-    (first_offset, later.unwrap_or(lane.view().next_offset()))
+    let first_offset = segments.get(first).map_or(lane.files().next_offset(), |segment| segment.first_offset);
+    (first_offset, later.unwrap_or(lane.files().next_offset()))
 }
 
 /// Names of the wanted tags, made once for each schema.

@@ -40,16 +40,16 @@ pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 }
 
 fn describe(site: &Site, name: &str, found: &OfflineLane) -> Json {
-    let view = found.view();
-    let segments = view.segments();
+    let files = found.files();
+    let segments = files.segments();
     let committed = site.committed(name);
-    let (first, next) = (view.first_offset(), view.next_offset());
+    let (first, next) = (files.first_offset(), files.next_offset());
     let unsent = committed.map(|committed| next.saturating_sub(committed.max(first)));
     let oldest_us = segments.iter().map(|segment| segment.created_us).find(|us| *us != 0);
     json!({
         "name": name,
         "exists": true,
-        "epoch": view.epoch().to_string(),
+        "epoch": files.epoch().to_string(),
         "files": segments.len(),
         "bytes": segments.iter().map(|segment| segment.bytes).sum::<u64>(),
         "budget_bytes": if name == "events" { site.config.events.budget_bytes } else { site.config.telemetry.budget_bytes },

@@ -79,25 +79,22 @@ pub fn run(verify: &Verify, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 }
 
 fn check(name: &str, mut lane: OfflineLane, json: bool) -> anyhow::Result<Checked> {
-    let segments = lane.view().segments();
+    let segments = lane.files().segments();
     let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-    let torn_bytes = lane.view().torn_bytes();
+    let torn_bytes = lane.files().torn_bytes();
     let mut checked = Checked { lane: name.to_owned(), bytes, torn_bytes, ..Checked::default() };
     // Every byte is looked at twice: as bytes, and as records.
     let mut progress = Progress::new(&format!("verify {name}"), bytes * 2, json);
     let mut done = 0;
     let mut bad = Vec::new();
     for segment in &segments {
-        if let Some(found) = lane.view().check(segment, |position| progress.set(done + position))? {
+        if let Some(found) = lane.files().check(segment, |position| progress.set(done + position))? {
             checked.files += 1;
             bad.extend(found);
         }
         done += segment.bytes;
     }
-    if !lane.view().has_epoch_file() {
-        let cause = "it is missing or damaged; the segments tell the same".to_owned();
-        bad.push(BadBytes { file: "epoch".into(), from: 0, to: 32, cause });
-    }
+    bad.extend(lane.files().check_small_files());
     let lost = read_all(&mut lane, &segments, &mut checked, &mut progress);
     checked.damage = join(bad, lost);
     Ok(checked)
@@ -115,7 +112,7 @@ fn read_all(
     let mut devices = BTreeSet::new();
     let mut open = 0;
     loop {
-        let item = lane.next();
+        let item = lane.read();
         let offset = lane.offset().saturating_sub(1);
         while number + 1 < segments.len() && segments[number].end <= offset {
             name_devices(&mut lost[open..], &mut devices);

@@ -15,10 +15,14 @@
 
 #[cfg(test)]
 mod budget_tests;
+mod chain;
 mod codec;
+mod decoder;
 mod gaps;
+mod history;
 mod offline;
 mod reader;
+mod schemas;
 mod status;
 mod tally;
 #[cfg(test)]
@@ -27,6 +31,7 @@ mod thin_codec;
 mod thinned;
 mod thinner;
 mod trim;
+mod waiting;
 mod worker;
 mod writer;
 
@@ -46,11 +51,13 @@ use crate::journal::{Disk, Journal, OpenError, Options, RealDisk, Recovery};
 use crate::panic;
 
 pub use codec::RecordFault;
+pub use history::{History, Past, Wanted};
 pub use offline::{Item, OfflineLane};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
 pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
 pub use trim::{Before, TrimError, TrimOrder, Trimmed};
+pub(crate) use worker::Worker;
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
@@ -141,7 +148,9 @@ pub struct Opened {
     pub writer: LaneWriter,
     /// Where records come out; begins at the oldest.
     pub reader: LaneReader,
-    /// What was found in the directory. Its damages have been emitted as events.
+    /// What was stored, by device, tag and time.
+    pub history: History,
+    /// What was found in the directory. Its damages become events when they are read.
     pub recovery: Recovery,
 }
 
@@ -167,13 +176,13 @@ impl Lane {
     ) -> Result<Opened, OpenError> {
         let thread_failed = failed(&options, "start a thread for");
         let name = format!("lane-{}", options.name);
-        let Parts { worker, writer, reader, recovery } = Parts::open(disk, clock, options, events)?;
+        let Parts { worker, writer, reader, history, recovery } = Parts::open(disk, clock, options, events)?;
         let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(CLOSE_PATIENCE))
             .map_err(thread_failed)?;
-        Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, recovery })
+        Ok(Opened { lane: Self { shared, thread: Some(thread) }, writer, reader, history, recovery })
     }
 
     /// Stores everything that was handed over, syncs and ends the thread. Blocks, at most some
@@ -198,9 +207,10 @@ impl Lane {
 
 /// A lane whose worker has no thread yet.
 pub(crate) struct Parts {
-    pub worker: worker::Worker,
+    pub worker: Worker,
     pub writer: LaneWriter,
     pub reader: LaneReader,
+    pub history: History,
     pub recovery: Recovery,
 }
 
@@ -226,10 +236,10 @@ impl Parts {
             events.emit(event);
         }
         for damage in &recovery.damages {
-            events.emit(gaps.damaged(damage, clock.now_us()));
+            // It is told when a reader gets there: Kafka may have what is damaged here.
+            tracing::warn!("{}: {}", options.name, gaps.damaged(damage, clock.now_us()).text);
         }
         let (queue, receiver) = mpsc::sync_channel(options.queue_len);
-        let told = recovery.damages.iter().map(|damage| (damage.from_offset, damage.to_offset)).collect();
         let shared = Arc::new(writer::Shared {
             queue,
             queued_samples: AtomicUsize::new(0),
@@ -237,7 +247,7 @@ impl Parts {
             committed: AtomicU64::new(0),
             used: AtomicU64::new(0),
             secured: AtomicU64::new(0),
-            damage_told: Mutex::new(told),
+            damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -245,6 +255,7 @@ impl Parts {
             status: watch::Sender::new(LaneStatus::default()),
         });
         let first = journal.reader(journal.first_offset()).map_err(failed(&options, "read"))?;
+        let history = History::of(first.another(0).map_err(failed(&options, "read"))?);
         let reader = LaneReader::new(
             first,
             journal.epoch(),
@@ -253,14 +264,13 @@ impl Parts {
             events.clone(),
             gaps.clone(),
         );
-        let mut worker =
-            worker::Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
+        let mut worker = Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
         if recovery.removal.is_some() {
             worker.noted();
         }
         worker.publish_status();
         worker.warn_of_small_disk();
-        Ok(Self { worker, writer: LaneWriter { shared }, reader, recovery })
+        Ok(Self { worker, writer: LaneWriter { shared }, reader, history, recovery })
     }
 }
 

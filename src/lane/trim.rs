@@ -1,6 +1,6 @@
 //! Removing data because somebody asks for it: `forebay journal trim`.
 
-use std::sync::mpsc::TrySendError;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -75,19 +75,29 @@ impl LaneWriter {
     /// # Errors
     /// [`TrimError`].
     pub fn trim(&self, order: TrimOrder, limit: Duration) -> Result<Trimmed, TrimError> {
+        self.ask(limit, |answer| Message::Trim(order, answer)).unwrap_or(Err(TrimError::NoAnswer))
+    }
+
+    /// Notes that the records before `offset` have left the box some other way than to Kafka, so
+    /// that they are not thinned; `false` when the lane did not answer within `limit`.
+    pub fn hand_over(&self, offset: u64, limit: Duration) -> bool {
+        self.ask(limit, |answer| Message::HandOver(offset, answer)).is_some()
+    }
+
+    /// Sends a message and waits for its answer.
+    fn ask<T>(&self, limit: Duration, message: impl FnOnce(SyncSender<T>) -> Message) -> Option<T> {
         let end = Instant::now() + limit;
-        let (answer, trimmed) = std::sync::mpsc::sync_channel(1);
-        let mut message = Message::Trim(order, answer);
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let mut message = message(answer);
         while let Err(refused) = self.shared.queue.try_send(message) {
-            let TrySendError::Full(back) = refused else { return Err(TrimError::NoAnswer) };
+            let TrySendError::Full(back) = refused else { return None };
             if Instant::now() >= end {
-                return Err(TrimError::NoAnswer);
+                return None;
             }
             std::thread::sleep(RETRY);
             message = back;
         }
-        let left = end.saturating_duration_since(Instant::now());
-        trimmed.recv_timeout(left).unwrap_or(Err(TrimError::NoAnswer))
+        answered.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
     }
 }
 
@@ -118,8 +128,10 @@ impl Worker {
         while self.journal.first_offset() < end {
             let (from, to) = self.journal.oldest_range();
             let unsent = from < to;
-            let event = unsent
-                .then(|| self.gaps.removed_by_order(from, to, &self.tally_oldest(), self.clock.now_us()));
+            let event = unsent.then(|| {
+                let (tally, handed) = (self.tally_oldest(), self.oldest_was_handed());
+                self.gaps.removed_by_order((from, to), &tally, handed, self.clock.now_us())
+            });
             let note = event.as_ref().map(|event| self.gaps.note(event)).unwrap_or_default();
             let evicted = match self.journal.evict_oldest(&note) {
                 Ok(Some(evicted)) => evicted,

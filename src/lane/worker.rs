@@ -9,15 +9,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::LaneOptions;
-use super::codec::Encoder;
+use super::chain::{Content, Meaning};
+use super::codec::event_row;
 use super::gaps::Gaps;
+use super::schemas::dictionary;
 use super::status::{Ages, LaneStatus};
+use super::waiting::{Waiting, fits, measure};
 use super::writer::{Message, Shared};
-use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample, Schema};
+use crate::batch::{BATCH_SAMPLES_MAX, Batch};
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::event::{Event, Events};
-use crate::journal::{AppendError, Journal, SyncError};
+use crate::journal::{AppendError, CODED_DICTIONARIES_MAX, Journal, SyncError};
 
 /// How often the thread looks around when nothing comes.
 const IDLE: Duration = Duration::from_secs(1);
@@ -42,9 +45,9 @@ pub(crate) struct Worker {
     pub(super) options: LaneOptions,
     pub(super) status: LaneStatus,
     ages: Ages,
-    encoder: Encoder,
-    /// Schema number by the address of the device; holding the device keeps the address its own.
-    schemas: HashMap<usize, (Arc<Device>, u32)>,
+    waiting: Waiting,
+    /// Schema by the address of the device; holding the device keeps the address its own.
+    schemas: HashMap<usize, Defined>,
     new_devices: bool,
     pending_samples: u64,
     flushes: Vec<SyncSender<u64>>,
@@ -55,6 +58,13 @@ pub(crate) struct Worker {
     /// When the parts of the journal were last added up for the status.
     parts_at: Option<Instant>,
     room: room::Room,
+}
+
+/// A device whose schema the journal knows.
+struct Defined {
+    device: Arc<Device>,
+    number: u32,
+    meaning: Arc<Meaning>,
 }
 
 impl Worker {
@@ -88,7 +98,7 @@ impl Worker {
             options,
             status,
             ages,
-            encoder: Encoder::default(),
+            waiting: Waiting::default(),
             schemas: HashMap::new(),
             new_devices: false,
             pending_samples: 0,
@@ -123,6 +133,9 @@ impl Worker {
     pub(super) fn run(mut self, patience: Duration) -> u64 {
         let _ended = Ended(Arc::clone(&self.shared));
         let left = self.run_until_closed(patience);
+        if let Err(error) = self.journal.note_end() {
+            tracing::warn!("{}: the end of the journal is not noted: {error}", self.options.name);
+        }
         self.publish_status();
         left
     }
@@ -196,7 +209,7 @@ impl Worker {
         match message {
             Message::Batch(batch) => {
                 self.shared.queued_samples.fetch_sub(batch.samples.len(), Ordering::SeqCst);
-                self.append_batch(&batch);
+                self.append_batch(batch);
             }
             Message::Event(event) => self.append_event(&event),
             Message::Flush(answer) => {
@@ -211,6 +224,11 @@ impl Worker {
                 // Whoever asked may have stopped waiting.
                 let _gone = answer.send(trimmed);
             }
+            Message::HandOver(before, answer) => {
+                self.journal.hand_over(before);
+                // As above.
+                let _gone = answer.send(());
+            }
             Message::Wake => {}
         }
         if self.deadline.is_none() && self.journal.pending_records() > 0 {
@@ -222,49 +240,68 @@ impl Worker {
         }
     }
 
-    fn append_batch(&mut self, batch: &Batch) {
-        let address = Arc::as_ptr(&batch.device).addr();
-        let schema = match self.schemas.get(&address) {
-            Some((_, number)) => *number,
-            None => match self.define(&batch.device) {
-                Ok(number) => {
-                    self.schemas.insert(address, (Arc::clone(&batch.device), number));
+    fn append_batch(&mut self, batch: Batch) {
+        let Batch { device, edge_us, mut samples, mut gap } = batch;
+        let address = Arc::as_ptr(&device).addr();
+        if !self.schemas.contains_key(&address) {
+            match self.define(&device) {
+                Ok(defined) => {
+                    self.schemas.insert(address, defined);
                     self.new_devices = true;
-                    number
                 }
-                Err(cause) => return self.refuse(&batch.device.path, batch.samples.len(), &cause),
-            },
-        };
-        let mut gap = batch.gap.as_deref();
-        for samples in batch.samples.chunks(BATCH_SAMPLES_MAX) {
-            self.append_samples(batch, schema, samples, gap.take());
+                Err(cause) => return self.refuse(&device.path, samples.len(), &cause),
+            }
+        }
+        loop {
+            let rest = samples.split_off(samples.len().min(BATCH_SAMPLES_MAX));
+            self.append_content(address, Content { edge_us, samples, gap: gap.take() });
+            if rest.is_empty() {
+                return;
+            }
+            samples = rest;
         }
     }
 
-    fn define(&mut self, device: &Device) -> Result<u32, String> {
-        let json = serde_json::to_vec(&Schema::of(device)).map_err(|error| error.to_string())?;
-        self.journal.define(&json).map_err(|error| format!("its list of tags: {error}"))
+    fn define(&mut self, device: &Arc<Device>) -> Result<Defined, String> {
+        let (json, meaning) = dictionary(device).map_err(|error| error.to_string())?;
+        let number = self.journal.define(&json).map_err(|error| format!("its list of tags: {error}"))?;
+        if number >= CODED_DICTIONARIES_MAX {
+            self.journal.forget(number);
+            return Err(format!("more than {CODED_DICTIONARIES_MAX} devices since the last start"));
+        }
+        Ok(Defined { device: Arc::clone(device), number, meaning: Arc::new(meaning) })
     }
 
     /// Appends samples as one record; as several when they are too long for one.
-    fn append_samples(&mut self, batch: &Batch, schema: u32, samples: &[Sample], gap: Option<&GapBefore>) {
-        let base_us = self.journal.base_us(batch.edge_us);
-        let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
-        let mut appended = self.journal.append(record, base_us);
+    fn append_content(&mut self, address: usize, mut content: Content) {
+        let Some(Defined { number, meaning, .. }) = self.schemas.get(&address) else { return };
+        let (number, meaning) = (*number, Arc::clone(meaning));
+        if !fits(&meaning, &content.samples) {
+            return self.refuse_content(address, &content, "a tag is none of the device's");
+        }
+        let measured = measure(number, &content);
+        let mut appended = self.journal.append_coded(measured);
         if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
-            let base_us = self.journal.base_us(batch.edge_us);
-            let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
-            appended = self.journal.append(record, base_us);
+            appended = self.journal.append_coded(measured);
         }
         match appended {
-            Ok(_) => self.pending_samples += samples.len() as u64,
-            Err(AppendError::TooLong(..)) if samples.len() > 1 => {
-                let (front, back) = samples.split_at(samples.len() / 2);
-                self.append_samples(batch, schema, front, gap);
-                self.append_samples(batch, schema, back, None);
+            Ok(_) => {
+                self.pending_samples += content.samples.len() as u64;
+                self.waiting.push(number, meaning, content);
             }
-            Err(error) => self.refuse(&batch.device.path, samples.len(), &error.to_string()),
+            Err(AppendError::TooLong(..)) if content.samples.len() > 1 => {
+                let samples = content.samples.split_off(content.samples.len() / 2);
+                let rest = Content { edge_us: content.edge_us, samples, gap: None };
+                self.append_content(address, content);
+                self.append_content(address, rest);
+            }
+            Err(error) => self.refuse_content(address, &content, &error.to_string()),
         }
+    }
+
+    fn refuse_content(&mut self, address: usize, content: &Content, cause: &str) {
+        let path = self.schemas.get(&address).map_or_else(String::new, |defined| defined.device.path.clone());
+        self.refuse(&path, content.samples.len(), cause);
     }
 
     fn append_event(&mut self, event: &Event) {
@@ -273,9 +310,10 @@ impl Worker {
             Err(error) => return self.refuse(&event.device, 1, &error.to_string()),
         };
         let now_us = self.clock.now_us();
-        let mut appended = self.journal.append(self.encoder.event(&json), now_us);
+        let row = event_row(&json);
+        let mut appended = self.journal.append(&row, now_us);
         if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
-            appended = self.journal.append(self.encoder.event(&json), now_us);
+            appended = self.journal.append(&row, now_us);
         }
         if let Err(error) = appended {
             self.refuse(&event.device, 1, &error.to_string());
@@ -322,11 +360,12 @@ impl Worker {
         self.make_room(true);
         let (first_offset, base_us) = (self.journal.next_offset(), self.journal.base_us(self.clock.now_us()));
         let started = self.clock.now();
-        match self.journal.sync(self.clock.now_us()) {
+        match self.journal.sync_coded(&mut self.waiting, self.clock.now_us()) {
             Ok(next_offset) => {
                 let sync_us = u64::try_from(self.clock.now().saturating_duration_since(started).as_micros())
                     .unwrap_or(u64::MAX);
                 self.status.sync_us_max = sync_us.max(self.status.sync_us_max / 2);
+                self.waiting.clear();
                 self.status.syncs += 1;
                 self.synced_at = Some(self.clock.now());
                 self.status.records += records;
@@ -379,10 +418,10 @@ impl Worker {
     fn forget_devices(&mut self) {
         if std::mem::take(&mut self.new_devices) {
             let journal = &mut self.journal;
-            self.schemas.retain(|_, (device, number)| {
-                let known = Arc::strong_count(device) > 1;
+            self.schemas.retain(|_, defined| {
+                let known = Arc::strong_count(&defined.device) > 1;
                 if !known {
-                    journal.forget(*number);
+                    journal.forget(defined.number);
                 }
                 known
             });

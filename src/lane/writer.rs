@@ -28,6 +28,8 @@ pub(super) enum Message {
     Flush(SyncSender<u64>),
     /// Answered when it is done.
     Trim(TrimOrder, SyncSender<Result<Trimmed, TrimError>>),
+    /// The records before this offset have left the box; answered when that is noted.
+    HandOver(u64, SyncSender<()>),
     /// Look at the shared state.
     Wake,
 }

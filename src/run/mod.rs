@@ -41,7 +41,7 @@ use crate::twin::{DeviceTwin, Twin};
 
 use facts::BoxFacts;
 use storage::{Begin, Closed, Lanes, Opener, Storage, Writers, not_stored, open_state};
-pub use trim::trim_without_box;
+pub use trim::{hand_over_without_box, trim_without_box};
 
 /// Pause before the page's port is tried again.
 const PAGE_RETRY: Duration = Duration::from_secs(10);
@@ -82,9 +82,8 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let twin = Arc::new(Twin::new(&loaded.devices));
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
-    let imports = Imports::new(&config.paths.state, kafka.clone(), events.clone());
-    imports.start(stop_devices.clone()).context("no thread for imported backlogs")?;
-    let controls = Arc::new(Controls::new(&config.edge.site, &config.edge.id, imports));
+    let kafka = kafka::remembering(kafka, Arc::clone(&state));
+    let controls = controls(config, &kafka, &events, &stop_devices)?;
     let facts = Arc::new(box_facts(config, loaded, predictions));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
     let begin = Begin {
@@ -110,12 +109,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
             tasks.push(tokio::spawn(begin.later(opener, Arc::clone(&storage), started_us)));
         }
     }
-    let shared = poll::Shared {
-        sink: Arc::new(writers),
-        events: events.clone(),
-        reconnect_pause_max: config.limits.reconnect_pause_max,
-        stop: stop_devices.clone(),
-    };
+    let shared = shared(config, writers, &events, &stop_devices);
     let devices = poll_devices(&twin, &shared, &last_good_us);
     let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop_rest.clone());
     tasks.extend([
@@ -166,6 +160,28 @@ fn time_before(
     let before = last_good::read(&mut lanes.telemetry.reader, &mut lanes.events.reader, state, devices);
     before.unstated.into_iter().for_each(|event| events.emit(event));
     before.last_good_us
+}
+
+/// What the control socket gives access to; sending imported backlogs begins here.
+fn controls(
+    config: &Config,
+    kafka: &KafkaOptions,
+    events: &Events,
+    stop: &CancellationToken,
+) -> anyhow::Result<Arc<Controls>> {
+    let imports = Imports::new(&config.paths.state, kafka.clone(), events.clone());
+    imports.start(stop.clone()).context("no thread for imported backlogs")?;
+    Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, imports)))
+}
+
+/// What the devices' tasks share.
+fn shared(config: &Config, writers: Writers, events: &Events, stop: &CancellationToken) -> poll::Shared {
+    poll::Shared {
+        sink: Arc::new(writers),
+        events: events.clone(),
+        reconnect_pause_max: config.limits.reconnect_pause_max,
+        stop: stop.clone(),
+    }
 }
 
 /// Starts a task for each device.

@@ -1,4 +1,4 @@
-//! `forebay journal trim` while the box does not run.
+//! `forebay journal trim` and `export` while the box does not run.
 
 use std::time::Duration;
 
@@ -19,6 +19,25 @@ pub fn trim_without_box(
     order: TrimOrder,
     limit: Duration,
 ) -> anyhow::Result<Trimmed> {
+    Ok(with_lane(config, lane, |writer| writer.trim(order, limit))??)
+}
+
+/// The same for [`LaneWriter::hand_over`].
+///
+/// # Errors
+/// When the journal cannot be opened or a box runs after all.
+pub fn hand_over_without_box(
+    config: &Config,
+    lane: &str,
+    offset: u64,
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let noted = with_lane(config, lane, |writer| writer.hand_over(offset, limit))?;
+    anyhow::ensure!(noted, "the lane does not answer");
+    Ok(())
+}
+
+fn with_lane<T>(config: &Config, lane: &str, work: impl FnOnce(&LaneWriter) -> T) -> anyhow::Result<T> {
     let box_path = format!("{}/{}", config.edge.site, config.edge.id);
     let (events, mut raised) = Events::new();
     let opened = Opener::new(config, &box_path, &events).open();
@@ -26,7 +45,7 @@ pub fn trim_without_box(
         Closed::Taken(why) | Closed::Disk(why) => anyhow::anyhow!(why),
     })?;
     let chosen: &LaneWriter = if lane == "events" { &lanes.events.writer } else { &lanes.telemetry.writer };
-    let trimmed = chosen.trim(order, limit);
+    let done = work(chosen);
     while let Ok(event) = raised.try_recv() {
         if let Err(event) = lanes.events.writer.try_append_event(event) {
             anyhow::bail!("the loss cannot be recorded: {}", event.text);
@@ -34,5 +53,5 @@ pub fn trim_without_box(
     }
     let unstored = lanes.telemetry.lane.close() + lanes.events.lane.close();
     anyhow::ensure!(unstored == 0, "the loss cannot be recorded: the disk does not work");
-    Ok(trimmed?)
+    Ok(done)
 }

@@ -73,6 +73,9 @@ fn a_backlog_goes_through_other_boxes_exactly_once() {
     dark.fill(EXPORTED, LATER);
     let folder = exported(stick.path());
     let folder = folder.to_str().unwrap();
+    // What has left the box in full must not be thinned: the journal has noted it (one range).
+    let handed = std::fs::read(dark.lane("telemetry").join("handed")).unwrap();
+    assert_eq!(handed[10..12], [1, 0]);
 
     // Box B has data of its own, imports, and is killed in the middle.
     let mut other = Daemon::new("box-b", Some(&brokers), "portable");

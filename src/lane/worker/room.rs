@@ -329,7 +329,8 @@ impl Worker {
 
     fn evict(&mut self, tally: &Tally) -> Step {
         let (from_offset, to_offset) = self.journal.oldest_range();
-        let mut event = self.gaps.evicted(from_offset, to_offset, tally, self.clock.now_us());
+        let (range, handed) = ((from_offset, to_offset), self.oldest_was_handed());
+        let mut event = self.gaps.evicted(range, tally, handed, self.clock.now_us());
         if to_offset <= self.shared.secured.load(Ordering::SeqCst) {
             event.data["second_cluster"] = true.into();
         }
@@ -349,6 +350,11 @@ impl Worker {
                 Step::Failed
             }
         }
+    }
+
+    /// True when some of the oldest segment may have been sent without anybody knowing it yet.
+    pub(in crate::lane) fn oldest_was_handed(&self) -> bool {
+        self.journal.segments().first().is_some_and(|segment| segment.handed)
     }
 
     /// What was removed is told by now.

@@ -13,15 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
+use super::handed;
 use super::index::{Index, Segment, Shared};
 use super::recovery::{newest_end, read_headers_only};
 use super::scan::{Scanner, Step};
-use super::segment::{Found, HEADER_BYTES, Header, Name, read_epoch};
+use super::segment::{EPOCH_FILE, Found, HANDED_FILE, HEADER_BYTES, Header, Name, read_epoch};
 use super::{Epoch, Reader};
 
 /// A directory that is no journal, or cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ViewError {
+pub enum FilesError {
     /// It cannot be read.
     #[error("cannot read {}: {error}", directory.display())]
     Unreadable {
@@ -35,7 +36,7 @@ pub enum ViewError {
     NoJournal(PathBuf),
 }
 
-impl ViewError {
+impl FilesError {
     /// True when nothing was ever stored there.
     pub fn is_absent(&self) -> bool {
         match self {
@@ -74,26 +75,26 @@ pub struct BadBytes {
 }
 
 /// A journal opened for looking.
-pub struct View {
+pub struct JournalFiles {
     directory: PathBuf,
     disk: Arc<Readonly>,
     epoch: Epoch,
     torn_bytes: u64,
 }
 
-impl View {
+impl JournalFiles {
     /// Opens what is there. `synced` is the offset behind the last synced record as the running
     /// process tells it; without one the rules of a start decide what was synced.
     ///
     /// # Errors
-    /// [`ViewError`]. Damaged content is no error.
-    pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, ViewError> {
-        let unreadable = |error| ViewError::Unreadable { directory: directory.to_owned(), error };
+    /// [`FilesError`]. Damaged content is no error.
+    pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, FilesError> {
+        let unreadable = |error| FilesError::Unreadable { directory: directory.to_owned(), error };
         let shared = Arc::new(Shared::new(Index::default()));
         let disk = Readonly { directory: directory.to_owned(), shared };
         let names = disk.list().map_err(unreadable)?;
         let (epoch, mut found) = read_headers_only(&disk, &names, read_epoch(&disk));
-        let Some(epoch) = epoch else { return Err(ViewError::NoJournal(directory.to_owned())) };
+        let Some(epoch) = epoch else { return Err(FilesError::NoJournal(directory.to_owned())) };
         let mut index = Index::default();
         let mut torn_bytes = 0;
         if let Some(synced) = synced {
@@ -205,9 +206,22 @@ impl View {
         }
     }
 
-    /// Whether the file that names the epoch can be read.
-    pub fn has_epoch_file(&self) -> bool {
-        read_epoch(self.disk.as_ref()) == Some(self.epoch)
+    /// What is wrong with the small files beside the segments. No record is lost by it.
+    pub fn check_small_files(&self) -> Vec<BadBytes> {
+        let bad = |file: &str, cause: &str| BadBytes {
+            file: file.to_owned(),
+            from: 0,
+            to: self.directory.join(file).metadata().map_or(0, |metadata| metadata.len()),
+            cause: cause.to_owned(),
+        };
+        let mut found = Vec::new();
+        if read_epoch(self.disk.as_ref()) != Some(self.epoch) {
+            found.push(bad(EPOCH_FILE, "it is missing or damaged; the segments tell the same"));
+        }
+        if handed::is_damaged(self.disk.as_ref(), self.epoch) {
+            found.push(bad(HANDED_FILE, "it is damaged; nothing is thinned until Kafka is reached"));
+        }
+        found
     }
 }
 
