@@ -199,6 +199,16 @@ impl Oracle {
         0
     }
 
+    /// The lane removes a segment: only what is sent, unless it is short of room.
+    pub fn removed(&self, name: &str, may_lose: bool) {
+        let groups = self.files.get(name).map(|file| &file.groups[..]).unwrap_or_default();
+        let offsets = groups.iter().flat_map(|group| self.kept.range(group.offsets.clone()));
+        let owed = offsets.filter(|(_, kept)| kept.is_owed() && !kept.is_damaged).count();
+        self.demand(owed == 0 || may_lose, || {
+            format!("{name} is removed, {owed} of its records are not sent")
+        });
+    }
+
     /// A byte of a file has decayed.
     pub fn rotten(&mut self, name: &str, at: usize) {
         let Some(file) = self.files.get_mut(name) else { return };
@@ -396,10 +406,5 @@ impl Oracle {
             });
         }
         self.demand(self.waiting.is_empty(), || "something handed over is never synced".to_owned());
-    }
-
-    /// Records that were synced.
-    pub fn count(&self) -> usize {
-        self.kept.len()
     }
 }

@@ -157,6 +157,9 @@ impl World {
             self.context.say(|| format!("{}: {new} records synced up to {next}", NAMES[lane]));
         }
         self.oracles[lane].synced(next, new, written);
+        for name in self.disks[lane].take_removed() {
+            self.oracles[lane].removed(&name, self.plan.is_short_of_room(lane));
+        }
     }
 
     fn replicate(&mut self, lane: usize) {
@@ -300,6 +303,8 @@ impl World {
         for name in disk.take_replaced() {
             self.oracles[lane].thinned(&name);
         }
+        // Whether the last run had read of a commit only it knows.
+        disk.take_removed();
         self.oracles[lane].restarted(&epoch, next, tried);
         let status = Arc::new(ReplicationStatus::default());
         let replicator = self.replicator(lane, reader, Arc::clone(&status), events.clone());
