@@ -375,6 +375,19 @@ impl Oracle {
         self.demand(sum("level", "last") == levels.last().copied(), || format!("wrong last value in {json}"));
     }
 
+    /// An event says that these have offsets that Kafka knew from records the disk had lost.
+    pub fn taken(&mut self, range: Range<u64>) {
+        let mut wrong = None;
+        for (offset, kept) in self.kept.range_mut(range.clone()) {
+            kept.is_told = true;
+            let was_lost = self.ghosts.get(offset).is_some_and(|ghost| ghost.is_seen || ghost.is_told);
+            wrong = wrong.or((kept.is_seen || !was_lost).then_some(*offset));
+        }
+        if let Some(offset) = wrong {
+            self.fail(|| format!("an event says that the offsets {range:?} are taken, {offset} is not"));
+        }
+    }
+
     /// An event says that these were summed up.
     pub fn announced_sums(&mut self, range: Range<u64>) {
         let full = self.kept.range(range.clone()).find(|(_, kept)| kept.is_seen && !kept.is_summed_up);

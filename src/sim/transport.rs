@@ -321,6 +321,10 @@ impl Source for SimSource {
         self.inner.committed(next_offset);
     }
 
+    fn found(&mut self, next_offset: u64) {
+        self.inner.found(next_offset);
+    }
+
     fn used(&mut self, next_offset: u64) {
         self.inner.used(next_offset);
     }

@@ -200,7 +200,9 @@ impl World {
             && let Some((from, to)) = from.zip(to)
         {
             self.context.say(|| format!("reader: told of {from} to {to}: {}", event["text"]));
-            if event["kind"] == "thinned" {
+            if data["cause"] == "offsets-taken" {
+                self.oracles[TELEMETRY].taken(from..to);
+            } else if event["kind"] == "thinned" {
                 self.oracles[TELEMETRY].announced_sums(from..to);
             } else {
                 self.oracles[TELEMETRY].announced(from..to);
