@@ -70,6 +70,9 @@ pub struct Oracle {
     /// Records at the very end that decayed: nothing tells them from a torn write, so the next
     /// start does not know of them.
     ghosts: BTreeMap<u64, Kept>,
+    /// Kafka may know offsets below from ghosts. What is appended there before the box hears of it
+    /// cannot be sent; a run tells it of its own records only.
+    known_below: u64,
     /// Behind the last offset that was acknowledged as synced.
     end: u64,
     /// What each key's reader has seen last.
@@ -88,6 +91,7 @@ impl Oracle {
             waiting: VecDeque::new(),
             kept: BTreeMap::new(),
             ghosts: BTreeMap::new(),
+            known_below: 0,
             end: 0,
             last_seen: HashMap::new(),
             files: BTreeMap::new(),
@@ -134,7 +138,7 @@ impl Oracle {
             is_seen: false,
             is_summed_up: false,
             is_told: false,
-            is_excused: false,
+            is_excused: offset < self.known_below,
             is_announced: false,
             is_damaged: false,
         };
@@ -170,7 +174,11 @@ impl Oracle {
             format!("synced up to {}, the next start knows only {next}; {floor} could be known", self.end)
         });
         // What lies at the very end cannot be told from a torn write.
-        self.ghosts.append(&mut self.kept.split_off(&next));
+        let mut ghosts = self.kept.split_off(&next);
+        if let Some((last, _)) = ghosts.last_key_value() {
+            self.known_below = self.known_below.max(last + 1);
+        }
+        self.ghosts.append(&mut ghosts);
         // What was written and not acknowledged may be there.
         for offset in self.end..next {
             self.keep(offset);
