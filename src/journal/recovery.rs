@@ -1,16 +1,19 @@
 //! Opening a directory: which segments there are, and where the newest one really ends.
 
 use std::collections::VecDeque;
+use std::io;
 
+use super::closed::Closed;
 use super::disk::Disk;
-use super::frame::Frame;
 use super::handed;
 use super::index::{Handed, Index, Segment};
 use super::note;
-use super::scan::{Scanner, Step};
+use super::scan::Scanner;
 use super::segment::{
-    ASIDE_FOREIGN, ASIDE_FUTURE, Found, HEADER_BYTES, Header, Name, is_left_over, read_epoch, write_epoch,
+    ASIDE_FOREIGN, ASIDE_FUTURE, ASIDE_UNREADABLE, Found, HEADER_BYTES, Header, Name, is_left_over,
+    read_epoch, write_epoch,
 };
+use super::survey::Survey;
 use super::{Damage, Epoch, OpenError, Recovery};
 
 /// More records than any segment holds: added when the records of one cannot be counted.
@@ -51,17 +54,24 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     let mut next_sequence = highest_sequence(&names).map_or(0, |sequence| sequence.saturating_add(1));
     let mut candidates = read_headers(disk, &names, &mut recovery);
     let epoch = establish_epoch(disk, &mut candidates, &mut recovery)?;
+    let closed = Closed::take(disk, epoch, highest_sequence(&names));
 
-    let mut next_offset = 0;
+    let mut next_offset = closed.map_or(0, |closed| closed.next_offset);
     let mut newest = None;
     while let Some(candidate) = candidates.pop() {
         // A removed file's name still says that everything before its first offset was synced.
         next_offset = next_offset.max(candidate.name.first_offset);
-        if let Some(found) = recover_newest(disk, &candidate, &mut recovery)? {
-            newest = Some(found);
-            break;
+        match recover_newest(disk, &candidate, closed, &mut recovery)? {
+            Newest::Found(segment, end) => {
+                newest = Some((segment, end));
+                break;
+            }
+            Newest::Torn => remove_torn(disk, candidate.name),
+            Newest::Unreadable(error) => {
+                let cause = format!("{} cannot be opened: {error}", candidate.name.file());
+                put_aside_unknown(disk, candidate.name, ASIDE_UNREADABLE, cause, &mut recovery);
+            }
         }
-        disk.remove(&candidate.name.file()).map_err(failed("remove a torn segment from"))?;
     }
 
     let newest_sequence = newest.as_ref().map(|(segment, _): &(Segment, u64)| segment.name.sequence);
@@ -77,6 +87,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
         push_older(disk, candidates, &mut index.segments);
     }
     index.next_offset = next_offset;
+    recovery.damages.extend(closed.and_then(|closed| closed.missing_in_front(index.first_offset())));
     clip_damages(&mut recovery.damages, &index);
     handed::restore(disk, epoch, &mut index, recovery.created);
     recovery.removal = note::read(disk, epoch, &index);
@@ -99,17 +110,19 @@ fn remove_left_over(disk: &dyn Disk, names: &mut Vec<String>) {
 /// Highest sequence number of any segment, also of those put aside.
 fn highest_sequence(names: &[String]) -> Option<u64> {
     let own = |name: &String| {
-        let name = name.strip_suffix(ASIDE_FUTURE).or(name.strip_suffix(ASIDE_FOREIGN)).unwrap_or(name);
-        Name::parse(name).map(|name| name.sequence)
+        let aside =
+            [ASIDE_FUTURE, ASIDE_FOREIGN, ASIDE_UNREADABLE].iter().find_map(|it| name.strip_suffix(it));
+        Name::parse(aside.unwrap_or(name)).map(|name| name.sequence)
     };
     names.iter().filter_map(own).max()
 }
 
-/// Offsets below this may have been used by segments of a newer version that were put aside and
-/// are younger than all others, so that nothing else tells where they ended.
+/// Offsets below this may have been used by segments that were put aside unread and are younger than
+/// all others, so that nothing else tells where they ended.
 fn offset_floor(names: &[String], recovery: &Recovery, newest_sequence: Option<u64>) -> u64 {
-    let future = |name: &String| Name::parse(name.strip_suffix(ASIDE_FUTURE)?);
-    let aside = names.iter().chain(&recovery.put_aside).filter_map(future);
+    let unread =
+        |name: &String| Name::parse(name.strip_suffix(ASIDE_FUTURE).or(name.strip_suffix(ASIDE_UNREADABLE))?);
+    let aside = names.iter().chain(&recovery.put_aside).filter_map(unread);
     let younger = aside.filter(|name| newest_sequence.is_none_or(|newest| name.sequence > newest));
     younger.map(|name| name.first_offset.saturating_add(SEGMENT_RECORDS_MAX)).max().unwrap_or(0)
 }
@@ -138,10 +151,7 @@ fn read_headers(disk: &dyn Disk, names: &[String], recovery: &mut Recovery) -> V
             }
             Found::Future(version) => {
                 let cause = format!("{} has the format version {version} of a newer Forebay", name.file());
-                tracing::error!("{cause}; it is put aside");
-                let to_offset = name.first_offset.saturating_add(SEGMENT_RECORDS_MAX);
-                recovery.damages.push(Damage { from_offset: name.first_offset, to_offset, cause });
-                put_aside(disk, name, ASIDE_FUTURE, recovery);
+                put_aside_unknown(disk, name, ASIDE_FUTURE, cause, recovery);
                 continue;
             }
             Found::Nothing => None,
@@ -149,6 +159,22 @@ fn read_headers(disk: &dyn Disk, names: &[String], recovery: &mut Recovery) -> V
         candidates.push(Candidate { name, header });
     }
     candidates
+}
+
+/// Puts a segment aside whose records cannot even be counted.
+fn put_aside_unknown(disk: &dyn Disk, name: Name, suffix: &str, cause: String, recovery: &mut Recovery) {
+    tracing::error!("{cause}; it is put aside");
+    let to_offset = name.first_offset.saturating_add(SEGMENT_RECORDS_MAX);
+    recovery.damages.push(Damage { from_offset: name.first_offset, to_offset, cause });
+    put_aside(disk, name, suffix, recovery);
+}
+
+/// Removes a segment of which nothing was ever synced. It may stay: the next one begins at the same
+/// offset and replaces it.
+fn remove_torn(disk: &dyn Disk, name: Name) {
+    if let Err(error) = disk.remove(&name.file()) {
+        tracing::warn!("cannot remove {}, of which nothing was synced: {error}", name.file());
+    }
 }
 
 fn put_aside(disk: &dyn Disk, name: Name, suffix: &str, recovery: &mut Recovery) {
@@ -178,7 +204,11 @@ fn establish_epoch(
             disk.random().map(Epoch).map_err(failed)
         };
         let epoch = known.map_or_else(random, Ok)?;
-        write_epoch(disk, epoch)?;
+        match write_epoch(disk, epoch) {
+            // The segments know it as well, also when the disk is full or read-only.
+            Err(error) if known.is_some() => tracing::warn!("{error}: {}", error.source),
+            written => written?,
+        }
         epoch
     };
     candidates.retain(|candidate| {
@@ -209,37 +239,63 @@ fn push_older(disk: &dyn Disk, mut candidates: Vec<Candidate>, segments: &mut Ve
     }
 }
 
+/// What the newest segment is.
+enum Newest {
+    /// It and the offset behind its last record.
+    Found(Segment, u64),
+    /// Nothing of it was ever synced.
+    Torn,
+    /// Nobody knows what it holds.
+    Unreadable(io::Error),
+}
+
+/// Whether an error says nothing of the file: it may well open at the next try.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, ResourceBusy};
+    // Too many open files, in the process or in the system, have no kind of their own.
+    matches!(error.kind(), Interrupted | OutOfMemory | ResourceBusy)
+        || matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 /// Finds the end of the newest segment, cuts what a crash has torn, and makes the rest durable:
 /// after kill -9 a block may be readable that was never synced, and readers are about to see it.
 ///
-/// `None` when nothing of the segment was ever synced.
+/// `closed` knows how much of it was synced, when the journal was closed in order.
 fn recover_newest(
     disk: &dyn Disk,
     candidate: &Candidate,
+    closed: Option<Closed>,
     recovery: &mut Recovery,
-) -> Result<Option<(Segment, u64)>, OpenError> {
+) -> Result<Newest, OpenError> {
     let name = candidate.name.file();
     let failed = |action| {
         let file = name.clone();
         move |source| OpenError { action, file, source }
     };
-    let file = disk.open(&name).map_err(failed("open"))?;
-    let length = file.length().map_err(failed("measure"))?;
-    let survey = Survey::of(Scanner::new(file), candidate, length);
-    let cut = survey.cut();
+    let opened = disk.open(&name).and_then(|file| Ok((file.length()?, file)));
+    let (length, file) = match opened {
+        Ok(opened) => opened,
+        Err(error) if is_passing(&error) => return Err(failed("open")(error)),
+        Err(error) => return Ok(Newest::Unreadable(error)),
+    };
+    let survey = Survey::of(Scanner::new(file), candidate.name, candidate.header.as_ref(), length);
+    let cut = survey.cut().max(closed.map_or(0, |closed| closed.synced_bytes(candidate.name)).min(length));
     if cut < HEADER_BYTES as u64 {
         recovery.torn_bytes += length;
-        return Ok(None);
+        return Ok(Newest::Torn);
     }
     let file = disk.open(&name).map_err(failed("open"))?;
     if cut < length {
         tracing::warn!("{name}: {} bytes of a torn write cut off", length - cut);
         recovery.torn_bytes += length - cut;
-        file.truncate(cut).map_err(failed("cut"))?;
+        // It may stay, as on a file system that is read-only now: nothing behind the cut is ever read.
+        if let Err(error) = file.truncate(cut) {
+            tracing::warn!("{name}: cannot be cut: {error}");
+        }
     }
     file.sync().map_err(failed("sync"))?;
-    let end = survey.damages(candidate, cut, &mut recovery.damages);
-    Ok(Some((candidate.segment(cut), end)))
+    let end = survey.damages(cut, &mut recovery.damages);
+    Ok(Newest::Found(candidate.segment(cut), end))
 }
 
 /// Where the newest segment really ends.
@@ -258,10 +314,9 @@ pub(super) fn newest_end(disk: &dyn Disk, name: Name) -> std::io::Result<NewestE
         Found::Header(header) => Some(header),
         _ => None,
     };
-    let candidate = Candidate { name, header };
-    let survey = Survey::of(Scanner::new(file), &candidate, length);
+    let survey = Survey::of(Scanner::new(file), name, header.as_ref(), length);
     let cut = survey.cut();
-    Ok(NewestEnd { bytes: cut, offset: survey.damages(&candidate, cut, &mut Vec::new()) })
+    Ok(NewestEnd { bytes: cut, offset: survey.damages(cut, &mut Vec::new()) })
 }
 
 /// The segments of one journal in order of their creation, without changing anything: its epoch is
@@ -289,79 +344,4 @@ pub(super) fn read_headers_only(
     let epoch = epoch.or_else(|| found.iter().rev().find_map(|(epoch, _)| *epoch));
     let own = found.into_iter().filter(|(of, _)| of.is_none() || *of == epoch);
     (epoch, own.map(|(_, segment)| segment).collect())
-}
-
-/// Everything found in a segment, good and bad, in order.
-struct Survey {
-    parts: Vec<Part>,
-    length: u64,
-    /// It was synced as a whole before it got its name, so that nothing of it can be torn.
-    thinned: bool,
-}
-
-struct Part {
-    at: u64,
-    /// First offset, count and bytes since the sync before, of a block.
-    block: Option<(u64, u64, u64)>,
-    good: bool,
-}
-
-impl Survey {
-    fn of(mut scanner: Scanner, candidate: &Candidate, length: u64) -> Self {
-        let mut parts = vec![Part { at: 0, block: None, good: candidate.header.is_some() }];
-        let mut thinned = candidate.header.is_some_and(|header| header.thinned);
-        loop {
-            let part = match scanner.step(length) {
-                Step::End => return Self { parts, length, thinned },
-                Step::Frame { at, frame: Frame::Dictionary { .. } } => Part { at, block: None, good: true },
-                Step::Frame { at, frame: Frame::Block { head, .. } } => {
-                    thinned |= head.thinned;
-                    let block = (head.first_offset, u64::from(head.count), u64::from(head.group_bytes));
-                    Part { at, block: Some(block), good: true }
-                }
-                Step::Bad(_) => {
-                    let at = scanner.position();
-                    scanner.resync(length);
-                    Part { at, block: None, good: false }
-                }
-            };
-            parts.push(part);
-        }
-    }
-
-    /// Everything before this was synced, because a block says that it was written after that.
-    fn proven(&self) -> u64 {
-        let start = |part: &Part| part.block.map(|(_, _, group)| part.at.saturating_sub(group));
-        self.parts.iter().filter_map(start).max().unwrap_or(0)
-    }
-
-    /// Where the file is to end: at the first bad byte that may belong to a torn write. Good
-    /// frames behind it belong to the same write and were never synced either.
-    fn cut(&self) -> u64 {
-        if self.thinned {
-            return self.length;
-        }
-        let proven = self.proven();
-        let ends = self.parts.iter().skip(1).map(|part| part.at).chain([self.length]);
-        let torn = self.parts.iter().zip(ends).find(|(part, end)| !part.good && *end > proven);
-        torn.map_or(self.length, |(part, _)| part.at.max(proven))
-    }
-
-    /// Damage before `cut`; returns the offset behind the last record.
-    fn damages(&self, candidate: &Candidate, cut: u64, damages: &mut Vec<Damage>) -> u64 {
-        let mut end = candidate.name.first_offset;
-        for part in &self.parts {
-            let Some((first, count, _)) = part.block else { continue };
-            // A block behind the cut is gone, but its offset tells what was before it.
-            if first > end {
-                let cause = format!("checksum mismatch in {}", candidate.name.file());
-                damages.push(Damage { from_offset: end, to_offset: first, cause });
-                end = first;
-            }
-            if part.at < cut {
-                end = end.max(first.saturating_add(count));
-            }
-        }
-        end
-    }
 }

@@ -91,7 +91,7 @@ impl Gaps {
     }
 
     /// The event of [`Gaps::note`].
-    pub(super) fn from_note(&self, note: &[u8]) -> Option<Event> {
+    pub(super) fn noted(&self, note: &[u8]) -> Option<Event> {
         let (edge_time, text, data) = serde_json::from_slice(note).ok()?;
         Some(self.event(Kind::Gap, text, data, edge_time))
     }

@@ -1,6 +1,5 @@
 //! The reading side of a lane.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::codec::{DecodedBatch, RECORD_EVENT, RECORD_THINNED, RecordFault, decode_batch};
+use super::codec::RecordFault;
+use super::decoder::{Decoder, decode_row};
 use super::gaps::Gaps;
-use super::thin_codec::{self, DecodedThinned};
 use super::thinned::ThinnedBatch;
 use super::writer::Shared;
 use crate::batch::{GapBefore, Sample, Schema};
@@ -51,16 +50,13 @@ pub struct StoredBatch {
     pub gap: Option<GapBefore>,
 }
 
-/// Schemas by number, each with the bytes it was read from.
-type Schemas = HashMap<u32, (Arc<[u8]>, Arc<Schema>)>;
-
 /// Reads what is synced, in order. Damage and undecodable records become gap events, once each,
 /// and are skipped.
 pub struct LaneReader {
     reader: Reader,
     epoch: Epoch,
     clock: Arc<dyn Clock>,
-    schemas: Schemas,
+    decoder: Decoder,
     synced: watch::Receiver<u64>,
     shared: Arc<Shared>,
     events: Events,
@@ -81,18 +77,8 @@ impl LaneReader {
         gaps: Gaps,
     ) -> Self {
         let synced = shared.synced.subscribe();
-        Self {
-            reader,
-            epoch,
-            clock,
-            schemas: HashMap::new(),
-            synced,
-            shared,
-            events,
-            gaps,
-            gives_gaps: false,
-            end: None,
-        }
+        let (decoder, gives_gaps, end) = Default::default();
+        Self { reader, epoch, clock, decoder, synced, shared, events, gaps, gives_gaps, end }
     }
 
     /// Identity of the journal; offsets of another epoch mean nothing here.
@@ -167,7 +153,7 @@ impl LaneReader {
             reader: self.reader.another(0)?,
             epoch: self.epoch,
             clock: Arc::clone(&self.clock),
-            schemas: self.schemas.clone(),
+            decoder: Decoder::default(),
             synced: self.synced.clone(),
             shared: Arc::clone(&self.shared),
             events: self.events.clone(),
@@ -210,27 +196,15 @@ impl LaneReader {
                 Read::Damage(damage) => self.tell(&damage, &mut records),
                 Read::Record { offset, base_us, bytes } => {
                     bytes_read += bytes.len();
-                    let body = match bytes.split_first() {
-                        Some((&RECORD_EVENT, json)) => Ok(Body::Event(json.to_vec())),
-                        Some((&RECORD_THINNED, _)) => match thin_codec::decode(bytes, base_us) {
-                            Some(thinned) => self.with_schema_of_thinned(thinned),
-                            None => Err(RecordFault::Malformed),
-                        },
-                        _ => match decode_batch(bytes, base_us) {
-                            Ok(batch) => self.with_schema(batch),
-                            Err(_) if bytes.first().is_some_and(|kind| *kind > RECORD_THINNED) => {
-                                Err(RecordFault::Kind(bytes[0]))
-                            }
-                            Err(fault) => Err(fault),
-                        },
-                    };
-                    match body {
-                        Ok(body) => records.push(Record { offset, body }),
-                        Err(fault) => {
-                            let (from_offset, to_offset) = (offset, offset + 1);
-                            let damage = Damage { from_offset, to_offset, cause: fault.to_string() };
-                            self.tell(&damage, &mut records);
-                        }
+                    let row = decode_row(bytes, base_us);
+                    let body = row.and_then(|row| self.decoder.row(row, &self.reader));
+                    self.take(offset, body, &mut records);
+                }
+                Read::Link(link) => {
+                    let (offset, length) = (link.offset, link.front.len());
+                    if let Some(body) = self.decoder.link(&link).transpose() {
+                        bytes_read += length;
+                        self.take(offset, body, &mut records);
                     }
                 }
             }
@@ -238,35 +212,15 @@ impl LaneReader {
         records
     }
 
-    fn with_schema(&mut self, batch: DecodedBatch) -> Result<Body, RecordFault> {
-        let schema = self.schema(batch.schema)?;
-        check_tags(&schema, batch.samples.iter().map(|sample| sample.tag))?;
-        let DecodedBatch { edge_us, samples, gap, .. } = batch;
-        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
-    }
-
-    fn with_schema_of_thinned(&mut self, thinned: DecodedThinned) -> Result<Body, RecordFault> {
-        let schema = self.schema(thinned.schema)?;
-        check_tags(&schema, thinned.samples.iter().map(|sample| sample.tag))?;
-        Ok(Body::Thinned(thinned.with_schema(schema)))
-    }
-
-    /// The schema that records of the current segment call `number`.
-    fn schema(&mut self, number: u32) -> Result<Arc<Schema>, RecordFault> {
-        let missing = RecordFault::NoSchema(number);
-        let json = self.reader.dictionary(number).ok_or(missing)?;
-        Ok(match self.schemas.get(&number) {
-            Some((known, schema)) if Arc::ptr_eq(known, json) => Arc::clone(schema),
-            known => {
-                // A new segment repeats its schemas; equal bytes keep their parsed form.
-                let parsed = match known {
-                    Some((before, schema)) if before == json => Arc::clone(schema),
-                    _ => Arc::new(serde_json::from_slice::<Schema>(json).map_err(|_| missing)?),
-                };
-                self.schemas.insert(number, (Arc::clone(json), Arc::clone(&parsed)));
-                parsed
+    /// Adds a record, or tells why there is none.
+    fn take(&self, offset: u64, body: Result<Body, RecordFault>, records: &mut Vec<Record>) {
+        match body {
+            Ok(body) => records.push(Record { offset, body }),
+            Err(fault) => {
+                let (from_offset, to_offset) = (offset, offset + 1);
+                self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() }, records);
             }
-        })
+        }
     }
 
     /// Tells damage of what is to be sent: as a record in its place, and as an event unless that

@@ -1,20 +1,18 @@
 //! Small durable state in sled: looked up by key, rarely written.
 //!
-//! The only place that opens sled. Nothing promised to Kafka lives here: a state that does not
-//! open (it may panic or hang) is put aside and made anew, and the box starts all the same.
-//!
-//! sled 0.34 calls a write durable after `sync_file_range`, which a power cut undoes; so every
-//! save ends with an fsync of its files by us.
+//! Nothing promised to Kafka lives here: a state that does not open (it may panic or hang), or that
+//! is not what was saved, is put aside and made anew, and the box starts all the same. All of it is
+//! held in memory, so that reading never fails and never waits; a save that fails is made up for by
+//! the next one.
 
-use std::fs::{self, File};
+mod database;
+mod seal;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Longest time an undamaged state takes to open, generously.
-const OPEN_MAX: Duration = Duration::from_secs(20);
-/// Memory for sled's cache; our state is a few kilobytes.
-const CACHE_BYTES: u64 = 1024 * 1024;
+use database::{Database, Entries, Failed, NotOpen};
 
 /// The state could not be written. It is tried again at the next save.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +43,37 @@ pub enum StateError {
     },
 }
 
+/// What a key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// Device path → when it delivered its last value.
+    LastGood,
+    /// What the replicators remember: who has paused them, how far Kafka is.
+    Replication,
+}
+
+impl Table {
+    fn key(self, name: &str) -> Vec<u8> {
+        let table = match self {
+            Self::LastGood => "last-good",
+            Self::Replication => "replication",
+        };
+        [table.as_bytes(), b"\0", name.as_bytes()].concat()
+    }
+}
+
 /// The open state.
 pub struct State {
-    last_good: sled::Tree,
-    database: sled::Db,
     directory: PathBuf,
+    content: Mutex<Content>,
+}
+
+struct Content {
+    entries: Entries,
+    /// Number of the last save.
+    number: u64,
+    /// `None` after a failed save: what it has in memory may differ from the disk.
+    database: Option<Database>,
 }
 
 /// An open state and what had to be done for it.
@@ -61,43 +85,132 @@ pub struct Opened {
 }
 
 impl State {
-    /// Opens the state in `directory`, or puts a damaged one aside and starts with an empty one.
+    /// Opens the state in `directory`, or puts a damaged one aside and starts anew, with what of it is
+    /// certainly right.
     ///
     /// # Errors
     /// [`StateError`] when not even an empty state can be made (disk full or read-only).
     pub fn open(directory: &Path) -> Result<Opened, StateError> {
-        let reason = match open_apart(directory) {
-            Ok(state) => return Ok(Opened { state, put_aside: None }),
-            Err(reason) => reason,
+        let (kept, number, reason) = match Database::open(directory) {
+            Ok((database, stored)) => {
+                let seal::Checked { entries, number, fault } = seal::check(&stored, directory);
+                let Some(fault) = fault else {
+                    let content = Content { entries, number, database: Some(database) };
+                    return Ok(Opened { state: Self::new(directory, content), put_aside: None });
+                };
+                (entries, number, fault)
+            }
+            Err(NotOpen::Damaged(reason)) => (Entries::new(), 0, reason),
+            Err(NotOpen::Disk(reason)) => {
+                return Err(StateError::Open { directory: directory.into(), reason });
+            }
         };
         let aside = put_aside(directory, &reason)?;
-        let state = open_apart(directory)
-            .map_err(|reason| StateError::Open { directory: directory.into(), reason })?;
+        let (database, _) = open_database(directory)?;
+        let state = Self::new(directory, Content { entries: kept, number, database: Some(database) });
+        state.save_all()?;
         Ok(Opened { state, put_aside: Some(format!("{reason}; it was put aside as {}", aside.display())) })
+    }
+
+    fn new(directory: &Path, content: Content) -> Self {
+        Self { directory: directory.to_owned(), content: Mutex::new(content) }
+    }
+
+    /// What is saved under a key.
+    pub fn get(&self, table: Table, name: &str) -> Option<Vec<u8>> {
+        self.lock().entries.get(&table.key(name)).cloned()
+    }
+
+    /// Saves values, all of them or none, durably. What is already so costs nothing.
+    ///
+    /// # Errors
+    /// [`StateError`]; what was saved before stays on the disk, and the next save brings these too.
+    pub fn save<'a>(
+        &self,
+        table: Table,
+        values: impl Iterator<Item = (&'a str, Vec<u8>)>,
+    ) -> Result<(), StateError> {
+        let mut content = self.lock();
+        let mut changed = Entries::new();
+        for (name, value) in values {
+            let key = table.key(name);
+            if content.entries.get(&key) != Some(&value) {
+                content.entries.insert(key.clone(), value.clone());
+                changed.insert(key, value);
+            }
+        }
+        match content.database.take() {
+            Some(database) if changed.is_empty() => {
+                content.database = Some(database);
+                Ok(())
+            }
+            Some(database) => self.write(&mut content, database, &changed),
+            None => self.write_anew(&mut content),
+        }
+    }
+
+    fn save_all(&self) -> Result<(), StateError> {
+        self.write_anew(&mut self.lock())
+    }
+
+    /// Writes everything: after a failed save nobody knows what is on the disk.
+    fn write_anew(&self, content: &mut Content) -> Result<(), StateError> {
+        let database = match content.database.take() {
+            Some(database) => database,
+            None => open_database(&self.directory)?.0,
+        };
+        let all = content.entries.clone();
+        self.write(content, database, &all)
+    }
+
+    fn write(&self, content: &mut Content, database: Database, changed: &Entries) -> Result<(), StateError> {
+        let number = content.number + 1;
+        let mut stored: Entries =
+            changed.iter().map(|(key, value)| (key.clone(), seal::sealed(key, value))).collect();
+        let seal = seal::seal(number, &content.entries);
+        stored.insert(seal::SEAL_KEY.to_vec(), seal::sealed(seal::SEAL_KEY, &seal));
+        let directory = || self.directory.clone();
+        database.write(stored.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))).map_err(
+            |failed| match failed {
+                Failed::Database(source) => StateError::Database { directory: directory(), source },
+                Failed::Disk(source) => StateError::Disk { directory: directory(), source },
+            },
+        )?;
+        content.number = number;
+        seal::write_witness(&self.directory, number)
+            .map_err(|source| StateError::Disk { directory: directory(), source })?;
+        content.database = Some(database);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        // Nobody panics while holding it half changed.
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the device with this path delivered its last value, microseconds since 1970; 0 = unknown.
     pub fn last_good_us(&self, device: &str) -> i64 {
-        let stored = self.last_good.get(device).ok().flatten();
-        stored.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, i64::from_le_bytes)
+        let stored = self.get(Table::LastGood, device);
+        stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_le_bytes)
     }
 
     /// Saves the times of last values, durably.
     ///
     /// # Errors
-    /// [`StateError`]; what was saved before stays.
+    /// Those of [`State::save`].
     pub fn save_last_good<'a>(
         &self,
         devices: impl Iterator<Item = (&'a str, i64)>,
     ) -> Result<(), StateError> {
-        let database = |source| StateError::Database { directory: self.directory.clone(), source };
-        for (device, us) in devices {
-            self.last_good.insert(device, &us.to_le_bytes()).map_err(database)?;
-        }
-        self.database.flush().map_err(database)?;
-        sync_files(&self.directory)
-            .map_err(|source| StateError::Disk { directory: self.directory.clone(), source })
+        self.save(Table::LastGood, devices.map(|(device, us)| (device, us.to_le_bytes().to_vec())))
     }
+}
+
+fn open_database(directory: &Path) -> Result<(Database, Entries), StateError> {
+    Database::open(directory).map_err(|error| {
+        let (NotOpen::Damaged(reason) | NotOpen::Disk(reason)) = error;
+        StateError::Open { directory: directory.into(), reason }
+    })
 }
 
 /// Moves a state that does not open out of the way and returns where to. One is kept for whoever
@@ -114,55 +227,6 @@ fn put_aside(directory: &Path, reason: &str) -> Result<PathBuf, StateError> {
         }
         Err(source) => Err(StateError::Disk { directory: directory.into(), source }),
     }
-}
-
-/// Opens on a thread of its own: sled may panic or hang on damaged files, and neither may keep
-/// the box from starting.
-fn open_apart(directory: &Path) -> Result<State, String> {
-    let (sender, receiver) = mpsc::channel();
-    let path = directory.to_owned();
-    let worker = std::thread::Builder::new().name("state-open".into()).spawn(move || {
-        // The receiver is gone only when the time was up: nobody wants the answer then.
-        let _unwanted = sender.send(open_directly(&path));
-    });
-    worker.map_err(|error| format!("no thread: {error}"))?;
-    match receiver.recv_timeout(OPEN_MAX) {
-        Ok(opened) => opened,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("no answer within {} s", OPEN_MAX.as_secs())),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err("damaged: the database gave up".into()),
-    }
-}
-
-fn open_directly(directory: &Path) -> Result<State, String> {
-    let database = sled::Config::new()
-        .path(directory)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None)
-        .open()
-        .map_err(|error| error.to_string())?;
-    let last_good = database.open_tree("last_good").map_err(|error| error.to_string())?;
-    // Reads everything once: damage shows here, where it can be put aside.
-    for entry in &last_good {
-        entry.map_err(|error| error.to_string())?;
-    }
-    Ok(State { last_good, database, directory: directory.to_owned() })
-}
-
-fn sync_files(directory: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_files(&entry.path())?;
-        } else {
-            match File::open(entry.path()) {
-                Ok(file) => file.sync_all()?,
-                // sled removes old snapshots while we look.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

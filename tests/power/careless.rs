@@ -75,7 +75,7 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let left_out = self.syncs.fetch_add(1, Ordering::SeqCst) % self.every == 0;
+        let left_out = self.syncs.fetch_add(1, Ordering::SeqCst).is_multiple_of(self.every);
         if left_out { Ok(()) } else { self.real.sync() }
     }
 
