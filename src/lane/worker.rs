@@ -37,6 +37,8 @@ const FREE_SPACE_EVERY: Duration = Duration::from_secs(5);
 /// What the thread behind a lane does; without the thread it can be stepped.
 pub(crate) struct Worker {
     pub(super) journal: Journal,
+    /// First offset that this run gives, until it is known what Kafka had before.
+    start_offset: Option<u64>,
     pub(super) clock: Arc<dyn Clock>,
     receiver: Receiver<Message>,
     pub(super) shared: Arc<Shared>,
@@ -89,6 +91,7 @@ impl Worker {
             ..LaneStatus::default()
         };
         Self {
+            start_offset: Some(journal.next_offset()),
             journal,
             clock,
             receiver,
@@ -430,6 +433,7 @@ impl Worker {
 
     /// Removes what Kafka has.
     fn trim(&mut self) {
+        self.look_at_found();
         let used = self.shared.used.load(Ordering::SeqCst);
         if used > self.journal.next_offset() {
             self.skip_to(used);
@@ -448,6 +452,20 @@ impl Worker {
         };
         if let Err(error) = self.journal.trim_history(committed, keep_from_us) {
             tracing::error!("{}: cannot remove a sent segment: {error}", self.options.name);
+        }
+    }
+
+    /// Kafka knows offsets that this run has given again before it could know that: their records
+    /// are lost.
+    fn look_at_found(&mut self) {
+        let found = self.shared.found.load(Ordering::SeqCst).checked_sub(1);
+        let Some((found, from)) = found.zip(self.start_offset) else { return };
+        self.start_offset = None;
+        let to = found.min(self.journal.next_offset());
+        if from < to {
+            let event = self.gaps.offsets_taken(from, to, self.clock.now_us());
+            tracing::error!("{}", event.text);
+            self.events.emit(event);
         }
     }
 
