@@ -7,6 +7,7 @@ mod browser;
 mod cases;
 mod device;
 mod end_to_end;
+mod fuzz;
 mod infer;
 mod journal;
 mod kafka;
