@@ -6,6 +6,7 @@
 
 mod disk_full;
 mod golden;
+mod history;
 mod kill;
 mod lanes;
 mod mutants;

@@ -5,6 +5,7 @@
 
 mod browser;
 mod cases;
+mod chaos;
 mod device;
 mod end_to_end;
 mod fuzz;
@@ -12,6 +13,7 @@ mod infer;
 mod journal;
 mod kafka;
 mod kafka_cluster;
+mod network;
 mod page;
 mod peers_modbus;
 mod peers_opcua;

@@ -207,8 +207,9 @@ mod tests {
         let write = |manifest: &Manifest| {
             std::fs::write(folder.path().join(FILE), serde_json::to_vec(manifest).unwrap()).unwrap();
         };
-        write(&manifest());
-        assert_eq!(Manifest::read(folder.path()).unwrap(), manifest());
+        let right = manifest();
+        write(&right);
+        assert_eq!(Manifest::read(folder.path()).unwrap(), right);
         for (change, words) in changes {
             let mut wrong = manifest();
             change(&mut wrong);

@@ -13,7 +13,7 @@ const TIME_UNITS: [(&str, u64); 6] = [
 ];
 
 /// Units of sizes, in bytes.
-const SIZE_UNITS: [(&str, u64); 8] = [
+const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
     ("kB", 1000),
     ("KiB", 1 << 10),
@@ -21,6 +21,7 @@ const SIZE_UNITS: [(&str, u64); 8] = [
     ("MiB", 1 << 20),
     ("GB", 1_000_000_000),
     ("GiB", 1 << 30),
+    ("TB", 1_000_000_000_000),
     ("TiB", 1 << 40),
 ];
 
@@ -52,8 +53,8 @@ fn text<'a>(value: u64, mut units: impl Iterator<Item = &'a (&'a str, u64)>, sma
     fits.map_or_else(|| format!("{value}{smallest}"), |(name, factor)| format!("{}{name}", value / factor))
 }
 
-/// A decimal number with at most nine decimals, times its unit, exactly.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+/// Reads a decimal number with at most nine decimals, times its unit, exactly.
+pub fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(end);
     let factor = units.iter().find(|(name, _)| *name == unit.trim_start())?.1;
