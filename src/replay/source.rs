@@ -83,6 +83,9 @@ impl ReplaySource {
             Body::Batch(batch) => {
                 filter.has_time(batch.edge_us, batch.edge_us) && filter.has_device(&batch.schema)
             }
+            Body::Thinned(thinned) => {
+                filter.has_time(thinned.from_us, thinned.to_us) && filter.has_device(&thinned.schema)
+            }
             Body::Event(json) => {
                 let (device, edge_us) = RecordEncoder::event(json);
                 let name = device.rsplit('/').next().unwrap_or_default();

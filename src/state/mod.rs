@@ -50,6 +50,8 @@ pub enum Table {
     LastGood,
     /// Lane → whether its replication is paused by hand.
     Paused,
+    /// What the replicators of a lane keep in mind, by lane and their own word for it.
+    Replication,
 }
 
 impl Table {
@@ -57,6 +59,7 @@ impl Table {
         let table = match self {
             Self::LastGood => "last-good",
             Self::Paused => "paused",
+            Self::Replication => "replication",
         };
         [table.as_bytes(), b"\0", name.as_bytes()].concat()
     }
