@@ -409,8 +409,10 @@ impl KafkaSession {
             let _in_time = self.producer.flush(Duration::ZERO);
             self.wait(start, topic)?;
         }
-        // Nothing in flight: each has been delivered or has failed.
-        self.reports.is_broken().then(|| self.trouble(topic)).flatten().map_or(Ok(()), Err)
+        // Nothing in flight: each has been delivered, or has failed, or was thrown away because the
+        // producer is broken.
+        let is_broken = self.reports.is_broken() || self.producer.client().fatal_error().is_some();
+        is_broken.then(|| self.trouble(topic)).flatten().map_or(Ok(()), Err)
     }
 
     fn is_transactional(&self) -> bool {
