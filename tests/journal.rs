@@ -6,6 +6,7 @@
 
 mod disk_full;
 mod golden;
+mod history;
 mod kill;
 mod lanes;
 mod mutants;
@@ -26,7 +27,7 @@ use forebay_connector::{Quality, Value};
 pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// Options of a small lane that syncs often.
-fn options(directory: &Path) -> LaneOptions {
+pub fn options(directory: &Path) -> LaneOptions {
     LaneOptions {
         sync_interval: Duration::from_millis(5),
         ..LaneOptions::new("telemetry", directory, "Site/box")
@@ -34,7 +35,7 @@ fn options(directory: &Path) -> LaneOptions {
 }
 
 /// An open lane, and its events.
-fn open(options: LaneOptions) -> (Opened, tokio::sync::mpsc::Receiver<forebay::event::Event>) {
+pub fn open(options: LaneOptions) -> (Opened, tokio::sync::mpsc::Receiver<forebay::event::Event>) {
     let (events, receiver) = Events::new();
     (Lane::open(options, events).expect("the lane opens"), receiver)
 }
@@ -73,7 +74,7 @@ pub fn read_all(reader: &mut LaneReader) -> Vec<Record> {
 }
 
 /// The names of the segment files, oldest first.
-fn segments(directory: &Path) -> Vec<std::path::PathBuf> {
+pub fn segments(directory: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut segments: Vec<_> =
         entries.filter(|path| path.extension().is_some_and(|extension| extension == "segment")).collect();

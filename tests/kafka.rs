@@ -1,6 +1,7 @@
 //! Replication against a real Kafka of three brokers, and against librdkafka's mock.
 #![allow(clippy::unwrap_used)] // a panic is how a test reports
 
+mod behaviour;
 mod journal;
 mod kill;
 mod lanes;

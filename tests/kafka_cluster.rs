@@ -13,6 +13,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use crate::network::Network;
 use crate::support::{PATIENCE, Port, root, tool, wait_for};
 
 /// Brokers that are controllers too, in one KRaft quorum.
@@ -24,16 +25,36 @@ pub struct Cluster {
 /// Three Java machines start side by side on the cores that other tests use, too.
 const START_MAX: Duration = Duration::from_secs(180);
 
-/// The ports of one broker: for clients without encryption or password, for the other controllers,
+/// What kind of cluster.
+#[derive(Clone, Copy, Default)]
+pub struct Plan<'a> {
+    /// How many brokers.
+    pub brokers: usize,
+    /// A listener that demands TLS, SASL and permissions.
+    pub security: Option<&'a Security>,
+    /// Each broker on a cable of its own instead of loopback.
+    pub network: Option<&'a Network>,
+    /// Each broker on a disk of its own of this size, which is memory.
+    pub disk_mib: Option<u32>,
+    /// Lines added to `server.properties`.
+    pub settings: &'a str,
+}
+
+/// Where one broker listens: for clients without encryption or password, for the other controllers,
 /// and for clients with TLS and SASL.
-struct Ports {
-    plain: Port,
-    controller: Port,
-    secure: Port,
+struct Place {
+    host: String,
+    plain: u16,
+    controller: u16,
+    secure: u16,
+    /// Keeps the ports ours.
+    _ports: Vec<Port>,
+    /// Runs a program at this place.
+    within: Vec<String>,
 }
 
 struct Node {
-    ports: Ports,
+    place: Place,
     folder: PathBuf,
     /// `None` = not running.
     process: Option<Process>,
@@ -74,6 +95,11 @@ impl Cluster {
         SharedCluster(guard)
     }
 
+    /// Keeps the tests that share a cluster waiting, for a test that needs the cores for its own.
+    pub fn no_other() -> MutexGuard<'static, Option<Self>> {
+        SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts this many brokers and waits until they serve.
     pub fn start(count: usize) -> Self {
         Self::start_with(count, None)
@@ -81,25 +107,33 @@ impl Cluster {
 
     /// The same with a listener that demands TLS, SASL and permissions.
     pub fn start_with(count: usize, security: Option<&Security>) -> Self {
+        Self::start_by(Plan { brokers: count, security, ..Plan::default() })
+    }
+
+    /// Starts what the plan says and waits until it serves.
+    pub fn start_by(plan: Plan<'_>) -> Self {
         let parent = root().join("target/kafka-tests");
         sweep(&parent);
         let name = format!("{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
         let folder = parent.join(name);
-        let ports: Vec<Ports> = (0..count).map(|_| Ports::reserve()).collect();
-        let voters: Vec<String> = ports
-            .iter()
-            .enumerate()
-            .map(|(index, ports)| format!("{}@127.0.0.1:{}", index + 1, ports.controller.number))
+        let count = plan.brokers;
+        let places: Vec<Place> = (0..count).map(|index| Place::new(index, plan.network)).collect();
+        let voters: Vec<String> = (1..)
+            .zip(&places)
+            .map(|(id, place)| format!("{id}@{}:{}", place.host, place.controller))
             .collect();
         let mut nodes = Vec::new();
-        for (index, ports) in ports.into_iter().enumerate() {
+        for (index, place) in places.into_iter().enumerate() {
             let folder = folder.join(format!("node-{}", index + 1));
-            std::fs::create_dir_all(&folder).expect("target is writable");
-            let settings = settings(index + 1, count, &ports, &voters.join(","), &folder, security);
+            std::fs::create_dir_all(folder.join("data")).expect("target is writable");
+            if let Some(mib) = plan.disk_mib {
+                mount_disk(&folder.join("data"), mib, false);
+            }
+            let settings = settings(index + 1, &place, &voters.join(","), &folder, plan);
             std::fs::write(folder.join("server.properties"), settings).expect("target is writable");
-            nodes.push(Node { ports, folder, process: None });
+            nodes.push(Node { place, folder, process: None });
         }
-        let mut formats: Vec<Child> = nodes.iter().map(|node| node.format(security)).collect();
+        let mut formats: Vec<Child> = nodes.iter().map(|node| node.format(plan.security)).collect();
         for format in &mut formats {
             assert!(
                 format.wait().expect("java runs").success(),
@@ -120,7 +154,24 @@ impl Cluster {
 
     /// `bootstrap.servers` with TLS and SASL.
     pub fn secure_brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.nodes[0].ports.secure.number)
+        format!("127.0.0.1:{}", self.nodes[0].place.secure)
+    }
+
+    /// `bootstrap.servers` of one broker.
+    pub fn broker(&self, index: usize) -> String {
+        self.nodes[index].broker()
+    }
+
+    /// A program of Kafka, run where broker `index` is, with `--bootstrap-server` of that broker;
+    /// what it printed.
+    pub fn tool(&self, index: usize, class: &str, words: &[&str]) -> String {
+        let node = &self.nodes[index];
+        let mut command = node.command(&node.java());
+        command.args([class, "--bootstrap-server", &node.broker()]).args(words);
+        let done = command.output().expect("java is installed, see tests/setup");
+        let [said, complaints] = [&done.stdout, &done.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(done.status.success(), "{class} {words:?}: {said}{complaints}");
+        said.into_owned()
     }
 
     /// kill -9.
@@ -128,6 +179,30 @@ impl Cluster {
         if let Some(process) = self.nodes[index].process.take() {
             process.end();
         }
+    }
+
+    /// SIGTERM, as an upgrade does it: the broker hands over what it leads, and ends.
+    pub fn shut_down(&mut self, index: usize) {
+        self.nodes[index].signal("TERM");
+        wait_for("end of the broker", START_MAX, || self.has_ended(index).then_some(()));
+        self.kill(index);
+    }
+
+    /// True when the broker has ended by itself.
+    pub fn has_ended(&self, index: usize) -> bool {
+        self.nodes[index].process.as_ref().is_none_or(Process::has_ended)
+    }
+
+    /// Changes the size of a broker's own disk.
+    pub fn resize_disk(&self, index: usize, mib: u32) {
+        mount_disk(&self.nodes[index].data(), mib, true);
+    }
+
+    /// Bytes that a broker holds on its disk.
+    pub fn disk_bytes(&self, index: usize) -> u64 {
+        let done = Command::new("du").args(["-s", "-B1"]).arg(self.nodes[index].data()).output();
+        let text = String::from_utf8(done.expect("du runs").stdout).expect("numbers");
+        text.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("a number")
     }
 
     /// SIGSTOP: the port stays open and nobody answers.
@@ -182,8 +257,19 @@ impl Cluster {
         }
     }
 
+    /// Waits until every broker has all of a topic.
+    pub fn wait_in_sync(&self, topic: &str) {
+        self.wait_complete();
+        let consumer: BaseConsumer = self.client().create().expect("a client");
+        wait_for(&format!("all copies of {topic}"), START_MAX, || {
+            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(2)).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            partitions.iter().all(|one| one.isr().len() == one.replicas().len()).then_some(())
+        });
+    }
+
     /// Waits until every broker serves and knows all others.
-    fn wait_complete(&self) {
+    pub fn wait_complete(&self) {
         for node in &self.nodes {
             wait_for("complete cluster", START_MAX, || {
                 let mut config = ClientConfig::new();
@@ -205,6 +291,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         (0..self.nodes.len()).for_each(|index| self.kill(index));
+        unmount_below(&self.folder);
         if !std::thread::panicking() {
             // What is left is swept by the next start.
             let _left = std::fs::remove_dir_all(&self.folder);
@@ -228,15 +315,36 @@ impl std::ops::DerefMut for SharedCluster {
     }
 }
 
-impl Ports {
-    fn reserve() -> Self {
-        Self { plain: Port::reserve(), controller: Port::reserve(), secure: Port::reserve() }
+impl Place {
+    fn new(index: usize, network: Option<&Network>) -> Self {
+        let Some(network) = network else {
+            let ports: Vec<Port> = (0..3).map(|_| Port::reserve()).collect();
+            let [plain, controller, secure] = [0, 1, 2].map(|index: usize| ports[index].number);
+            let host = "127.0.0.1".to_owned();
+            return Self { host, plain, controller, secure, _ports: ports, within: Vec::new() };
+        };
+        let within = ["ip", "netns", "exec", &network.namespace(index)].map(str::to_owned).to_vec();
+        // Nobody else is there.
+        let (plain, controller, secure) = (9092, 9093, 9094);
+        Self { host: network.address(index), plain, controller, secure, _ports: Vec::new(), within }
     }
 }
 
 impl Node {
     fn broker(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.plain.number)
+        format!("{}:{}", self.place.host, self.place.plain)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// These words as a command at the broker's place.
+    fn command(&self, words: &[String]) -> Command {
+        let words: Vec<&String> = self.place.within.iter().chain(words).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        command
     }
 
     fn java(&self) -> Vec<String> {
@@ -264,10 +372,8 @@ impl Node {
     }
 
     fn format(&self, security: Option<&Security>) -> Child {
-        let java = self.java();
-        let mut command = Command::new(&java[0]);
+        let mut command = self.command(&self.java());
         command
-            .args(&java[1..])
             .args(["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"])
             .arg(self.folder.join("server.properties"));
         for (user, password) in security.iter().flat_map(|security| &security.users) {
@@ -280,8 +386,8 @@ impl Node {
 
     fn run(&self) -> Process {
         let script = "log=$1; shift; \"$@\" >>\"$log\" 2>&1 </dev/null & echo $!; cat >/dev/null; kill -9 $!";
-        let mut shell = Command::new("sh")
-            .args(["-c", script, "sh"])
+        let mut shell = self
+            .command(&["sh", "-c", script, "sh"].map(str::to_owned))
             .arg(self.folder.join("broker.log"))
             .args(self.java())
             .arg("kafka.Kafka")
@@ -304,8 +410,16 @@ impl Node {
 }
 
 impl Process {
+    fn has_ended(&self) -> bool {
+        // The shell has not asked for its child's end yet, so it stays as a zombie.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.java_pid));
+        stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
+    }
+
     fn end(mut self) {
-        signal_pid("KILL", self.java_pid);
+        if !self.has_ended() {
+            signal_pid("KILL", self.java_pid);
+        }
         drop(self.shell.stdin.take());
         self.shell.wait().expect("the shell ends");
     }
@@ -317,15 +431,9 @@ pub fn signal_pid(signal: &str, pid: u32) {
     Command::new("sh").args(["-c", &command]).stderr(Stdio::null()).status().expect("sh runs");
 }
 
-fn settings(
-    id: usize,
-    count: usize,
-    ports: &Ports,
-    voters: &str,
-    folder: &Path,
-    security: Option<&Security>,
-) -> String {
-    let [port, controller, secure] = [&ports.plain, &ports.controller, &ports.secure].map(|port| port.number);
+fn settings(id: usize, place: &Place, voters: &str, folder: &Path, plan: Plan<'_>) -> String {
+    let count = plan.brokers;
+    let Place { host, plain, controller, secure, .. } = place;
     let min_isr = count.div_ceil(2);
     let data = folder.join("data");
     let mut text = format!(
@@ -356,10 +464,10 @@ log.cleaner.dedupe.buffer.size=8388608
 ",
         data.display()
     );
-    let mut listeners = format!("PLAIN://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+    let mut listeners = format!("PLAIN://{host}:{plain},CONTROLLER://{host}:{controller}");
     let mut protocols = "CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT".to_owned();
-    if let Some(security) = security {
-        listeners += &format!(",SECURE://127.0.0.1:{secure}");
+    if let Some(security) = plan.security {
+        listeners += &format!(",SECURE://{host}:{secure}");
         protocols += ",SECURE:SASL_SSL";
         let users = security.users.iter().map(|(user, password)| format!(" user_{user}=\"{password}\""));
         let users: String = users.collect();
@@ -388,7 +496,22 @@ super.users=User:ANONYMOUS
         );
     }
     text += &format!("listeners={listeners}\nlistener.security.protocol.map={protocols}\n");
-    text
+    text + plan.settings
+}
+
+/// A disk of this size at `folder`, in memory; `again` changes its size.
+fn mount_disk(folder: &Path, mib: u32, again: bool) {
+    let options = format!("{}size={mib}m", if again { "remount," } else { "" });
+    let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "forebay"]).arg(folder).status();
+    assert!(done.expect("mount runs").success(), "mount {options} {}: root is needed", folder.display());
+}
+
+fn unmount_below(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    for place in places.filter(|place| Path::new(place).starts_with(folder)) {
+        let _busy = Command::new("umount").args(["-l", place]).status();
+    }
 }
 
 /// Removes what earlier runs left behind.
@@ -397,6 +520,7 @@ fn sweep(parent: &Path) {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.split('-').next());
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            unmount_below(&entry.path());
             let _other_swept_it = std::fs::remove_dir_all(entry.path());
         }
     }

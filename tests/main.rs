@@ -5,12 +5,14 @@
 
 mod browser;
 mod cases;
+mod chaos;
 mod device;
 mod end_to_end;
 mod infer;
 mod journal;
 mod kafka;
 mod kafka_cluster;
+mod network;
 mod page;
 mod peers_modbus;
 mod peers_opcua;

@@ -2,9 +2,11 @@
 //!
 //! `FOREBAY_POWER_CUTS` sets the number of cuts of a longer run, `FOREBAY_POWER_SEED` repeats one.
 
+mod bad_disk;
 mod careless;
 mod image;
 mod lanes;
+mod rot;
 mod start;
 mod state;
 mod victim;

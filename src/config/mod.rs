@@ -20,6 +20,8 @@ use crate::replicate::DailyWindow;
 pub use credentials::CredentialStore;
 pub use load::{Loaded, check_files, load};
 
+use crate::lane::WhenFull;
+
 /// Everything in `forebay.toml`. Paths are resolved against the folder of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -142,17 +144,32 @@ pub struct Journal {
     pub directory: PathBuf,
     /// Data is on disk at the latest after this long; 500 ms by default.
     pub sync_interval: Duration,
-    /// … and at the latest with this many bytes; 256 KiB by default.
+    /// … or when this many bytes wait in memory; 4 MiB by default.
     pub sync_bytes: u64,
     /// Size of one file of the journal; 16 MiB by default.
     pub segment_bytes: u64,
+    /// What Kafka has stays so long, as far as the budget allows; 7 days by default.
+    pub keep: Duration,
+    /// Bytes that the file system is to have left for others; 256 MiB by default.
+    pub reserve_bytes: u64,
+    /// Bytes that the flash endures in its life (TBW of its data sheet); 30 TB by default, which
+    /// is an assumption.
+    pub flash_endurance_bytes: u64,
 }
 
 /// `[lanes.telemetry]`, `[lanes.events]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
-    /// Bytes on disk; the oldest go first when it is full. 2 GiB and 64 MiB by default.
+    /// Bytes on disk. 2 GiB and 64 MiB by default.
     pub budget_bytes: u64,
+    /// What makes room when nothing of it is sent: `thin`, then `evict` for telemetry by default;
+    /// events are only evicted.
+    pub when_full: Vec<WhenFull>,
+    /// Samples are summed up over this long, whole seconds; 1 min by default. Telemetry only.
+    pub thin_interval: Duration,
+    /// What is younger is summed up only when nothing else makes room; 7 days by default.
+    /// Telemetry only.
+    pub full_for: Duration,
 }
 
 /// `[limits]`.

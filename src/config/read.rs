@@ -8,6 +8,7 @@ use super::kafka::kafka;
 use super::{Config, Edge, Journal, Lane, Limits, Log, Model, Paths, Status};
 use crate::diagnostic::Span;
 use crate::document::{Context, FORMAT_VERSION, Fields, Table};
+use crate::lane::WhenFull;
 
 /// Tables and keys at the top of the file.
 const ROOT_KEYS: [&str; 10] =
@@ -68,8 +69,8 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
     let edge = edge(&root);
     let kafka = kafka(&root, base);
     let journal = journal(&root, base, &paths.state);
-    let telemetry = lane(&root, "telemetry", 2 << 30);
-    let events = lane(&root, "events", 64 << 20);
+    let telemetry = telemetry(&root);
+    let events = events(&root);
     let language = edge.as_ref().map_or("en", |edge| edge.language.as_str());
     let status = status(&root, language);
     let log = log(&root);
@@ -87,6 +88,10 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
         models,
     });
     Read { config, paths, written_folders, model_names, limits }
+}
+
+fn days(count: u64) -> Duration {
+    seconds(count * 24 * 3600)
 }
 
 pub(super) fn seconds(count: u64) -> Duration {
@@ -130,27 +135,80 @@ pub(super) fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
 }
 
 fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {
-    let fields =
-        root.table("journal", "[journal]", &["directory", "sync_interval", "sync_size", "segment_size"]);
+    let keys =
+        ["directory", "sync_interval", "sync_size", "segment_size", "keep", "reserve", "flash_endurance"];
+    let fields = root.table("journal", "[journal]", &keys);
     let fields = fields.as_ref();
     let directory = fields.and_then(|it| it.text("directory")).map(|path| base.join(path.text));
     let interval =
         fields.and_then(|it| it.duration("sync_interval", Duration::from_millis(10)..=seconds(60)));
     let sync = fields.and_then(|it| it.size_bytes("sync_size", 4096..=16 << 20));
     let segment = fields.and_then(|it| it.size_bytes("segment_size", 1 << 20..=1 << 30));
+    let keep = fields.and_then(|it| it.duration("keep", Duration::ZERO..=days(3650)));
+    let reserve = fields.and_then(|it| it.size_bytes("reserve", 0..=1 << 40));
+    let endurance = fields.and_then(|it| it.size_bytes("flash_endurance", 1 << 30..=1 << 60));
     Journal {
         directory: directory.unwrap_or_else(|| state.join("journal")),
         sync_interval: interval.unwrap_or(Duration::from_millis(500)),
-        sync_bytes: sync.unwrap_or(256 << 10),
+        sync_bytes: sync.unwrap_or(4 << 20),
         segment_bytes: segment.unwrap_or(16 << 20),
+        keep: keep.unwrap_or(days(7)),
+        reserve_bytes: reserve.unwrap_or(256 << 20),
+        flash_endurance_bytes: endurance.unwrap_or(30_000_000_000_000),
     }
 }
 
-fn lane(root: &Fields<'_>, name: &str, default: u64) -> Lane {
-    let lanes = root.table("lanes", "[lanes]", &["telemetry", "events"]);
-    let fields = lanes.as_ref().and_then(|lanes| lanes.table(name, format!("[lanes.{name}]"), &["budget"]));
-    let budget = fields.as_ref().and_then(|fields| fields.size_bytes("budget", 4 << 20..=64 << 40));
-    Lane { budget_bytes: budget.unwrap_or(default) }
+fn telemetry(root: &Fields<'_>) -> Lane {
+    let fields = lane(root, "telemetry", &["budget", "when_full", "thin_interval", "full_for"]);
+    let fields = fields.as_ref();
+    let interval = fields.and_then(|it| {
+        let interval = it.duration("thin_interval", seconds(10)..=days(1))?;
+        if interval.subsec_nanos() != 0 {
+            it.refuse(
+                "P0104",
+                "thin_interval",
+                "`thin_interval` is not whole seconds",
+                "write whole seconds, for example \"1m\"",
+            );
+        }
+        Some(interval)
+    });
+    Lane {
+        budget_bytes: fields.and_then(budget).unwrap_or(2 << 30),
+        when_full: fields.and_then(when_full).unwrap_or_else(|| vec![WhenFull::Thin, WhenFull::Evict]),
+        thin_interval: interval.unwrap_or(seconds(60)),
+        full_for: fields.and_then(|it| it.duration("full_for", seconds(60)..=days(3650))).unwrap_or(days(7)),
+    }
+}
+
+fn events(root: &Fields<'_>) -> Lane {
+    let budget_bytes = lane(root, "events", &["budget"]).as_ref().and_then(budget).unwrap_or(64 << 20);
+    // What happened cannot be summed up.
+    Lane { budget_bytes, when_full: vec![WhenFull::Evict], thin_interval: seconds(60), full_for: days(7) }
+}
+
+fn lane<'a>(root: &Fields<'a>, name: &str, keys: &[&'static str]) -> Option<Fields<'a>> {
+    root.table("lanes", "[lanes]", &["telemetry", "events"])?.table(name, format!("[lanes.{name}]"), keys)
+}
+
+fn budget(fields: &Fields<'_>) -> Option<u64> {
+    fields.size_bytes("budget", 4 << 20..=64 << 40)
+}
+
+/// Steps in order; the last must be to evict, because nothing else always makes room.
+fn when_full(fields: &Fields<'_>) -> Option<Vec<WhenFull>> {
+    let list = fields.list("when_full")?;
+    let texts: Vec<&str> = list.iter().map(|step| step.text.as_str()).collect();
+    match texts.as_slice() {
+        ["thin", "evict"] => Some(vec![WhenFull::Thin, WhenFull::Evict]),
+        ["evict"] => Some(vec![WhenFull::Evict]),
+        _ => {
+            let message = format!("`when_full` cannot be [{}]", texts.join(", ").escape_debug());
+            let help = "write [\"thin\", \"evict\"] to sum up before anything is removed, or [\"evict\"] to remove the oldest at once";
+            fields.refuse("P0104", "when_full", &message, help);
+            None
+        }
+    }
 }
 
 fn limits(root: &Fields<'_>) -> Limits {

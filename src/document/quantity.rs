@@ -13,7 +13,7 @@ const TIME_UNITS: [(&str, u64); 6] = [
 ];
 
 /// Units of sizes, in bytes.
-const SIZE_UNITS: [(&str, u64); 8] = [
+const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
     ("kB", 1000),
     ("KiB", 1 << 10),
@@ -21,6 +21,7 @@ const SIZE_UNITS: [(&str, u64); 8] = [
     ("MiB", 1 << 20),
     ("GB", 1_000_000_000),
     ("GiB", 1 << 30),
+    ("TB", 1_000_000_000_000),
     ("TiB", 1 << 40),
 ];
 

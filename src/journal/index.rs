@@ -1,9 +1,14 @@
 //! What the writer and its readers share: which segments there are, and how far they are synced.
 
-use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::contents::{Contents, Part};
+use super::disk::Disk;
+use super::scan::Scanner;
 use super::segment::Name;
 
 /// Whether a replicator has seen records of a segment.
@@ -34,6 +39,8 @@ pub(super) struct Index {
     pub segments: VecDeque<Segment>,
     /// Behind the last synced record.
     pub next_offset: u64,
+    /// Parts of the segment that is being written.
+    pub growing: Option<(Name, Vec<Part>)>,
 }
 
 /// Where an offset is found.
@@ -60,6 +67,19 @@ impl Index {
         self.segments.get(index + 1).map_or(self.next_offset, |next| next.name.first_offset)
     }
 
+    /// The segment being written has this last part now.
+    pub(super) fn grow(&mut self, name: Name, last: Option<Part>) {
+        if self.growing.as_ref().is_none_or(|(growing, _)| *growing != name) {
+            self.growing = Some((name, Vec::new()));
+        }
+        if let (Some((_, parts)), Some(part)) = (&mut self.growing, last) {
+            if parts.last().is_some_and(|last| last.position == part.position) {
+                parts.pop();
+            }
+            parts.push(part);
+        }
+    }
+
     pub(super) fn locate(&self, offset: u64) -> Place {
         if offset >= self.next_offset {
             return Place::Ahead;
@@ -76,18 +96,83 @@ impl Index {
 pub(super) struct Shared {
     index: Mutex<Index>,
     published: Condvar,
+    /// Tables of contents that were read, of segments that are finished.
+    contents: Mutex<HashMap<(Name, bool), Arc<Contents>>>,
     /// Held while the file that says what was handed over is written.
     handed_file: Mutex<()>,
 }
 
 impl Shared {
     pub(super) fn new(index: Index) -> Self {
-        Self { index: Mutex::new(index), published: Condvar::new(), handed_file: Mutex::new(()) }
+        Self { index: Mutex::new(index), ..Self::default() }
     }
 
     /// The index. Nobody panics while holding it half changed, so a poisoned lock is still right.
     pub(super) fn lock(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`super::Reader::between`].
+    pub(super) fn between(&self, disk: &dyn Disk, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
+        let index = self.lock().clone();
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let mut add = |range: Range<u64>| match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        };
+        for (at, segment) in index.segments.iter().enumerate() {
+            let end = index.end(at);
+            let Ok(contents) = self.contents(disk, &index, at) else {
+                // Its reader will say why.
+                add(segment.name.first_offset..end);
+                continue;
+            };
+            for (at, part) in contents.parts.iter().enumerate() {
+                let end = contents.parts.get(at + 1).map_or(end, |next| next.first_offset.min(end));
+                // What lies before the first part is damaged, and belongs to it.
+                let first_offset = if at == 0 { segment.name.first_offset } else { part.first_offset };
+                if part.from_us <= to_us && part.to_us >= from_us && first_offset < end {
+                    add(first_offset..end);
+                }
+            }
+        }
+        self.forget_contents(&index.segments);
+        ranges
+    }
+
+    fn contents(&self, disk: &dyn Disk, index: &Index, at: usize) -> io::Result<Arc<Contents>> {
+        let segment = &index.segments[at];
+        if let Some((_, parts)) = index.growing.as_ref().filter(|(name, _)| *name == segment.name) {
+            return Ok(Arc::new(Contents { parts: parts.clone(), ..Contents::default() }));
+        }
+        let key = (segment.name, segment.thinned);
+        if let Some(known) = self.lock_contents().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let file = disk.open(&segment.name.file())?;
+        let contents = match Contents::read(file.as_ref(), segment.bytes)? {
+            Some(contents) => contents,
+            None => Contents::walk(Scanner::new(file), segment.name.first_offset, segment.bytes),
+        };
+        let contents = Arc::new(contents);
+        // The newest of another process is still growing.
+        if at + 1 < index.segments.len() {
+            self.lock_contents().insert(key, Arc::clone(&contents));
+        }
+        Ok(contents)
+    }
+
+    fn forget_contents(&self, segments: &VecDeque<Segment>) {
+        let mut contents = self.lock_contents();
+        if contents.len() > segments.len() {
+            let there: std::collections::HashSet<_> =
+                segments.iter().map(|segment| (segment.name, segment.thinned)).collect();
+            contents.retain(|key, _| there.contains(key));
+        }
+    }
+
+    fn lock_contents(&self) -> MutexGuard<'_, HashMap<(Name, bool), Arc<Contents>>> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps others from writing the file that says what was handed over. Taken before the index.

@@ -19,15 +19,22 @@
 //! Nothing here knows of devices, Kafka or JSON, and no sibling module is used.
 //! `docs/journal-format.md` has the bytes.
 
+mod chain;
 mod closed;
+mod contents;
+mod dictionaries;
 mod disk;
 mod files;
 mod frame;
+mod frame_one;
 mod handed;
 mod index;
 #[cfg(test)]
 pub(crate) mod memory_disk;
 mod note;
+mod numbered;
+mod pack;
+mod pending;
 #[cfg(test)]
 mod proptests;
 mod reader;
@@ -35,19 +42,25 @@ mod recovery;
 #[cfg(test)]
 mod recovery_tests;
 mod scan;
+mod search;
 mod segment;
+mod survey;
 mod thinned;
 #[cfg(test)]
 mod thinned_tests;
+#[cfg(test)]
+mod toy_coder;
 pub mod varint;
 mod writer;
 
 use std::fmt;
 use std::io;
 
+pub use chain::{BlockCoder, CODED_DICTIONARIES_MAX, Coded, Link};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
+pub use numbered::Numbered;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
 pub use thinned::{Replaced, SegmentInfo, Thinning};

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::Index as Pick;
 
 use super::memory_disk::{Fate, MemoryDisk};
-use super::{Damage, Journal, Options, Read, Reader, Recovery};
+use super::toy_coder::{ToyCoder, ToyDecoder};
+use super::{Damage, Journal, Options, Read, Reader, Recovery, SyncError};
 
 const OPTIONS: Options = Options { segment_bytes: 400, budget_bytes: 2_000 };
 const LONG: Options = Options { segment_bytes: 4_000, ..OPTIONS };
@@ -84,18 +85,32 @@ fn open(disk: &MemoryDisk) -> (Journal, Recovery) {
 ///
 /// Each record must come with its dictionary, unless a file was damaged on purpose.
 fn read_all(reader: &mut Reader, undamaged: bool) -> (BTreeMap<u64, Vec<u8>>, Vec<Damage>) {
+    follow(reader, &mut ToyDecoder::default(), undamaged)
+}
+
+/// As [`read_all`], with the decoder that has seen what the reader gave before.
+fn follow(
+    reader: &mut Reader,
+    decoder: &mut ToyDecoder,
+    undamaged: bool,
+) -> (BTreeMap<u64, Vec<u8>>, Vec<Damage>) {
     let (mut records, mut damages) = (BTreeMap::new(), Vec::new());
     loop {
-        match reader.read() {
-            Read::Record { offset, bytes, .. } => {
-                let bytes = bytes.to_vec();
-                assert!(!undamaged || has_dictionary(reader, &bytes), "offset {offset} lost its dictionary");
-                assert!(records.insert(offset, bytes).is_none(), "offset {offset} came twice");
+        let (offset, bytes) = match reader.read() {
+            Read::Record { offset, bytes, .. } => (offset, bytes.to_vec()),
+            Read::Link(link) => match decoder.take(&link) {
+                Some(bytes) => (link.offset, bytes),
+                None => continue,
+            },
+            Read::Damage(damage) => {
+                damages.push(damage);
+                continue;
             }
-            Read::Damage(damage) => damages.push(damage),
-            Read::Moved { .. } => {}
+            Read::Moved { .. } => continue,
             Read::End => return (records, damages),
-        }
+        };
+        assert!(!undamaged || has_dictionary(reader, &bytes), "offset {offset} lost its dictionary");
+        assert!(records.insert(offset, bytes).is_none(), "offset {offset} came twice");
     }
 }
 
@@ -103,8 +118,10 @@ fn read_all(reader: &mut Reader, undamaged: bool) -> (BTreeMap<u64, Vec<u8>>, Ve
 struct Model {
     disk: MemoryDisk,
     journal: Journal,
+    /// Codes the records, if they are not rows.
+    coder: Option<ToyCoder>,
     /// A reader that has been following since the last start.
-    follower: Reader,
+    follower: (Reader, ToyDecoder),
     /// What each offset holds, unsynced ones included.
     written: BTreeMap<u64, Vec<u8>>,
     /// Offsets below are durable.
@@ -121,15 +138,17 @@ struct Model {
 }
 
 impl Model {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, coded: bool) -> Self {
         let disk = MemoryDisk::new(seed);
         let (journal, recovery) = open(&disk);
         assert!(recovery.created);
-        let follower = journal.reader(0).unwrap();
+        let follower = (journal.reader(0).unwrap(), ToyDecoder::default());
+        let coder = coded.then(ToyCoder::default);
         let written = BTreeMap::new();
         Self {
             disk,
             journal,
+            coder,
             follower,
             written,
             synced: 0,
@@ -175,16 +194,26 @@ impl Model {
     fn append(&mut self, length: usize) {
         let record = record(self.serial, self.dictionary, length);
         self.serial += 1;
-        let offset = self.journal.append(&record, 1).unwrap();
+        let offset = match &mut self.coder {
+            Some(coder) => coder.append(&mut self.journal, self.dictionary.0, &record, 1).unwrap(),
+            None => self.journal.append(&record, 1).unwrap(),
+        };
         assert!(offset >= self.seen, "offset {offset} is used again");
         assert!(self.written.insert(offset, record).is_none(), "offset {offset} is used again");
+    }
+
+    fn sync_journal(&mut self, now_us: i64) -> Result<u64, SyncError> {
+        let Some(coder) = &mut self.coder else { return self.journal.sync(now_us) };
+        let next = self.journal.sync_coded(coder, now_us)?;
+        coder.clear();
+        Ok(next)
     }
 
     fn sync(&mut self) {
         // A failed sync may be repeated; nothing of the block is visible meanwhile.
         for now_us in 0..2 {
             let before = self.synced;
-            match self.journal.sync(now_us) {
+            match self.sync_journal(now_us) {
                 Ok(next) => {
                     assert_eq!(next, self.written.keys().last().map_or(before, |last| last + 1).max(before));
                     self.synced = next;
@@ -193,13 +222,14 @@ impl Model {
                 Err(_) => assert_eq!(self.journal.next_offset(), before),
             }
         }
-        let (records, damages) = read_all(&mut self.follower, true);
+        let (reader, decoder) = &mut self.follower;
+        let (records, damages) = follow(reader, decoder, true);
         assert!(damages.is_empty(), "the follower found {damages:?}");
         for (offset, record) in &records {
             assert!(*offset < self.synced, "an unsynced record was read");
             assert_eq!(Some(record), self.written.get(offset), "offset {offset}");
         }
-        assert_eq!(self.follower.offset(), self.synced);
+        assert_eq!(self.follower.0.offset(), self.synced);
         self.seen = self.seen.max(self.synced);
     }
 
@@ -231,7 +261,7 @@ impl Model {
     fn die_in_sync(&mut self) {
         self.disk.die_at_sync();
         if self.journal.pending_records() > 0 {
-            assert!(self.journal.sync(1).is_err());
+            assert!(self.sync_journal(1).is_err());
         }
     }
 
@@ -246,7 +276,8 @@ impl Model {
         assert!(next >= self.seen, "offsets that were read will be used again");
         self.written.retain(|offset, _| *offset < next);
         self.synced = next;
-        self.follower = self.journal.reader(self.journal.first_offset()).unwrap();
+        self.coder = self.coder.take().map(|_| ToyCoder::default());
+        self.follower = (self.journal.reader(self.journal.first_offset()).unwrap(), ToyDecoder::default());
         self.check();
     }
 
@@ -264,16 +295,51 @@ impl Model {
             .collect();
         assert_eq!(records.len(), expected.len(), "records from {first} to {}", self.synced);
         assert_eq!(records, expected);
+        // Who begins in the middle gets the same.
+        let middle = first + (self.synced - first) / 2;
+        let (records, damages) = read_all(&mut self.journal.reader(middle).unwrap(), true);
+        assert!(damages.is_empty(), "found {damages:?} from {middle} on");
+        assert!(records.iter().eq(expected.range(middle..)), "records from {middle} on");
         self.seen = self.seen.max(self.synced);
     }
+}
+
+/// A journal of records of these lengths, three a block; what each offset holds; and the first
+/// offset of the last block.
+fn journal_of(lengths: &[usize], limits: Options, coded: bool) -> (MemoryDisk, BTreeMap<u64, Vec<u8>>, u64) {
+    let disk = MemoryDisk::new(1);
+    let mut written = BTreeMap::new();
+    let mut last_block = 0;
+    let (mut journal, _) = Journal::open(Arc::new(disk.clone()), limits).unwrap();
+    let mut coder = ToyCoder::default();
+    for (serial, length) in (0u64..).zip(lengths) {
+        if serial % 3 == 0 {
+            last_block = journal.sync_coded(&mut coder, 1).unwrap();
+            coder.clear();
+            journal.define(&serial.to_le_bytes()).unwrap();
+        }
+        let record = record(serial, (0, 0), *length);
+        let offset = if coded {
+            coder.append(&mut journal, u32::try_from(serial % 4).unwrap(), &record, 1)
+        } else {
+            journal.append(&record, 1)
+        };
+        written.insert(offset.unwrap(), record);
+    }
+    journal.sync_coded(&mut coder, 1).unwrap();
+    (disk, written, last_block)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_journal_does_what_the_model_does(seed in any::<u64>(), ops in vec(op(), 1..60)) {
-        let mut model = Model::new(seed);
+    fn the_journal_does_what_the_model_does(
+        seed in any::<u64>(),
+        coded in any::<bool>(),
+        ops in vec(op(), 1..60),
+    ) {
+        let mut model = Model::new(seed, coded);
         for op in ops {
             model.apply(op);
         }
@@ -285,14 +351,61 @@ proptest! {
     /// What was written together and torn is dropped together: a record that survived without the
     /// dictionary in front of it would be worth nothing.
     #[test]
-    fn a_torn_write_is_dropped_whole(seed in any::<u64>(), synced in 0usize..3, length in 0usize..40) {
-        let mut model = Model::new(seed);
+    fn a_torn_write_is_dropped_whole(
+        seed in any::<u64>(),
+        coded in any::<bool>(),
+        synced in 0usize..3,
+        length in 0usize..40,
+    ) {
+        let mut model = Model::new(seed, coded);
         for _ in 0..synced {
             model.apply(Op::Append(None, vec![20]));
             model.apply(Op::Sync);
         }
         model.apply(Op::Append(Some(1), vec![length]));
         model.apply(Op::CrashInSync(seed));
+    }
+
+    /// A byte that rots before the last write is proved by that write to have been synced: nothing
+    /// is cut off, and no offset is lost from the count.
+    #[test]
+    fn rot_before_the_last_write_is_not_taken_for_torn(
+        lengths in vec(0usize..60, 6..40),
+        at in any::<Pick>(),
+        bits in 1u8..,
+        coded in any::<bool>(),
+        one_a_block in any::<bool>(),
+    ) {
+        let disk = MemoryDisk::new(1);
+        let whole = Options { segment_bytes: 1 << 20, budget_bytes: 1 << 20 };
+        let (mut journal, _) = Journal::open(Arc::new(disk.clone()), whole).unwrap();
+        let mut coder = ToyCoder::default();
+        let mut before_last = 0;
+        for (serial, length) in (0u64..).zip(&lengths) {
+            let record = record(serial, (0, 0), *length);
+            match coded {
+                true => coder.append(&mut journal, 1, &record, 1).unwrap(),
+                false => journal.append(&record, 1).unwrap(),
+            };
+            if one_a_block || serial % 3 == 2 || serial + 1 == lengths.len() as u64 {
+                before_last = usize::try_from(journal.bytes()).unwrap();
+                journal.sync_coded(&mut coder, 1).unwrap();
+                coder.clear();
+            }
+        }
+        drop(journal);
+        let name = disk.names().into_iter().find(|name| name.ends_with(".segment")).unwrap();
+        let mut length = 0;
+        disk.tamper(&name, |content| {
+            length = content.len();
+            content[at.index(before_last)] ^= bits;
+        });
+        let (journal, recovery) = Journal::open(Arc::new(disk.clone()), whole).unwrap();
+        prop_assert_eq!((recovery.torn_bytes, journal.bytes()), (0, length as u64));
+        prop_assert_eq!(journal.next_offset(), lengths.len() as u64);
+        let (records, damages) = read_all(&mut journal.reader(0).unwrap(), false);
+        let lost: u64 = damages.iter().map(|damage| damage.to_offset - damage.from_offset).sum();
+        prop_assert_eq!(records.len() as u64 + lost, lengths.len() as u64);
     }
 
     /// Any change to any one file: the journal opens, and each offset is either read unchanged or
@@ -303,23 +416,10 @@ proptest! {
         file in any::<Pick>(),
         change in change(),
         long in any::<bool>(),
+        coded in any::<bool>(),
     ) {
-        let disk = MemoryDisk::new(1);
         let limits = if long { LONG } else { OPTIONS };
-        let mut written = BTreeMap::new();
-        let mut last_block = 0;
-        {
-            let (mut journal, _) = Journal::open(Arc::new(disk.clone()), limits).unwrap();
-            for (serial, length) in (0u64..).zip(lengths) {
-                if serial % 3 == 0 {
-                    journal.define(&serial.to_le_bytes()).unwrap();
-                    last_block = journal.sync(1).unwrap();
-                }
-                let record = record(serial, (0, 0), length);
-                written.insert(journal.append(&record, 1).unwrap(), record);
-            }
-            journal.sync(1).unwrap();
-        }
+        let (disk, written, last_block) = journal_of(&lengths, limits, coded);
         let names = disk.names();
         let name = file.get(&names);
         change.apply(&disk, name);

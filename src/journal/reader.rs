@@ -1,14 +1,17 @@
 //! Reading what is synced.
 
-use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::chain::{ChainReader, Link};
 use super::disk::{Disk, DiskFile};
-use super::frame::{BlockHead, Fault, Frame, Unpacker};
+use super::frame::{BlockHead, ChainHead, Fault, Frame, Joint};
 use super::handed;
 use super::index::{Place, Segment, Shared};
+use super::numbered::Numbered;
+use super::pack::{CODEC_ZSTD, Unpacker};
 use super::scan::{Scanner, Step};
 use super::segment::Name;
 use super::{Damage, Epoch, varint};
@@ -19,7 +22,7 @@ const DICTIONARIES_BYTES_MAX: usize = 256 << 20;
 /// What [`Reader::read`] gives.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read<'a> {
-    /// The next record.
+    /// The next record, a row.
     Record {
         /// Its number.
         offset: u64,
@@ -28,6 +31,8 @@ pub enum Read<'a> {
         /// As it was appended.
         bytes: &'a [u8],
     },
+    /// The next record of a chain, or one before it that is needed to decode it.
+    Link(Link<'a>),
     /// Records that cannot be read; the next call goes on behind them.
     Damage(Damage),
     /// The records from `from` to before `to` were removed; the next call goes on at `to`.
@@ -53,8 +58,8 @@ pub struct Reader {
     wanted: u64,
     open: Option<Open>,
     block: Block,
-    dictionaries: HashMap<u32, Arc<[u8]>>,
-    dictionaries_bytes: usize,
+    chain: ChainReader,
+    dictionaries: Dictionaries,
     unpacker: Unpacker,
 }
 
@@ -69,6 +74,92 @@ struct Open {
     fault: Option<Fault>,
 }
 
+impl Open {
+    /// Goes to where reading must begin for the record at `wanted`: its block, or the beginning of
+    /// its chain. Takes the dictionaries on the way.
+    fn find(&mut self, wanted: u64, dictionaries: &mut Dictionaries, unpacker: &mut Unpacker) {
+        if wanted > self.name.first_offset {
+            self.leap(wanted, dictionaries, unpacker);
+        }
+        let mut chain = ChainReader::default();
+        let mut key = None;
+        loop {
+            match self.scanner.step(self.bytes) {
+                Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
+                    dictionaries.take(unpacker, (number, codec, raw_bytes), content);
+                }
+                Step::Frame { at, frame: Frame::Block { head, .. } } => {
+                    if head.first_offset.saturating_add(u64::from(head.count)) > wanted {
+                        return self.scanner.go_to(at);
+                    }
+                    key = None;
+                }
+                Step::Frame { at, frame: Frame::Chain { head, .. } } => {
+                    let Some(first_offset) = chain.join(&head) else { continue };
+                    if matches!(head.joint, Joint::Key { .. }) && first_offset <= wanted {
+                        key = Some(at);
+                    }
+                    if first_offset.saturating_add(u64::from(head.count)) > wanted {
+                        return self.scanner.go_to(key.unwrap_or(at));
+                    }
+                }
+                Step::Frame { frame: Frame::Contents(_), .. } => {}
+                Step::Bad(fault) => {
+                    self.fault = Some(fault);
+                    chain.next = None;
+                    self.scanner.resync(self.bytes);
+                }
+                Step::End => {
+                    if let Some(key) = key {
+                        self.scanner.go_to(key);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Goes near the record at `wanted` with the table of contents, when there is one.
+    fn leap(&mut self, wanted: u64, dictionaries: &mut Dictionaries, unpacker: &mut Unpacker) {
+        let Some(contents) = self.scanner.contents(self.bytes) else { return };
+        let after = contents.parts.partition_point(|part| part.first_offset <= wanted);
+        let Some(part) = after.checked_sub(1).map(|at| contents.parts[at]) else { return };
+        let start = self.scanner.position();
+        for entry in contents.dictionaries.iter().take_while(|entry| entry.position < part.position) {
+            self.scanner.go_to(entry.position);
+            if let Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } =
+                self.scanner.step(self.bytes)
+            {
+                dictionaries.take(unpacker, (number, codec, raw_bytes), content);
+            }
+        }
+        self.scanner.go_to(part.position.max(start));
+    }
+}
+
+/// The dictionaries of a segment, as far as they were read.
+#[derive(Default)]
+struct Dictionaries {
+    by_number: Numbered<Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl Dictionaries {
+    fn take(&mut self, unpacker: &mut Unpacker, (number, codec, raw_bytes): (u32, u8, u32), content: &[u8]) {
+        let mut raw = Vec::new();
+        // A dictionary that does not unpack is missed by the records that name it.
+        if self.bytes < DICTIONARIES_BYTES_MAX
+            && unpacker.unpack(codec, raw_bytes, content, &mut raw).is_ok()
+            // Read again, it stays the same one.
+            && self.by_number.get(number).is_none_or(|known| **known != *raw)
+        {
+            // An empty one costs its place in the table.
+            self.bytes += raw.len() + size_of::<(u32, Arc<[u8]>)>();
+            self.by_number.insert(number, raw.into());
+        }
+    }
+}
+
 /// The block being read, unpacked.
 #[derive(Default)]
 struct Block {
@@ -79,6 +170,27 @@ struct Block {
     end: u64,
     base_us: i64,
     thinned: bool,
+    chained: Option<Chained>,
+    /// The bytes of the records of a chain, when they were packed.
+    backs: Vec<u8>,
+}
+
+/// What a block of a chain has beside.
+#[derive(Debug, Clone, Copy)]
+struct Chained {
+    one: Option<Option<u32>>,
+    /// The next record is the first of its chain.
+    begins: bool,
+    /// Where the bytes of the next record begin, when they were packed.
+    backs: Option<usize>,
+}
+
+/// Where the parts of a record of a chain are in its block.
+struct Parts {
+    dictionary: u32,
+    begins: bool,
+    front: Range<usize>,
+    back: Option<Range<usize>>,
 }
 
 impl Reader {
@@ -96,8 +208,8 @@ impl Reader {
             wanted: offset,
             open: None,
             block: Block::default(),
-            dictionaries: HashMap::new(),
-            dictionaries_bytes: 0,
+            chain: ChainReader::default(),
+            dictionaries: Dictionaries::default(),
             unpacker: Unpacker::new()?,
         })
     }
@@ -128,6 +240,23 @@ impl Reader {
         self.shared.lock().next_offset
     }
 
+    /// Identity of the journal.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Oldest offset that is left.
+    pub fn first(&self) -> u64 {
+        self.shared.lock().first_offset()
+    }
+
+    /// Ranges of offsets, in order, outside of which no record is of a time between `from_us` and
+    /// `to_us`. Exact where a segment has its table of contents; else a clock that was set by more
+    /// than an hour may hide records.
+    pub fn between(&self, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
+        self.shared.between(self.disk.as_ref(), from_us, to_us)
+    }
+
     /// Goes on at `offset`.
     pub fn seek(&mut self, offset: u64) {
         self.wanted = offset;
@@ -138,7 +267,7 @@ impl Reader {
 
     /// The dictionary that records of the current block call `number`.
     pub fn dictionary(&self, number: u32) -> Option<&Arc<[u8]>> {
-        self.dictionaries.get(&number)
+        self.dictionaries.by_number.get(number)
     }
 
     /// Waits until something can be read, at most `limit`; tells whether it can.
@@ -149,6 +278,12 @@ impl Reader {
     /// The next record, or what is in its place.
     pub fn read(&mut self) -> Read<'_> {
         loop {
+            if self.block.next < self.block.end && self.block.chained.is_some() {
+                match self.next_in_chain() {
+                    Some(parts) => return Read::Link(self.link(parts)),
+                    None => continue,
+                }
+            }
             if self.block.next < self.block.end {
                 match self.next_in_block() {
                     // The borrow of a record returned inside the loop would last too long.
@@ -206,6 +341,53 @@ impl Reader {
         Ok((start, start + length))
     }
 
+    /// The next record in a block of a chain; `None` when there is none that can be read.
+    fn next_in_chain(&mut self) -> Option<Parts> {
+        let block = &mut self.block;
+        let chained = block.chained.as_mut()?;
+        let mut records = &block.raw[block.position..];
+        let mut backs = chained.backs.map(|start| &block.backs[start..]);
+        let Some((dictionary, front, back)) = self.chain.take(chained.one, &mut records, &mut backs) else {
+            self.break_chain(Fault::Content);
+            return None;
+        };
+        block.position = block.raw.len() - records.len();
+        chained.backs = backs.map(|rest| block.backs.len() - rest.len());
+        let front = block.position - front.len()..block.position;
+        let back = back.zip(chained.backs).map(|(back, end)| end - back.len()..end);
+        let begins = std::mem::take(&mut chained.begins);
+        block.next += 1;
+        Some(Parts { dictionary, begins, front, back })
+    }
+
+    fn link(&mut self, parts: Parts) -> Link<'_> {
+        let block = &self.block;
+        let offset = block.next - 1;
+        let wanted = offset >= self.wanted;
+        if wanted {
+            self.wanted = block.next;
+        }
+        Link {
+            offset,
+            wanted,
+            begins: parts.begins,
+            base_us: block.base_us,
+            dictionary: parts.dictionary,
+            meaning: self.dictionaries.by_number.get(parts.dictionary),
+            front: &block.raw[parts.front],
+            back: parts.back.map(|back| &block.backs[back]),
+        }
+    }
+
+    /// What follows of the chain cannot be decoded; what that costs is known when the next begins.
+    fn break_chain(&mut self, fault: Fault) {
+        self.chain.next = None;
+        self.block.end = 0;
+        if let Some(open) = &mut self.open {
+            open.fault = Some(fault);
+        }
+    }
+
     /// Reads one frame of the segment that holds the wanted record.
     fn advance(&mut self, segment: &Segment, end: u64) -> Option<Damage> {
         if self.open.as_ref().is_none_or(|open| open.name != segment.name) {
@@ -228,15 +410,7 @@ impl Reader {
         let limit = open.bytes;
         match open.scanner.step(limit) {
             Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
-                let mut raw = Vec::new();
-                // A dictionary that does not unpack is missed by the records that name it.
-                if self.dictionaries_bytes < DICTIONARIES_BYTES_MAX
-                    && self.unpacker.unpack(codec, raw_bytes, content, &mut raw).is_ok()
-                {
-                    // An empty one costs its place in the table.
-                    self.dictionaries_bytes += raw.len() + size_of::<(u32, Arc<[u8]>)>();
-                    self.dictionaries.insert(number, raw.into());
-                }
+                self.dictionaries.take(&mut self.unpacker, (number, codec, raw_bytes), content);
                 None
             }
             Step::Frame { frame: Frame::Block { head, content }, .. } => {
@@ -247,9 +421,19 @@ impl Reader {
                 let unpacked = self.unpacker.unpack(head.codec, head.raw_bytes, content, &mut self.block.raw);
                 self.enter(head, block_end, unpacked.err())
             }
+            Step::Frame { frame: Frame::Chain { head, backs, content }, .. } => {
+                self.block.raw.clear();
+                self.block.raw.extend_from_slice(content);
+                let unpacked = backs.map(|(raw_bytes, packed)| {
+                    self.unpacker.unpack(CODEC_ZSTD, raw_bytes, packed, &mut self.block.backs)
+                });
+                self.enter_chain(&head, unpacked, end)
+            }
+            Step::Frame { frame: Frame::Contents(_), .. } => None,
             Step::Bad(fault) => {
                 open.fault = Some(fault);
                 open.scanner.resync(limit);
+                self.chain.next = None;
                 None
             }
             Step::End => {
@@ -267,9 +451,11 @@ impl Reader {
             _ => return false,
         }
         let Segment { name, thinned, bytes, .. } = *segment;
-        self.dictionaries.clear();
-        self.dictionaries_bytes = 0;
-        self.open = Some(Open { name, thinned, bytes, scanner: Scanner::new(file), fault: None });
+        self.dictionaries = Dictionaries::default();
+        self.chain.next = None;
+        let mut open = Open { name, thinned, bytes, scanner: Scanner::new(file), fault: None };
+        open.find(self.wanted, &mut self.dictionaries, &mut self.unpacker);
+        self.open = Some(open);
         true
     }
 
@@ -282,10 +468,36 @@ impl Reader {
         let block = &mut self.block;
         (block.position, block.next, block.end, block.base_us) =
             (0, head.first_offset, block_end, head.base_us);
-        block.thinned = head.thinned;
+        (block.thinned, block.chained) = (head.thinned, None);
         if head.first_offset > self.wanted {
             let fault = self.open.as_mut().and_then(|open| open.fault.take()).unwrap_or(Fault::Short);
             return Some(self.lose(head.first_offset, &fault));
+        }
+        None
+    }
+
+    /// Makes a block of a chain current, unless it does not go on where the one before ended. What
+    /// is missing in front of it is damage.
+    fn enter_chain(
+        &mut self,
+        head: &ChainHead,
+        unpacked: Option<Result<(), Fault>>,
+        end: u64,
+    ) -> Option<Damage> {
+        self.block.end = 0;
+        let first_offset = self.chain.join(head)?;
+        if let Some(Err(fault)) = unpacked {
+            self.break_chain(fault);
+            return None;
+        }
+        let block = &mut self.block;
+        (block.position, block.next, block.base_us) = (0, first_offset, self.chain.base_us);
+        block.end = first_offset.saturating_add(u64::from(head.count)).min(end);
+        let begins = matches!(head.joint, Joint::Key { .. });
+        block.chained = Some(Chained { one: head.one, begins, backs: unpacked.map(|_| 0) });
+        if first_offset > self.wanted {
+            let fault = self.open.as_mut().and_then(|open| open.fault.take()).unwrap_or(Fault::Short);
+            return Some(self.lose(first_offset, &fault));
         }
         None
     }

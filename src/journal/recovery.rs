@@ -5,15 +5,15 @@ use std::io;
 
 use super::closed::Closed;
 use super::disk::Disk;
-use super::frame::Frame;
 use super::handed;
 use super::index::{Handed, Index, Segment};
 use super::note;
-use super::scan::{Scanner, Step};
+use super::scan::Scanner;
 use super::segment::{
     ASIDE_FOREIGN, ASIDE_FUTURE, ASIDE_UNREADABLE, Found, HEADER_BYTES, Header, Name, is_left_over,
     read_epoch, write_epoch,
 };
+use super::survey::Survey;
 use super::{Damage, Epoch, OpenError, Recovery};
 
 /// More records than any segment holds: added when the records of one cannot be counted.
@@ -204,7 +204,11 @@ fn establish_epoch(
             disk.random().map(Epoch).map_err(failed)
         };
         let epoch = known.map_or_else(random, Ok)?;
-        write_epoch(disk, epoch)?;
+        match write_epoch(disk, epoch) {
+            // The segments know it as well, also when the disk is full or read-only.
+            Err(error) if known.is_some() => tracing::warn!("{error}: {}", error.source),
+            written => written?,
+        }
         epoch
     };
     candidates.retain(|candidate| {
@@ -274,7 +278,7 @@ fn recover_newest(
         Err(error) if is_passing(&error) => return Err(failed("open")(error)),
         Err(error) => return Ok(Newest::Unreadable(error)),
     };
-    let survey = Survey::of(Scanner::new(file), candidate, length);
+    let survey = Survey::of(Scanner::new(file), candidate.name, candidate.header.as_ref(), length);
     let cut = survey.cut().max(closed.map_or(0, |closed| closed.synced_bytes(candidate.name)).min(length));
     if cut < HEADER_BYTES as u64 {
         recovery.torn_bytes += length;
@@ -290,7 +294,7 @@ fn recover_newest(
         }
     }
     file.sync().map_err(failed("sync"))?;
-    let end = survey.damages(candidate, cut, &mut recovery.damages);
+    let end = survey.damages(cut, &mut recovery.damages);
     Ok(Newest::Found(candidate.segment(cut), end))
 }
 
@@ -310,10 +314,9 @@ pub(super) fn newest_end(disk: &dyn Disk, name: Name) -> std::io::Result<NewestE
         Found::Header(header) => Some(header),
         _ => None,
     };
-    let candidate = Candidate { name, header };
-    let survey = Survey::of(Scanner::new(file), &candidate, length);
+    let survey = Survey::of(Scanner::new(file), name, header.as_ref(), length);
     let cut = survey.cut();
-    Ok(NewestEnd { bytes: cut, offset: survey.damages(&candidate, cut, &mut Vec::new()) })
+    Ok(NewestEnd { bytes: cut, offset: survey.damages(cut, &mut Vec::new()) })
 }
 
 /// The segments of one journal in order of their creation, without changing anything: its epoch is
@@ -341,79 +344,4 @@ pub(super) fn read_headers_only(
     let epoch = epoch.or_else(|| found.iter().rev().find_map(|(epoch, _)| *epoch));
     let own = found.into_iter().filter(|(of, _)| of.is_none() || *of == epoch);
     (epoch, own.map(|(_, segment)| segment).collect())
-}
-
-/// Everything found in a segment, good and bad, in order.
-struct Survey {
-    parts: Vec<Part>,
-    length: u64,
-    /// It was synced as a whole before it got its name, so that nothing of it can be torn.
-    thinned: bool,
-}
-
-struct Part {
-    at: u64,
-    /// First offset, count and bytes since the sync before, of a block.
-    block: Option<(u64, u64, u64)>,
-    good: bool,
-}
-
-impl Survey {
-    fn of(mut scanner: Scanner, candidate: &Candidate, length: u64) -> Self {
-        let mut parts = vec![Part { at: 0, block: None, good: candidate.header.is_some() }];
-        let mut thinned = candidate.header.is_some_and(|header| header.thinned);
-        loop {
-            let part = match scanner.step(length) {
-                Step::End => return Self { parts, length, thinned },
-                Step::Frame { at, frame: Frame::Dictionary { .. } } => Part { at, block: None, good: true },
-                Step::Frame { at, frame: Frame::Block { head, .. } } => {
-                    thinned |= head.thinned;
-                    let block = (head.first_offset, u64::from(head.count), u64::from(head.group_bytes));
-                    Part { at, block: Some(block), good: true }
-                }
-                Step::Bad(_) => {
-                    let at = scanner.position();
-                    scanner.resync(length);
-                    Part { at, block: None, good: false }
-                }
-            };
-            parts.push(part);
-        }
-    }
-
-    /// Everything before this was synced, because a block says that it was written after that.
-    fn proven(&self) -> u64 {
-        let start = |part: &Part| part.block.map(|(_, _, group)| part.at.saturating_sub(group));
-        self.parts.iter().filter_map(start).max().unwrap_or(0)
-    }
-
-    /// Where the file is to end: at the first bad byte that may belong to a torn write. Good
-    /// frames behind it belong to the same write and were never synced either.
-    fn cut(&self) -> u64 {
-        if self.thinned {
-            return self.length;
-        }
-        let proven = self.proven();
-        let ends = self.parts.iter().skip(1).map(|part| part.at).chain([self.length]);
-        let torn = self.parts.iter().zip(ends).find(|(part, end)| !part.good && *end > proven);
-        torn.map_or(self.length, |(part, _)| part.at.max(proven))
-    }
-
-    /// Damage before `cut`; returns the offset behind the last record.
-    fn damages(&self, candidate: &Candidate, cut: u64, damages: &mut Vec<Damage>) -> u64 {
-        let mut end = candidate.name.first_offset;
-        for part in &self.parts {
-            let Some((first, count, _)) = part.block else { continue };
-            // A block behind the cut is gone, but its offset tells what was before it.
-            if first > end {
-                let cause = format!("checksum mismatch in {}", candidate.name.file());
-                damages.push(Damage { from_offset: end, to_offset: first, cause });
-                end = first;
-            }
-            if part.at < cut {
-                end = end.max(first.saturating_add(count));
-            }
-        }
-        end
-    }
 }

@@ -33,6 +33,7 @@ fn read_all(journal: &Journal) -> (Vec<u64>, Vec<Damage>) {
                 records.push(offset);
             }
             Read::Damage(damage) => damages.push(damage),
+            Read::Link(link) => panic!("{link:?} was never written"),
             Read::Moved { .. } => {}
             Read::End => return (records, damages),
         }
@@ -81,10 +82,10 @@ fn segments_of_another_journal_are_put_aside() {
     assert!(read_all(&journal).0.len() < 10);
 }
 
-/// Makes a segment one of format version 2.
+/// Makes a segment one of format version 3.
 fn from_the_future(disk: &MemoryDisk, name: &str) {
     disk.tamper(name, |bytes| {
-        bytes[8] = 2;
+        bytes[8] = 3;
         let checksum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
         bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
     });
@@ -100,7 +101,7 @@ fn a_newer_version_in_the_middle_is_put_aside_and_told() {
     let (journal, recovery) = open(&disk);
     assert_eq!(recovery.put_aside, [name + ".future"]);
     assert_eq!((recovery.damages[0].from_offset, recovery.damages[0].to_offset), (from, to));
-    assert!(recovery.damages[0].cause.contains("version 2 of a newer Forebay"), "{recovery:?}");
+    assert!(recovery.damages[0].cause.contains("version 3 of a newer Forebay"), "{recovery:?}");
     let (records, damages) = read_all(&journal);
     assert_eq!(records, (0..10).filter(|offset| !(from..to).contains(offset)).collect::<Vec<_>>());
     assert_eq!((damages[0].from_offset, damages[0].to_offset, damages.len()), (from, to, 1));

@@ -1,14 +1,16 @@
 //! Reading the frames of one segment, and finding the next good one behind damage.
 
-use super::disk::DiskFile;
-use super::frame::{FRAME_HEADER_BYTES, Fault, Frame, begins_body, body_bytes, checked_body, parse_body};
-use super::segment::{HEADER_BYTES, read_exact_at};
+use std::io;
 
-/// Bytes checked at most while looking for the next good frame. Random damage needs a few
-/// megabytes; only bytes made to look like many long frames come near it.
-const RESYNC_CHECKED_BYTES_MAX: u64 = 1 << 30;
-/// Read at once while looking; a part that cannot be read is looked at as zeros.
-const RESYNC_PIECE_BYTES: usize = 64 << 10;
+use super::contents::Contents;
+use super::disk::DiskFile;
+use super::frame::{FRAME_HEAD_BYTES_MAX, Fault, Format, Frame};
+use super::search;
+use super::segment::{Found, HEADER_BYTES, Header, read_exact_at};
+
+/// Read at once. While looking for a good frame, a part of this size that cannot be read is taken
+/// for zeros.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// What comes next in a segment.
 pub(super) enum Step<'a> {
@@ -25,18 +27,38 @@ pub(super) enum Step<'a> {
 /// Walks through the frames of one segment.
 pub(super) struct Scanner {
     file: Box<dyn DiskFile>,
+    /// Unknown until a frame is asked for, when the header does not tell it.
+    format: Option<Format>,
     position: u64,
+    /// Bytes of the file from `buffer_at` on, never beyond a limit that was given: what lies
+    /// behind may still change.
     buffer: Vec<u8>,
+    buffer_at: u64,
 }
 
 impl Scanner {
     /// Starts behind the header.
     pub(super) fn new(file: Box<dyn DiskFile>) -> Self {
-        Self { file, position: HEADER_BYTES as u64, buffer: Vec::new() }
+        let format = match Header::read(file.as_ref()) {
+            Found::Header(header) => Some(header.format),
+            Found::Future(_) | Found::Nothing => None,
+        };
+        Self { file, format, position: HEADER_BYTES as u64, buffer: Vec::new(), buffer_at: 0 }
     }
 
     pub(super) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Goes on at `position`, where a frame must begin.
+    pub(super) fn go_to(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// The table of contents at the end of a segment of `bytes` bytes, if it has one.
+    pub(super) fn contents(&self, bytes: u64) -> Option<Contents> {
+        // Without it reading begins at the beginning.
+        Contents::read(self.file.as_ref(), bytes).ok().flatten()
     }
 
     /// The frame at the position, which must end before `limit`; moves behind it when it is good.
@@ -45,73 +67,100 @@ impl Scanner {
             return Step::End;
         }
         let at = self.position;
-        match self.load(limit).and_then(|()| parse_body(checked_body(&self.buffer)?)) {
-            Ok(frame) => {
-                self.position = at + self.buffer.len() as u64;
-                Step::Frame { at, frame }
-            }
+        let format = match self.format {
+            Some(format) => format,
+            None => self.guess_format(limit),
+        };
+        let length = match self.load(format, limit) {
+            Ok(length) => length,
+            Err(fault) => return Step::Bad(fault),
+        };
+        let start = self.buffer.len() - self.loaded().len();
+        let bytes = &self.buffer[start..start + length];
+        if let Err(fault) = format.parse(bytes) {
+            return Step::Bad(fault);
+        }
+        self.position = at + length as u64;
+        match format.parse_checked(bytes) {
+            Ok(frame) => Step::Frame { at, frame },
             Err(fault) => Step::Bad(fault),
         }
     }
 
-    /// Reads the whole frame at the position into the buffer.
-    fn load(&mut self, limit: u64) -> Result<(), Fault> {
-        let mut header = [0; FRAME_HEADER_BYTES];
-        self.fill(&mut header)?;
-        let length = FRAME_HEADER_BYTES + body_bytes(header)?;
+    /// What of the bytes at the position is in the buffer.
+    fn loaded(&self) -> &[u8] {
+        let start = self.position.checked_sub(self.buffer_at).and_then(|start| usize::try_from(start).ok());
+        start.and_then(|start| self.buffer.get(start..)).unwrap_or(&[])
+    }
+
+    /// Reads the whole frame at the position into the buffer; its length.
+    fn load(&mut self, format: Format, limit: u64) -> Result<usize, Fault> {
+        self.fill(FRAME_HEAD_BYTES_MAX, limit)?;
+        let length = format.shape(self.loaded())?.length();
         if self.position + length as u64 > limit {
             return Err(Fault::Short);
         }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(length, 0);
-        let filled = self.fill(&mut buffer);
-        self.buffer = buffer;
-        filled
+        self.fill(length, limit)?;
+        if self.loaded().len() < length { Err(Fault::Short) } else { Ok(length) }
     }
 
-    fn fill(&self, buffer: &mut [u8]) -> Result<(), Fault> {
-        // Flash sometimes answers at the second try.
-        let read = read_exact_at(self.file.as_ref(), self.position, buffer)
-            .or_else(|_| read_exact_at(self.file.as_ref(), self.position, buffer));
-        match read {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Fault::Short),
-            Err(error) => Err(Fault::Unreadable(error.kind())),
+    /// Makes sure that the next `needed` bytes are in the buffer, as far as they are before
+    /// `limit` and in the file.
+    fn fill(&mut self, needed: usize, limit: u64) -> Result<(), Fault> {
+        let left = usize::try_from(limit - self.position).unwrap_or(usize::MAX);
+        let needed = needed.min(left);
+        if self.loaded().len() >= needed {
+            return Ok(());
         }
+        self.buffer_at = self.position;
+        // Flash sometimes answers at the second try; and one bad page is not to cost its neighbours.
+        let mut read = self.read(needed.max(PIECE_BYTES).min(left));
+        if read.is_err() {
+            read = self.read(needed);
+        }
+        read.map_err(|error| Fault::Unreadable(error.kind()))
+    }
+
+    fn read(&mut self, length: usize) -> io::Result<()> {
+        self.buffer.resize(length, 0);
+        let mut filled = 0;
+        while filled < length {
+            match self.file.read_at(self.position + filled as u64, &mut self.buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.buffer.clear();
+                    return Err(error);
+                }
+            }
+        }
+        self.buffer.truncate(filled);
+        Ok(())
     }
 
     /// Moves behind damage: to the next byte at which a good frame begins, else to `limit`.
     pub(super) fn resync(&mut self, limit: u64) {
         let start = self.position + 1;
         let rest = self.read_tolerant(start, limit);
-        let mut checked = 0;
-        for index in 0..rest.len() {
-            let candidate = &rest[index..];
-            let Some(header) = candidate.first_chunk::<FRAME_HEADER_BYTES>() else { break };
-            let Ok(length) = body_bytes(*header) else { continue };
-            // Cheap test first: the kind of frame stands behind the header.
-            if !candidate.get(FRAME_HEADER_BYTES).is_some_and(|byte| begins_body(*byte))
-                || candidate.len() - FRAME_HEADER_BYTES < length
-            {
-                continue;
-            }
-            checked += length as u64;
-            if checked > RESYNC_CHECKED_BYTES_MAX {
-                break;
-            }
-            if checked_body(candidate).and_then(parse_body).is_ok() {
-                self.position = start + index as u64;
-                return;
-            }
-        }
-        self.position = limit;
+        let found = search::find(self.format.unwrap_or(Format::Two), &rest);
+        self.position = found.map_or(limit, |at| start + at as u64);
+    }
+
+    /// The format of a segment whose header is gone: that of the first good frame.
+    fn guess_format(&mut self, limit: u64) -> Format {
+        let rest = self.read_tolerant(self.position, limit);
+        let distance = |format| search::find(format, &rest).unwrap_or(usize::MAX);
+        let format = if distance(Format::One) < distance(Format::Two) { Format::One } else { Format::Two };
+        self.format = Some(format);
+        format
     }
 
     fn read_tolerant(&self, from: u64, to: u64) -> Vec<u8> {
         let length = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
         let mut bytes = vec![0; length];
         let mut position = from;
-        for piece in bytes.chunks_mut(RESYNC_PIECE_BYTES) {
+        for piece in bytes.chunks_mut(PIECE_BYTES) {
             if read_exact_at(self.file.as_ref(), position, piece).is_err() {
                 piece.fill(0);
             }

@@ -3,14 +3,17 @@
 use std::io;
 
 use super::disk::{Disk, DiskFile};
+use super::frame::Format;
 use super::{Epoch, OpenError};
 
 /// Version of the format that this program writes, and the newest it reads.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
+const VERSION_ONE: u16 = 1;
 const HEADER_LENGTH: u16 = 64;
 pub(super) const HEADER_BYTES: usize = HEADER_LENGTH as usize;
 const SEGMENT_MAGIC: [u8; 8] = *b"FBJOURNL";
 const EPOCH_MAGIC: [u8; 8] = *b"FBEPOCH\0";
+const EPOCH_VERSION: u16 = 1;
 const EPOCH_LENGTH: u16 = 32;
 const EPOCH_BYTES: usize = EPOCH_LENGTH as usize;
 pub(super) const EPOCH_FILE: &str = "epoch";
@@ -33,7 +36,7 @@ pub(super) const ASIDE_FOREIGN: &str = ".foreign";
 pub(super) const ASIDE_UNREADABLE: &str = ".unreadable";
 
 /// What the name of a segment file says: order of creation and first offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name {
     pub sequence: u64,
     pub first_offset: u64,
@@ -63,6 +66,8 @@ pub(super) struct Header {
     pub created_us: i64,
     /// It sums up what stood there before.
     pub thinned: bool,
+    /// Of the frames; what is written has [`Format::Two`].
+    pub format: Format,
 }
 
 /// What stands where a header should be.
@@ -109,6 +114,7 @@ impl Header {
             name: Name { sequence: double(28), first_offset: double(36) },
             created_us: double(44).cast_signed(),
             thinned: bytes[52] & FLAG_THINNED != 0,
+            format: if version <= VERSION_ONE { Format::One } else { Format::Two },
         })
     }
 
@@ -144,7 +150,7 @@ pub(super) fn read_epoch(disk: &dyn Disk) -> Option<Epoch> {
     let checked = EPOCH_BYTES - 4;
     let version = u16::from_le_bytes([bytes[8], bytes[9]]);
     let valid = bytes[..8] == EPOCH_MAGIC
-        && version <= FORMAT_VERSION
+        && version <= EPOCH_VERSION
         && crc32c::crc32c(&bytes[..checked]).to_le_bytes() == bytes[checked..];
     valid.then(|| Epoch(std::array::from_fn(|index| bytes[12 + index])))
 }
@@ -153,7 +159,7 @@ pub(super) fn read_epoch(disk: &dyn Disk) -> Option<Epoch> {
 pub(super) fn write_epoch(disk: &dyn Disk, epoch: Epoch) -> Result<(), OpenError> {
     let mut bytes = Vec::with_capacity(EPOCH_BYTES);
     bytes.extend_from_slice(&EPOCH_MAGIC);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&EPOCH_VERSION.to_le_bytes());
     bytes.extend_from_slice(&EPOCH_LENGTH.to_le_bytes());
     bytes.extend_from_slice(&epoch.0);
     let checksum = crc32c::crc32c(&bytes);
@@ -181,7 +187,15 @@ pub(super) fn replace_file(
     let mut file = disk.create(&temporary).map_err(|error| ("create", error))?;
     file.append(content).map_err(|error| ("write", error))?;
     file.sync().map_err(|error| ("sync", error))?;
-    disk.rename(&temporary, name).map_err(|error| ("rename", error))?;
+    let renamed = disk.rename(&temporary, name).or_else(|error| {
+        // A folder of that name is none of ours and must not be in the way.
+        if error.kind() != io::ErrorKind::IsADirectory {
+            return Err(error);
+        }
+        disk.rename(name, &(name.to_owned() + ASIDE_FOREIGN))?;
+        disk.rename(&temporary, name)
+    });
+    renamed.map_err(|error| ("rename", error))?;
     disk.sync_directory().map_err(|error| ("sync the directory of", error))
 }
 
@@ -208,7 +222,8 @@ mod tests {
     #[test]
     fn every_damaged_byte_of_a_header_is_noticed() {
         let name = Name { sequence: 1, first_offset: 2 };
-        let header = Header { epoch: Epoch([9; 16]), name, created_us: -3, thinned: true };
+        let header =
+            Header { epoch: Epoch([9; 16]), name, created_us: -3, thinned: true, format: Format::Two };
         let mut bytes = Vec::new();
         header.put(&mut bytes);
         assert_eq!(bytes.len(), HEADER_BYTES);

@@ -10,10 +10,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
-use super::frame::{BlockHead, FrameWriter};
+use super::frame::{BlockHead, Format, FrameWriter};
 use super::index::{Handed, Segment};
+use super::pending::BLOCK_RAW_BYTES_MAX;
 use super::segment::{Header, Name, TEMPORARY};
-use super::writer::{BLOCK_RAW_BYTES_MAX, Journal, failed};
+use super::writer::{Journal, failed, touched_bytes};
 use super::{AppendError, DICTIONARY_BYTES_MAX, RECORD_BYTES_MAX, SyncError, varint};
 
 /// Longest two numbers in front of a record.
@@ -219,7 +220,8 @@ impl Journal {
         }
         let mut out = Vec::new();
         let Segment { name, created_us, .. } = segment;
-        Header { epoch: self.epoch, name, created_us, thinned: true }.put(&mut out);
+        let header = Header { epoch: self.epoch, name, created_us, thinned: true, format: Format::Two };
+        header.put(&mut out);
         let frames = FrameWriter::new()?;
         // Left over from one that was given up.
         let _usually_missing = self.disk.remove(&temporary(name));
@@ -251,7 +253,8 @@ impl Journal {
     pub fn replace(&mut self, mut thinning: Thinning) -> Result<Option<Replaced>, SyncError> {
         let name = thinning.segment.name;
         thinning.write_out().map_err(|error| failed("write", name, error))?;
-        self.written_bytes += thinning.bytes;
+        self.rewritten_bytes += thinning.bytes;
+        self.device_bytes += touched_bytes(0, thinning.bytes);
         if thinning.bytes >= thinning.segment.bytes {
             return Ok(None);
         }

@@ -1,30 +1,29 @@
 //! The one writer of a journal.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
+use super::chain::{BlockCoder, ChainReader, ChainWriter, Coded, Place};
 use super::closed::Closed;
+use super::contents::Gathering;
+use super::dictionaries::Dictionaries;
 use super::disk::{Disk, DiskFile};
-use super::frame::{BlockHead, FRAME_HEADER_BYTES, Frame, FrameWriter, HEAD_BYTES_MAX};
+use super::frame::{BlockHead, Format, Frame, FrameWriter, HEAD_BYTES_MAX};
 use super::handed;
 use super::index::{Handed, Segment, Shared};
 use super::note;
+use super::pending::Pending;
 use super::recovery::{Recovered, recover};
 use super::scan::{Scanner, Step};
-use super::segment::{HEADER_BYTES, Header, Name};
-use super::{
-    AppendError, BODY_BYTES_MAX, Epoch, Evicted, OpenError, Options, Reader, Recovery, SyncError, varint,
-};
+use super::segment::{Header, Name};
+use super::{AppendError, BODY_BYTES_MAX, Epoch, Evicted, OpenError, Options, Reader, Recovery, SyncError};
 
 /// Longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Longest dictionary, in bytes.
 pub const DICTIONARY_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
-/// Records of a block are at most this many bytes.
-pub(super) const BLOCK_RAW_BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
-/// Longest length in front of a record.
-const RECORD_PREFIX_BYTES_MAX: usize = 5;
+/// A segment that is older ends too, so that a small one can be found by its time.
+const SEGMENT_AGE_MAX_US: u64 = 24 * 3600 * 1_000_000;
 
 /// A journal open for writing. There must be only one for a directory.
 pub struct Journal {
@@ -37,9 +36,12 @@ pub struct Journal {
     pending: Pending,
     dictionaries: Dictionaries,
     frames: FrameWriter,
+    chain: ChainWriter,
     out: Vec<u8>,
     pub(super) committed: u64,
-    pub(super) written_bytes: u64,
+    written_bytes: u64,
+    pub(super) rewritten_bytes: u64,
+    pub(super) device_bytes: u64,
     removal_unsynced: bool,
 }
 
@@ -47,25 +49,10 @@ pub struct Journal {
 struct Active {
     name: Name,
     file: Box<dyn DiskFile>,
+    created_us: i64,
     /// Synced bytes, 0 when it is new.
     bytes: u64,
-}
-
-/// The block in memory.
-#[derive(Default)]
-struct Pending {
-    records: Vec<u8>,
-    count: u32,
-    base_us: Option<i64>,
-}
-
-/// Dictionaries by number, and which of them the active segment does not hold yet.
-#[derive(Default)]
-struct Dictionaries {
-    by_number: BTreeMap<u32, Arc<[u8]>>,
-    numbers: HashMap<Arc<[u8]>, u32>,
-    last_number: u32,
-    unwritten: Vec<u32>,
+    gathering: Gathering,
 }
 
 impl Journal {
@@ -90,9 +77,12 @@ impl Journal {
             pending: Pending::default(),
             dictionaries: Dictionaries::default(),
             frames,
+            chain: ChainWriter::default(),
             out: Vec::new(),
             committed: 0,
             written_bytes: 0,
+            rewritten_bytes: 0,
+            device_bytes: 0,
             removal_unsynced: false,
         };
         Ok((journal, recovery))
@@ -118,9 +108,20 @@ impl Journal {
         self.shared.lock().bytes()
     }
 
-    /// Bytes written since opening, for write amplification and flash wear.
+    /// Bytes written to segments since opening, for write amplification and rates.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes
+    }
+
+    /// Bytes of thinned segments written since opening.
+    pub fn rewritten_bytes(&self) -> u64 {
+        self.rewritten_bytes
+    }
+
+    /// What the device has written for that, estimated: whole blocks, and what the file system
+    /// writes of its own with each sync. For flash wear where the system does not count it.
+    pub fn device_bytes(&self) -> u64 {
+        self.device_bytes
     }
 
     /// Wall time at which the oldest segment was begun, microseconds since 1970 UTC.
@@ -128,9 +129,9 @@ impl Journal {
         self.shared.lock().segments.front().map(|segment| segment.created_us)
     }
 
-    /// Bytes of records that wait in memory.
+    /// Bytes of records that wait in memory; of coded ones what they are expected to take on disk.
     pub fn pending_bytes(&self) -> usize {
-        self.pending.records.len()
+        self.pending.bytes()
     }
 
     /// Records that wait in memory.
@@ -149,7 +150,7 @@ impl Journal {
     /// Wall time of the waiting block, to which records may refer: the first caller's `now_us` in
     /// whole milliseconds.
     pub fn base_us(&mut self, now_us: i64) -> i64 {
-        *self.pending.base_us.get_or_insert(now_us.div_euclid(1000).saturating_mul(1000))
+        self.pending.base_us(now_us)
     }
 
     /// Defines a dictionary: bytes that records refer to by the returned number. The same bytes
@@ -161,23 +162,12 @@ impl Journal {
         if bytes.len() > DICTIONARY_BYTES_MAX {
             return Err(AppendError::TooLong(bytes.len(), DICTIONARY_BYTES_MAX));
         }
-        let dictionaries = &mut self.dictionaries;
-        if let Some(number) = dictionaries.numbers.get(bytes) {
-            return Ok(*number);
-        }
-        dictionaries.last_number += 1;
-        let (number, bytes) = (dictionaries.last_number, Arc::<[u8]>::from(bytes));
-        dictionaries.by_number.insert(number, Arc::clone(&bytes));
-        dictionaries.numbers.insert(bytes, number);
-        dictionaries.unwritten.push(number);
-        Ok(number)
+        Ok(self.dictionaries.define(bytes))
     }
 
     /// Leaves a dictionary out of later segments. No waiting or later record may refer to it.
     pub fn forget(&mut self, number: u32) {
-        if let Some(bytes) = self.dictionaries.by_number.remove(&number) {
-            self.dictionaries.numbers.remove(&bytes);
-        }
+        self.dictionaries.forget(number);
     }
 
     /// Adds a record to the block in memory and returns the offset it will have.
@@ -185,18 +175,19 @@ impl Journal {
     /// # Errors
     /// [`AppendError`]; nothing was taken.
     pub fn append(&mut self, record: &[u8], now_us: i64) -> Result<u64, AppendError> {
-        if record.len() > RECORD_BYTES_MAX {
-            return Err(AppendError::TooLong(record.len(), RECORD_BYTES_MAX));
-        }
-        let pending = &mut self.pending;
-        if pending.records.len() + record.len() + RECORD_PREFIX_BYTES_MAX > BLOCK_RAW_BYTES_MAX {
-            return Err(AppendError::BlockFull(pending.records.len()));
-        }
-        varint::put(&mut pending.records, record.len() as u64);
-        pending.records.extend_from_slice(record);
-        self.base_us(now_us);
         let offset = self.next_offset() + u64::from(self.pending.count);
-        self.pending.count += 1;
+        self.pending.append(record, now_us)?;
+        Ok(offset)
+    }
+
+    /// Adds a record that the [`BlockCoder`] given to [`Journal::sync_coded`] codes, and returns
+    /// the offset it will have.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was taken. While rows wait, the block is full for it.
+    pub fn append_coded(&mut self, coded: Coded) -> Result<u64, AppendError> {
+        let offset = self.next_offset() + u64::from(self.pending.count);
+        self.pending.append_coded(coded)?;
         Ok(offset)
     }
 
@@ -207,11 +198,24 @@ impl Journal {
     /// [`SyncError`]: the segment was given up, because nobody knows what of the write is on disk.
     /// The block is still in memory and keeps its offsets; the next call begins a new segment.
     pub fn sync(&mut self, now_us: i64) -> Result<u64, SyncError> {
+        self.sync_block(None, now_us)
+    }
+
+    /// As [`Journal::sync`]. When coded records wait, `coder` is asked for each of them, in order;
+    /// it may forget them when this has succeeded.
+    ///
+    /// # Errors
+    /// As [`Journal::sync`].
+    pub fn sync_coded(&mut self, coder: &mut dyn BlockCoder, now_us: i64) -> Result<u64, SyncError> {
+        self.sync_block(Some(coder), now_us)
+    }
+
+    fn sync_block(&mut self, coder: Option<&mut dyn BlockCoder>, now_us: i64) -> Result<u64, SyncError> {
         let first_offset = self.next_offset();
         if self.pending.count == 0 {
             return Ok(first_offset);
         }
-        self.write_group(now_us)?;
+        self.write_group(coder, now_us)?;
         Ok(first_offset + u64::from(self.pending.clear()))
     }
 
@@ -226,9 +230,9 @@ impl Journal {
             return Ok(());
         }
         self.active = None;
-        let mut active = self.begin_segment(offset)?;
+        let mut active = self.begin_segment(offset, now_us)?;
         self.out.clear();
-        self.put_header(active.name, now_us);
+        self.put_header(&active);
         // The next block begins its own segment at the same offset, and this one is removed then.
         self.commit(&mut active, offset, now_us)
     }
@@ -285,7 +289,7 @@ impl Journal {
     /// segment that could make room.
     pub fn exceeds(&self, bytes: u64) -> bool {
         let index = self.shared.lock();
-        index.segments.len() > 1 && index.bytes() + self.pending.records.len() as u64 > bytes
+        index.segments.len() > 1 && index.bytes() + self.pending.bytes() as u64 > bytes
     }
 
     /// Offsets of the oldest segment that were not committed; what [`Journal::evict_oldest`] loses.
@@ -345,7 +349,7 @@ impl Journal {
             bytes: 0,
         };
         if let Ok(file) = self.disk.open(&oldest.name.file()) {
-            count(Scanner::new(file), oldest.bytes, &mut evicted);
+            count(Scanner::new(file), &oldest, &mut evicted);
         }
         if !note.is_empty()
             && let Err(error) = note::write(self.disk.as_ref(), self.epoch, oldest.name, note)
@@ -370,49 +374,83 @@ impl Journal {
         self.disk.free_bytes()
     }
 
-    /// Writes the waiting block, with all that must stand before it, and syncs it.
-    fn write_group(&mut self, now_us: i64) -> Result<(), SyncError> {
+    /// Writes the waiting block, with all that must stand before and behind it, and syncs it.
+    fn write_group(&mut self, coder: Option<&mut dyn BlockCoder>, now_us: i64) -> Result<(), SyncError> {
         let first_offset = self.next_offset();
         let mut active = match self.active.take() {
             Some(active) => active,
-            None => self.begin_segment(first_offset)?,
+            None => self.begin_segment(first_offset, now_us)?,
         };
         self.out.clear();
         if active.bytes == 0 {
-            self.put_header(active.name, now_us);
-            self.dictionaries.unwritten = self.dictionaries.by_number.keys().copied().collect();
+            self.put_header(&active);
+            self.dictionaries.begin_segment();
+            self.chain.end();
         }
-        for number in std::mem::take(&mut self.dictionaries.unwritten) {
-            if let Some(bytes) = self.dictionaries.by_number.get(&number) {
-                self.frames.dictionary(&mut self.out, number, bytes);
-            }
+        for (number, bytes) in self.dictionaries.take_unwritten() {
+            active.gathering.dictionary(number, active.bytes + self.out.len() as u64);
+            self.frames.dictionary(&mut self.out, number, &bytes);
         }
-        let head = BlockHead {
-            codec: 0,
-            thinned: false,
-            count: self.pending.count,
-            first_offset,
-            base_us: self.pending.base_us.unwrap_or(now_us),
-            group_bytes: u32::try_from(self.out.len()).unwrap_or(u32::MAX),
-            raw_bytes: 0,
-        };
-        self.frames.block(&mut self.out, head, &self.pending.records);
+        self.put_block(coder, &mut active, first_offset, now_us);
+        let ends = active.bytes + self.out.len() as u64 >= self.options.segment_bytes
+            || now_us.abs_diff(active.created_us) >= SEGMENT_AGE_MAX_US;
+        if ends {
+            active.gathering.put(&mut self.frames, &mut self.out);
+        }
         self.commit(&mut active, first_offset + u64::from(self.pending.count), now_us)?;
-        if active.bytes < self.options.segment_bytes {
+        if !ends {
             self.active = Some(active);
         }
         Ok(())
     }
 
-    fn begin_segment(&mut self, first_offset: u64) -> Result<Active, SyncError> {
+    /// Appends the block to what is going to be written.
+    fn put_block(
+        &mut self,
+        coder: Option<&mut dyn BlockCoder>,
+        active: &mut Active,
+        first_offset: u64,
+        now_us: i64,
+    ) {
+        let base_us = self.pending.base_us(now_us);
+        let position = active.bytes + self.out.len() as u64;
+        let group_bytes = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
+        let Some(coder) = coder.filter(|_| !self.pending.coded.is_empty()) else {
+            let count = self.pending.count;
+            let head = BlockHead {
+                codec: 0,
+                thinned: false,
+                count,
+                first_offset,
+                base_us,
+                group_bytes,
+                raw_bytes: 0,
+            };
+            self.frames.block(&mut self.out, head, &self.pending.rows);
+            active.gathering.begin(position, first_offset);
+            active.gathering.record(None, base_us);
+            return;
+        };
+        let place = Place { first_offset, base_us, group_bytes };
+        if self.chain.put(&mut self.frames, &mut self.out, coder, &self.pending.coded, place) {
+            active.gathering.begin(position, first_offset);
+        }
+        for coded in &self.pending.coded {
+            active.gathering.record(Some(coded.dictionary), coded.time_us);
+        }
+    }
+
+    fn begin_segment(&mut self, first_offset: u64, created_us: i64) -> Result<Active, SyncError> {
         let name = Name { sequence: self.next_sequence, first_offset };
         self.next_sequence += 1;
         let file = self.disk.create(&name.file()).map_err(|source| failed("create", name, source))?;
-        Ok(Active { name, file, bytes: 0 })
+        Ok(Active { name, file, created_us, bytes: 0, gathering: Gathering::default() })
     }
 
-    fn put_header(&mut self, name: Name, created_us: i64) {
-        Header { epoch: self.epoch, name, created_us, thinned: false }.put(&mut self.out);
+    fn put_header(&mut self, active: &Active) {
+        let Active { name, created_us, .. } = *active;
+        let header = Header { epoch: self.epoch, name, created_us, thinned: false, format: Format::Two };
+        header.put(&mut self.out);
     }
 
     /// One write, one sync (and one of the directory for a new file); then the readers may know.
@@ -431,6 +469,7 @@ impl Journal {
                 }
             });
         self.written_bytes += self.out.len() as u64;
+        self.device_bytes += touched_bytes(active.bytes, self.out.len() as u64);
         if let Err((action, error)) = written {
             self.abandon(active);
             return Err(failed(action, active.name, error));
@@ -470,6 +509,7 @@ impl Journal {
                 }
             }
             index.next_offset = next_offset;
+            index.grow(active.name, active.gathering.last_part());
         }
         self.shared.notify();
         if let Some(segment) = superseded
@@ -500,13 +540,13 @@ impl Journal {
     }
 }
 
-impl Pending {
-    /// Empties the block but keeps its buffer; returns how many records it had.
-    fn clear(&mut self) -> u32 {
-        self.records.clear();
-        self.base_us = None;
-        std::mem::take(&mut self.count)
-    }
+/// Bytes that a device writes when `length` bytes are written at `at` and synced: the blocks they
+/// touch, and what ext4 writes with each sync (measured: its journal's descriptor, the inode and
+/// the commit block).
+pub(super) fn touched_bytes(at: u64, length: u64) -> u64 {
+    const BLOCK_BYTES: u64 = 4096;
+    const SYNC_BYTES: u64 = 3 * BLOCK_BYTES;
+    ((at + length).div_ceil(BLOCK_BYTES) - at / BLOCK_BYTES) * BLOCK_BYTES + SYNC_BYTES
 }
 
 pub(super) fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {
@@ -518,27 +558,33 @@ pub(super) fn failed(action: &'static str, name: Name, source: io::Error) -> Syn
 }
 
 /// Counts the uncommitted records of a segment that is about to be removed.
-fn count(mut scanner: Scanner, limit: u64, evicted: &mut Evicted) {
+fn count(mut scanner: Scanner, segment: &Segment, evicted: &mut Evicted) {
+    let mut chain = ChainReader::default();
     loop {
-        match scanner.step(limit) {
+        let (first_offset, count, base_us) = match scanner.step(segment.bytes) {
             Step::End => return,
-            Step::Bad(_) => scanner.resync(limit),
-            Step::Frame { frame: Frame::Block { head, .. }, .. } => {
-                let end = head.first_offset + u64::from(head.count);
-                let lost =
-                    end.min(evicted.to_offset).saturating_sub(head.first_offset.max(evicted.from_offset));
-                if lost > 0 {
-                    if evicted.records == 0 {
-                        evicted.first_us = head.base_us;
-                    }
-                    evicted.records += lost;
-                    evicted.last_us = head.base_us;
-                }
+            Step::Bad(_) => {
+                chain.next = None;
+                scanner.resync(segment.bytes);
+                continue;
             }
-            Step::Frame { .. } => {}
+            Step::Frame { frame: Frame::Block { head, .. }, .. } => {
+                (head.first_offset, head.count, head.base_us)
+            }
+            Step::Frame { frame: Frame::Chain { head, .. }, .. } => match chain.join(&head) {
+                Some(first_offset) => (first_offset, head.count, chain.base_us),
+                None => continue,
+            },
+            Step::Frame { .. } => continue,
+        };
+        let end = first_offset.saturating_add(u64::from(count));
+        let lost = end.min(evicted.to_offset).saturating_sub(first_offset.max(evicted.from_offset));
+        if lost > 0 {
+            if evicted.records == 0 {
+                evicted.first_us = base_us;
+            }
+            evicted.records += lost;
+            evicted.last_us = base_us;
         }
     }
 }
-
-// The header is part of the first write; a file shorter than it holds nothing.
-const _: () = assert!(HEADER_BYTES > FRAME_HEADER_BYTES);

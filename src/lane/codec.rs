@@ -1,9 +1,12 @@
-//! Records of a lane as bytes: batches in columns, events as their JSON.
+//! Rows: records that are read without what is before them. Events as their JSON, and, from version
+//! 1 of the format, batches, which are only read; new ones are records of a chain.
 //!
-//! `docs/journal-format.md`, "Records", is the specification. A batch is written column by column
-//! (tags, qualities, source times, kinds, values), because equal things side by side pack well,
-//! and a column that says nothing (all good, no source times) is left out. A decimal number such
-//! as 41.2 is written as 412 and its power of ten where that gives back exactly the same bits.
+//! `docs/journal-format.md`, "Rows", is the specification. A batch is column by column (tags,
+//! qualities, source times, kinds, values), and a column that says nothing (all good, no source
+//! times) is left out. A decimal number such as 41.2 is 412 and its power of ten.
+
+#[cfg(test)]
+pub(super) mod row_writer;
 
 use forebay_connector::{Quality, Value};
 
@@ -68,66 +71,9 @@ pub enum RecordFault {
     Kind(u8),
 }
 
-/// Writes batches, reusing its buffers.
-#[derive(Default)]
-pub(super) struct Encoder {
-    record: Vec<u8>,
-    kinds: Vec<u8>,
-    values: Vec<u8>,
-}
-
-impl Encoder {
-    /// The record of at most [`BATCH_SAMPLES_MAX`] samples.
-    pub(super) fn batch(
-        &mut self,
-        schema: u32,
-        edge_us: i64,
-        base_us: i64,
-        samples: &[Sample],
-        gap: Option<&GapBefore>,
-    ) -> &[u8] {
-        let mut decimals = Decimals::default();
-        self.put_values(samples, &mut decimals);
-        if decimals.late {
-            // 23 before 23.7: written as 230 tenths, all have the same kind.
-            self.put_values(samples, &mut decimals);
-        }
-        self.record.clear();
-        let flags = flags(samples, &self.kinds) | if gap.is_some() { GAP } else { 0 };
-        let record = &mut self.record;
-        record.extend_from_slice(&[RECORD_BATCH, flags]);
-        varint::put(record, u64::from(schema));
-        varint::put_signed(record, edge_us.wrapping_sub(base_us));
-        varint::put(record, samples.len() as u64);
-        if let Some(gap) = gap {
-            put_gap(record, edge_us, gap);
-        }
-        put_tags(record, samples, flags);
-        if flags & ALL_GOOD == 0 {
-            record.extend(samples.iter().map(|sample| sample.quality as u8));
-        }
-        put_sources(record, samples, edge_us, flags);
-        let kinds = if flags & ONE_KIND == 0 { self.kinds.len() } else { self.kinds.len().min(1) };
-        record.extend_from_slice(&self.kinds[..kinds]);
-        record.extend_from_slice(&self.values);
-        record
-    }
-
-    fn put_values(&mut self, samples: &[Sample], decimals: &mut Decimals) {
-        self.kinds.clear();
-        self.values.clear();
-        for sample in samples {
-            self.kinds.push(put_value(&mut self.values, &sample.value, decimals));
-        }
-    }
-
-    /// The record of an event.
-    pub(super) fn event(&mut self, json: &[u8]) -> &[u8] {
-        self.record.clear();
-        self.record.push(RECORD_EVENT);
-        self.record.extend_from_slice(json);
-        &self.record
-    }
+/// The row of an event.
+pub(super) fn event_row(json: &[u8]) -> Vec<u8> {
+    [&[RECORD_EVENT], json].concat()
 }
 
 /// Most decimals found so far in a batch.
@@ -147,23 +93,7 @@ impl Decimals {
     }
 }
 
-fn flags(samples: &[Sample], kinds: &[u8]) -> u8 {
-    let in_order = samples.windows(2).all(|pair| pair[0].tag.checked_add(1) == Some(pair[1].tag));
-    let sources = samples.iter().filter(|sample| sample.source_us.is_some()).count();
-    let mut flags = 0;
-    for (flag, set) in [
-        (TAGS_IN_ORDER, in_order),
-        (ALL_GOOD, samples.iter().all(|sample| sample.quality.is_good())),
-        (NO_SOURCE, sources == 0),
-        (ALL_SOURCE, sources == samples.len() && sources > 0),
-        (ONE_KIND, kinds.windows(2).all(|pair| pair[0] == pair[1])),
-    ] {
-        flags |= if set { flag } else { 0 };
-    }
-    flags
-}
-
-fn put_gap(record: &mut Vec<u8>, edge_us: i64, gap: &GapBefore) {
+pub(super) fn put_gap(record: &mut Vec<u8>, edge_us: i64, gap: &GapBefore) {
     varint::put_signed(record, edge_us.wrapping_sub(gap.from_us));
     for text in [&gap.cause.code, &gap.cause.message] {
         let text = &text[..text.floor_char_boundary(CAUSE_BYTES_MAX)];
@@ -172,7 +102,7 @@ fn put_gap(record: &mut Vec<u8>, edge_us: i64, gap: &GapBefore) {
     }
 }
 
-fn take_gap(bytes: &mut &[u8], edge_us: i64) -> Option<GapBefore> {
+pub(super) fn take_gap(bytes: &mut &[u8], edge_us: i64) -> Option<GapBefore> {
     let from_us = edge_us.wrapping_sub(varint::take_signed(bytes)?);
     let mut text = || {
         let length =
@@ -181,31 +111,6 @@ fn take_gap(bytes: &mut &[u8], edge_us: i64) -> Option<GapBefore> {
     };
     let cause = Cause { code: text()?, message: text()? };
     Some(GapBefore { from_us, cause })
-}
-
-fn put_tags(record: &mut Vec<u8>, samples: &[Sample], flags: u8) {
-    let written = if flags & TAGS_IN_ORDER == 0 { samples.len() } else { samples.len().min(1) };
-    let mut before = 0;
-    for sample in &samples[..written] {
-        varint::put_signed(record, i64::from(sample.tag) - before);
-        before = i64::from(sample.tag);
-    }
-}
-
-fn put_sources(record: &mut Vec<u8>, samples: &[Sample], edge_us: i64, flags: u8) {
-    if flags & NO_SOURCE != 0 {
-        return;
-    }
-    let mut before = edge_us;
-    for sample in samples {
-        if flags & ALL_SOURCE == 0 {
-            record.push(u8::from(sample.source_us.is_some()));
-        }
-        if let Some(source_us) = sample.source_us {
-            varint::put_signed(record, source_us.wrapping_sub(before));
-            before = source_us;
-        }
-    }
 }
 
 /// Writes the value and returns its kind.
@@ -316,7 +221,7 @@ pub(super) struct DecodedBatch {
     pub gap: Option<GapBefore>,
 }
 
-/// Reads what [`Encoder::batch`] wrote. The bytes may be anything.
+/// Reads a row of a batch, as version 1 of the format had them. The bytes may be anything.
 ///
 /// # Errors
 /// [`RecordFault::Malformed`]; memory stays bounded whatever the bytes say.
@@ -372,6 +277,18 @@ fn take_sources(bytes: &mut &[u8], samples: &mut [Sample], edge_us: i64, flags: 
         }
     }
     Some(())
+}
+
+/// Writes the elements of an array, for a record of a chain.
+pub(super) fn put_elements(out: &mut Vec<u8>, elements: &[Value]) {
+    put_array(out, elements);
+}
+
+/// Reads what [`put_elements`] wrote, and nothing more. The bytes may be anything.
+pub(super) fn take_elements(mut bytes: &[u8]) -> Option<Value> {
+    let mut elements_left = ELEMENTS_MAX;
+    let array = take_array(&mut bytes, DEPTH_MAX - 1, &mut elements_left)?;
+    bytes.is_empty().then_some(array)
 }
 
 pub(super) fn take_byte(bytes: &mut &[u8]) -> Option<u8> {

@@ -22,18 +22,29 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// The oldest records were removed to keep the budget.
-    pub(super) fn evicted(&self, from_offset: u64, to_offset: u64, tally: &Tally, now_us: i64) -> Event {
+    /// The oldest records were removed to keep the budget. Of what was handed to a replicator it
+    /// is not known whether Kafka has it.
+    pub(super) fn evicted(
+        &self,
+        (from_offset, to_offset): (u64, u64),
+        tally: &Tally,
+        was_handed: bool,
+        now_us: i64,
+    ) -> Event {
         let Self { lane, .. } = self;
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
+        let sent = sent(was_handed);
         let text = format!(
-            "{lane}: {batches} batches from {from} to {to} removed unsent, the disk budget is reached"
+            "{lane}: {batches} batches from {from} to {to} removed {sent}, the disk budget is reached"
         );
         let mut data = json!({
             "lane": lane, "cause": "disk-budget", "batches": batches, "samples": samples,
             "from": from, "to": to, "from_offset": from_offset, "to_offset": to_offset,
         });
+        if was_handed {
+            data["perhaps_sent"] = true.into();
+        }
         put_devices(&mut data, tally);
         self.event(Kind::Gap, text, data, now_us)
     }
@@ -41,16 +52,16 @@ impl Gaps {
     /// The oldest records were removed because somebody asked for it.
     pub(super) fn removed_by_order(
         &self,
-        from_offset: u64,
-        to_offset: u64,
+        range: (u64, u64),
         tally: &Tally,
+        was_handed: bool,
         now_us: i64,
     ) -> Event {
-        let mut event = self.evicted(from_offset, to_offset, tally, now_us);
+        let mut event = self.evicted(range, tally, was_handed, now_us);
         let (from, to) = times(tally);
-        let (lane, batches) = (&self.lane, tally.batches);
+        let (lane, batches, sent) = (&self.lane, tally.batches, sent(was_handed));
         event.text =
-            format!("{lane}: {batches} batches from {from} to {to} removed unsent, an operator asked for it");
+            format!("{lane}: {batches} batches from {from} to {to} removed {sent}, an operator asked for it");
         event.data["cause"] = "operator".into();
         event
     }
@@ -80,7 +91,7 @@ impl Gaps {
     }
 
     /// The event of [`Gaps::note`].
-    pub(super) fn from_note(&self, note: &[u8]) -> Option<Event> {
+    pub(super) fn noted(&self, note: &[u8]) -> Option<Event> {
         let (edge_time, text, data) = serde_json::from_slice(note).ok()?;
         Some(self.event(Kind::Gap, text, data, edge_time))
     }
@@ -93,6 +104,18 @@ impl Gaps {
         let text = format!("{lane}: {batches} batches from offset {from_offset} cannot be read: {cause}");
         let data = json!({
             "lane": lane, "cause": "damage", "detail": cause, "batches": batches,
+            "from_offset": from_offset, "to_offset": to_offset,
+        });
+        self.event(Kind::Gap, text, data, now_us)
+    }
+
+    /// Records that are no longer there when they are to be sent.
+    pub(super) fn moved(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let batches = to_offset - from_offset;
+        let text = format!("{lane}: {batches} batches from offset {from_offset} are no longer on this disk");
+        let data = json!({
+            "lane": lane, "cause": "removed", "batches": batches,
             "from_offset": from_offset, "to_offset": to_offset,
         });
         self.event(Kind::Gap, text, data, now_us)
@@ -115,6 +138,11 @@ impl Gaps {
     fn event(&self, kind: Kind, text: String, data: serde_json::Value, now_us: i64) -> Event {
         Event { kind, edge_time: now_us, device: self.box_path.clone(), text, data }
     }
+}
+
+/// Whether Kafka has some of it is not known of what was handed to a replicator.
+fn sent(was_handed: bool) -> &'static str {
+    if was_handed { "when some of it may have been sent" } else { "unsent" }
 }
 
 fn times(tally: &Tally) -> (String, String) {

@@ -1,20 +1,20 @@
 //! The reading side of a lane.
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::codec::{DecodedBatch, RECORD_EVENT, RECORD_THINNED, RecordFault, decode_batch};
+use super::codec::RecordFault;
+use super::decoder::{Decoder, decode_row};
 use super::gaps::Gaps;
-use super::thin_codec::{self, DecodedThinned};
 use super::thinned::ThinnedBatch;
 use super::writer::Shared;
 use crate::batch::{GapBefore, Sample, Schema};
 use crate::clock::Clock;
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::journal::{Damage, Epoch, Read, Reader};
 
 /// One record of a lane.
@@ -50,20 +50,21 @@ pub struct StoredBatch {
     pub gap: Option<GapBefore>,
 }
 
-/// Schemas by number, each with the bytes it was read from.
-type Schemas = HashMap<u32, (Arc<[u8]>, Arc<Schema>)>;
-
 /// Reads what is synced, in order. Damage and undecodable records become gap events, once each,
 /// and are skipped.
 pub struct LaneReader {
     reader: Reader,
     epoch: Epoch,
     clock: Arc<dyn Clock>,
-    schemas: Schemas,
+    decoder: Decoder,
     synced: watch::Receiver<u64>,
     shared: Arc<Shared>,
     events: Events,
     gaps: Gaps,
+    /// What is missing is given as a record, too.
+    gives_gaps: bool,
+    /// What lies behind is somebody else's to tell.
+    end: Option<u64>,
 }
 
 impl LaneReader {
@@ -76,7 +77,8 @@ impl LaneReader {
         gaps: Gaps,
     ) -> Self {
         let synced = shared.synced.subscribe();
-        Self { reader, epoch, clock, schemas: HashMap::new(), synced, shared, events, gaps }
+        let (decoder, gives_gaps, end) = Default::default();
+        Self { reader, epoch, clock, decoder, synced, shared, events, gaps, gives_gaps, end }
     }
 
     /// Identity of the journal; offsets of another epoch mean nothing here.
@@ -98,11 +100,19 @@ impl LaneReader {
     /// Goes on at `offset`: the checkpoint's, or back after an aborted transaction.
     pub fn seek(&mut self, offset: u64) {
         self.reader.seek(offset);
+        self.end = None;
+    }
+
+    /// Goes on at the beginning of `range`. What is missing is told as far as its end.
+    pub fn seek_range(&mut self, range: Range<u64>) {
+        self.reader.seek(range.start);
+        self.end = Some(range.end);
     }
 
     /// From now on what is read leaves the box, so it will never be thinned.
     pub fn hand_over(&mut self) {
         self.reader.hand_over();
+        self.gives_gaps = true;
     }
 
     /// Tells that Kafka has everything before `next_offset`. The writer removes what lies behind,
@@ -134,11 +144,13 @@ impl LaneReader {
             reader: self.reader.another(0)?,
             epoch: self.epoch,
             clock: Arc::clone(&self.clock),
-            schemas: self.schemas.clone(),
+            decoder: Decoder::default(),
             synced: self.synced.clone(),
             shared: Arc::clone(&self.shared),
             events: self.events.clone(),
             gaps: self.gaps.clone(),
+            gives_gaps: false,
+            end: None,
         })
     }
 
@@ -165,32 +177,25 @@ impl LaneReader {
             match self.reader.read() {
                 Read::End => break,
                 Read::Moved { from, to } => {
-                    // The writer has told the gap when it removed them.
                     tracing::warn!("{}: reading goes on at offset {to} instead of {from}", self.gaps.lane);
+                    let to = self.clipped(to);
+                    if from < to {
+                        let event = self.gaps.moved(from, to, self.clock.now_us());
+                        self.give_gap(to, &event, &mut records);
+                    }
                 }
-                Read::Damage(damage) => self.tell(&damage),
+                Read::Damage(damage) => self.tell(&damage, &mut records),
                 Read::Record { offset, base_us, bytes } => {
                     bytes_read += bytes.len();
-                    let body = match bytes.split_first() {
-                        Some((&RECORD_EVENT, json)) => Ok(Body::Event(json.to_vec())),
-                        Some((&RECORD_THINNED, _)) => match thin_codec::decode(bytes, base_us) {
-                            Some(thinned) => self.with_schema_of_thinned(thinned),
-                            None => Err(RecordFault::Malformed),
-                        },
-                        _ => match decode_batch(bytes, base_us) {
-                            Ok(batch) => self.with_schema(batch),
-                            Err(_) if bytes.first().is_some_and(|kind| *kind > RECORD_THINNED) => {
-                                Err(RecordFault::Kind(bytes[0]))
-                            }
-                            Err(fault) => Err(fault),
-                        },
-                    };
-                    match body {
-                        Ok(body) => records.push(Record { offset, body }),
-                        Err(fault) => {
-                            let (from_offset, to_offset) = (offset, offset + 1);
-                            self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() });
-                        }
+                    let row = decode_row(bytes, base_us);
+                    let body = row.and_then(|row| self.decoder.row(row, &self.reader));
+                    self.take(offset, body, &mut records);
+                }
+                Read::Link(link) => {
+                    let (offset, length) = (link.offset, link.front.len());
+                    if let Some(body) = self.decoder.link(&link).transpose() {
+                        bytes_read += length;
+                        self.take(offset, body, &mut records);
                     }
                 }
             }
@@ -198,46 +203,50 @@ impl LaneReader {
         records
     }
 
-    fn with_schema(&mut self, batch: DecodedBatch) -> Result<Body, RecordFault> {
-        let schema = self.schema(batch.schema)?;
-        check_tags(&schema, batch.samples.iter().map(|sample| sample.tag))?;
-        let DecodedBatch { edge_us, samples, gap, .. } = batch;
-        Ok(Body::Batch(StoredBatch { schema, edge_us, samples, gap }))
-    }
-
-    fn with_schema_of_thinned(&mut self, thinned: DecodedThinned) -> Result<Body, RecordFault> {
-        let schema = self.schema(thinned.schema)?;
-        check_tags(&schema, thinned.samples.iter().map(|sample| sample.tag))?;
-        Ok(Body::Thinned(thinned.with_schema(schema)))
-    }
-
-    /// The schema that records of the current segment call `number`.
-    fn schema(&mut self, number: u32) -> Result<Arc<Schema>, RecordFault> {
-        let missing = RecordFault::NoSchema(number);
-        let json = self.reader.dictionary(number).ok_or(missing)?;
-        Ok(match self.schemas.get(&number) {
-            Some((known, schema)) if Arc::ptr_eq(known, json) => Arc::clone(schema),
-            known => {
-                // A new segment repeats its schemas; equal bytes keep their parsed form.
-                let parsed = match known {
-                    Some((before, schema)) if before == json => Arc::clone(schema),
-                    _ => Arc::new(serde_json::from_slice::<Schema>(json).map_err(|_| missing)?),
-                };
-                self.schemas.insert(number, (Arc::clone(json), Arc::clone(&parsed)));
-                parsed
+    /// Adds a record, or tells why there is none.
+    fn take(&self, offset: u64, body: Result<Body, RecordFault>, records: &mut Vec<Record>) {
+        match body {
+            Ok(body) => records.push(Record { offset, body }),
+            Err(fault) => {
+                let (from_offset, to_offset) = (offset, offset + 1);
+                self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() }, records);
             }
-        })
+        }
     }
 
-    /// Tells damage as an event, unless it was told before a [`LaneReader::seek`] back.
-    fn tell(&self, damage: &Damage) {
-        if !self.shared.first_told(damage) {
+    /// Tells damage of what is to be sent: as a record in its place, and as an event unless that
+    /// was told before a [`LaneReader::seek`] back. To others it says nothing about what Kafka has.
+    fn tell(&self, damage: &Damage, records: &mut Vec<Record>) {
+        let damage = &Damage { to_offset: self.clipped(damage.to_offset), ..damage.clone() };
+        if damage.from_offset >= damage.to_offset {
             return;
         }
-        self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
         let event = self.gaps.damaged(damage, self.clock.now_us());
-        tracing::error!("{}", event.text);
-        self.events.emit(event);
+        if !self.gives_gaps {
+            tracing::debug!("{}", event.text);
+            return;
+        }
+        self.give_gap(damage.to_offset, &event, records);
+        if self.shared.first_told(damage) {
+            self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
+            tracing::error!("{}", event.text);
+            self.events.emit(event);
+        }
+    }
+
+    fn clipped(&self, offset: u64) -> u64 {
+        self.end.map_or(offset, |end| offset.min(end))
+    }
+
+    /// Puts a gap record in the place of what is missing before `to_offset`. Thereby Kafka gets it
+    /// in the transaction that leaves the gap behind: no power cut can keep the one and lose the
+    /// other, as it can with an event.
+    fn give_gap(&self, to_offset: u64, event: &Event, records: &mut Vec<Record>) {
+        if !self.gives_gaps {
+            return;
+        }
+        let json = serde_json::to_vec(event).unwrap_or_default();
+        records.push(Record { offset: to_offset - 1, body: Body::Event(json) });
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
+use super::WhenFull;
+
 /// State of one lane. Counters count since this start of Forebay.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LaneStatus {
@@ -23,9 +25,13 @@ pub struct LaneStatus {
     pub thinned_bytes: u64,
     /// Bytes after thinning for each byte before; `None` while nothing was thinned.
     pub thinned_ratio: Option<f64>,
+    /// What is younger than this many seconds is thinned only when nothing else makes room.
+    pub full_for_s: u64,
     /// Time from which on what is unsent is there in full, microseconds since 1970 UTC; `None`
     /// while only the newest segment is.
     pub full_from_us: Option<i64>,
+    /// What makes room next when nothing is sent; `None` when nothing can.
+    pub next_room: Option<WhenFull>,
     /// Batches summed up before Kafka had them.
     pub thinned_records: u64,
     /// Bytes that the file system still has.
@@ -43,8 +49,12 @@ pub struct LaneStatus {
     pub records: u64,
     /// Samples synced.
     pub samples: u64,
-    /// Bytes written to files, everything counted.
+    /// Bytes written to segments, everything counted but thinning.
     pub written_bytes: u64,
+    /// Bytes of thinned segments written.
+    pub rewritten_bytes: u64,
+    /// What the device has written for the lane, estimated; see [`crate::journal::Journal::device_bytes`].
+    pub device_bytes: u64,
     /// `written_bytes` for each of `samples`; `None` without samples.
     pub bytes_per_sample: Option<f64>,
     /// Blocks synced.

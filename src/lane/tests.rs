@@ -9,7 +9,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::codec::{DecodedBatch, Encoder, RecordFault, decode_batch};
+use super::codec::row_writer::Encoder;
+use super::codec::{DecodedBatch, RecordFault, decode_batch};
 use super::writer::{Message, Shared};
 use super::{Lane, LaneOptions, LaneWriter};
 use crate::batch::Sample;
@@ -37,7 +38,7 @@ fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(3, 12, 4, |inner| vec(inner, 0..5).prop_map(|inner| Value::Array(inner.into())))
 }
 
-fn sample() -> impl Strategy<Value = Sample> {
+pub(super) fn sample() -> impl Strategy<Value = Sample> {
     let quality = (0..9u8).prop_map(|number| Quality::from_u8(number).unwrap());
     (any::<u32>(), value(), quality, option::of(any::<i64>()))
         .prop_map(|(tag, value, quality, source_us)| Sample { tag, value, quality, source_us })
@@ -62,7 +63,7 @@ fn samples() -> impl Strategy<Value = Vec<Sample>> {
 }
 
 /// Equal bit by bit; `==` holds NaN unequal to itself and -0.0 equal to 0.0.
-fn same(left: &Value, right: &Value) -> bool {
+pub(super) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Real(left), Value::Real(right)) => left.to_bits() == right.to_bits(),
         (Value::Lreal(left), Value::Lreal(right)) => left.to_bits() == right.to_bits(),

@@ -128,8 +128,10 @@ impl Worker {
         while self.journal.first_offset() < end {
             let (from, to) = self.journal.oldest_range();
             let unsent = from < to;
-            let event = unsent
-                .then(|| self.gaps.removed_by_order(from, to, &self.tally_oldest(), self.clock.now_us()));
+            let event = unsent.then(|| {
+                let (tally, handed) = (self.tally_oldest(), self.oldest_was_handed());
+                self.gaps.removed_by_order((from, to), &tally, handed, self.clock.now_us())
+            });
             let note = event.as_ref().map(|event| self.gaps.note(event)).unwrap_or_default();
             let evicted = match self.journal.evict_oldest(&note) {
                 Ok(Some(evicted)) => evicted,

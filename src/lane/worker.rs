@@ -9,15 +9,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::LaneOptions;
-use super::codec::Encoder;
+use super::chain::{Content, Meaning};
+use super::codec::event_row;
 use super::gaps::Gaps;
+use super::schemas::dictionary;
 use super::status::{Ages, LaneStatus};
+use super::waiting::{Waiting, fits, measure};
 use super::writer::{Message, Shared};
-use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample, Schema};
+use crate::batch::{BATCH_SAMPLES_MAX, Batch};
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::event::{Event, Events};
-use crate::journal::{AppendError, Journal, SyncError};
+use crate::journal::{AppendError, CODED_DICTIONARIES_MAX, Journal, SyncError};
 
 /// How often the thread looks around when nothing comes.
 const IDLE: Duration = Duration::from_secs(1);
@@ -42,18 +45,26 @@ pub(crate) struct Worker {
     pub(super) options: LaneOptions,
     pub(super) status: LaneStatus,
     ages: Ages,
-    encoder: Encoder,
-    /// Schema number by the address of the device; holding the device keeps the address its own.
-    schemas: HashMap<usize, (Arc<Device>, u32)>,
+    waiting: Waiting,
+    /// Schema by the address of the device; holding the device keeps the address its own.
+    schemas: HashMap<usize, Defined>,
     new_devices: bool,
     pending_samples: u64,
     flushes: Vec<SyncSender<u64>>,
     /// When the waiting block is to be synced.
     deadline: Option<Instant>,
     pause: Option<Duration>,
+    synced_at: Option<Instant>,
     /// When the parts of the journal were last added up for the status.
     parts_at: Option<Instant>,
     room: room::Room,
+}
+
+/// A device whose schema the journal knows.
+struct Defined {
+    device: Arc<Device>,
+    number: u32,
+    meaning: Arc<Meaning>,
 }
 
 impl Worker {
@@ -74,6 +85,7 @@ impl Worker {
             lane: options.name.clone(),
             epoch: journal.epoch().to_string(),
             budget_bytes: options.budget_bytes,
+            full_for_s: options.full_for.as_secs(),
             ..LaneStatus::default()
         };
         Self {
@@ -86,13 +98,14 @@ impl Worker {
             options,
             status,
             ages,
-            encoder: Encoder::default(),
+            waiting: Waiting::default(),
             schemas: HashMap::new(),
             new_devices: false,
             pending_samples: 0,
             flushes: Vec::new(),
             deadline: None,
             pause: None,
+            synced_at: None,
             parts_at: None,
             room: room::Room::default(),
         }
@@ -196,7 +209,7 @@ impl Worker {
         match message {
             Message::Batch(batch) => {
                 self.shared.queued_samples.fetch_sub(batch.samples.len(), Ordering::SeqCst);
-                self.append_batch(&batch);
+                self.append_batch(batch);
             }
             Message::Event(event) => self.append_event(&event),
             Message::Flush(answer) => {
@@ -219,53 +232,76 @@ impl Worker {
             Message::Wake => {}
         }
         if self.deadline.is_none() && self.journal.pending_records() > 0 {
-            self.deadline = Some(self.clock.now() + self.options.sync_interval);
+            let now = self.clock.now();
+            let latest = now + self.options.sync_interval;
+            let next = self.synced_at.map(|at| at + self.options.sync_interval);
+            let soon = now + self.options.sync_after.min(self.options.sync_interval);
+            self.deadline = Some(next.map_or(soon, |next| next.max(soon)).min(latest));
         }
     }
 
-    fn append_batch(&mut self, batch: &Batch) {
-        let address = Arc::as_ptr(&batch.device).addr();
-        let schema = match self.schemas.get(&address) {
-            Some((_, number)) => *number,
-            None => match self.define(&batch.device) {
-                Ok(number) => {
-                    self.schemas.insert(address, (Arc::clone(&batch.device), number));
+    fn append_batch(&mut self, batch: Batch) {
+        let Batch { device, edge_us, mut samples, mut gap } = batch;
+        let address = Arc::as_ptr(&device).addr();
+        if !self.schemas.contains_key(&address) {
+            match self.define(&device) {
+                Ok(defined) => {
+                    self.schemas.insert(address, defined);
                     self.new_devices = true;
-                    number
                 }
-                Err(cause) => return self.refuse(&batch.device.path, batch.samples.len(), &cause),
-            },
-        };
-        let mut gap = batch.gap.as_deref();
-        for samples in batch.samples.chunks(BATCH_SAMPLES_MAX) {
-            self.append_samples(batch, schema, samples, gap.take());
+                Err(cause) => return self.refuse(&device.path, samples.len(), &cause),
+            }
+        }
+        loop {
+            let rest = samples.split_off(samples.len().min(BATCH_SAMPLES_MAX));
+            self.append_content(address, Content { edge_us, samples, gap: gap.take() });
+            if rest.is_empty() {
+                return;
+            }
+            samples = rest;
         }
     }
 
-    fn define(&mut self, device: &Device) -> Result<u32, String> {
-        let json = serde_json::to_vec(&Schema::of(device)).map_err(|error| error.to_string())?;
-        self.journal.define(&json).map_err(|error| format!("its list of tags: {error}"))
+    fn define(&mut self, device: &Arc<Device>) -> Result<Defined, String> {
+        let (json, meaning) = dictionary(device).map_err(|error| error.to_string())?;
+        let number = self.journal.define(&json).map_err(|error| format!("its list of tags: {error}"))?;
+        if number >= CODED_DICTIONARIES_MAX {
+            self.journal.forget(number);
+            return Err(format!("more than {CODED_DICTIONARIES_MAX} devices since the last start"));
+        }
+        Ok(Defined { device: Arc::clone(device), number, meaning: Arc::new(meaning) })
     }
 
     /// Appends samples as one record; as several when they are too long for one.
-    fn append_samples(&mut self, batch: &Batch, schema: u32, samples: &[Sample], gap: Option<&GapBefore>) {
-        let base_us = self.journal.base_us(batch.edge_us);
-        let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
-        let mut appended = self.journal.append(record, base_us);
+    fn append_content(&mut self, address: usize, mut content: Content) {
+        let Some(Defined { number, meaning, .. }) = self.schemas.get(&address) else { return };
+        let (number, meaning) = (*number, Arc::clone(meaning));
+        if !fits(&meaning, &content.samples) {
+            return self.refuse_content(address, &content, "a tag is none of the device's");
+        }
+        let measured = measure(number, &content);
+        let mut appended = self.journal.append_coded(measured);
         if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
-            let base_us = self.journal.base_us(batch.edge_us);
-            let record = self.encoder.batch(schema, batch.edge_us, base_us, samples, gap);
-            appended = self.journal.append(record, base_us);
+            appended = self.journal.append_coded(measured);
         }
         match appended {
-            Ok(_) => self.pending_samples += samples.len() as u64,
-            Err(AppendError::TooLong(..)) if samples.len() > 1 => {
-                let (front, back) = samples.split_at(samples.len() / 2);
-                self.append_samples(batch, schema, front, gap);
-                self.append_samples(batch, schema, back, None);
+            Ok(_) => {
+                self.pending_samples += content.samples.len() as u64;
+                self.waiting.push(number, meaning, content);
             }
-            Err(error) => self.refuse(&batch.device.path, samples.len(), &error.to_string()),
+            Err(AppendError::TooLong(..)) if content.samples.len() > 1 => {
+                let samples = content.samples.split_off(content.samples.len() / 2);
+                let rest = Content { edge_us: content.edge_us, samples, gap: None };
+                self.append_content(address, content);
+                self.append_content(address, rest);
+            }
+            Err(error) => self.refuse_content(address, &content, &error.to_string()),
         }
+    }
+
+    fn refuse_content(&mut self, address: usize, content: &Content, cause: &str) {
+        let path = self.schemas.get(&address).map_or_else(String::new, |defined| defined.device.path.clone());
+        self.refuse(&path, content.samples.len(), cause);
     }
 
     fn append_event(&mut self, event: &Event) {
@@ -274,9 +310,10 @@ impl Worker {
             Err(error) => return self.refuse(&event.device, 1, &error.to_string()),
         };
         let now_us = self.clock.now_us();
-        let mut appended = self.journal.append(self.encoder.event(&json), now_us);
+        let row = event_row(&json);
+        let mut appended = self.journal.append(&row, now_us);
         if matches!(appended, Err(AppendError::BlockFull(_))) && self.commit() {
-            appended = self.journal.append(self.encoder.event(&json), now_us);
+            appended = self.journal.append(&row, now_us);
         }
         if let Err(error) = appended {
             self.refuse(&event.device, 1, &error.to_string());
@@ -323,12 +360,14 @@ impl Worker {
         self.make_room(true);
         let (first_offset, base_us) = (self.journal.next_offset(), self.journal.base_us(self.clock.now_us()));
         let started = self.clock.now();
-        match self.journal.sync(self.clock.now_us()) {
+        match self.journal.sync_coded(&mut self.waiting, self.clock.now_us()) {
             Ok(next_offset) => {
                 let sync_us = u64::try_from(self.clock.now().saturating_duration_since(started).as_micros())
                     .unwrap_or(u64::MAX);
                 self.status.sync_us_max = sync_us.max(self.status.sync_us_max / 2);
+                self.waiting.clear();
                 self.status.syncs += 1;
+                self.synced_at = Some(self.clock.now());
                 self.status.records += records;
                 self.status.samples += std::mem::take(&mut self.pending_samples);
                 self.ages.push(first_offset, base_us);
@@ -379,10 +418,10 @@ impl Worker {
     fn forget_devices(&mut self) {
         if std::mem::take(&mut self.new_devices) {
             let journal = &mut self.journal;
-            self.schemas.retain(|_, (device, number)| {
-                let known = Arc::strong_count(device) > 1;
+            self.schemas.retain(|_, defined| {
+                let known = Arc::strong_count(&defined.device) > 1;
                 if !known {
-                    journal.forget(*number);
+                    journal.forget(defined.number);
                 }
                 known
             });
@@ -437,6 +476,7 @@ impl Worker {
         let segments = self.journal.segments();
         let committed = self.status.committed.unwrap_or(0);
         let thinned_ratio = self.thinned_ratio();
+        let next_room = self.next_room(&segments);
         let status = &mut self.status;
         (status.history_bytes, status.thinned_bytes, status.full_from_us) = (0, 0, None);
         let mut newest_bytes = self.journal.bytes();
@@ -462,7 +502,7 @@ impl Worker {
         }
         status.unsent_bytes =
             self.journal.bytes().saturating_sub(status.history_bytes).saturating_sub(history_of_newest);
-        status.thinned_ratio = thinned_ratio;
+        (status.thinned_ratio, status.next_room) = (thinned_ratio, next_room);
     }
 
     pub(super) fn publish_status(&mut self) {
@@ -476,6 +516,8 @@ impl Worker {
         status.first_offset = self.journal.first_offset();
         status.next_offset = self.journal.next_offset();
         status.written_bytes = self.journal.written_bytes();
+        status.rewritten_bytes = self.journal.rewritten_bytes();
+        status.device_bytes = self.journal.device_bytes();
         status.lost_records = self.shared.lost_records.load(Ordering::SeqCst);
         status.given_back = self.shared.given_back.load(Ordering::SeqCst);
         let all_sent = status.committed.unwrap_or(status.first_offset) >= status.next_offset;

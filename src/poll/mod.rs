@@ -7,7 +7,7 @@
 
 mod backoff;
 mod engineer;
-mod outage;
+pub(crate) mod outage;
 mod schedule;
 mod task;
 
@@ -77,5 +77,5 @@ pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, las
             () = tokio::time::sleep(PANIC_PAUSE) => {}
         }
     }
-    outage.tell_loss();
+    outage.tell_loss(clock::now_us());
 }

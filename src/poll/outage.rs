@@ -148,6 +148,10 @@ impl Outage {
     /// Notes samples of `edge_us` that the journal's queue had no room for.
     pub fn lost(&mut self, edge_us: i64, samples: usize) {
         let samples = samples as u64;
+        // The clock was set back: one record over both times would end before it begins.
+        if self.loss.as_ref().is_some_and(|loss| edge_us < loss.to_us) {
+            self.tell_loss(edge_us);
+        }
         match &mut self.loss {
             Some(loss) => {
                 loss.to_us = edge_us;
@@ -163,19 +167,19 @@ impl Outage {
     /// Everything of `edge_us` was taken by the journal: a loss that is over becomes a gap record.
     pub fn stored(&mut self, edge_us: i64) {
         if self.loss.as_ref().is_some_and(|loss| (edge_us - loss.to_us).abs() >= LOSSES_APART_US) {
-            self.tell_loss();
+            self.tell_loss(edge_us);
         }
     }
 
-    /// Records what was lost, if anything was.
-    pub fn tell_loss(&mut self) {
+    /// Records at `now_us` what was lost, if anything was.
+    pub fn tell_loss(&mut self, now_us: i64) {
         let Some(Loss { from_us, to_us, samples }) = self.loss.take() else { return };
         let (from, to) = (clock::rfc3339(from_us), clock::rfc3339(to_us));
         let text = format!("{samples} samples from {from} to {to} are missing: {JOURNAL_FULL}");
         tracing::warn!(device = %self.device.name, "{text}");
         self.events.emit(Event {
             kind: Kind::Gap,
-            edge_time: clock::now_us(),
+            edge_time: now_us,
             device: self.device.path.clone(),
             text,
             data: json!({
@@ -238,6 +242,24 @@ pub fn gap_event(device: &str, gap: &GapBefore, to_us: i64) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_before_and_after_a_clock_that_was_set_back_are_two_records() {
+        let (events, mut emitted) = Events::new();
+        let mut outage = Outage::before_start(crate::poll::testing::device(Vec::new()), events, 0);
+        outage.lost(5_000_000, 1);
+        outage.lost(6_000_000, 2);
+        outage.lost(1_000_000, 4);
+        outage.tell_loss(2_000_000);
+        for (from, to, samples) in [(5_000_000, 6_000_000, 3), (1_000_000, 1_000_000, 4)] {
+            let data = emitted.try_recv().unwrap().data;
+            assert_eq!(
+                (&data["from"], &data["to"]),
+                (&json!(clock::rfc3339(from)), &json!(clock::rfc3339(to)))
+            );
+            assert_eq!(data["samples"], samples);
+        }
+    }
 
     #[test]
     fn a_gap_over_a_clock_that_was_set_back_says_so_and_keeps_both_times() {

@@ -6,6 +6,7 @@
 //! The epoch is part of the key so that compaction never lets one journal's checkpoint replace
 //! another's: a disk that comes back finds its own.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -39,6 +40,10 @@ pub struct Checkpoint {
     /// Ranges below it that are still to be sent, from the first offset to before the second.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backlog: Vec<(u64, u64)>,
+    /// How many partitions the topic had when its place there was chosen. With another number the
+    /// place is another, and what stands at one may be older than what stands elsewhere.
+    #[serde(default)]
+    pub partitions: i32,
     /// Which run of which box wrote it; differs after every start.
     pub boot: String,
     /// When, RFC 3339.
@@ -70,10 +75,21 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Takes in what was found elsewhere: the furthest holds.
+    /// True when no other partition can hold a newer checkpoint of ours: each one that is written goes
+    /// to the place that belongs to the number of partitions it names.
+    pub fn is_newest(&self, partitions: i32) -> bool {
+        partitions == 1
+            || self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.partitions == partitions)
+    }
+
+    /// Takes in what was found elsewhere: the furthest holds, and of two equally far the one with less
+    /// left to send, because a backlog only shrinks.
     pub fn add(&mut self, found: Option<Checkpoint>) {
-        let next_offset = |checkpoint: &Checkpoint| checkpoint.next_offset;
-        if found.as_ref().map(next_offset) >= self.checkpoint.as_ref().map(next_offset) {
+        let key = |checkpoint: &Checkpoint| {
+            let left: u64 = checkpoint.backlog.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
+            (checkpoint.next_offset, Reverse(left))
+        };
+        if found.as_ref().map(key) >= self.checkpoint.as_ref().map(key) {
             self.checkpoint = found;
         }
     }
@@ -251,6 +267,38 @@ fn assign(consumer: &BaseConsumer<Reports>, place: &Place, from: i64) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_furthest_checkpoint_holds_and_of_two_the_one_with_less_left() {
+        let checkpoint = |next_offset, backlog: &[(u64, u64)]| {
+            Some(Checkpoint { next_offset, backlog: backlog.to_vec(), ..Checkpoint::default() })
+        };
+        let mut found = Found::default();
+        let order = [
+            (checkpoint(10, &[]), 10),
+            (checkpoint(90, &[(10, 80)]), 90),
+            (checkpoint(90, &[(20, 80)]), 90),
+            (checkpoint(90, &[(15, 80)]), 90),
+            (checkpoint(50, &[]), 90),
+            (None, 90),
+        ];
+        for (each, next_offset) in order {
+            found.add(each);
+            assert_eq!(found.checkpoint.as_ref().map(|checkpoint| checkpoint.next_offset), Some(next_offset));
+        }
+        assert_eq!(found.checkpoint, checkpoint(90, &[(20, 80)]));
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_number_of_partitions_may_be_an_old_one() {
+        let of = |partitions| Found {
+            checkpoint: Some(Checkpoint { partitions, ..Checkpoint::default() }),
+            ..Found::default()
+        };
+        assert!(of(4).is_newest(4) && !of(4).is_newest(6) && !of(0).is_newest(4));
+        assert!(of(0).is_newest(1), "there is no other place");
+        assert!(!Found::default().is_newest(4) && Found::default().is_newest(1));
+    }
 
     #[test]
     fn keys_belong_to_one_lane_of_one_box() {

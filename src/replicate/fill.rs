@@ -1,5 +1,6 @@
 //! Puts records into a transaction: fresh ones, and a share of the backlog.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::fault::Fault;
@@ -50,8 +51,8 @@ pub(super) struct Filled {
 #[derive(Default)]
 pub(super) struct Cursor {
     source: Option<Box<dyn Source>>,
-    /// Where it stands, if that is known.
-    at: Option<u64>,
+    /// Where it stands, and the end of the range it reads, if that is known.
+    at: Option<(u64, u64)>,
 }
 
 impl Cursor {
@@ -60,16 +61,16 @@ impl Cursor {
         self.at = None;
     }
 
-    fn next(&mut self, of: &impl Source, from: u64) -> Result<Option<Record<'_>>, SourceFault> {
+    fn next(&mut self, of: &impl Source, range: Range<u64>) -> Result<Option<Record<'_>>, SourceFault> {
         let source = match &mut self.source {
             Some(source) => source,
             none => none.insert(of.another()?),
         };
-        if self.at != Some(from) {
-            source.seek(from)?;
+        if self.at != Some((range.start, range.end)) {
+            source.seek_range(range.clone())?;
         }
         let record = source.next(Duration::ZERO)?;
-        self.at = record.map(|record| record.offset + 1);
+        self.at = record.map(|record| (record.offset + 1, range.end));
         Ok(record)
     }
 }
@@ -134,9 +135,9 @@ impl<'a, N: Session> Fill<'a, N> {
     fn backlog(&mut self, of: &impl Source, cursor: &mut Cursor, limit: Amount) -> Result<(), Fault> {
         while self.filled.backlog.is_below(limit) {
             let Some(range) = self.filled.progress.next_range() else { break };
-            let Some(record) = cursor.next(of, range.start).map_err(journal)? else { break };
+            let Some(record) = cursor.next(of, range.clone()).map_err(journal)? else { break };
             if record.offset >= range.end {
-                // What was left of the range has been evicted, or is damaged; that was told.
+                // There is nothing left in the range; what is missing was told before.
                 self.filled.progress.backlog_sent(range.end);
                 continue;
             }

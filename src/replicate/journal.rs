@@ -1,5 +1,6 @@
 //! A lane of the journal as the replicator's [`Source`].
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -45,6 +46,12 @@ impl Source for JournalSource {
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
         self.read = Vec::new().into_iter();
         self.reader.seek(offset);
+        Ok(())
+    }
+
+    fn seek_range(&mut self, range: Range<u64>) -> Result<(), SourceFault> {
+        self.read = Vec::new().into_iter();
+        self.reader.seek_range(range);
         Ok(())
     }
 

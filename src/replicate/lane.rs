@@ -274,6 +274,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             backlog: filled.progress.ranges(),
             boot: self.shared.boot.clone(),
             time: rfc3339(now_us),
+            ..Checkpoint::default()
         })?;
         self.last_answer = self.shared.clock.now();
         let took = self.last_answer.saturating_duration_since(start);

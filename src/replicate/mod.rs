@@ -31,6 +31,7 @@ mod topics;
 pub(crate) mod transport;
 mod window;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -62,6 +63,15 @@ pub trait Source: Send {
     /// # Errors
     /// When the journal cannot be read.
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault>;
+
+    /// Goes on reading at the beginning of `range`. What is missing is told as far as its end;
+    /// records behind it may be given all the same.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    fn seek_range(&mut self, range: Range<u64>) -> Result<(), SourceFault> {
+        self.seek(range.start)
+    }
 
     /// The next record, in ascending order of offsets; waits for it at most `wait`.
     /// `None` = nothing new. Only synced records may be returned.
@@ -116,6 +126,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn seek(&mut self, offset: u64) -> Result<(), SourceFault> {
         (**self).seek(offset)
     }
+    fn seek_range(&mut self, range: Range<u64>) -> Result<(), SourceFault> {
+        (**self).seek_range(range)
+    }
+
     fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
         (**self).next(wait)
     }

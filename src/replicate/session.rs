@@ -8,16 +8,18 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
+use serde_json::json;
 
 use super::checkpoint::{self, Checkpoint, Found, Nonce, Place};
 use super::fault::{self, Fault};
 use super::identity::Identity;
 use super::lane::Shared;
-use super::options::Mode;
+use super::options::{Mode, Options};
 use super::reports::Reports;
 use super::topics::{self, DEAD_LETTERS};
 use super::transport::{Outgoing, Reason, Session, Transport};
 use crate::clock::{now_us, rfc3339};
+use crate::event::{Event, Kind};
 
 /// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
 const SLICE: Duration = Duration::from_secs(2);
@@ -37,6 +39,8 @@ pub(super) struct Kafka {
     last: Option<(Place, i64)>,
     /// The checkpoint topic's settings were looked at.
     looked_at_policy: bool,
+    /// The lane's topic was not there when it was looked for.
+    was_missing: bool,
     /// Without transactions: the brokers know no idempotent producer, or we may not be one.
     not_idempotent: Arc<AtomicBool>,
 }
@@ -45,7 +49,28 @@ impl Kafka {
     pub fn new(shared: &Arc<Shared>) -> Self {
         let reports = Reports::new(&shared.lane);
         let (last, not_idempotent) = (None, Arc::default());
-        Self { shared: Arc::clone(shared), reports, last, looked_at_policy: false, not_idempotent }
+        let shared = Arc::clone(shared);
+        Self { shared, reports, last, looked_at_policy: false, was_missing: false, not_idempotent }
+    }
+
+    /// Says that the lane's topic is a new one although Kafka knows us: somebody has deleted it, and
+    /// what was in it.
+    fn tell_new_topic(&mut self, topic: &str, found: &Found) {
+        let next_offset = found.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.next_offset);
+        if !std::mem::take(&mut self.was_missing) || next_offset == 0 {
+            return;
+        }
+        let Shared { options: Options { site, edge, .. }, lane, events, .. } = &*self.shared;
+        let text = format!(
+            "Topic {topic} had been deleted and is new: the records below {next_offset} were in it and are not \
+             sent again by themselves; `forebay replay` sends what the journal still holds"
+        );
+        tracing::warn!(lane, "{text}");
+        let data = json!({"what": "topic-new", "lane": lane, "topic": topic, "next_offset": next_offset});
+        let device = format!("{site}/{edge}");
+        if let Some(events) = events {
+            events.emit(Event { kind: Kind::Box, edge_time: now_us(), device, text, data });
+        }
     }
 }
 
@@ -64,8 +89,8 @@ impl Transport for Kafka {
             options.consumer(lane, true).create_with_context(reports.clone()).map_err(create)?;
         let topic = options.topic(lane);
         let checkpoints = options.topic("checkpoints");
-        let partitions = topics::ensure(&consumer, shared, &checkpoints, &reports)?;
-        topics::ensure(&consumer, shared, &topic, &reports)?;
+        let partitions = topics::ensure(&consumer, shared, &checkpoints, &reports, &mut false)?;
+        topics::ensure(&consumer, shared, &topic, &reports, &mut self.was_missing)?;
         if !std::mem::replace(&mut self.looked_at_policy, true) {
             topics::check_compacted(options, &checkpoints);
         }
@@ -81,6 +106,7 @@ impl Transport for Kafka {
             producer,
             reports,
             place,
+            partitions,
             topic,
             found: Found::default(),
             is_open: false,
@@ -89,7 +115,8 @@ impl Transport for Kafka {
             identity: Identity::new(fingerprint, shared.clock.now()),
         };
         session.init()?;
-        session.found = session.look(&consumer, partitions)?;
+        session.found = session.look(&consumer)?;
+        self.tell_new_topic(&session.topic, &session.found);
         self.last = Some((session.place.clone(), session.found.nonce_offset));
         Ok(session)
     }
@@ -114,6 +141,8 @@ pub(super) struct KafkaSession {
     reports: Reports,
     /// Where our checkpoints stand.
     place: Place,
+    /// Of the checkpoint topic when the place was chosen.
+    partitions: i32,
     topic: String,
     found: Found,
     /// A transaction is open.
@@ -171,7 +200,8 @@ impl Session for KafkaSession {
     }
 
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
-        let value = serde_json::to_vec(checkpoint).expect("strings and numbers are always JSON");
+        let checkpoint = Checkpoint { partitions: self.partitions, ..checkpoint.clone() };
+        let value = serde_json::to_vec(&checkpoint).expect("strings and numbers are always JSON");
         if !self.is_transactional() {
             // It must not be there before what it speaks of.
             self.flush(&self.topic)?;
@@ -242,14 +272,14 @@ impl KafkaSession {
         }
     }
 
-    /// Reads our checkpoint: in our partition, else in all others, because a topic that was
-    /// given more partitions has moved us.
-    fn look(&mut self, consumer: &BaseConsumer<Reports>, partitions: i32) -> Result<Found, Fault> {
+    /// Reads our checkpoint: in our partition, and unless it was written there for this number of
+    /// partitions in all others, because a topic that was given more partitions has moved us.
+    fn look(&mut self, consumer: &BaseConsumer<Reports>) -> Result<Found, Fault> {
         let nonce = self.send_nonce(&[self.place.partition])?;
         let mut found = checkpoint::find(consumer, &self.place, &self.epoch, &nonce, &self.shared)?;
-        if found.checkpoint.is_none() && partitions > 1 {
+        if !found.is_newest(self.partitions) {
             let others: Vec<i32> =
-                (0..partitions).filter(|partition| *partition != self.place.partition).collect();
+                (0..self.partitions).filter(|partition| *partition != self.place.partition).collect();
             let nonce = self.send_nonce(&others)?;
             for partition in others {
                 self.stopped()?;

@@ -20,18 +20,20 @@ const SETTLE: Duration = Duration::from_secs(15);
 /// End of the name of the topic for records that Kafka refuses.
 pub(super) const DEAD_LETTERS: &str = "dead-letter";
 
-/// Number of partitions of `topic`, which is created when it is not there and we may.
+/// Number of partitions of `topic`, which is created when it is not there and we may. Notes when it
+/// was not there.
 pub(super) fn ensure(
     consumer: &BaseConsumer<Reports>,
     shared: &Shared,
     topic: &str,
     reports: &Reports,
+    was_missing: &mut bool,
 ) -> Result<i32, Fault> {
     // Log lines and connection errors come with a poll; without one there would be no cause to show.
     let poll = |wait| drop(consumer.poll(wait));
     poll(Duration::ZERO);
     let ask = || partitions(consumer.client(), &shared.options, topic, reports, &poll);
-    ensure_by(&ask, shared, topic)
+    ensure_by(&ask, shared, topic, was_missing)
 }
 
 /// Makes sure that the dead-letter topic is there, created if we may.
@@ -43,7 +45,7 @@ pub(super) fn dead_letters(
     let topic = shared.options.topic(DEAD_LETTERS);
     // A producer has a thread that polls.
     let ask = || partitions(client, &shared.options, &topic, reports, &std::thread::sleep);
-    ensure_by(&ask, shared, &topic).map(drop).map_err(|fault| match fault {
+    ensure_by(&ask, shared, &topic, &mut false).map(drop).map_err(|fault| match fault {
         Fault::Refused(cause) => Fault::NoDeadLetters { offset: None, cause },
         fault => fault,
     })
@@ -53,15 +55,19 @@ fn ensure_by(
     ask: &dyn Fn() -> Result<Option<i32>, Fault>,
     shared: &Shared,
     topic: &str,
+    was_missing: &mut bool,
 ) -> Result<i32, Fault> {
     let options = &shared.options;
     if let Some(partitions) = ask()? {
         return Ok(partitions);
     }
-    match options.create_topics {
-        Some(how) => create(options, topic, how)?,
-        None => return Err(missing(topic, "this box is told not to create topics")),
-    }
+    let made = match options.create_topics {
+        Some(how) => create(options, topic, how),
+        None => Err(missing(topic, "this box is told not to create topics")),
+    };
+    // A broker that has not heard of a topic is put right by the one that creates them.
+    *was_missing |= matches!(made, Ok(true) | Err(Fault::Refused(_)));
+    made?;
     let end = Instant::now() + SETTLE;
     while Instant::now() < end {
         if let Some(partitions) = ask()? {
@@ -135,7 +141,8 @@ fn partitions(
     }
 }
 
-fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault> {
+/// False when it was there all the time.
+fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<bool, Fault> {
     let lost =
         |error: &dyn std::fmt::Display| Fault::Lost(format!("topic {topic} cannot be created: {error}"));
     let admin: AdminClient<DefaultClientContext> = options.admin().create().map_err(|error| lost(&error))?;
@@ -151,9 +158,9 @@ fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<(), Fault
     match results.into_iter().next() {
         Some(Ok(_)) => {
             tracing::info!(topic, "topic created");
-            Ok(())
+            Ok(true)
         }
-        Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
+        Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
         Some(Err((_, code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)))) => {
             Err(missing(topic, &format!("{} may not create it ({code})", options.principal())))
         }

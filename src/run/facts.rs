@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::flash::FlashWear;
 use super::rates::Rates;
 use super::storage;
 use crate::clock;
@@ -14,7 +16,7 @@ use crate::control::LaneControl;
 use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
-use crate::lane::{LaneStatus, LaneWriter};
+use crate::lane::{LaneStatus, LaneWriter, WhenFull};
 use crate::replicate::{Replication, ReplicationStatus, Replicator, State};
 use crate::status::facts::{
     Backfill, DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
@@ -117,6 +119,8 @@ pub struct BoxFacts {
     pub not_read: Vec<NotRead>,
     /// Since when the disk does not work, microseconds since 1970; 0 = it works.
     pub disk_broken_us: Mutex<i64>,
+    /// The flash below the journal.
+    pub flash: Mutex<FlashWear>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,9 +129,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl BoxFacts {
     /// Facts of a box that has just started.
-    pub fn new(identity: Identity, predictions: Arc<Predictions>, not_read: Vec<NotRead>) -> Self {
+    pub fn new(
+        identity: Identity,
+        predictions: Arc<Predictions>,
+        not_read: Vec<NotRead>,
+        flash: FlashWear,
+    ) -> Self {
         let (lanes, latest, disk_broken_us) = Default::default();
-        Self { identity, lanes, predictions, latest, not_read, disk_broken_us }
+        Self { identity, lanes, predictions, latest, not_read, disk_broken_us, flash: Mutex::new(flash) }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
@@ -146,12 +155,15 @@ impl BoxFacts {
     /// Called once a second.
     pub fn tick(&self) {
         let mut broken = false;
+        let mut device_bytes = 0;
         for lane in self.lanes.iter() {
             let status = lane.status.borrow();
             let committed = lane.replication.snapshot().records;
             lock(&lane.rates).push(status.records, committed, status.written_bytes);
             broken |= status.error.is_some();
+            device_bytes += status.device_bytes;
         }
+        lock(&self.flash).look(Instant::now(), device_bytes);
         let mut since = lock(&self.disk_broken_us);
         *since = match (broken, *since) {
             (false, _) => 0,
@@ -183,17 +195,32 @@ fn budget(status: &LaneStatus) -> u64 {
     status.budget_bytes.min(status.bytes.saturating_add(status.free_bytes))
 }
 
-/// How long a lane, or all together, can go on without Kafka at its present rate; `None` when nothing is written.
+/// How long a lane, or all together, can go on without Kafka at its present rate, everything in
+/// full; `None` when nothing is written.
 #[allow(clippy::cast_precision_loss)] // seconds for people
-fn left_s(status: &LaneStatus, unsent_bytes: u64, written_bytes_per_s: f64) -> Option<f64> {
-    let room_bytes = budget(status).saturating_sub(unsent_bytes);
+fn left_s(status: &LaneStatus, written_bytes_per_s: f64) -> Option<f64> {
+    let room_bytes = budget(status).saturating_sub(status.unsent_bytes);
     (written_bytes_per_s > 0.0).then(|| room_bytes as f64 / written_bytes_per_s)
 }
 
-/// What is unsent fills seven eighths of the lane: the oldest segment goes next.
-fn is_full(status: &LaneStatus) -> bool {
+/// How much longer than [`left_s`] a lane can go on by summing up what is older than it keeps in
+/// full; `None` while nobody knows what that saves, or when it saves nothing.
+#[allow(clippy::cast_precision_loss)] // seconds for people
+fn thinned_left_s(status: &LaneStatus, written_bytes_per_s: f64) -> Option<f64> {
+    let ratio = status.thinned_ratio.filter(|ratio| *ratio > 0.0 && *ratio < 1.0)?;
+    let (budget, rate) = (budget(status) as f64, Some(written_bytes_per_s).filter(|rate| *rate > 0.0)?);
+    let full_s = (status.full_for_s as f64).min(budget / rate);
+    let room_s = full_s + (budget - rate * full_s) / (rate * ratio);
+    let thinned = status.thinned_bytes as f64;
+    let used_s = (status.unsent_bytes as f64 - thinned) / rate + thinned / (rate * ratio);
+    let left_s = room_s - used_s - left_s(status, written_bytes_per_s)?;
+    (left_s > 0.0).then_some(left_s)
+}
+
+/// What is unsent fills seven eighths of the lane, and this makes room next.
+fn is_full(status: &LaneStatus, next: WhenFull) -> bool {
     let budget = budget(status);
-    budget > 0 && unsent_bytes(status) >= budget - budget / 8
+    budget > 0 && status.unsent_bytes >= budget - budget / 8 && status.next_room == Some(next)
 }
 
 /// Records that Kafka has not confirmed.
@@ -209,13 +236,6 @@ fn unsent(status: &LaneStatus, replication: &Replication) -> u64 {
         (Some(waiting), Some(next)) => status.next_offset.saturating_sub(next) + waiting.records,
         _ => backlog(status),
     }
-}
-
-/// Bytes that Kafka has not confirmed: the lane's bytes, shared out by records.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn unsent_bytes(status: &LaneStatus) -> u64 {
-    let kept = status.next_offset.saturating_sub(status.first_offset);
-    if kept == 0 { 0 } else { (status.bytes as f64 * (backlog(status) as f64 / kept as f64)) as u64 }
 }
 
 impl Facts for BoxFacts {
@@ -267,27 +287,36 @@ impl Facts for BoxFacts {
             bytes: on_disk,
             free_bytes: free,
             budget_bytes: statuses.iter().map(|status| status.budget_bytes).sum(),
+            unsent_bytes: statuses.iter().map(|status| status.unsent_bytes).sum(),
             ..LaneStatus::default()
         };
-        let unsent = statuses.iter().map(unsent_bytes).sum();
         let written: Vec<f64> =
             self.lanes.iter().map(|lane| lock(&lane.rates).written_bytes_per_s()).collect();
         let measured = self.lanes.iter().all(|lane| lock(&lane.rates).is_measured());
         let written_bytes_per_s: f64 = written.iter().sum();
-        let lanes = statuses
-            .iter()
-            .zip(written)
-            .map(|(status, written)| left_s(status, unsent_bytes(status), written));
-        let left_s = lanes.chain([left_s(&all, unsent, written_bytes_per_s)]).flatten();
+        let pairs = || statuses.iter().zip(written.iter().copied());
+        let lanes = pairs().map(|(status, written)| left_s(status, written));
+        let left_s = lanes.chain([left_s(&all, written_bytes_per_s)]).flatten();
+        let thinned_left_s = pairs().filter_map(|(status, written)| thinned_left_s(status, written));
+        let thinned_left_s = thinned_left_s.min_by(f64::total_cmp).filter(|_| measured);
+        let full_from = |status: &LaneStatus| status.full_from_us.filter(|_| status.thinned_bytes > 0);
+        let sum = |part: fn(&LaneStatus) -> u64| statuses.iter().map(part).sum();
         let error = statuses.iter().find_map(|status| status.error.clone());
         Reserve {
-            unsent_bytes: unsent,
+            unsent_bytes: all.unsent_bytes,
             budget_bytes: budget(&all),
             written_bytes_per_s,
             left_s: left_s.min_by(f64::total_cmp).filter(|_| measured),
             oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
-            dropped_records: statuses.iter().map(|status| status.evicted_records).sum(),
-            full: statuses.iter().any(is_full),
+            dropped_records: sum(|status| status.evicted_records),
+            thinned_left_s,
+            history_bytes: sum(|status| status.history_bytes),
+            thinned_bytes: sum(|status| status.thinned_bytes),
+            thinned_records: sum(|status| status.thinned_records),
+            full_from_us: statuses.iter().filter_map(full_from).min(),
+            thinning: statuses.iter().any(|status| is_full(status, WhenFull::Thin)),
+            full: statuses.iter().any(|status| is_full(status, WhenFull::Evict)),
+            flash: lock(&self.flash).facts(),
             disk_error: error
                 .map(|message| DiskError { since_us: *lock(&self.disk_broken_us), message })
                 .or(self.lanes.trouble()),
@@ -321,22 +350,34 @@ impl Facts for BoxFacts {
         stopped
     }
 
-    #[allow(clippy::cast_precision_loss)]
     fn metrics(&self) -> Vec<Metric> {
-        let metric = |name, help, kind, value: fn(&LaneStatus, &Replication) -> f64| Metric {
-            name,
-            help,
-            kind,
-            samples: self
-                .lanes
-                .iter()
-                .map(|lane| {
-                    let value = value(&lane.status.borrow(), &lane.replication.snapshot());
-                    (vec![("lane", lane.name.to_owned())], value)
-                })
-                .collect(),
+        let mut metrics = self.journal_metrics();
+        metrics.extend(self.kafka_metrics());
+        metrics.push(self.last_commits());
+        metrics
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // counts as metrics have them
+impl BoxFacts {
+    /// One metric with a value for each lane.
+    fn each_lane(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricKind,
+        value: fn(&LaneStatus, &Replication) -> f64,
+    ) -> Metric {
+        let sample = |lane: &LaneFacts| {
+            let value = value(&lane.status.borrow(), &lane.replication.snapshot());
+            (vec![("lane", lane.name.to_owned())], value)
         };
+        Metric { name, help, kind, samples: self.lanes.iter().map(sample).collect() }
+    }
+
+    fn journal_metrics(&self) -> Vec<Metric> {
         use MetricKind::Counter;
+        let metric = |name, help, kind, value| self.each_lane(name, help, kind, value);
         vec![
             metric("forebay_samples_journalled_total", "Samples written and synced.", Counter, |lane, _| {
                 lane.samples as f64
@@ -346,6 +387,18 @@ impl Facts for BoxFacts {
                 "Bytes written to the disk.",
                 Counter,
                 |lane, _| lane.written_bytes as f64,
+            ),
+            metric(
+                "forebay_journal_rewritten_bytes_total",
+                "Bytes of summed-up segments written.",
+                Counter,
+                |lane, _| lane.rewritten_bytes as f64,
+            ),
+            metric(
+                "forebay_journal_device_bytes_total",
+                "Bytes that the device wrote for the journal, estimated.",
+                Counter,
+                |lane, _| lane.device_bytes as f64,
             ),
             metric("forebay_journal_syncs_total", "Blocks synced.", Counter, |lane, _| lane.syncs as f64),
             metric(
@@ -366,6 +419,13 @@ impl Facts for BoxFacts {
                 Counter,
                 |lane, _| lane.given_back as f64,
             ),
+        ]
+    }
+
+    fn kafka_metrics(&self) -> Vec<Metric> {
+        use MetricKind::Counter;
+        let metric = |name, help, kind, value| self.each_lane(name, help, kind, value);
+        vec![
             metric("forebay_kafka_transactions_total", "Transactions committed.", Counter, |_, kafka| {
                 kafka.transactions as f64
             }),
@@ -411,7 +471,6 @@ impl Facts for BoxFacts {
                 Counter,
                 |_, kafka| kafka.rejected as f64,
             ),
-            self.last_commits(),
         ]
     }
 }
@@ -433,7 +492,9 @@ fn lane_numbers(status: &LaneStatus, lane: &LaneFacts) -> Lane {
     Lane {
         name: lane.name.to_owned(),
         disk_bytes: status.bytes,
-        unsent_bytes: unsent_bytes(status),
+        unsent_bytes: status.unsent_bytes,
+        history_bytes: status.history_bytes,
+        thinned_bytes: status.thinned_bytes,
         budget_bytes: status.budget_bytes,
         appended_records: status.records,
         committed_records: lane.replication.snapshot().records,
@@ -500,17 +561,38 @@ mod tests {
     fn the_reserve_of_a_lane_is_what_its_budget_and_the_disk_leave() {
         let status = LaneStatus {
             bytes: 400,
+            unsent_bytes: 200,
             budget_bytes: 1000,
             free_bytes: 10_000,
-            next_offset: 100,
-            committed: Some(50),
+            next_room: Some(WhenFull::Evict),
             ..LaneStatus::default()
         };
-        assert_eq!((unsent_bytes(&status), left_s(&status, 200, 10.0)), (200, Some(80.0)));
-        assert_eq!(left_s(&status, 200, 0.0), None);
+        assert_eq!(left_s(&status, 10.0), Some(80.0), "sent history makes room by itself");
+        assert_eq!(left_s(&status, 0.0), None);
         let small_disk = LaneStatus { free_bytes: 100, ..status.clone() };
-        assert_eq!(left_s(&small_disk, 200, 10.0), Some(30.0), "500 bytes at most, 200 of them in use");
-        assert!(!is_full(&status));
-        assert!(is_full(&LaneStatus { bytes: 900, committed: None, ..status }));
+        assert_eq!(left_s(&small_disk, 10.0), Some(30.0), "500 bytes at most, 200 of them in use");
+        assert!(!is_full(&status, WhenFull::Evict));
+        let full = LaneStatus { unsent_bytes: 900, bytes: 900, ..status };
+        assert!(is_full(&full, WhenFull::Evict) && !is_full(&full, WhenFull::Thin));
+    }
+
+    #[test]
+    fn summing_up_prolongs_the_reserve_by_what_it_saves() {
+        let status = LaneStatus {
+            bytes: 1000,
+            unsent_bytes: 1000,
+            budget_bytes: 1000,
+            free_bytes: 10_000,
+            full_for_s: 60,
+            ..LaneStatus::default()
+        };
+        assert_eq!(thinned_left_s(&status, 10.0), None, "nobody knows what it saves");
+        let status = LaneStatus { thinned_ratio: Some(0.25), ..status };
+        // 60 s stay in full (600 bytes); the 400 others are those of 40 s now and of 160 s then.
+        assert_eq!(thinned_left_s(&status, 10.0), Some(120.0));
+        let begun = LaneStatus { unsent_bytes: 900, thinned_bytes: 100, ..status.clone() };
+        // 80 s in full and 40 s summed up are there, 10 s more in full; 220 s fit in all.
+        assert_eq!((left_s(&begun, 10.0), thinned_left_s(&begun, 10.0)), (Some(10.0), Some(90.0)));
+        assert_eq!(thinned_left_s(&status, 100.0), None, "not even the youngest fits in full");
     }
 }

@@ -3,6 +3,7 @@
 //! Start: lanes, state, models, replicators, devices, page: each works without the next.
 
 mod facts;
+mod flash;
 mod kafka;
 mod last_good;
 mod line;
@@ -67,9 +68,9 @@ pub struct Running {
 /// # Errors
 /// When another process uses the journal's folder, or the system gives no threads.
 pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::Result<Running> {
-    let started_us = clock::now_us();
-    let box_path = format!("{}/{}", config.edge.site, config.edge.id);
+    let (started_us, box_path) = (clock::now_us(), format!("{}/{}", config.edge.site, config.edge.id));
     let (events, raw_events) = Events::new();
+    let (stop_devices, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let mut opener = Opener::new(config, &box_path, &events);
     let mut opened = opener.open();
     if let Err(Closed::Taken(error)) = opened {
@@ -79,14 +80,12 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     open_state(&state_directory, &state, &box_path, &events);
     let last_good_us = time_before(opened.as_mut().ok(), state.get(), &loaded.devices, &events);
     let twin = Arc::new(Twin::new(&loaded.devices));
-    let (stop_devices, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
     let kafka = kafka::remembering(kafka, Arc::clone(&state));
     let controls = controls(config, &kafka, &events, &stop_devices)?;
-    let facts = Arc::new(BoxFacts::new(identity(config), predictions, refused::not_read(config, loaded)));
-    let writers = Writers::default();
+    let facts = Arc::new(box_facts(config, loaded, predictions));
+    let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
     let begin = Begin {
         kafka,
         box_path: box_path.clone(),
@@ -100,7 +99,6 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         state_directory,
         stop: stop_rest.clone(),
     };
-    let storage = Arc::new(Mutex::new(None));
     let mut tasks =
         vec![tokio::spawn(distribute(raw_events, Arc::clone(&facts), writers.clone(), stop_rest.clone()))];
     match opened {
@@ -113,14 +111,12 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     }
     let shared = shared(config, writers, &events, &stop_devices);
     let devices = poll_devices(&twin, &shared, &last_good_us);
-    let alive = Arc::clone(&facts);
-    let alive = move || alive.is_alive();
     let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop_rest.clone());
     tasks.extend([
         tokio::spawn(tick(Arc::clone(&facts), stop_rest.clone())),
         tokio::spawn(page),
         tokio::spawn(control::serve(config.paths.state.clone(), controls, stop_rest.clone())),
-        tokio::spawn(service::watch(alive, box_path.clone(), events.clone(), stop_rest.clone())),
+        watch(&facts, &box_path, &events, &stop_rest),
     ]);
     report_start(loaded, &box_path, &events);
     Ok(Running {
@@ -134,6 +130,22 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         stop_devices,
         stop_rest,
     })
+}
+
+/// Tells systemd's watchdog that the box works, as long as it does.
+fn watch(facts: &Arc<BoxFacts>, box_path: &str, events: &Events, stop: &CancellationToken) -> JoinHandle<()> {
+    let alive = Arc::clone(facts);
+    let alive = move || alive.is_alive();
+    tokio::spawn(service::watch(alive, box_path.to_owned(), events.clone(), stop.clone()))
+}
+
+fn box_facts(
+    config: &Config,
+    loaded: &Loaded,
+    predictions: Arc<infer::predictions::Predictions>,
+) -> BoxFacts {
+    let flash = flash::FlashWear::new(&config.journal.directory, config.journal.flash_endurance_bytes);
+    BoxFacts::new(identity(config), predictions, refused::not_read(config, loaded), flash)
 }
 
 /// When each device delivered its last value before this start; emits the gap records that a crash

@@ -17,7 +17,7 @@ use super::facts::{BoxFacts, LaneFacts};
 use super::{box_event, last_good, line};
 use crate::batch::{Batch, GapBefore};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::Controls;
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
@@ -28,7 +28,7 @@ use crate::state::State;
 use crate::twin::Twin;
 
 /// Events are few and must not be later than the samples that follow them: they are synced sooner.
-const EVENTS_SYNC_MAX: Duration = Duration::from_millis(50);
+const EVENTS_SYNC_AFTER: Duration = Duration::from_millis(50);
 /// Pause before a disk that does not work is tried again.
 const OPEN_RETRY: Duration = Duration::from_secs(2);
 
@@ -61,18 +61,24 @@ pub struct Opener {
 impl Opener {
     /// Of the lanes that the configuration names; opens nothing.
     pub fn new(config: &Config, box_path: &str, told: &Events) -> Self {
-        let options = |name: &str, budget_bytes, sync_interval| LaneOptions {
-            budget_bytes,
+        let options = |name: &str, lane: &config::Lane, sync_after, reserve_bytes| LaneOptions {
+            budget_bytes: lane.budget_bytes,
+            when_full: lane.when_full.clone(),
+            thin_interval: lane.thin_interval,
+            full_for: lane.full_for,
+            keep: config.journal.keep,
+            reserve_bytes,
             segment_bytes: config.journal.segment_bytes,
-            sync_interval,
+            sync_interval: config.journal.sync_interval,
+            sync_after,
             sync_bytes: usize::try_from(config.journal.sync_bytes).unwrap_or(usize::MAX),
             ..LaneOptions::new(name, config.journal.directory.join(name), box_path)
         };
-        let interval = config.journal.sync_interval;
         Self {
             directory: config.journal.directory.clone(),
-            telemetry: options("telemetry", config.telemetry.budget_bytes, interval),
-            events: options("events", config.events.budget_bytes, interval.min(EVENTS_SYNC_MAX)),
+            telemetry: options("telemetry", &config.telemetry, Duration::MAX, config.journal.reserve_bytes),
+            // The reserve is for the events too: when the disk is short, telemetry gives way.
+            events: options("events", &config.events, EVENTS_SYNC_AFTER, 0),
             told: told.clone(),
             only_one: None,
             opened: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 
-/// Lines of the log that are kept.
+/// Lines of the log that are kept, unless `FOREBAY_SIM_LINES` says otherwise.
 const LINES_MAX: usize = 120;
 /// The simulation begins on 2026-01-01T00:00:00Z.
 const START_US: i64 = 1_767_225_600_000_000;
@@ -51,7 +51,7 @@ struct Time {
 
 #[derive(Default)]
 struct Log {
-    is_on: bool,
+    lines_max: usize,
     lines: VecDeque<String>,
     /// What was violated first.
     failure: Option<String>,
@@ -61,12 +61,14 @@ struct Log {
 
 impl Context {
     pub fn new(seed: u64, mutant: Option<Mutant>, is_logged: bool) -> Self {
+        let wanted = || std::env::var("FOREBAY_SIM_LINES").ok()?.parse().ok();
+        let lines_max = if is_logged { wanted().unwrap_or(LINES_MAX) } else { 0 };
         let time = Time { start: Instant::now(), passed: Duration::ZERO, wall_us: START_US };
         Self {
             seed,
             mutant,
             time: Arc::new(Mutex::new(time)),
-            log: Arc::new(Mutex::new(Log { is_on: is_logged, ..Log::default() })),
+            log: Arc::new(Mutex::new(Log { lines_max, ..Log::default() })),
         }
     }
 
@@ -94,14 +96,14 @@ impl Context {
     /// Writes a line into the log, when there is one.
     pub fn say(&self, line: impl FnOnce() -> String) {
         let mut log = self.log.lock().unwrap();
-        if !log.is_on {
+        if log.lines_max == 0 {
             return;
         }
         let line = format!("{:>10.3} s  {}", self.passed().as_secs_f64(), line());
         log.digest = line.bytes().fold(log.digest ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        if log.lines.len() >= LINES_MAX {
+        if log.lines.len() >= log.lines_max {
             log.lines.pop_front();
         }
         log.lines.push_back(line);

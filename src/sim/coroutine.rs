@@ -49,20 +49,21 @@ impl Coroutine {
             turn.take();
             let wishes = turn.wishes.clone();
             work(turn);
-            wishes.send(None).unwrap();
+            // Nobody waits for it when the simulation is gone.
+            let _gone = wishes.send(None);
         });
         Self { turns, wishes: wished, wish: Some(context.now()), is_killed, thread: Some(thread) }
     }
 
-    /// Whether it would do something if it had a turn now.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.wish.is_some_and(|wish| wish <= now)
+    /// Time until it wants its next turn; `None` when it has ended.
+    pub fn due(&self, now: Instant) -> Option<Duration> {
+        self.wish.map(|wish| wish.saturating_duration_since(now))
     }
 
-    /// One turn. The thread must not have ended.
+    /// One turn.
     pub fn turn(&mut self) {
-        self.turns.send(()).unwrap();
-        self.wish = self.wishes.recv().unwrap();
+        // It has panicked when it does not answer.
+        self.wish = self.turns.send(()).ok().and_then(|()| self.wishes.recv().ok()).flatten();
     }
 
     /// The process dies: nothing that the thread does from now on has an effect, and it ends.
@@ -71,20 +72,23 @@ impl Coroutine {
         while self.wish.is_some() {
             self.turn();
         }
-        self.thread.take().unwrap().join().unwrap();
+        self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl Turn {
-    /// Waits for the first turn.
+    /// Waits for the next turn. When the simulation is gone, so is the process.
     fn take(&self) {
-        self.turns.lock().unwrap().recv().unwrap();
+        if self.turns.lock().unwrap().recv().is_err() {
+            self.is_killed.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Lets the others have turns for `time`; false when the process has died meanwhile.
     pub fn give(&self, time: Duration) -> bool {
-        self.wishes.send(Some(self.context.now() + time)).unwrap();
-        self.take();
+        if self.wishes.send(Some(self.context.now() + time)).is_ok() {
+            self.take();
+        }
         !self.is_killed()
     }
 

@@ -1,7 +1,6 @@
 //! The disk of one lane: the memory disk of the journal's tests, with every fault a disk can have
 //! and a log of what was written where.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,6 +9,9 @@ use std::time::Duration;
 use super::context::{Context, Mutant};
 use crate::journal::memory_disk::{Fate, MemoryDisk};
 use crate::journal::{Disk, DiskFile};
+
+/// A disk that is not filling up has so much room.
+const FREE_BYTES: u64 = 1 << 40;
 
 /// The power of the box, which all its disks share.
 #[derive(Clone, Default)]
@@ -103,8 +105,10 @@ struct State {
     inner: MemoryDisk,
     fate: Fate,
     faults: Faults,
-    /// Last write that was synced since it was asked for.
-    written: Option<Write>,
+    /// The last write that was tried since it was asked for.
+    tried: Option<Write>,
+    /// Segments that were replaced since that was asked for.
+    replaced: Vec<String>,
 }
 
 /// See the module. Clones are the same disk.
@@ -120,7 +124,6 @@ struct SimFile {
     name: String,
     disk: SimDisk,
     file: Box<dyn DiskFile>,
-    last: Mutex<Option<Range<usize>>>,
 }
 
 impl SimDisk {
@@ -130,7 +133,8 @@ impl SimDisk {
             inner: MemoryDisk::new(seed),
             fate: Fate::new(seed ^ 0xd15c),
             faults: Faults::default(),
-            written: None,
+            tried: None,
+            replaced: Vec::new(),
         };
         Self { name, context: context.clone(), power: power.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -169,9 +173,14 @@ impl SimDisk {
         writes == 0 && removals == 0 && !read_only && room.is_none()
     }
 
-    /// What the last block went into, asked once.
-    pub fn take_written(&self) -> Option<Write> {
-        self.state().written.take()
+    /// Where the last block went, or was to go; asked once.
+    pub fn take_tried(&self) -> Option<Write> {
+        self.state().tried.take()
+    }
+
+    /// Segments that were replaced; told once.
+    pub fn take_replaced(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().replaced)
     }
 
     /// The disk as the next start finds it: after kill -9 with everything that was written, after
@@ -287,12 +296,12 @@ impl Disk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let whole = || self.inner().create(name);
         let file = self.change(|| format!("create {name}"), |_| {}, whole)?;
-        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file, last: Mutex::default() }))
+        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file }))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = self.inner().open(name)?;
-        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file, last: Mutex::default() }))
+        Ok(Box::new(SimFile { name: name.to_owned(), disk: self.clone(), file }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -308,6 +317,9 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        if to.ends_with(".segment") {
+            self.state().replaced.push(to.to_owned());
+        }
         self.change(|| format!("rename {from} to {to}"), |_| {}, || self.inner().rename(from, to))
     }
 
@@ -316,7 +328,7 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.inner().free_bytes()
+        Ok(self.inner().free_bytes()?.min(FREE_BYTES))
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {
@@ -344,9 +356,10 @@ impl DiskFile for SimFile {
             }
             file.borrow_mut().append(bytes)
         };
-        disk.change(|| format!("write {} bytes to {name}", bytes.len()), cut, whole)?;
-        *self.last.lock().unwrap() = Some(start..start + bytes.len());
-        Ok(())
+        if name.ends_with(".segment") {
+            disk.state().tried = Some(Write { file: name.clone(), bytes: start..start + bytes.len() });
+        }
+        disk.change(|| format!("write {} bytes to {name}", bytes.len()), cut, whole)
     }
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -357,11 +370,7 @@ impl DiskFile for SimFile {
         let disk = &self.disk;
         let skipped = disk.context.mutant == Some(Mutant::NoSync);
         let whole = || if skipped { Ok(()) } else { self.file.sync() };
-        disk.change(|| format!("sync {}", self.name), |_| {}, whole)?;
-        if let Some(bytes) = self.last.lock().unwrap().take() {
-            disk.state().written = Some(Write { file: self.name.clone(), bytes });
-        }
-        Ok(())
+        disk.change(|| format!("sync {}", self.name), |_| {}, whole)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

@@ -170,15 +170,32 @@ pub struct Reserve {
     pub budget_bytes: u64,
     /// Bytes written per second, mean of 1 h (or since the start).
     pub written_bytes_per_s: f64,
-    /// How long the rest of the budget lasts without Kafka, seconds; `None` when not yet known.
+    /// How long the rest of the budget lasts without Kafka, everything in full, seconds; `None`
+    /// when not yet known.
     pub left_s: Option<f64>,
     /// Edge time of the oldest record not confirmed, microseconds since 1970 UTC.
     #[serde(rename = "oldest_unsent", serialize_with = "serialize_moment")]
     pub oldest_unsent_us: Option<i64>,
     /// Records dropped unsent for lack of room since the start.
     pub dropped_records: u64,
+    /// How much longer it lasts when the oldest values are summed up, seconds; `None` when that is
+    /// not configured, or nothing was summed up yet, so that nobody knows what it saves.
+    pub thinned_left_s: Option<f64>,
+    /// Bytes that Kafka has confirmed and that are kept while there is room; not in `unsent_bytes`.
+    pub history_bytes: u64,
+    /// Bytes of `unsent_bytes` that are summed up.
+    pub thinned_bytes: u64,
+    /// Records summed up since the start.
+    pub thinned_records: u64,
+    /// From here on what is not sent is there in full; `None` while nothing is summed up.
+    #[serde(rename = "full_from", serialize_with = "serialize_moment")]
+    pub full_from_us: Option<i64>,
+    /// The room is used up now and the oldest values are being summed up.
+    pub thinning: bool,
     /// The room is used up now: each new record drops an old one.
     pub full: bool,
+    /// The flash that the journal is on.
+    pub flash: Flash,
     /// The disk does not take records, and why.
     pub disk_error: Option<DiskError>,
     /// Per lane.
@@ -190,6 +207,20 @@ impl Reserve {
     pub fn is_losing(&self) -> bool {
         self.full || self.disk_error.is_some()
     }
+}
+
+/// How the flash wears.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Flash {
+    /// Bytes written a day, mean of the last day; `None` in the first minutes.
+    pub written_bytes_per_day: Option<f64>,
+    /// Bytes it endures in its life: `flash_endurance` of the configuration, an assumption.
+    pub endurance_bytes: u64,
+    /// How long a new one would last at this rate, years.
+    pub years: Option<f64>,
+    /// The kernel counted what reached the device, whoever wrote it; else it is estimated from
+    /// what the journal wrote.
+    pub measured: bool,
 }
 
 /// The journal cannot write.
@@ -211,6 +242,10 @@ pub struct Lane {
     pub disk_bytes: u64,
     /// Bytes of them that are not yet confirmed by Kafka.
     pub unsent_bytes: u64,
+    /// Bytes of them that Kafka has already.
+    pub history_bytes: u64,
+    /// Bytes of the unsent that are summed up.
+    pub thinned_bytes: u64,
     /// Bytes it may use.
     pub budget_bytes: u64,
     /// Records written and synced since the start.

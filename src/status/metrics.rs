@@ -10,6 +10,7 @@ use super::view::{Row, State, View};
 pub(super) fn text(view: &View, extras: &[Metric]) -> String {
     let mut metrics = of_the_box(view);
     metrics.extend(of_machines(&view.machines));
+    metrics.extend(of_the_journal(view));
     metrics.extend(of_lanes(view));
     metrics.extend(of_predictions(view));
     let mut out = String::with_capacity(16 * 1024);
@@ -18,6 +19,10 @@ pub(super) fn text(view: &View, extras: &[Metric]) -> String {
     }
     out
 }
+
+/// Seconds of a day and of a mean year.
+const DAY_S: f64 = 86_400.0;
+const YEAR_S: f64 = 365.25 * DAY_S;
 
 fn write_metric(out: &mut String, metric: &Metric) {
     if metric.samples.is_empty() {
@@ -85,7 +90,7 @@ fn flag(set: bool) -> f64 {
 
 #[allow(clippy::cast_precision_loss)] // a time with microseconds fits well
 fn of_the_box(view: &View) -> Vec<Metric> {
-    let (it, reserve, identity) = (&view.to_it.numbers, &view.reserve.numbers, &view.identity);
+    let (it, identity) = (&view.to_it.numbers, &view.identity);
     let about = vec![
         ("version", identity.version.clone()),
         ("edge", identity.edge_id.clone()),
@@ -118,27 +123,6 @@ fn of_the_box(view: &View) -> Vec<Metric> {
             "forebay_kafka_committed_records_total",
             "Records confirmed by Kafka since the start.",
             one(float(it.committed_records)),
-        ),
-        gauge("forebay_journal_budget_bytes", "Bytes the journal may use.", one(float(reserve.budget_bytes))),
-        gauge(
-            "forebay_journal_written_bytes_per_second",
-            "Bytes written per second, mean of one hour.",
-            one(reserve.written_bytes_per_s),
-        ),
-        gauge(
-            "forebay_journal_reserve_seconds",
-            "How long the journal lasts without Kafka.",
-            maybe(reserve.left_s),
-        ),
-        counter(
-            "forebay_journal_dropped_records_total",
-            "Records dropped unsent for lack of room.",
-            one(float(reserve.dropped_records)),
-        ),
-        gauge(
-            "forebay_journal_failed",
-            "1 while the disk does not take records.",
-            one(flag(reserve.disk_error.is_some())),
         ),
     ]
 }
@@ -206,6 +190,53 @@ fn severity(letter: Option<Letter>) -> f64 {
     }
 }
 
+fn of_the_journal(view: &View) -> Vec<Metric> {
+    let reserve = &view.reserve.numbers;
+    vec![
+        gauge("forebay_journal_budget_bytes", "Bytes the journal may use.", one(float(reserve.budget_bytes))),
+        gauge(
+            "forebay_journal_written_bytes_per_second",
+            "Bytes written per second, mean of one hour.",
+            one(reserve.written_bytes_per_s),
+        ),
+        gauge(
+            "forebay_journal_reserve_seconds",
+            "How long the journal lasts without Kafka.",
+            maybe(reserve.left_s),
+        ),
+        gauge(
+            "forebay_journal_thinned_reserve_seconds",
+            "How much longer it lasts with the oldest values summed up.",
+            maybe(reserve.thinned_left_s),
+        ),
+        counter(
+            "forebay_journal_thinned_records_total",
+            "Records summed up unsent for lack of room.",
+            one(float(reserve.thinned_records)),
+        ),
+        gauge(
+            "forebay_flash_written_bytes_per_second",
+            "Bytes that reach the flash per second, mean of one day.",
+            maybe(reserve.flash.written_bytes_per_day.map(|bytes| bytes / DAY_S)),
+        ),
+        gauge(
+            "forebay_flash_life_seconds",
+            "How long a new flash lasts at this rate, if it endures what the configuration says.",
+            maybe(reserve.flash.years.map(|years| years * YEAR_S)),
+        ),
+        counter(
+            "forebay_journal_dropped_records_total",
+            "Records dropped unsent for lack of room.",
+            one(float(reserve.dropped_records)),
+        ),
+        gauge(
+            "forebay_journal_failed",
+            "1 while the disk does not take records.",
+            one(flag(reserve.disk_error.is_some())),
+        ),
+    ]
+}
+
 fn of_lanes(view: &View) -> Vec<Metric> {
     let lanes = &view.reserve.numbers.lanes;
     let each = |of: fn(&super::facts::Lane) -> u64| -> Samples {
@@ -216,6 +247,16 @@ fn of_lanes(view: &View) -> Vec<Metric> {
             "forebay_lane_unsent_bytes",
             "Bytes of this lane not yet confirmed by Kafka.",
             each(|lane| lane.unsent_bytes),
+        ),
+        gauge(
+            "forebay_lane_history_bytes",
+            "Bytes of this lane that Kafka has already.",
+            each(|lane| lane.history_bytes),
+        ),
+        gauge(
+            "forebay_lane_thinned_bytes",
+            "Bytes of this lane not yet confirmed by Kafka that are summed up.",
+            each(|lane| lane.thinned_bytes),
         ),
         gauge(
             "forebay_lane_disk_bytes",

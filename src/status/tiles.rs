@@ -1,6 +1,6 @@
 //! The three fields below the machines: to IT, offline reserve, predictions.
 
-use super::facts::{Identity, PredictionState, Reserve, ToIt, ToItState};
+use super::facts::{Flash, Identity, PredictionState, Reserve, ToIt, ToItState};
 use super::judge::Letter;
 use super::speech::{Speech, plain, sentence};
 use super::view::{Line, PredictionRow, Tile, prediction_headline};
@@ -122,6 +122,15 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     if let Some(oldest) = numbers.oldest_unsent_us.filter(|at| speech.age_s(*at) > UP_TO_DATE_S) {
         lines.push(line(fill(words.oldest_unsent, &[&speech.moment(oldest)])));
     }
+    if let Some(full_from) = numbers.full_from_us {
+        lines.push(line(fill(words.full_since, &[&speech.moment(full_from)])));
+    }
+    if let Some(more) = numbers.thinned_left_s.filter(|_| !numbers.full) {
+        lines.push(line(fill(words.then_thinned, &[&speech.duration(more)])));
+    }
+    if let (Some(years), Some(per_day)) = (numbers.flash.years, numbers.flash.written_bytes_per_day) {
+        lines.push(line(flash(&numbers.flash, years, per_day, speech)));
+    }
     if numbers.dropped_records > 0 {
         lines.push(line(fill(words.dropped, &[&speech.count(numbers.dropped_records)])));
     }
@@ -134,12 +143,25 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
             lines.insert(0, line(words.reserve_full_fix.to_owned()));
             (Some(Letter::F), words.reserve_full.to_owned())
         }
+        (None, _) if numbers.thinning => {
+            lines.insert(0, line(words.thinning_fix.to_owned()));
+            (Some(Letter::M), words.thinning.to_owned())
+        }
         (None, left) => {
             let headline = left.map_or_else(|| words.being_measured.to_owned(), |left| speech.duration(left));
             ((share > RESERVE_LOW).then_some(Letter::M), headline)
         }
     };
     Tile { letter, headline, lines, numbers }
+}
+
+/// Years of flash life, and on what that rests.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a size for people
+fn flash(flash: &Flash, years: f64, per_day: f64, speech: &Speech) -> String {
+    let words = speech.words;
+    let years = if years >= 100.0 { "> 100".to_owned() } else { speech.number(years, 0) };
+    let parts = [years, speech.bytes(per_day as u64), speech.bytes(flash.endurance_bytes)];
+    fill(words.flash_years, &[&parts[0], &parts[1], &parts[2]])
 }
 
 /// Predictions shown on the overview at most; the machines' pages show all.

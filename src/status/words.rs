@@ -232,6 +232,13 @@ words! {
     disk_broken: "Disk does not accept data", "Platte nimmt nichts an";
     reserve_full: "Full", "Voll";
     reserve_full_fix: "The oldest values are dropped first.", "Die ältesten Werte fallen zuerst weg.";
+    thinning: "Summing up", "Wird verdichtet";
+    thinning_fix: "The room is used up: the oldest values are summed up.",
+        "Der Platz ist verbraucht: Die ältesten Werte werden verdichtet.";
+    full_since: "in full since {0}, summed up before", "vollständig seit {0}, davor verdichtet";
+    then_thinned: "then about {0} more, the oldest summed up", "danach etwa {0} mehr, die ältesten verdichtet";
+    flash_years: "flash lasts about {0} years at {1} a day (if it endures {2})",
+        "Flash hält etwa {0} Jahre bei {1} am Tag (wenn er {2} aushält)";
     room_used: "{0} of {1} used", "{0} von {1} belegt";
     oldest_unsent: "oldest unsent value {0}", "ältester ungesendeter Wert {0}";
     dropped: "{0} records lost since the start", "{0} Datensätze seit dem Start verloren";

@@ -302,6 +302,7 @@ fn a_reader_follows_the_writer_while_segments_go() {
                         assert!(from == expected && to > from);
                         (expected, moved) = (to, moved + 1);
                     }
+                    forebay::journal::Read::Link(link) => panic!("{link:?} was never written"),
                     forebay::journal::Read::Damage(damage) => panic!("{damage:?}"),
                     forebay::journal::Read::End => {}
                 }

@@ -65,12 +65,22 @@ impl Image {
     /// Makes and mounts a file system of `bytes`. `room_bytes` is what the memory behind it has:
     /// less than `bytes` makes a disk whose last blocks answer with errors.
     pub fn new(bytes: u64, room_bytes: u64) -> Self {
+        Self::with(bytes, room_bytes, &[])
+    }
+
+    /// The same without a journal of its own, which goes on after errors.
+    pub fn without_journal(bytes: u64, room_bytes: u64) -> Self {
+        Self::with(bytes, room_bytes, &["-O", "^has_journal", "-E", "nodiscard,lazy_itable_init=0"])
+    }
+
+    fn with(bytes: u64, room_bytes: u64, options: &[&str]) -> Self {
         let ram = Ram::mount(room_bytes);
         std::fs::create_dir(ram.path().join("mnt")).expect("a folder");
         let file = std::fs::File::create(ram.path().join("disk")).expect("a file");
         file.set_len(bytes).expect("a sparse file");
         let mut image = Self { ram, mounted: false };
-        as_root(&["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", &image.file()]);
+        let name = image.file();
+        as_root(&[&["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096"], options, &[name.as_str()]].concat());
         image.mount();
         image
     }

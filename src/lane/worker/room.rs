@@ -4,6 +4,7 @@
 //! begun while there is still some room. Only when the budget itself is reached is one finished
 //! at once.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{FREE_SPACE_EVERY, Worker};
@@ -48,6 +49,14 @@ struct Count {
     tally: Tally,
 }
 
+/// What makes room.
+enum Choice {
+    /// Thinning the segment at this offset.
+    Thin(u64),
+    /// Removing the oldest.
+    Evict,
+}
+
 /// How one step of a job ended.
 #[derive(PartialEq, Eq)]
 enum Step {
@@ -64,7 +73,8 @@ impl Worker {
         loop {
             self.drop_history();
             let full = self.journal.exceeds(self.limit_bytes(at_once));
-            if !full && !(self.is_short() && !at_once) {
+            // While only the file system is short, there is time.
+            if !full && (at_once || !self.is_short()) {
                 if !self.journal.exceeds(self.limit_bytes(false)) {
                     // Whatever was begun is not needed any more.
                     self.room.job = None;
@@ -166,6 +176,24 @@ impl Worker {
     fn begin_job(&mut self, full: bool) -> bool {
         let segments = self.journal.segments();
         self.room.unthinnable.retain(|offset| segments.iter().any(|it| it.first_offset == *offset));
+        match self.choose(&segments, full) {
+            Some(Choice::Thin(first_offset)) => self.begin_thinning(first_offset),
+            Some(Choice::Evict) => self.begin_counting(),
+            None => false,
+        }
+    }
+
+    /// What will make room when Kafka takes nothing.
+    pub(super) fn next_room(&self, segments: &[SegmentInfo]) -> Option<WhenFull> {
+        self.choose(segments, true).map(|choice| match choice {
+            Choice::Thin(_) => WhenFull::Thin,
+            Choice::Evict => WhenFull::Evict,
+        })
+    }
+
+    /// What a second cluster has goes first; the oldest that is older than `full_for` is thinned; then the oldest removed, once it is as
+    /// small as it can be; what is younger is thinned before anything is removed in full.
+    fn choose(&self, segments: &[SegmentInfo], full: bool) -> Option<Choice> {
         let full_from_us = self.clock.now_us().saturating_sub(micros(self.options.full_for));
         let thins = self.options.when_full.contains(&WhenFull::Thin);
         let can_thin = |segment: &&SegmentInfo| {
@@ -174,19 +202,20 @@ impl Worker {
                 && !segment.handed
                 && !self.room.unthinnable.contains(&segment.first_offset)
         };
-        let old = segments.iter().filter(can_thin).find(|segment| segment.to_us <= full_from_us);
-        let young = segments.iter().find(can_thin);
-        let oldest_is_as_small_as_can_be =
-            segments.first().is_some_and(|first| !can_thin(&first)) && segments.iter().any(|it| it.thinned);
-        let evicts = full && self.options.when_full.contains(&WhenFull::Evict);
-        match (old, young) {
-            (Some(segment), _) => self.begin_thinning(segment.first_offset),
-            (None, Some(segment)) if !(evicts && oldest_is_as_small_as_can_be) => {
-                self.begin_thinning(segment.first_offset)
-            }
-            _ if evicts && !segments.is_empty() => self.begin_counting(),
-            _ => false,
+        let evicts = full && !segments.is_empty() && self.options.when_full.contains(&WhenFull::Evict);
+        let secured = self.shared.secured.load(Ordering::SeqCst);
+        if evicts && segments.first().is_some_and(|first| first.end_offset <= secured) {
+            return Some(Choice::Evict);
         }
+        if let Some(old) = segments.iter().filter(can_thin).find(|segment| segment.to_us <= full_from_us) {
+            return Some(Choice::Thin(old.first_offset));
+        }
+        let oldest_is_small = segments.first().is_some_and(|first| !can_thin(&first));
+        if evicts && oldest_is_small && segments.iter().any(|segment| segment.thinned) {
+            return Some(Choice::Evict);
+        }
+        let young = segments.iter().find(can_thin).map(|segment| Choice::Thin(segment.first_offset));
+        young.or(evicts.then_some(Choice::Evict))
     }
 
     fn begin_thinning(&mut self, first_offset: u64) -> bool {
@@ -300,7 +329,11 @@ impl Worker {
 
     fn evict(&mut self, tally: &Tally) -> Step {
         let (from_offset, to_offset) = self.journal.oldest_range();
-        let event = self.gaps.evicted(from_offset, to_offset, tally, self.clock.now_us());
+        let (range, handed) = ((from_offset, to_offset), self.oldest_was_handed());
+        let mut event = self.gaps.evicted(range, tally, handed, self.clock.now_us());
+        if to_offset <= self.shared.secured.load(Ordering::SeqCst) {
+            event.data["second_cluster"] = true.into();
+        }
         match self.journal.evict_oldest(&self.gaps.note(&event)) {
             Ok(Some(Evicted { bytes, .. })) => {
                 self.status.evicted_records += to_offset - from_offset;
@@ -317,6 +350,11 @@ impl Worker {
                 Step::Failed
             }
         }
+    }
+
+    /// True when some of the oldest segment may have been sent without anybody knowing it yet.
+    pub(in crate::lane) fn oldest_was_handed(&self) -> bool {
+        self.journal.segments().first().is_some_and(|segment| segment.handed)
     }
 
     /// What was removed is told by now.

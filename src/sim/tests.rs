@@ -1,0 +1,70 @@
+//! Many seeds, and the proof that the oracle notices mistakes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::context::{Context, Mutant};
+use super::world::World;
+
+const SEEDS: u64 = 500;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// One run.
+fn run(seed: u64, mutant: Option<Mutant>, is_logged: bool) -> Context {
+    let mut world = World::new(seed, mutant, is_logged);
+    let context = world.context.clone();
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.live())) {
+        context.fail(|| format!("a panic: {}", crate::panic::words(&*panic)));
+    }
+    context
+}
+
+/// What was violated, with the end of the log.
+fn report(seed: u64, mutant: Option<Mutant>) -> String {
+    let again = run(seed, mutant, true);
+    let broken = again.failure().unwrap_or_else(|| "nothing, when it was run again".to_owned());
+    let log = again.lines().join("\n");
+    format!("seed {seed}: {broken}\nFOREBAY_SIM_SEED={seed} runs it again; its log ends with\n{log}\n")
+}
+
+/// Runs seeds on all cores; those that failed, and why.
+fn failures(seeds: Range<u64>, mutant: Option<Mutant>) -> BTreeMap<u64, String> {
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(BTreeMap::new());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    if let Some(failure) = run(seed, mutant, false).failure() {
+                        failed.lock().unwrap().insert(seed, failure);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap()
+}
+
+#[test]
+fn every_synced_record_arrives_once_and_in_order_or_is_told_as_lost() {
+    let seeds = match number("FOREBAY_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("FOREBAY_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let failed = failures(seeds.clone(), None);
+    let Some(first) = failed.keys().next() else { return };
+    let list: Vec<_> = failed.iter().map(|(seed, failure)| format!("{seed}: {failure}")).collect();
+    let list = list.join("\n");
+    panic!("{}\n{} of {} seeds failed:\n{list}", report(*first, None), failed.len(), seeds.end - seeds.start);
+}
