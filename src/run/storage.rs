@@ -195,6 +195,9 @@ impl Begin {
             let source = JournalSource::new(name, lane.reader);
             let mut kafka = self.kafka.clone();
             if let Some(switch) = self.controls.switch(name) {
+                if let Some(second) = &mut kafka.fallback {
+                    second.options.control = Arc::clone(&switch);
+                }
                 kafka.control = switch;
             }
             let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
