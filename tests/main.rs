@@ -9,6 +9,7 @@ mod cases;
 mod chaos;
 mod device;
 mod end_to_end;
+mod fuzz;
 mod infer;
 mod journal;
 mod kafka;

@@ -1,53 +1,18 @@
 //! From a lane to tables: which samples, and their rows.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use parquet::data_type::ByteArray;
 
 use super::Progress;
-use super::table::{Names, TableWriter};
-use crate::batch::Schema;
-use crate::lane::{Body, Item, OfflineLane, StoredBatch};
+use super::table::{Names, Summary, TableWriter};
+use crate::batch::{Sample, Schema};
+use crate::lane::{Body, Item, OfflineLane, StoredBatch, ThinnedBatch};
+use crate::past::Filter;
 use crate::replicate::encode;
-
-/// Files that were begun so long after the end are not read: a batch may have waited, and the
-/// clock may have been set.
-const SPARE_US: i64 = 3_600_000_000;
-
-/// Which samples.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Machines by name or path; empty = all.
-    pub devices: Vec<String>,
-    /// Tags, a `*` at the end stands for anything; empty = all.
-    pub tags: Vec<String>,
-    /// From this time on, microseconds since 1970 UTC.
-    pub from_us: Option<i64>,
-    /// Before this time.
-    pub until_us: Option<i64>,
-}
-
-impl Filter {
-    fn has_device(&self, schema: &Schema) -> bool {
-        self.devices.is_empty() || self.devices.iter().any(|it| *it == schema.name || *it == schema.device)
-    }
-
-    fn has_tag(&self, path: &str) -> bool {
-        let fits = |wanted: &String| match wanted.strip_suffix('*') {
-            Some(start) => path.starts_with(start),
-            None => path == wanted,
-        };
-        self.tags.is_empty() || self.tags.iter().any(fits)
-    }
-
-    /// Whether a time between these two is wanted.
-    fn has_time(&self, from_us: i64, to_us: i64) -> bool {
-        self.from_us.is_none_or(|wanted| to_us >= wanted)
-            && self.until_us.is_none_or(|wanted| from_us < wanted)
-    }
-}
 
 /// What was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,58 +30,46 @@ pub struct Written {
 /// The names of a device's tags; `None` = not wanted.
 type Wanted = Vec<Option<Names>>;
 
-/// Writes the wanted samples of a lane as tables in `folder`.
+/// Writes the wanted samples in these ranges of a lane as tables in `folder`.
 ///
 /// # Errors
 /// Those of the disk.
 pub fn write(
     lane: &mut OfflineLane,
     filter: &Filter,
+    ranges: &[Range<u64>],
     folder: &Path,
     progress: &mut Progress,
 ) -> anyhow::Result<Written> {
     let mut table = TableWriter::new(folder)?;
     let mut devices = HashMap::new();
-    let (first, end) = range(lane, filter);
-    lane.seek(first);
     let mut damaged_records = 0;
-    while lane.offset() < end {
-        match lane.read() {
-            Item::End => break,
-            Item::Removed(..) => {}
-            Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
-            Item::Record(record) => {
-                if let Body::Batch(batch) = &record.body
-                    && filter.has_time(batch.edge_us, batch.edge_us)
-                {
-                    let wanted = wanted(&mut devices, &batch.schema, filter);
-                    rows(&mut table, &wanted, record.offset, batch)?;
-                }
+    for range in ranges {
+        lane.seek(range.start);
+        let mut at = range.start;
+        while at < range.end {
+            match lane.read() {
+                Item::End => break,
+                Item::Removed(..) => {}
+                Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
+                Item::Record(record) => match &record.body {
+                    Body::Batch(batch) if filter.has_time(batch.edge_us, batch.edge_us) => {
+                        let wanted = wanted(&mut devices, &batch.schema, filter);
+                        rows(&mut table, &wanted, record.offset, batch)?;
+                    }
+                    Body::Thinned(batch) if filter.has_time(batch.from_us, batch.to_us) => {
+                        let wanted = wanted(&mut devices, &batch.schema, filter);
+                        thinned_rows(&mut table, &wanted, record.offset, batch)?;
+                    }
+                    _ => {}
+                },
             }
+            progress.add(lane.offset().saturating_sub(at));
+            at = lane.offset();
         }
-        progress.set(lane.offset().saturating_sub(first));
     }
     let (rows, files) = (table.written_rows, table.files.max(1));
     Ok(Written { rows, files, bytes: table.finish()?, damaged_records })
-}
-
-/// Offsets that may hold something wanted.
-pub fn range(lane: &OfflineLane, filter: &Filter) -> (u64, u64) {
-    let segments = lane.files().segments();
-    let known = |us: i64| (us != 0).then_some(us);
-    let ended = |number: usize, us: i64| {
-        let next = segments.get(number + 1).and_then(|next| known(next.created_us));
-        next.is_some_and(|next| next.saturating_add(SPARE_US) < us)
-    };
-    let first = filter.from_us.map_or(0, |us| (0..segments.len()).take_while(|it| ended(*it, us)).count());
-    let later = filter.until_us.and_then(|us| {
-        let is_later = |us_of: i64| known(us_of).is_some_and(|it| it.saturating_sub(SPARE_US) > us);
-        // Only if all behind it are later, too: a clock may have been ahead for a while.
-        let earlier = segments.iter().rposition(|segment| !is_later(segment.created_us));
-        segments.get(earlier.map_or(0, |it| it + 1)).map(|segment| segment.first_offset)
-    });
-    let first_offset = segments.get(first).map_or(lane.files().next_offset(), |segment| segment.first_offset);
-    (first_offset, later.unwrap_or(lane.files().next_offset()))
 }
 
 /// Names of the wanted tags, made once for each schema.
@@ -148,6 +101,34 @@ fn rows(table: &mut TableWriter, wanted: &Wanted, offset: u64, batch: &StoredBat
         let Some(Some(names)) = wanted.get(tag) else { continue };
         let text = encode::text(&batch.schema.tags[tag], &sample.value);
         table.push(names, (offset, batch.edge_us), sample, text, None)?;
+    }
+    Ok(())
+}
+
+fn thinned_rows(
+    table: &mut TableWriter,
+    wanted: &Wanted,
+    offset: u64,
+    batch: &ThinnedBatch,
+) -> anyhow::Result<()> {
+    for thinned in &batch.samples {
+        let Ok(tag) = usize::try_from(thinned.tag) else { continue };
+        let Some(Some(names)) = wanted.get(tag) else { continue };
+        let text = encode::text(&batch.schema.tags[tag], &thinned.last);
+        let numbers = thinned.numbers.as_ref();
+        let summary = Summary {
+            from_us: batch.from_us,
+            numbers: numbers.and_then(|it| Some([it.min.as_f64()?, it.max.as_f64()?, it.mean])),
+            count: thinned.count,
+            bad: thinned.bad,
+        };
+        let sample = Sample {
+            tag: thinned.tag,
+            value: thinned.last.clone(),
+            quality: thinned.quality,
+            source_us: None,
+        };
+        table.push(names, (offset, batch.to_us), &sample, text, Some(&summary))?;
     }
     Ok(())
 }

@@ -70,6 +70,10 @@ impl Source for JournalSource {
         self.reader.committed(next_offset);
     }
 
+    fn found(&mut self, next_offset: u64) {
+        self.reader.found(next_offset);
+    }
+
     fn used(&mut self, next_offset: u64) {
         self.reader.used(next_offset);
     }
@@ -97,6 +101,13 @@ pub struct RecordEncoder {
 }
 
 impl RecordEncoder {
+    /// Path of the device and edge time of an event.
+    pub fn event(json: &[u8]) -> (String, i64) {
+        let head = EventHead::read(json);
+        let edge_us = head.edge_us();
+        (head.device, edge_us)
+    }
+
     /// The record as it goes to Kafka; valid until the next one. One that cannot be expressed comes
     /// with its `fault`, so that it does not hold up those behind it.
     pub fn encode(&mut self, record: lane::Record) -> Record<'_> {

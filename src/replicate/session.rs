@@ -181,6 +181,9 @@ impl Session for KafkaSession {
         if let Some(delivery) = outgoing.delivery.header() {
             headers = headers.insert(Header { key: "delivery", value: Some(delivery) });
         }
+        if let Some(replay) = &self.shared.options.replay {
+            headers = headers.insert(Header { key: "replay", value: Some(replay.as_str()) });
+        }
         // Brokers refuse records from the future; the value keeps the time as it was read.
         let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
         self.put(
@@ -325,6 +328,7 @@ impl KafkaSession {
             ("epoch", Some(self.epoch.as_str())),
             ("offset", Some(offset.as_str())),
             ("delivery", outgoing.delivery.header()),
+            ("replay", self.shared.options.replay.as_deref()),
             ("topic", Some(self.topic.as_str())),
             ("edge_time", Some(time.as_str())),
             ("reason", Some(reason.code)),
