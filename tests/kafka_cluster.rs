@@ -381,7 +381,7 @@ impl Node {
     }
 
     fn run(&self) -> Process {
-        let script = "log=$1; shift; \"$@\" >>\"$log\" 2>&1 </dev/null & echo $!; cat >/dev/null; kill -9 $!";
+        let script = "log=$1; shift; \"$@\" >>\"$log\" 2>&1 </dev/null & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null";
         let mut shell = self
             .command(&["sh", "-c", script, "sh"].map(str::to_owned))
             .arg(self.folder.join("broker.log"))
