@@ -20,8 +20,10 @@ pub mod journal_command;
 pub mod lane;
 pub mod logging;
 mod panic;
+pub mod past;
 pub mod poll;
 pub mod profile;
+pub mod replay;
 pub mod replicate;
 pub mod run;
 #[cfg(test)]

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use forebay::control::command::{self, Switch};
 use forebay::diagnostic::Format;
 use forebay::journal_command::{self, JournalCommand};
-use forebay::{config, demo, infer, logging, run};
+use forebay::replay::command::Replay;
+use forebay::{config, demo, infer, logging, replay, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
@@ -47,6 +49,11 @@ enum Command {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// Stops sending to Kafka; machines are read and everything is stored as before.
+    Pause(Switch),
+    /// Takes up sending again.
+    Resume(Switch),
+    Replay(Replay),
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
 }
@@ -84,6 +91,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             logging::start(logging::Format::Text, "error");
             return journal_command::run(command, &mut std::io::stdout().lock());
         }
+        Command::Pause(switch) => return command::run(&switch, true, &mut std::io::stdout().lock()),
+        Command::Resume(switch) => return command::run(&switch, false, &mut std::io::stdout().lock()),
+        Command::Replay(replay) => return replay::command::run(&replay, &mut std::io::stdout().lock()),
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,10 @@ mod journal;
 mod kill;
 mod lanes;
 mod live_first;
+mod once;
 mod poison;
+mod second;
+mod secured;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,12 +17,12 @@ use std::time::{Duration, Instant};
 use forebay::batch::{Sample, Schema, SchemaTag};
 use forebay::clock::{now_us, rfc3339};
 use forebay::event::Events;
-use forebay::replicate::{Mechanism, Options, Password, Replicator, Sasl, State, Tls, encode, mock};
+use forebay::replicate::{Options, Replicator, State, encode, mock};
 use forebay_connector::{Quality, Value};
 use serde_json::json;
 
 use self::lanes::{EPOCH, Memory, assert_exactly_once, numbered};
-use crate::kafka_cluster::{Cluster, Consumed, Security, certificate, consume, grant};
+use crate::kafka_cluster::{Cluster, Consumed, consume};
 use crate::support::{PATIENCE, wait_for};
 
 fn options(cluster: &Cluster, prefix: &str) -> Options {
@@ -35,8 +38,15 @@ fn start(options: Options, source: &Memory, boot: &str) -> Replicator {
 
 fn wait_state(replicator: &Replicator, code: &str, limit: Duration) -> State {
     let status = replicator.status();
+    let mut seen = State::Connecting;
     wait_for(&format!("state {code}"), limit, || {
-        Some(status.snapshot().state).filter(|state| state.code() == code)
+        let state = status.snapshot().state;
+        if state != seen {
+            // For whoever has to find out why it did not come.
+            println!("state {}: {state}", state.code());
+            seen = state.clone();
+        }
+        Some(state).filter(|state| state.code() == code)
     })
 }
 
@@ -304,63 +314,6 @@ fn a_missing_topic_is_named() {
     // It goes on by itself as soon as IT has made them.
     cluster.create_topics("missing");
     source.wait_committed(1, PATIENCE);
-}
-
-/// TLS, SCRAM and a broker that grants nothing at first: each missing permission is named.
-#[test]
-fn says_exactly_which_permission_is_missing() {
-    // Holds the place of the shared one, so that not two clusters start at once.
-    let _quiet = Cluster::shared();
-    let folder = tempfile::tempdir().unwrap();
-    let (ca, keystore) = certificate(folder.path());
-    let cluster = Cluster::start_with(1, Some(&Security { keystore, users: vec![("box-1", "s3cret-word")] }));
-    cluster.create_topics("it");
-    let options = |password: &str| Options {
-        tls: Some(Tls { ca: Some(ca.clone()), ..Tls::default() }),
-        sasl: Some(Sasl {
-            mechanism: Mechanism::ScramSha512,
-            username: "box-1".to_owned(),
-            password: Password::new(password),
-        }),
-        create_topics: None,
-        commit_interval: Duration::from_millis(100),
-        ..Options::new(&cluster.secure_brokers(), "it", "werk1", "box-1")
-    };
-    let source = Memory::new("telemetry", EPOCH);
-    source.push_numbered(10);
-
-    let intruder = start(options("wrong"), &source, "boot-x");
-    let refused = wait_state(&intruder, "not-let-in", PATIENCE).to_string();
-    assert!(refused.contains("does not accept the password of user box-1"), "{refused}");
-    intruder.join();
-
-    let replicator = start(options("s3cret-word"), &source, "boot-a");
-    let id = "transactional_id:forebay.werk1.box-1.telemetry";
-    let steps: [(&str, &[&str]); 5] = [
-        ("grant Write, Read and Describe on Topic it.checkpoints", &["write:topic:it.checkpoints"]),
-        ("grant Write and Describe on Topic it.telemetry", &["describe:topic:it.telemetry"]),
-        (
-            "grant Write and Describe on TransactionalId forebay.werk1.box-1.telemetry",
-            &[&format!("write:{id}"), &format!("describe:{id}")],
-        ),
-        ("grant Read on Topic it.checkpoints", &["read:topic:it.checkpoints"]),
-        ("grant Write on Topic it.telemetry", &["write:topic:it.telemetry"]),
-    ];
-    let status = replicator.status();
-    for (words, permissions) in steps {
-        let start = Instant::now();
-        let state = wait_for(words, PATIENCE, || {
-            Some(status.snapshot().state.to_string()).filter(|state| state.contains(words))
-        });
-        println!("{:?}: {state}", start.elapsed());
-        assert!(!state.contains("s3cret"), "{state}");
-        grant(&cluster.brokers(), "box-1", permissions);
-    }
-    source.wait_committed(10, PATIENCE);
-    wait_state(&replicator, "up", PATIENCE);
-    replicator.join();
-    let read = consume(&cluster.brokers(), &["it.telemetry"], true, Duration::from_secs(3));
-    assert_exactly_once(&read, 10);
 }
 
 /// The embedded broker of the demo: goes away, comes back, nothing is missing.

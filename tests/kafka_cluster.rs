@@ -71,8 +71,10 @@ struct Process {
 pub struct Security {
     /// PEM file with key and certificate of the broker.
     pub keystore: PathBuf,
-    /// User and password, SCRAM-SHA-512.
+    /// User and password, for SCRAM-SHA-512, SCRAM-SHA-256 and PLAIN.
     pub users: Vec<(&'static str, &'static str)>,
+    /// Port of one more listener, which wants a certificate that this authority vouches for.
+    pub certificates: Option<(u16, PathBuf)>,
 }
 
 static SHARED: Mutex<Option<Cluster>> = Mutex::new(None);
@@ -375,7 +377,9 @@ impl Node {
             .args(["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"])
             .arg(self.folder.join("server.properties"));
         for (user, password) in security.iter().flat_map(|security| &security.users) {
-            command.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={user},password={password}]"));
+            for mechanism in ["SCRAM-SHA-512", "SCRAM-SHA-256"] {
+                command.arg("--add-scram").arg(format!("{mechanism}=[name={user},password={password}]"));
+            }
         }
         command.stdout(self.log()).stderr(self.log()).spawn().expect("java is installed, see tests/setup")
     }
@@ -465,9 +469,24 @@ log.cleaner.dedupe.buffer.size=8388608
     if let Some(security) = plan.security {
         listeners += &format!(",SECURE://{host}:{secure}");
         protocols += ",SECURE:SASL_SSL";
+        let users = security.users.iter().map(|(user, password)| format!(" user_{user}=\"{password}\""));
+        let users: String = users.collect();
+        if let Some((port, authority)) = &security.certificates {
+            listeners += &format!(",CERTIFICATE://127.0.0.1:{port}");
+            protocols += ",CERTIFICATE:SSL";
+            text += &format!(
+                "listener.name.certificate.ssl.client.auth=required
+listener.name.certificate.ssl.truststore.type=PEM
+listener.name.certificate.ssl.truststore.location={}
+",
+                authority.display()
+            );
+        }
         text += &format!(
-            "sasl.enabled.mechanisms=SCRAM-SHA-512
+            "sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.secure.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required{users};
 ssl.keystore.type=PEM
 ssl.keystore.location={}
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer

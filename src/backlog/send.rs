@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::pack::sync_folder;
 use super::{BacklogSource, FileError, IMPORT_FOLDER, Manifest};
 use crate::clock::now_us;
+use crate::control::Switches;
 use crate::event::{Event, Events, Kind};
-use crate::replicate::{Options, Replicator, State, look_up};
+use crate::replicate::{Backfill, Options, Replicator, State, look_up};
 
 /// The folder is looked at so often, and whenever somebody says that there is something new.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -65,6 +66,7 @@ pub enum ImportState {
 pub struct Imports {
     folder: PathBuf,
     kafka: Options,
+    switches: Switches,
     /// Names this run of the process, for whoever meets its traces in Kafka.
     boot: String,
     events: Events,
@@ -83,10 +85,11 @@ enum Outcome {
 
 impl Imports {
     /// Backlogs below the state folder, to be sent the way of `kafka`.
-    pub fn new(state: &Path, kafka: Options, events: Events) -> Arc<Self> {
+    pub fn new(state: &Path, kafka: Options, switches: Switches, events: Events) -> Arc<Self> {
         Arc::new(Self {
             folder: state.join(IMPORT_FOLDER),
             kafka,
+            switches,
             boot: format!("{:016x}", fastrand::u64(..)),
             events,
             list: Mutex::default(),
@@ -218,6 +221,12 @@ impl Imports {
         let mut options = self.kafka.clone();
         options.site.clone_from(&manifest.site);
         options.edge.clone_from(&manifest.edge);
+        // It waited long enough, and nothing comes after it; a second cluster has its own way.
+        options.backfill = Backfill::InOrder;
+        options.fallback = None;
+        if let Some((_, switch)) = self.switches.iter().find(|(lane, _)| *lane == manifest.lane) {
+            options.control = Arc::clone(switch);
+        }
         // Whoever has sent it already is not disturbed.
         if self.is_sent(&options, &manifest) {
             return self.finish(&folder, &manifest, "is in Kafka already");

@@ -6,6 +6,7 @@
 
 mod credentials;
 mod folder;
+mod kafka;
 mod load;
 mod models;
 mod read;
@@ -14,13 +15,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::replicate::DailyWindow;
+
 pub use credentials::CredentialStore;
 pub use load::{Loaded, check_files, load};
 
 use crate::lane::WhenFull;
 
 /// Everything in `forebay.toml`. Paths are resolved against the folder of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Who this box is.
     pub edge: Edge,
@@ -58,7 +61,7 @@ pub struct Edge {
 }
 
 /// `[kafka]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Kafka {
     /// `host:port` of at least one broker; required.
     pub brokers: Vec<String>,
@@ -75,6 +78,33 @@ pub struct Kafka {
     /// `[kafka.tls]`; without it data goes in the clear.
     pub tls: Option<Tls>,
     /// `[kafka.sasl]`; without it the box logs in as nobody, or by its certificate.
+    pub sasl: Option<Sasl>,
+    /// Exactly once with transactions; at least once when false. True by default.
+    pub exactly_once: bool,
+    /// Fresh data first after an outage; false by default: in order.
+    pub live_first: bool,
+    /// With `live_first`: from this age on a record is backlog; 30 s by default.
+    pub live_after: Duration,
+    /// With `live_first`: part of a transaction, or of the bandwidth, for the backlog; 0.5 by default.
+    pub backfill_share: f64,
+    /// With `live_first`: when the backlog may be sent; always by default.
+    pub backfill_window: Option<DailyWindow>,
+    /// Bits a second at most; no limit by default.
+    pub bandwidth_bits_per_s: Option<u64>,
+    /// `[kafka.fallback]`; none by default.
+    pub fallback: Option<Fallback>,
+}
+
+/// `[kafka.fallback]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fallback {
+    /// `host:port` of at least one broker of the second cluster; required.
+    pub brokers: Vec<String>,
+    /// It gets data when the first has been away for so long; 10 min by default.
+    pub after: Duration,
+    /// `[kafka.fallback.tls]`; that of the first cluster by default.
+    pub tls: Option<Tls>,
+    /// `[kafka.fallback.sasl]`; that of the first cluster by default.
     pub sasl: Option<Sasl>,
 }
 

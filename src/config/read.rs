@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forebay_connector::is_broken_ipv4;
-
-use super::credentials::{PREFIX, is_credential_name};
-use super::{Config, Edge, Journal, Kafka, KeySource, Lane, Limits, Log, Model, Paths, Sasl, Status, Tls};
+use super::kafka::kafka;
+use super::{Config, Edge, Journal, Lane, Limits, Log, Model, Paths, Status};
 use crate::diagnostic::Span;
-use crate::document::{Context, FORMAT_VERSION, Fields, Table, TextValue};
+use crate::document::{Context, FORMAT_VERSION, Fields, Table};
 use crate::lane::WhenFull;
 
 /// Tables and keys at the top of the file.
@@ -96,12 +94,12 @@ fn days(count: u64) -> Duration {
     seconds(count * 24 * 3600)
 }
 
-fn seconds(count: u64) -> Duration {
+pub(super) fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
 /// An id that becomes part of topics, transactional ids and paths.
-fn id(fields: &Fields<'_>, key: &str, what: &str) -> Option<String> {
+pub(super) fn id(fields: &Fields<'_>, key: &str, what: &str) -> Option<String> {
     fields.require(key, what);
     let text = fields.text(key)?.text;
     let fits = (1..=64).contains(&text.len())
@@ -125,78 +123,7 @@ fn edge(root: &Fields<'_>) -> Option<Edge> {
     Some(Edge { name: name.unwrap_or_else(|| id.clone()), id, site, language })
 }
 
-fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
-    root.require("kafka", "write [kafka] with brokers = [\"host:9092\"]: where data goes");
-    let keys = [
-        "brokers",
-        "topic_prefix",
-        "transaction_timeout",
-        "commit_interval",
-        "transaction_records_max",
-        "create_topics",
-        "tls",
-        "sasl",
-    ];
-    let fields = root.table("kafka", "[kafka]", &keys)?;
-    fields.require("brokers", "at least one broker: brokers = [\"kafka1.example.com:9092\"]");
-    let brokers = fields.list("brokers").map(|list| brokers(&fields, &list));
-    let topic_prefix =
-        if fields.has("topic_prefix") { id(&fields, "topic_prefix", "") } else { Some("forebay".to_owned()) };
-    let transaction_timeout = fields.duration("transaction_timeout", seconds(10)..=seconds(900));
-    let commit_interval = fields.duration("commit_interval", Duration::from_millis(100)..=seconds(60));
-    let records = fields.int("transaction_records_max", 100..=50_000);
-    let create_topics = fields.bool("create_topics").unwrap_or(true);
-    let tls = tls(&fields, base);
-    let sasl = sasl(&fields);
-    if let (Some(sasl), None) = (&sasl, &tls)
-        && sasl.mechanism == "PLAIN"
-        && !fields.has("tls")
-    {
-        let span = fields.entry("sasl").map_or(fields.span, |entry| entry.key_span);
-        let fault = fields.ctx.warning("C0206", span, "[kafka.sasl]: PLAIN sends the password in the clear");
-        fields.ctx.report(fault.help("add [kafka.tls], or use SCRAM-SHA-512"));
-    }
-    Some(Kafka {
-        brokers: brokers?,
-        topic_prefix: topic_prefix?,
-        transaction_timeout: transaction_timeout.unwrap_or(seconds(60)),
-        commit_interval: commit_interval.unwrap_or(seconds(1)),
-        transaction_records_max: records.and_then(|number| usize::try_from(number).ok()).unwrap_or(20_000),
-        create_topics,
-        tls,
-        sasl,
-    })
-}
-
-fn brokers(fields: &Fields<'_>, list: &[TextValue]) -> Vec<String> {
-    if list.is_empty() {
-        fields.refuse("C0202", "brokers", "`brokers` is empty", "write at least one \"host:port\"");
-    }
-    too_many(fields, "brokers", list.len());
-    for broker in list {
-        let fits = broker.text.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty()
-                && !is_broken_ipv4(host)
-                && !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ','))
-                && port.parse::<u16>().is_ok_and(|port| port > 0)
-        });
-        if !fits {
-            let message = format!("[kafka]: \"{}\" is no broker", broker.text.escape_debug());
-            let fault = fields.ctx.error("C0202", broker.span, message);
-            let host = broker.text.rsplit_once(':').map_or("", |(host, _)| host);
-            if is_broken_ipv4(host) {
-                fields.ctx.report(fault.help("an IPv4 address is four numbers from 0 to 255"));
-                continue;
-            }
-            fields
-                .ctx
-                .report(fault.help("write host:port without a scheme, for example kafka1.example.com:9092"));
-        }
-    }
-    list.iter().map(|broker| broker.text.clone()).collect()
-}
-
-fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
+pub(super) fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
     if count > LIST_MAX {
         fields.refuse(
             "P0104",
@@ -205,68 +132,6 @@ fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
             "leave some out",
         );
     }
-}
-
-fn tls(kafka: &Fields<'_>, base: &Path) -> Option<Tls> {
-    let fields = kafka.table("tls", "[kafka.tls]", &["ca", "certificate", "key"])?;
-    let ca = fields.text("ca").map(|path| base.join(path.text));
-    if fields.has("certificate") != fields.has("key") {
-        let (key, other) = if fields.has("key") { ("key", "certificate") } else { ("certificate", "key") };
-        fields.refuse(
-            "C0208",
-            key,
-            &format!("`{key}` needs `{other}`"),
-            "a certificate is of use only with its key",
-        );
-    }
-    let certificate = fields.text("certificate").map(|path| base.join(path.text));
-    let key = fields.text("key").and_then(|text| key_source(&fields, &text, base));
-    Some(Tls { ca, identity: certificate.zip(key) })
-}
-
-fn key_source(fields: &Fields<'_>, text: &TextValue, base: &Path) -> Option<KeySource> {
-    if text.text.starts_with(PREFIX) {
-        return credential(fields, "key").map(KeySource::Credential);
-    }
-    if text.text.contains("-----BEGIN") {
-        let help = "put it into a file that only the service can read and write key = \"credential:NAME\"";
-        fields.refuse("C0201", "key", "a private key must not stand in this file", help);
-        return None;
-    }
-    Some(KeySource::File(base.join(&text.text)))
-}
-
-/// The name behind `credential:`; a secret itself is refused and not shown.
-fn credential(fields: &Fields<'_>, key: &str) -> Option<String> {
-    let text = fields.text(key)?.text;
-    let name = text.strip_prefix(PREFIX);
-    match name {
-        Some(name) if is_credential_name(name) => Some(name.to_owned()),
-        Some(name) => {
-            let message = format!("\"{}\" cannot be the name of a credential", name.escape_debug());
-            fields.refuse("C0201", key, &message, "use letters, digits, _, - and .");
-            None
-        }
-        None => {
-            let help = format!(
-                "write {key} = \"credential:NAME\" and put the secret into the file NAME: by LoadCredential= in \
-                 the systemd unit, or in the folder `credentials` under [paths]"
-            );
-            fields.refuse("C0201", key, &format!("`{key}` must not stand in this file"), help);
-            None
-        }
-    }
-}
-
-fn sasl(kafka: &Fields<'_>) -> Option<Sasl> {
-    let fields = kafka.table("sasl", "[kafka.sasl]", &["mechanism", "username", "password"])?;
-    fields.require("mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
-    fields.require("username", "the user your IT gave to this box");
-    fields.require("password", "password = \"credential:NAME\"");
-    let mechanism = fields.choice("mechanism", &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]);
-    let username = fields.text("username").map(|text| text.text);
-    let password = credential(&fields, "password");
-    Some(Sasl { mechanism: mechanism?.to_owned(), username: username?, password: password? })
 }
 
 fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {

@@ -4,6 +4,7 @@
 //! owner and group only. It is never served on TCP; the status page only reads.
 
 pub mod client;
+pub mod command;
 mod routes;
 mod server;
 pub mod socket;
@@ -15,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Imports;
 use crate::lane::LaneWriter;
-use crate::replicate::ReplicationStatus;
+use crate::replay::Replays;
+use crate::replicate::{ReplicationControl, ReplicationStatus};
 
 pub use client::{Client, ClientError};
 pub use socket::{Socket, SocketError};
@@ -33,22 +35,47 @@ pub struct LaneControl {
     pub replication: Arc<ReplicationStatus>,
 }
 
+/// To pause and resume each lane, by its name.
+pub type Switches = Vec<(&'static str, Arc<ReplicationControl>)>;
+
 /// Everything that the socket gives access to.
 pub struct Controls {
     /// `edge.id`.
     pub edge: String,
     /// `edge.site`.
     pub site: String,
+    /// To pause and resume each lane; they are there before the lanes are open.
+    pub switches: Switches,
     /// Both lanes; none until their disk works.
     lanes: OnceLock<Vec<LaneControl>>,
     /// Backlogs of other boxes.
     pub imports: Arc<Imports>,
+    /// History that is sent once more.
+    pub replays: Arc<Replays>,
 }
 
 impl Controls {
     /// Of a box whose lanes are not open yet.
-    pub fn new(site: &str, edge: &str, imports: Arc<Imports>) -> Self {
-        Self { edge: edge.to_owned(), site: site.to_owned(), lanes: OnceLock::new(), imports }
+    pub fn new(
+        site: &str,
+        edge: &str,
+        switches: Switches,
+        imports: Arc<Imports>,
+        replays: Arc<Replays>,
+    ) -> Self {
+        Self {
+            edge: edge.to_owned(),
+            site: site.to_owned(),
+            switches,
+            lanes: OnceLock::new(),
+            imports,
+            replays,
+        }
+    }
+
+    /// To pause and resume this lane.
+    pub fn switch(&self, lane: &str) -> Option<Arc<ReplicationControl>> {
+        self.switches.iter().find(|(name, _)| *name == lane).map(|(_, control)| Arc::clone(control))
     }
 
     /// The lanes work from now on.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -15,12 +15,15 @@ use serde_json::{Value as Json, json};
 
 use super::{Controls, LaneControl};
 use crate::lane::{Before, TrimError, TrimOrder};
+use crate::replay::{Order, ReplayError};
 use crate::replicate::Replication;
 
 /// Bytes of a request's body at most.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// The body must be there within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Letters of the name of who asks at most.
+const BY_CHARS_MAX: usize = 64;
 /// Longest time for removing files.
 const TRIM_MAX: Duration = Duration::from_secs(60);
 
@@ -39,6 +42,11 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         answer(self.0, &json!({ "error": self.1 }))
     }
+}
+
+/// A handler has ended with a panic.
+fn fault() -> Refusal {
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, "a fault inside Forebay, see its log".into())
 }
 
 pub(super) type Answer = Result<Json, Refusal>;
@@ -61,9 +69,13 @@ pub(super) fn router(controls: Arc<Controls>) -> Router {
     let wrong_method = || async { Refusal(StatusCode::METHOD_NOT_ALLOWED, "not with this method".into()) };
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/replication/pause", post(pause))
+        .route("/v1/replication/resume", post(resume))
         .route("/v1/journal/trim", post(trim))
         .route("/v1/journal/handed", post(handed))
         .route("/v1/import", post(import))
+        .route("/v1/replay", get(replays).post(order_replay))
+        .route("/v1/replay/{id}", get(replay).delete(cancel_replay))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(controls)
@@ -97,7 +109,7 @@ impl Controls {
 }
 
 async fn status(State(controls): State<Arc<Controls>>) -> Response {
-    let lanes: Vec<Json> = controls.lanes().iter().map(lane_status).collect();
+    let lanes: Vec<Json> = controls.lanes().iter().map(|lane| lane_status(&controls, lane)).collect();
     respond(Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -105,10 +117,11 @@ async fn status(State(controls): State<Arc<Controls>>) -> Response {
         "site": controls.site,
         "lanes": lanes,
         "imports": controls.imports.list(),
+        "replays": controls.replays.list(),
     })))
 }
 
-fn lane_status(lane: &LaneControl) -> Json {
+fn lane_status(controls: &Controls, lane: &LaneControl) -> Json {
     // Newer than what the status says: published with every block.
     let synced = *lane.writer.synced().borrow();
     json!({
@@ -116,6 +129,7 @@ fn lane_status(lane: &LaneControl) -> Json {
         "synced": synced,
         "journal": *lane.writer.status().borrow(),
         "replication": replication(&lane.replication.snapshot()),
+        "paused": controls.switch(lane.name).and_then(|switch| switch.paused()),
     })
 }
 
@@ -133,6 +147,51 @@ fn replication(now: &Replication) -> Json {
         "aborts": now.aborts,
         "too_large": now.too_large,
     })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SwitchRequest {
+    /// Both without one.
+    lane: Option<String>,
+    /// Who asks.
+    #[serde(default)]
+    by: String,
+}
+
+async fn pause(State(controls): State<Arc<Controls>>, request: Request) -> Response {
+    respond(switch(&controls, request, true).await)
+}
+
+async fn resume(State(controls): State<Arc<Controls>>, request: Request) -> Response {
+    respond(switch(&controls, request, false).await)
+}
+
+async fn switch(controls: &Controls, request: Request, pause: bool) -> Answer {
+    let SwitchRequest { lane, by } = read(request).await?;
+    let by: String = by.chars().filter(|letter| !letter.is_control()).take(BY_CHARS_MAX).collect();
+    let by = if by.is_empty() { "an operator".to_owned() } else { by };
+    let is_meant = |name: &str| lane.as_deref().is_none_or(|lane| lane == name);
+    let meant: Vec<_> = controls.switches.iter().filter(|(name, _)| is_meant(name)).cloned().collect();
+    if meant.is_empty() {
+        let lane = lane.unwrap_or_default();
+        return Err(Refusal::bad(format!("there is no lane \"{}\"", lane.escape_debug())));
+    }
+    let names: Vec<&str> = meant.iter().map(|(name, _)| *name).collect();
+    let state = if pause { "paused" } else { "resumed" };
+    tracing::info!("sending {} is {state} by {by}", names.join(" and "));
+    let answer = json!({ "lanes": names, "paused": pause });
+    // Remembering it writes to the disk.
+    let switching = tokio::task::spawn_blocking(move || {
+        let done = meant.iter().map(|(_, switch)| if pause { switch.pause(&by) } else { switch.resume() });
+        done.collect::<Vec<_>>()
+    });
+    let done = switching.await.map_err(|_| fault())?;
+    let mut answer = answer;
+    if let Some(warning) = done.into_iter().find_map(Result::err) {
+        answer["warning"] = warning.into();
+    }
+    Ok(answer)
 }
 
 /// Something new lies in the folder of imports.
@@ -203,6 +262,41 @@ async fn do_trim(controls: &Controls, request: Request) -> Answer {
         }
         Ok(Err(error @ TrimError::Unsent { .. })) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
         Ok(Err(error)) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
-        Err(_) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "a fault inside Forebay".into())),
+        Err(_) => Err(fault()),
+    }
+}
+
+async fn replays(State(controls): State<Arc<Controls>>) -> Response {
+    respond(Ok(json!({ "replays": controls.replays.list() })))
+}
+
+async fn replay(State(controls): State<Arc<Controls>>, Path(id): Path<String>) -> Response {
+    respond(controls.replays.get(&id).map(|job| json!(job)).ok_or_else(no_replay))
+}
+
+async fn cancel_replay(State(controls): State<Arc<Controls>>, Path(id): Path<String>) -> Response {
+    respond(controls.replays.cancel(&id).map(|job| json!(job)).ok_or_else(no_replay))
+}
+
+fn no_replay() -> Refusal {
+    Refusal(StatusCode::NOT_FOUND, "there is no replay with this id, see `forebay replay --list`".into())
+}
+
+async fn order_replay(State(controls): State<Arc<Controls>>, request: Request) -> Response {
+    respond(do_replay(&controls, request).await)
+}
+
+async fn do_replay(controls: &Controls, request: Request) -> Answer {
+    let order: Order = read(request).await?;
+    let synced = *controls.lane(&order.lane)?.writer.synced().borrow();
+    let replays = Arc::clone(&controls.replays);
+    match tokio::task::spawn_blocking(move || replays.order(order, synced)).await {
+        Ok(Ok(job)) => Ok(json!(job)),
+        Ok(Err(error @ ReplayError::Wrong(_))) => Err(Refusal::bad(error.to_string())),
+        Ok(Err(error @ (ReplayError::Journal(_) | ReplayError::File(_)))) => {
+            Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+        }
+        Ok(Err(error)) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
+        Err(_) => Err(fault()),
     }
 }

@@ -18,7 +18,7 @@ pub use context::{Context, EMPTY, Instance, Resolved, TextValue};
 pub use fields::Fields;
 pub use fill::{Param, Params, is_name};
 pub use nearest::nearest;
-pub use quantity::{duration, size_bytes};
+pub use quantity::{duration, scaled, size_bytes};
 pub use tree::{Content, Entry, Node, Table, parse};
 
 /// Largest file that is read, in bytes.

@@ -53,8 +53,8 @@ fn text<'a>(value: u64, mut units: impl Iterator<Item = &'a (&'a str, u64)>, sma
     fits.map_or_else(|| format!("{value}{smallest}"), |(name, factor)| format!("{}{name}", value / factor))
 }
 
-/// A decimal number with at most nine decimals, times its unit, exactly.
-fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+/// Reads a decimal number with at most nine decimals, times its unit, exactly.
+pub fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(end);
     let factor = units.iter().find(|(name, _)| *name == unit.trim_start())?.1;

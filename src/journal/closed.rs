@@ -83,6 +83,11 @@ impl Closed {
         if segment == self.newest { self.bytes } else { 0 }
     }
 
+    /// Behind the last record of this segment, when all that was synced of it is there.
+    pub(super) fn end_of(&self, segment: Name, bytes: u64) -> Option<u64> {
+        (segment == self.newest && bytes >= self.bytes).then_some(self.next_offset)
+    }
+
     /// What is missing in front, because its files are gone.
     pub(super) fn missing_in_front(&self, first_offset: u64) -> Option<Damage> {
         (self.first_offset < first_offset).then(|| Damage {

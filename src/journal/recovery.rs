@@ -295,7 +295,9 @@ fn recover_newest(
     }
     file.sync().map_err(failed("sync"))?;
     let end = survey.damages(cut, &mut recovery.damages);
-    Ok(Newest::Found(candidate.segment(cut), end))
+    // Behind damage it may have been estimated, and then too high.
+    let known = closed.and_then(|closed| closed.end_of(candidate.name, cut));
+    Ok(Newest::Found(candidate.segment(cut), known.map_or(end, |known| end.min(known))))
 }
 
 /// Where the newest segment really ends.

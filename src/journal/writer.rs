@@ -134,6 +134,11 @@ impl Journal {
         self.pending.bytes()
     }
 
+    /// Bytes that may still wait besides: at 0 the next record might not be taken.
+    pub fn pending_room(&self) -> usize {
+        self.pending.room()
+    }
+
     /// Records that wait in memory.
     pub fn pending_records(&self) -> u32 {
         self.pending.count
@@ -237,12 +242,20 @@ impl Journal {
         self.commit(&mut active, offset, now_us)
     }
 
-    /// Notes where the journal ends, so that the next start can tell rot from a torn write. For a
-    /// journal that is closed in order; without it nothing that was synced is lost either.
+    /// Ends the segment with its table of contents, and notes where the journal ends, so that the next
+    /// start can tell rot from a torn write. For a journal that is closed in order; without it nothing that was synced is lost either.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn note_end(&self) -> io::Result<()> {
+    pub fn note_end(&mut self, now_us: i64) -> io::Result<()> {
+        if let Some(mut active) = self.active.take() {
+            self.out.clear();
+            active.gathering.put(&mut self.frames, &mut self.out);
+            // Without its table of contents the segment is read from its beginning.
+            if let Err(error) = self.commit(&mut active, self.next_offset(), now_us) {
+                tracing::warn!("{error}");
+            }
+        }
         let closed = Closed::of(&self.shared.lock());
         closed.map_or(Ok(()), |closed| closed.write(self.disk.as_ref(), self.epoch))
     }

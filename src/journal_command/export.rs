@@ -10,12 +10,13 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::bytes::{bytes, counted};
-use super::samples::{self, Filter};
+use super::samples;
 use super::target::Target;
 use super::{Common, Progress, Site, When};
 use crate::backlog::{Identity, pack};
 use crate::clock::now_us;
 use crate::lane::OfflineLane;
+use crate::past::{self, Filter};
 use crate::run;
 
 /// Room for manifests, folders and the file system's own needs.
@@ -158,7 +159,7 @@ fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json>
     };
     target.check_room(SPARE_BYTES)?;
     let mut opened = site.open_lane(lane)?;
-    let (first, end) = samples::range(&opened, &filter);
+    let (first, end) = past::range(&opened, &filter);
     let mut progress = Progress::new("export", end.saturating_sub(first), export.common.json);
     let written = samples::write(&mut opened, &filter, target.path(), &mut progress)?;
     let lanes = if written.rows == 0 {

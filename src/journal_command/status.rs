@@ -115,8 +115,7 @@ fn lane_words(lane: &Json) -> Vec<String> {
     };
     lines.push(format!("{:<10} {records}; {unsent}", ""));
     if let Some(text) = lane["replication"]["text"].as_str() {
-        let paused = if lane["paused"] == true { "paused by an operator; " } else { "" };
-        lines.push(format!("{:<10} {paused}{text}", ""));
+        lines.push(format!("{:<10} {text}", ""));
     }
     if let Some(error) = lane["error"].as_str() {
         lines.push(format!("{:<10} DISK: {error}", ""));

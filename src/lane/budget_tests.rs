@@ -19,6 +19,7 @@ use crate::poll::testing;
 
 const HOUR_US: i64 = 3_600_000_000;
 const WEEK_US: i64 = 7 * 24 * HOUR_US;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const SCAN_US: i64 = 30_000_000;
 /// 2026-01-01, in the middle of an hour.
 const START_US: i64 = 1_767_225_600_000_000 + 1_234_567_000;
@@ -112,7 +113,7 @@ impl World {
         let scans = self.scans;
         let mut values =
             vec![noise(), noise(), noise(), noise(), Value::Uint(scans), Value::Bool(scans % 7 < 3)];
-        if scans % 11 == 0 {
+        if scans.is_multiple_of(11) {
             values[1] = Value::Lreal(f64::NAN);
         }
         self.hand_over(&self.press.clone(), values, Quality::Good);
@@ -211,6 +212,7 @@ fn account(ledger: &Ledger, records: &[super::Record], events: &[Event]) -> Vec<
         by_device.entry(&batch.device.path).or_default().push(offset);
     }
     let mut last_offset = None;
+    let mut given_gaps = Vec::new();
     for record in records {
         assert!(last_offset < Some(record.offset), "out of order");
         last_offset = Some(record.offset);
@@ -232,7 +234,12 @@ fn account(ledger: &Ledger, records: &[super::Record], events: &[Event]) -> Vec<
                 check_rows(thinned, covered.iter().map(|at| &ledger[*at]));
                 covered.into_iter().for_each(|at| tell(at, As::Thinned));
             }
-            Body::Event(_) => panic!("an event among samples"),
+            Body::Event(json) => {
+                // What is missing is given in its place, too.
+                let event: serde_json::Value = serde_json::from_slice(json).unwrap();
+                let number = |name: &str| usize::try_from(event["data"][name].as_u64().unwrap()).unwrap();
+                given_gaps.push(number("from_offset")..number("to_offset"));
+            }
         }
     }
     let mut gaps = BTreeMap::new();
@@ -255,7 +262,9 @@ fn account(ledger: &Ledger, records: &[super::Record], events: &[Event]) -> Vec<
     let of = |(offset, what): (usize, Option<As>)| {
         what.unwrap_or_else(|| panic!("nobody tells of offset {offset}"))
     };
-    accounted.into_iter().enumerate().map(of).collect()
+    let accounted: Vec<As> = accounted.into_iter().enumerate().map(of).collect();
+    assert!(given_gaps.into_iter().all(|range| accounted[range].iter().all(|what| *what == As::Gap)));
+    accounted
 }
 
 /// Sums up again, in the most stupid way.
@@ -414,4 +423,102 @@ fn sent_history_makes_room_before_anything_is_thinned() {
     let first = world.writer.status().borrow().first_offset;
     let age_us = world.clock.now_us() - world.ledger[usize::try_from(first).unwrap()].edge_us;
     assert!((24 * HOUR_US..48 * HOUR_US).contains(&age_us), "{} h", age_us / HOUR_US);
+}
+
+#[test]
+fn what_a_second_cluster_has_goes_before_anything_is_thinned() {
+    let mut world = World::new(options(400 << 10));
+    world.run(3 * 24 * HOUR_US);
+    let synced = world.reader.as_ref().unwrap().synced();
+    world.reader.as_ref().unwrap().secured(synced);
+    world.run(2 * 24 * HOUR_US);
+    let status = world.writer.status().borrow().clone();
+    assert!(status.evicted_records > 0 && status.thinned_records == 0, "{status:?}");
+    assert!(world.told.iter().all(|event| event.data["second_cluster"] == true));
+    // What it does not have is thinned.
+    world.run(2 * WEEK_US);
+    assert!(world.writer.status().borrow().thinned_records > 0);
+}
+
+#[test]
+fn a_file_system_that_is_short_stops_the_growth_and_costs_nothing_more() {
+    let mut world = World::new(LaneOptions { reserve_bytes: 1 << 20, keep: WEEK, ..options(4 << 20) });
+    let mut committed = 0;
+    // Some history, some unsent.
+    world.run(48 * HOUR_US);
+    committed += world.send(committed, 2000).len() as u64;
+    world.commit(committed);
+    let before = world.writer.status().borrow().clone();
+    assert!(before.history_bytes > 30 << 10 && before.unsent_bytes > 50 << 10, "{before:?}");
+    // Somebody else fills the disk to half of the reserve.
+    world.disk.fill(Some(512 << 10));
+    world.run(HOUR_US);
+    let short = world.writer.status().borrow().clone();
+    assert!(short.thinned_records > 0 && short.evicted_records == 0, "{short:?}");
+    assert_eq!(short.history_bytes, 0, "what is sent goes first");
+    world.run(2 * WEEK_US);
+    let status = world.writer.status().borrow().clone();
+    assert!(status.bytes <= before.bytes + (64 << 10), "{} of {} bytes", status.bytes, before.bytes);
+    assert!(status.error.is_none() && status.free_bytes > 256 << 10, "{status:?}");
+    // Room again: it grows again.
+    world.disk.fill(None);
+    world.run(24 * HOUR_US);
+    assert!(world.writer.status().borrow().bytes > status.bytes);
+    let mut sent = world.send(committed, usize::MAX);
+    sent.retain(|record| record.offset >= committed);
+    let synced = usize::try_from(world.reader.as_ref().unwrap().synced()).unwrap();
+    world.ledger.truncate(synced);
+    let mut all = Vec::new();
+    for (offset, batch) in (0..committed).zip(&world.ledger) {
+        let samples = batch.samples.clone();
+        let schema = Arc::new(crate::batch::Schema::of(&batch.device));
+        let stored = super::StoredBatch { schema, edge_us: batch.edge_us, samples, gap: None };
+        all.push(super::Record { offset, body: Body::Batch(stored) });
+    }
+    all.extend(sent);
+    account(&world.ledger, &all, &world.told);
+}
+
+#[test]
+fn at_most_one_sync_in_an_interval_whatever_the_load() {
+    let mut world = World::new(LaneOptions { sync_interval: Duration::from_secs(600), ..options(4 << 20) });
+    let synced = |world: &World| world.writer.status().borrow().syncs;
+    // A step after every scan, 20 scans in an interval.
+    for scan in 0..2000u64 {
+        world.scan();
+        world.clock.forward(SCAN_US);
+        world.step();
+        assert!(synced(&world) <= scan / 20 + 1, "{} syncs in {scan} scans", synced(&world));
+    }
+    assert!(synced(&world) > 90);
+    // An event after a quiet time is synced soon, a flood of them once in an interval.
+    let sync_after = Duration::from_millis(50);
+    let options = LaneOptions { sync_after, sync_interval: Duration::from_secs(1), ..options(4 << 20) };
+    let mut world = World::new(options);
+    let mut last = None;
+    for tick in 0..1000 {
+        world.scan();
+        world.clock.forward(10_000);
+        let before = synced(&world);
+        world.step();
+        if synced(&world) > before {
+            match last {
+                None => assert!(tick <= 6, "the first is late"),
+                Some(last) => assert!((99..=102).contains(&(tick - last)), "{last} {tick}"),
+            }
+            last = Some(tick);
+        }
+    }
+}
+
+#[test]
+fn memory_is_bounded_by_syncing_sooner() {
+    let long =
+        LaneOptions { sync_interval: Duration::from_secs(86_400), sync_bytes: 4096, ..options(4 << 20) };
+    let mut world = World::new(long);
+    for _ in 0..1000 {
+        world.scan();
+        world.step();
+    }
+    assert!(world.writer.status().borrow().syncs > 5);
 }

@@ -91,7 +91,7 @@ impl Gaps {
     }
 
     /// The event of [`Gaps::note`].
-    pub(super) fn from_note(&self, note: &[u8]) -> Option<Event> {
+    pub(super) fn noted(&self, note: &[u8]) -> Option<Event> {
         let (edge_time, text, data) = serde_json::from_slice(note).ok()?;
         Some(self.event(Kind::Gap, text, data, edge_time))
     }
@@ -116,6 +116,22 @@ impl Gaps {
         let text = format!("{lane}: {batches} batches from offset {from_offset} are no longer on this disk");
         let data = json!({
             "lane": lane, "cause": "removed", "batches": batches,
+            "from_offset": from_offset, "to_offset": to_offset,
+        });
+        self.event(Kind::Gap, text, data, now_us)
+    }
+
+    /// Records of this run have offsets under which Kafka has others, because the disk has lost its
+    /// end or was put back from a copy.
+    pub(super) fn offsets_taken(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let batches = to_offset - from_offset;
+        let text = format!(
+            "{lane}: {batches} batches cannot be sent: the disk had lost its end or was put back from a copy, and \
+             Kafka has other records under their offsets from {from_offset}"
+        );
+        let data = json!({
+            "lane": lane, "cause": "offsets-taken", "batches": batches,
             "from_offset": from_offset, "to_offset": to_offset,
         });
         self.event(Kind::Gap, text, data, now_us)

@@ -5,9 +5,13 @@
 //! ```
 //!
 //! The thread syncs what has come in when the oldest of it has waited `sync_interval`, so at most
-//! once in that time; sooner only when `sync_bytes` wait, because memory is bounded. It never gives up: while the disk does not work it says so in the status and
-//! by an event, and tries again with pauses. Meanwhile memory stays bounded, because the queue
-//! fills and gives batches back to the caller, who records the gap.
+//! once in that time; sooner only when `sync_bytes` wait, because memory is bounded. It never gives
+//! up: while the disk does not work it says so in the status and by an event, and tries again with
+//! pauses. Meanwhile memory stays bounded, because the queue fills and gives batches back to the
+//! caller, who records the gap.
+//!
+//! When the budget is reached, it makes room (`worker/room.rs`): history goes first, then the oldest
+//! is summed up, then removed.
 
 #[cfg(test)]
 mod budget_tests;
@@ -227,7 +231,7 @@ impl Parts {
         };
         let (journal, recovery) = Journal::open(disk, limits)?;
         let gaps = gaps::Gaps { lane: options.name.clone(), box_path: options.box_path.clone() };
-        if let Some(event) = recovery.removal.as_deref().and_then(|note| gaps.from_note(note)) {
+        if let Some(event) = recovery.removal.as_deref().and_then(|note| gaps.noted(note)) {
             tracing::warn!("told again after a restart: {}", event.text);
             events.emit(event);
         }
@@ -243,6 +247,7 @@ impl Parts {
             committed: AtomicU64::new(0),
             used: AtomicU64::new(0),
             secured: AtomicU64::new(0),
+            found: AtomicU64::new(0),
             damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

@@ -174,3 +174,149 @@ fn take_values<'a>(bytes: &mut &[u8], values: impl ExactSizeIterator<Item = &'a 
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numeric() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<i64>().prop_map(Value::Int),
+            any::<u64>().prop_map(Value::Uint),
+            any::<f32>().prop_filter("finite", |real| real.is_finite()).prop_map(Value::Real),
+            any::<f64>().prop_filter("finite", |real| real.is_finite()).prop_map(Value::Lreal),
+            (-400i32..400).prop_map(|tenths| Value::Lreal(f64::from(tenths) / 10.0)),
+        ]
+    }
+
+    fn last() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            numeric(),
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            "\\PC{0,9}".prop_map(|text| Value::Text(text.into())),
+            vec(any::<i64>().prop_map(Value::Int), 0..3).prop_map(|all| Value::Array(all.into())),
+        ]
+    }
+
+    /// Minimum and maximum, in order, and which of both the last value is, if any.
+    fn row() -> impl Strategy<Value = ThinnedSample> {
+        let numbers = option::of((numeric(), numeric(), 0u16.., 0..4));
+        (any::<u32>(), any::<u64>(), any::<u64>(), 0..9u8, last(), numbers).prop_map(
+            |(tag, count, bad, quality, last, numbers)| {
+                let quality = Quality::from_u8(quality).unwrap();
+                let mut row = ThinnedSample { tag, count, bad, quality, last, numbers: None };
+                if let Some((one, other, part, form)) = numbers {
+                    let (min, max) = if number(&one) <= number(&other) { (one, other) } else { (other, one) };
+                    let (min, max) = if form == 3 { (min.clone(), min) } else { (min, max) };
+                    match form {
+                        1 | 3 => row.last = min.clone(),
+                        2 => row.last = max.clone(),
+                        _ => {}
+                    }
+                    let mean = mean(&min, &max, part).unwrap();
+                    row.numbers = Some(Numbers { min, max, mean });
+                }
+                row
+            },
+        )
+    }
+
+    fn schema() -> Arc<Schema> {
+        let texts = || (String::new(), String::new());
+        let ((device, name), (profile, profile_version)) = (texts(), texts());
+        Arc::new(Schema { device, name, profile, profile_version, tags: Vec::new() })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn thinned_records_round_trip(
+            samples in vec(row(), 0..20), times in any::<[i64; 3]>(), interval_s in any::<u32>(), batches in any::<u64>(),
+        ) {
+            let [from_us, to_us, base_us] = times;
+            let batch = ThinnedBatch { schema: schema(), from_us, to_us, interval_s, batches, samples };
+            let mut record = Vec::new();
+            put(&mut record, 7, base_us, &batch);
+            let decoded = decode(&record, base_us).unwrap();
+            prop_assert_eq!(decoded.schema, 7);
+            let read = decoded.with_schema(schema());
+            prop_assert_eq!((read.from_us, read.to_us), (from_us, to_us));
+            prop_assert_eq!((read.interval_s, read.batches, read.samples.len()), (interval_s, batches, batch.samples.len()));
+            for (read, written) in read.samples.iter().zip(&batch.samples) {
+                prop_assert_eq!((read.tag, read.count, read.bad, read.quality), (written.tag, written.count, written.bad, written.quality));
+                prop_assert_eq!(&read.last, &written.last);
+                prop_assert_eq!(read.numbers.is_some(), written.numbers.is_some());
+                if let (Some(read), Some(written)) = (&read.numbers, &written.numbers) {
+                    prop_assert_eq!((&read.min, &read.max), (&written.min, &written.max));
+                    let (min, max) = (number(&read.min).unwrap(), number(&read.max).unwrap());
+                    let near = (max / 131_000.0 - min / 131_000.0) + (min.abs().max(max.abs())) * 1e-12;
+                    prop_assert!((read.mean - written.mean).abs() <= near, "{} {}", read.mean, written.mean);
+                }
+            }
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(bytes in vec(any::<u8>(), 0..200), base_us in any::<i64>()) {
+            // The outcome does not matter, only that there is one.
+            let _outcome = decode(&[&[RECORD_THINNED], bytes.as_slice()].concat(), base_us);
+        }
+
+        #[test]
+        fn changed_records_never_panic(samples in vec(row(), 1..9), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let batch = ThinnedBatch { schema: schema(), from_us: 1, to_us: 2, interval_s: 60, batches: 3, samples };
+            let mut record = Vec::new();
+            put(&mut record, 7, 0, &batch);
+            *at.get_mut(&mut record) = byte;
+            if let Some(decoded) = decode(&record, 0) {
+                prop_assert!(decoded.samples.len() <= BATCH_SAMPLES_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn a_thinned_record_has_exactly_the_documented_bytes() {
+        let row = |tag, last: f64, numbers: Option<(f64, f64, f64)>| ThinnedSample {
+            tag,
+            count: 6,
+            bad: 0,
+            quality: Quality::Good,
+            last: Value::Lreal(last),
+            numbers: numbers.map(|(min, max, mean)| Numbers {
+                min: Value::Lreal(min),
+                max: Value::Lreal(max),
+                mean,
+            }),
+        };
+        let rows = vec![
+            row(0, 1.5, Some((1.5, 1.5, 1.5))),
+            row(1, 2.5, Some((1.5, 2.5, 2.0))),
+            row(2, 2.0, Some((1.5, 2.5, 1.5))),
+            row(3, 2.5, None),
+        ];
+        let batch = ThinnedBatch {
+            schema: schema(),
+            from_us: 900,
+            to_us: 1100,
+            interval_s: 60,
+            batches: 6,
+            samples: rows,
+        };
+        let mut record = Vec::new();
+        put(&mut record, 7, 1000, &batch);
+        let expected = [
+            // Kind, schema, end +100 µs, 200 µs long, 60 s, 6 batches, 4 rows; tags 0, +1, +1, +1; qualities; forms.
+            &[3, 7, 0xc8, 1, 0x90, 3, 60, 6, 4, 0, 2, 2, 2, 0, 0, 0, 0, 15, 9, 1, 0][..],
+            // Good, bad; last values in tenths: 15, 25, 20, 25.
+            &[6, 6, 6, 6, 0, 0, 0, 0, 33, 33, 33, 33, 30, 50, 40, 50],
+            // Minima of rows 1 and 2, maximum of row 2, means: half, none.
+            &[33, 33, 30, 30, 33, 50, 0, 0x80, 0, 0],
+        ];
+        assert_eq!(record, expected.concat());
+    }
+}

@@ -108,7 +108,7 @@ impl Place {
     /// The lane's partition out of `partitions`: FNV-1a of the name, so that lanes of different
     /// boxes seldom share one and an open transaction of one does not delay another's start.
     pub fn new(options: &Options, lane: &str, partitions: i32) -> Self {
-        let name = format!("{}/{lane}", options.edge);
+        let name = format!("{}/{}", options.edge, options.stream(lane));
         let hash = name
             .bytes()
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

@@ -1,6 +1,6 @@
 //! Pausing replication by hand.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,11 @@ struct Complete {
 
 /// Keeps a few short words over restarts: [`crate::state`], or nothing.
 pub trait Memory: Send + Sync {
+    /// False as long as it cannot be asked.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     /// What was kept under this key.
     fn recall(&self, key: &str) -> Option<Vec<u8>>;
 
@@ -43,8 +48,16 @@ pub struct Pause {
 /// Pauses and resumes all lanes of a box. Everything is journalled as ever meanwhile.
 #[derive(Default)]
 pub struct ReplicationControl {
-    pause: Mutex<Option<Pause>>,
+    now: Mutex<Now>,
     memory: Option<Arc<dyn Memory>>,
+}
+
+/// What holds now.
+#[derive(Default)]
+struct Now {
+    pause: Option<Pause>,
+    /// The memory was asked, or something newer holds than what it knows.
+    is_known: bool,
 }
 
 impl std::fmt::Debug for ReplicationControl {
@@ -57,13 +70,21 @@ impl ReplicationControl {
     /// A control that remembers a pause over restarts. Something that cannot be read is no pause:
     /// data goes on.
     pub fn remembering(memory: Arc<dyn Memory>) -> Self {
-        let pause = memory.recall(PAUSE).and_then(|kept| serde_json::from_slice(&kept).ok());
-        Self { pause: Mutex::new(pause), memory: Some(memory) }
+        Self { now: Mutex::default(), memory: Some(memory) }
     }
 
     /// Who has paused, and since when.
     pub fn paused(&self) -> Option<Pause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut now = self.lock();
+        if let Some(memory) = self.memory.as_ref().filter(|memory| !now.is_known && memory.is_ready()) {
+            now.is_known = true;
+            now.pause = memory.recall(PAUSE).and_then(|kept| serde_json::from_slice(&kept).ok());
+        }
+        now.pause.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True while paused.
@@ -77,9 +98,10 @@ impl ReplicationControl {
     /// # Errors
     /// In words, when a restart would end the pause because it could not be stored.
     pub fn pause(&self, by: &str) -> Result<(), String> {
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        let pause = pause.get_or_insert_with(|| Pause { since_us: now_us(), by: by.to_owned() });
-        self.keep(&serde_json::to_vec(&pause).map_err(|error| error.to_string())?)
+        let pause = self.paused().unwrap_or_else(|| Pause { since_us: now_us(), by: by.to_owned() });
+        let kept = serde_json::to_vec(&pause).map_err(|error| error.to_string())?;
+        *self.lock() = Now { pause: Some(pause), is_known: true };
+        self.keep(&kept)
     }
 
     /// Goes on.
@@ -87,7 +109,7 @@ impl ReplicationControl {
     /// # Errors
     /// In words, when a restart would bring the pause back because that could not be stored.
     pub fn resume(&self) -> Result<(), String> {
-        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = Now { pause: None, is_known: true };
         self.keep(&[])
     }
 

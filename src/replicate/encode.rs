@@ -195,6 +195,7 @@ mod tests {
 
     use super::*;
     use crate::clock::rfc3339;
+    use crate::lane::Numbers;
 
     fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -313,6 +314,72 @@ mod tests {
             prop_assert_eq!(text(Value::Real(real)).parse::<f32>().ok(), Some(real));
             prop_assert_eq!(text(Value::Lreal(long)).parse::<f64>().ok(), Some(long));
         }
+    }
+
+    #[test]
+    fn a_thinned_batch_reads_as_documented() {
+        let tag = |path: &str, unit: &str, texts: BTreeMap<i64, String>| SchemaTag {
+            path: path.to_owned(),
+            data_type: "REAL".to_owned(),
+            unit: unit.to_owned(),
+            texts,
+        };
+        let schema = Schema {
+            device: "Werk1/Presse3/press-3".to_owned(),
+            name: "press-3".to_owned(),
+            profile: "press".to_owned(),
+            profile_version: "1.2".to_owned(),
+            tags: vec![
+                tag("hydraulics.oil_temp", "°C", BTreeMap::new()),
+                tag("mode", "", BTreeMap::from([(3, "running".to_owned())])),
+                tag("order", "", BTreeMap::new()),
+                tag("broken", "", BTreeMap::new()),
+            ],
+        };
+        let row = |tag, count, bad, quality, last, numbers| ThinnedSample {
+            tag,
+            count,
+            bad,
+            quality,
+            last,
+            numbers,
+        };
+        let numbers = |min, max, mean| Some(Numbers { min, max, mean });
+        let batch = ThinnedBatch {
+            schema: schema.into(),
+            from_us: 1_770_000_000_500_000,
+            to_us: 1_770_000_059_750_000,
+            interval_s: 60,
+            batches: 120,
+            samples: vec![
+                row(
+                    0,
+                    118,
+                    2,
+                    Quality::Uncertain,
+                    Value::Real(41.2),
+                    numbers(Value::Real(40.9), Value::Real(41.6), 41.25),
+                ),
+                row(1, 120, 0, Quality::Good, Value::Uint(3), numbers(Value::Uint(3), Value::Uint(3), 3.0)),
+                row(2, 1, 0, Quality::Good, Value::Text("A-4711".into()), None),
+                row(3, 0, 4, Quality::Refused, Value::Null, None),
+            ],
+        };
+        let mut out = b"left from the batch before".to_vec();
+        thinned(&mut out, &batch);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            concat!(
+                r#"{"device":"Werk1/Presse3/press-3","edge_time":"2026-02-02T02:40:59.750000Z","profile":"press@1.2","#,
+                r#""thinned":{"from":"2026-02-02T02:40:00.500000Z","to":"2026-02-02T02:40:59.750000Z","#,
+                r#""interval_s":60,"cause":"disk-budget","batches":120},"samples":["#,
+                r#"{"tag":"hydraulics.oil_temp","min":40.9,"max":41.6,"mean":41.25,"last":41.2,"unit":"°C","#,
+                r#""count":118,"bad":2,"quality":"uncertain"},"#,
+                r#"{"tag":"mode","min":3,"max":3,"mean":3.0,"last":3,"text":"running","count":120,"quality":"good"},"#,
+                r#"{"tag":"order","last":"A-4711","count":1,"quality":"good"},"#,
+                r#"{"tag":"broken","last":null,"count":0,"bad":4,"quality":"refused"}]}"#,
+            )
+        );
     }
 
     #[test]

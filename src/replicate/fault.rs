@@ -85,7 +85,8 @@ pub(super) fn by_code(code: Code, options: &Options, lane: &str, topic: &str) ->
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Fault::Fenced,
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Fault::TooLarge { offsets: Vec::new() },
         Code::TransactionalIdAuthorizationFailed => Fault::Refused(format!(
-            "{who} may not use transactions: grant Write and Describe on TransactionalId {}",
+            "{who} may not use transactions: grant Write and Describe on TransactionalId {}, or set mode = \
+             \"at-least-once\" under [kafka]",
             options.transactional_id(lane)
         )),
         Code::ClusterAuthorizationFailed => Fault::Refused(format!(
@@ -200,7 +201,7 @@ pub(super) fn unreachable(reports: &Reports, options: &Options) -> Fault {
     let cause = no_answer(reports, options);
     match reports.connection() {
         Some((Code::Authentication | Code::SaslAuthenticationFailed, _)) => Fault::NotLetIn(cause),
-        Some((Code::SSL, reason)) if is_our_certificate(&reason) => Fault::NotLetIn(cause),
+        Some((_, reason)) if is_our_certificate(&reason) => Fault::NotLetIn(cause),
         _ => Fault::Lost(cause),
     }
 }
@@ -216,7 +217,8 @@ pub(super) fn no_answer(reports: &Reports, options: &Options) -> String {
     let brokers = &options.brokers;
     match reports.connection() {
         Some((Code::Resolve, _)) => format!("the name in {brokers} is not known to the network (DNS)"),
-        Some((Code::SSL, reason)) if is_our_certificate(&reason) => {
+        // With TLS 1.3 it comes after the handshake, so not as an error of TLS.
+        Some((_, reason)) if is_our_certificate(&reason) => {
             format!("{brokers} does not accept the certificate of this box: {reason}")
         }
         Some((Code::SSL, reason)) => format!("no secure connection to {brokers}: {reason}"),

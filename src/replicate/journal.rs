@@ -1,6 +1,7 @@
 //! A lane of the journal as the replicator's [`Source`].
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use super::{Record, Source, SourceFault, encode};
 use crate::clock::now_us;
 use crate::lane::{self, Body, LaneReader};
+use crate::panic;
 
 /// Records and stored bytes taken from the reader at once.
 const READ_RECORDS: usize = 500;
@@ -68,6 +70,10 @@ impl Source for JournalSource {
         self.reader.committed(next_offset);
     }
 
+    fn found(&mut self, next_offset: u64) {
+        self.reader.found(next_offset);
+    }
+
     fn used(&mut self, next_offset: u64) {
         self.reader.used(next_offset);
     }
@@ -91,38 +97,71 @@ impl Source for JournalSource {
 pub struct RecordEncoder {
     key: String,
     value: Vec<u8>,
+    fault: Option<String>,
 }
 
 impl RecordEncoder {
-    /// The record as it goes to Kafka; valid until the next one.
+    /// Path of the device and edge time of an event.
+    pub fn event(json: &[u8]) -> (String, i64) {
+        let head = EventHead::read(json);
+        let edge_us = head.edge_us();
+        (head.device, edge_us)
+    }
+
+    /// The record as it goes to Kafka; valid until the next one. One that cannot be expressed comes
+    /// with its `fault`, so that it does not hold up those behind it.
     pub fn encode(&mut self, record: lane::Record) -> Record<'_> {
-        let lane::Record { offset, body } = record;
+        let lane::Record { offset, mut body } = record;
+        self.encode_by(offset, |encoder| encoder.write(&mut body))
+    }
+
+    /// `write` fills key and value and gives the edge time. A panic in it would come again with
+    /// every attempt.
+    fn encode_by(
+        &mut self,
+        offset: u64,
+        write: impl FnOnce(&mut Self) -> Result<i64, &'static str>,
+    ) -> Record<'_> {
         self.key.clear();
-        let edge_us = match body {
+        self.fault = None;
+        let edge_us = match catch_unwind(AssertUnwindSafe(|| write(self))) {
+            Ok(Ok(edge_us)) => edge_us,
+            Ok(Err(fault)) => {
+                self.fault = Some(fault.to_owned());
+                now_us()
+            }
+            Err(panic) => {
+                let words = panic::words(&*panic);
+                self.fault = Some(format!("a fault inside Forebay, please report it: {words}"));
+                now_us()
+            }
+        };
+        Record { offset, edge_us, key: &self.key, value: &self.value, fault: self.fault.as_deref() }
+    }
+
+    fn write(&mut self, body: &mut Body) -> Result<i64, &'static str> {
+        match body {
             Body::Batch(batch) => {
                 self.key.push_str(&batch.schema.device);
-                encode::batch(
-                    &mut self.value,
-                    &batch.schema,
-                    batch.edge_us,
-                    batch.gap.as_ref(),
-                    &batch.samples,
-                );
-                batch.edge_us
+                let gap = batch.gap.as_ref();
+                encode::batch(&mut self.value, &batch.schema, batch.edge_us, gap, &batch.samples);
+                Ok(batch.edge_us)
             }
             Body::Thinned(thinned) => {
                 self.key.push_str(&thinned.schema.device);
-                encode::thinned(&mut self.value, &thinned);
-                thinned.to_us
+                encode::thinned(&mut self.value, thinned);
+                Ok(thinned.to_us)
             }
             Body::Event(json) => {
-                let head = EventHead::read(&json);
+                self.value = std::mem::take(json);
+                let head = EventHead::read(&self.value);
                 self.key.push_str(&head.device);
-                self.value = json;
-                head.edge_us()
+                match serde_json::from_slice::<serde::de::IgnoredAny>(&self.value) {
+                    Ok(_) => Ok(head.edge_us()),
+                    Err(_) => Err("what the journal holds under this number is no JSON"),
+                }
             }
-        };
-        Record { offset, edge_us, key: &self.key, value: &self.value, fault: None }
+        }
     }
 }
 
@@ -143,5 +182,24 @@ impl EventHead {
 
     fn edge_us(&self) -> i64 {
         self.edge_time.parse().map_or_else(|_| now_us(), jiff::Timestamp::as_microsecond)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_expressed_comes_with_its_reason_and_is_no_obstacle() {
+        let mut encoder = RecordEncoder::default();
+        let event = |json: &str| lane::Record { offset: 7, body: Body::Event(json.as_bytes().to_vec()) };
+        let record = encoder.encode(event(r#"{"device":"Works1/press"}"#));
+        assert_eq!((record.key, record.fault), ("Works1/press", None));
+        let record = encoder.encode(event("{\"device\":\"Works1/pre"));
+        assert_eq!((record.offset, record.value), (7, b"{\"device\":\"Works1/pre".as_slice()));
+        assert!(record.fault.unwrap().contains("no JSON"), "{record:?}");
+        let record = encoder.encode_by(8, |_| panic!("a digit too many"));
+        assert!(record.fault.unwrap().contains("please report it: a digit too many"), "{record:?}");
+        assert_eq!(encoder.encode(event("{}")).fault, None);
     }
 }

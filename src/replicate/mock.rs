@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::RDKafkaApiKey;
 
 use super::Options;
 
@@ -56,6 +57,14 @@ impl Broker {
     /// Those of librdkafka; none is known.
     pub fn up(&self) -> Result<(), KafkaError> {
         self.cluster.broker_up(ID)
+    }
+
+    /// Behaves as a broker that knows no idempotent producers and no transactions.
+    ///
+    /// # Errors
+    /// Those of librdkafka; none is known.
+    pub fn without_idempotence(&self) -> Result<(), KafkaError> {
+        self.cluster.apiversion(RDKafkaApiKey::InitProducerId, None, None)
     }
 
     /// Makes every answer take this long.

@@ -60,6 +60,9 @@ pub struct Options {
     pub control: Arc<ReplicationControl>,
     /// The second cluster, if there is one.
     pub fallback: Option<Fallback>,
+    /// Id of a replay: history that is sent once more, with a transactional id, a checkpoint and a
+    /// header of its own; `None` for everything else.
+    pub replay: Option<String>,
 }
 
 /// What is promised.
@@ -113,6 +116,7 @@ impl Options {
             line: Arc::new(Line::new(None, 0.5)),
             control: Arc::default(),
             fallback: None,
+            replay: None,
         }
     }
 
@@ -123,7 +127,15 @@ impl Options {
 
     /// Transactional id of a lane; the broker lets only one process write under it.
     pub fn transactional_id(&self, lane: &str) -> String {
-        format!("forebay.{}.{}.{lane}", self.site, self.edge)
+        format!("forebay.{}.{}.{}", self.site, self.edge, self.stream(lane))
+    }
+
+    /// What has a transactional id and a checkpoint of its own: a lane, or a replay of it.
+    pub(super) fn stream(&self, lane: &str) -> String {
+        match &self.replay {
+            Some(id) => format!("{lane}.replay-{id}"),
+            None => lane.to_owned(),
+        }
     }
 
     /// Who we are to Kafka, for messages about permissions.

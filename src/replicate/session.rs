@@ -185,6 +185,9 @@ impl Session for KafkaSession {
         if let Some(delivery) = outgoing.delivery.header() {
             headers = headers.insert(Header { key: "delivery", value: Some(delivery) });
         }
+        if let Some(replay) = &self.shared.options.replay {
+            headers = headers.insert(Header { key: "replay", value: Some(replay.as_str()) });
+        }
         // Brokers refuse records from the future; the value keeps the time as it was read.
         let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
         self.put(
@@ -329,6 +332,7 @@ impl KafkaSession {
             ("epoch", Some(self.epoch.as_str())),
             ("offset", Some(offset.as_str())),
             ("delivery", outgoing.delivery.header()),
+            ("replay", self.shared.options.replay.as_deref()),
             ("topic", Some(self.topic.as_str())),
             ("edge_time", Some(time.as_str())),
             ("reason", Some(reason.code)),
@@ -409,8 +413,10 @@ impl KafkaSession {
             let _in_time = self.producer.flush(Duration::ZERO);
             self.wait(start, topic)?;
         }
-        // Nothing in flight: each has been delivered or has failed.
-        self.reports.is_broken().then(|| self.trouble(topic)).flatten().map_or(Ok(()), Err)
+        // Nothing in flight: each has been delivered, or has failed, or was thrown away because the
+        // producer is broken.
+        let is_broken = self.reports.is_broken() || self.producer.client().fatal_error().is_some();
+        is_broken.then(|| self.trouble(topic)).flatten().map_or(Ok(()), Err)
     }
 
     fn is_transactional(&self) -> bool {

@@ -1,9 +1,16 @@
 //! From `[kafka]` to the replicator's options.
 
-use forebay_connector::Secrets;
+use std::sync::Arc;
 
-use crate::config::{Config, CredentialStore, KeySource};
-use crate::replicate::{CreateTopics, Located, Mechanism, Options, Password, Sasl, Tls};
+use forebay_connector::Secrets;
+use tokio::sync::SetOnce;
+
+use crate::config::{self, Config, CredentialStore, KeySource};
+use crate::replicate::{
+    Backfill, CreateTopics, Fallback, Line, Located, Mechanism, Memory, Mode, Options, Password,
+    ReplicationControl, Sasl, Tls,
+};
+use crate::state::{State, Table};
 
 /// Options for the replicators. A secret that cannot be read is said and asked for again when the
 /// replicators connect: without it nothing goes to Kafka, but everything else works.
@@ -16,26 +23,76 @@ pub fn options(config: &Config) -> Options {
     options.commit_interval = kafka.commit_interval;
     options.transaction_records_max = kafka.transaction_records_max;
     options.create_topics = kafka.create_topics.then_some(CreateTopics { partitions: -1, replication: -1 });
-    options.tls = kafka.tls.as_ref().map(|tls| {
-        let mut made = Tls { ca: tls.ca.clone(), ..Tls::default() };
-        if let Some((certificate, key)) = &tls.identity {
-            made.certificate = Some(certificate.clone());
-            made.key = Some(match key {
-                KeySource::File(path) => Located::at(path),
-                KeySource::Credential(name) => {
-                    let (secrets, name) = (secrets.clone(), name.clone());
-                    Located::found_by(move || secrets.path(&name))
-                }
-            });
+    options.mode = if kafka.exactly_once { Mode::ExactlyOnce } else { Mode::AtLeastOnce };
+    if kafka.live_first {
+        options.backfill = Backfill::LiveFirst { after: kafka.live_after, window: kafka.backfill_window };
+    }
+    options.line = Arc::new(Line::new(kafka.bandwidth_bits_per_s, kafka.backfill_share));
+    options.tls = kafka.tls.as_ref().map(|tls| self::tls(tls, &secrets));
+    options.sasl = kafka.sasl.as_ref().and_then(|sasl| self::sasl(sasl, &secrets));
+    options.fallback = kafka.fallback.as_ref().map(|second| {
+        let mut there = Options { brokers: second.brokers.join(","), ..options.clone() };
+        if let Some(tls) = &second.tls {
+            there.tls = Some(self::tls(tls, &secrets));
         }
-        made
-    });
-    options.sasl = kafka.sasl.as_ref().and_then(|sasl| {
-        // The check of the configuration has refused any other name.
-        let mechanism = Mechanism::parse(&sasl.mechanism)?;
-        let (secrets, name) = (secrets.clone(), sasl.password.clone());
-        let password = Password::read_by(move || secrets.read(&name));
-        Some(Sasl { mechanism, username: sasl.username.clone(), password })
+        if let Some(sasl) = &second.sasl {
+            there.sasl = self::sasl(sasl, &secrets);
+        }
+        Fallback { options: Box::new(there), after: second.after }
     });
     options
+}
+
+fn tls(tls: &config::Tls, secrets: &CredentialStore) -> Tls {
+    let mut made = Tls { ca: tls.ca.clone(), ..Tls::default() };
+    if let Some((certificate, key)) = &tls.identity {
+        made.certificate = Some(certificate.clone());
+        made.key = Some(match key {
+            KeySource::File(path) => Located::at(path),
+            KeySource::Credential(name) => {
+                let (secrets, name) = (secrets.clone(), name.clone());
+                Located::found_by(move || secrets.path(&name))
+            }
+        });
+    }
+    made
+}
+
+/// The check of the configuration has refused any other mechanism.
+fn sasl(sasl: &config::Sasl, secrets: &CredentialStore) -> Option<Sasl> {
+    let mechanism = Mechanism::parse(&sasl.mechanism)?;
+    let (secrets, name) = (secrets.clone(), sasl.password.clone());
+    let password = Password::read_by(move || secrets.read(&name));
+    Some(Sasl { mechanism, username: sasl.username.clone(), password })
+}
+
+/// Lets pauses, and what a second cluster must know, outlive a restart.
+pub fn remembering(options: Options, state: Arc<SetOnce<State>>) -> Options {
+    let control = Arc::new(ReplicationControl::remembering(Arc::new(InState(state))));
+    let mut options = Options { control: Arc::clone(&control), ..options };
+    if let Some(second) = &mut options.fallback {
+        second.options.control = control;
+    }
+    options
+}
+
+/// The small state as the replicators' memory.
+struct InState(Arc<SetOnce<State>>);
+
+impl Memory for InState {
+    fn is_ready(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    fn recall(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.get()?.get(Table::Replication, key).filter(|value| !value.is_empty())
+    }
+
+    fn keep(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        let Some(state) = self.0.get() else {
+            return Err("the small state is not open: it holds until the next restart".to_owned());
+        };
+        let entry = [(key, value.to_vec())];
+        state.save(Table::Replication, entry.into_iter()).map_err(|error| error.to_string())
+    }
 }

@@ -28,12 +28,13 @@ use tokio_util::sync::CancellationToken;
 use crate::backlog::Imports;
 use crate::clock;
 use crate::config::{Config, Loaded};
-use crate::control::{self, Controls};
+use crate::control::{self, Controls, Switches};
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
 use crate::infer;
 use crate::lane;
 use crate::poll;
+use crate::replay::Replays;
 use crate::replicate::Options as KafkaOptions;
 use crate::state::State;
 use crate::status::{self, Facts, Language};
@@ -82,6 +83,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let twin = Arc::new(Twin::new(&loaded.devices));
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
+    let kafka = kafka::remembering(kafka, Arc::clone(&state));
     let controls = controls(config, &kafka, &events, &stop_devices)?;
     let facts = Arc::new(box_facts(config, loaded, predictions));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
@@ -161,16 +163,20 @@ fn time_before(
     before.last_good_us
 }
 
-/// What the control socket gives access to; sending imported backlogs begins here.
+/// What the control socket gives access to; sending imported backlogs and history begins here.
 fn controls(
     config: &Config,
     kafka: &KafkaOptions,
     events: &Events,
     stop: &CancellationToken,
 ) -> anyhow::Result<Arc<Controls>> {
-    let imports = Imports::new(&config.paths.state, kafka.clone(), events.clone());
+    let switches: Switches = ["telemetry", "events"].map(|lane| (lane, Arc::default())).to_vec();
+    let imports = Imports::new(&config.paths.state, kafka.clone(), switches.clone(), events.clone());
     imports.start(stop.clone()).context("no thread for imported backlogs")?;
-    Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, imports)))
+    let (state, journal) = (&config.paths.state, &config.journal.directory);
+    let replays = Replays::new(state, journal, kafka.clone(), switches.clone(), events.clone());
+    replays.start(stop.clone()).context("no thread for replays")?;
+    Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, switches, imports, replays)))
 }
 
 /// What the devices' tasks share.

@@ -193,7 +193,11 @@ impl Begin {
         let (mut facts, mut replicators, mut opened) = (Vec::new(), Vec::new(), Vec::new());
         for (name, lane) in [("telemetry", telemetry), ("events", events)] {
             let source = JournalSource::new(name, lane.reader);
-            let replicator = Replicator::start(self.kafka.clone(), source, &boot, Some(self.events.clone()))
+            let mut kafka = self.kafka.clone();
+            if let Some(switch) = self.controls.switch(name) {
+                kafka.control = switch;
+            }
+            let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
                 .with_context(|| format!("no thread for the {name} lane"))?;
             facts.push(LaneFacts::new(name, &lane.writer, replicator.status()));
             replicators.push(replicator);

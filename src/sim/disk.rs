@@ -109,6 +109,8 @@ struct State {
     tried: Option<Write>,
     /// Segments that were replaced since that was asked for.
     replaced: Vec<String>,
+    /// Segments that were removed since that was asked for.
+    removed: Vec<String>,
 }
 
 /// See the module. Clones are the same disk.
@@ -135,6 +137,7 @@ impl SimDisk {
             faults: Faults::default(),
             tried: None,
             replaced: Vec::new(),
+            removed: Vec::new(),
         };
         Self { name, context: context.clone(), power: power.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -181,6 +184,11 @@ impl SimDisk {
     /// Segments that were replaced; told once.
     pub fn take_replaced(&self) -> Vec<String> {
         std::mem::take(&mut self.state().replaced)
+    }
+
+    /// Segments that were removed; told once.
+    pub fn take_removed(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().removed)
     }
 
     /// The disk as the next start finds it: after kill -9 with everything that was written, after
@@ -311,6 +319,9 @@ impl Disk for SimDisk {
             *removals = removals.saturating_sub(1);
             fails
         };
+        if name.ends_with(".segment") {
+            self.state().removed.push(name.to_owned());
+        }
         let whole =
             || if fails { Err(io::Error::other("input/output error")) } else { self.inner().remove(name) };
         self.change(|| format!("remove {name}"), |_| {}, whole)

@@ -70,6 +70,9 @@ pub struct Oracle {
     /// Records at the very end that decayed: nothing tells them from a torn write, so the next
     /// start does not know of them.
     ghosts: BTreeMap<u64, Kept>,
+    /// Kafka may know offsets below from ghosts. What is appended there before the box hears of it
+    /// cannot be sent; a run tells it of its own records only.
+    known_below: u64,
     /// Behind the last offset that was acknowledged as synced.
     end: u64,
     /// What each key's reader has seen last.
@@ -88,6 +91,7 @@ impl Oracle {
             waiting: VecDeque::new(),
             kept: BTreeMap::new(),
             ghosts: BTreeMap::new(),
+            known_below: 0,
             end: 0,
             last_seen: HashMap::new(),
             files: BTreeMap::new(),
@@ -134,7 +138,7 @@ impl Oracle {
             is_seen: false,
             is_summed_up: false,
             is_told: false,
-            is_excused: false,
+            is_excused: offset < self.known_below,
             is_announced: false,
             is_damaged: false,
         };
@@ -170,7 +174,11 @@ impl Oracle {
             format!("synced up to {}, the next start knows only {next}; {floor} could be known", self.end)
         });
         // What lies at the very end cannot be told from a torn write.
-        self.ghosts.append(&mut self.kept.split_off(&next));
+        let mut ghosts = self.kept.split_off(&next);
+        if let Some((last, _)) = ghosts.last_key_value() {
+            self.known_below = self.known_below.max(last + 1);
+        }
+        self.ghosts.append(&mut ghosts);
         // What was written and not acknowledged may be there.
         for offset in self.end..next {
             self.keep(offset);
@@ -197,6 +205,16 @@ impl Oracle {
             return good.map_or(first.offsets.start, |good| file.groups[good].offsets.end).min(self.end);
         }
         0
+    }
+
+    /// The lane removes a segment: only what is sent, unless it is short of room.
+    pub fn removed(&self, name: &str, may_lose: bool) {
+        let groups = self.files.get(name).map(|file| &file.groups[..]).unwrap_or_default();
+        let offsets = groups.iter().flat_map(|group| self.kept.range(group.offsets.clone()));
+        let owed = offsets.filter(|(_, kept)| kept.is_owed() && !kept.is_damaged).count();
+        self.demand(owed == 0 || may_lose, || {
+            format!("{name} is removed, {owed} of its records are not sent")
+        });
     }
 
     /// A byte of a file has decayed.
@@ -365,6 +383,19 @@ impl Oracle {
         self.demand(sum("level", "last") == levels.last().copied(), || format!("wrong last value in {json}"));
     }
 
+    /// An event says that these have offsets that Kafka knew from records the disk had lost.
+    pub fn taken(&mut self, range: Range<u64>) {
+        let mut wrong = None;
+        for (offset, kept) in self.kept.range_mut(range.clone()) {
+            kept.is_told = true;
+            let was_lost = self.ghosts.get(offset).is_some_and(|ghost| ghost.is_seen || ghost.is_told);
+            wrong = wrong.or((kept.is_seen || !was_lost).then_some(*offset));
+        }
+        if let Some(offset) = wrong {
+            self.fail(|| format!("an event says that the offsets {range:?} are taken, {offset} is not"));
+        }
+    }
+
     /// An event says that these were summed up.
     pub fn announced_sums(&mut self, range: Range<u64>) {
         let full = self.kept.range(range.clone()).find(|(_, kept)| kept.is_seen && !kept.is_summed_up);
@@ -396,10 +427,5 @@ impl Oracle {
             });
         }
         self.demand(self.waiting.is_empty(), || "something handed over is never synced".to_owned());
-    }
-
-    /// Records that were synced.
-    pub fn count(&self) -> usize {
-        self.kept.len()
     }
 }

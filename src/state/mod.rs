@@ -48,15 +48,15 @@ pub enum StateError {
 pub enum Table {
     /// Device path → when it delivered its last value.
     LastGood,
-    /// Lane → whether its replication is paused by hand.
-    Paused,
+    /// What the replicators remember: who has paused them, how far Kafka is.
+    Replication,
 }
 
 impl Table {
     fn key(self, name: &str) -> Vec<u8> {
         let table = match self {
             Self::LastGood => "last-good",
-            Self::Paused => "paused",
+            Self::Replication => "replication",
         };
         [table.as_bytes(), b"\0", name.as_bytes()].concat()
     }
@@ -203,19 +203,6 @@ impl State {
         devices: impl Iterator<Item = (&'a str, i64)>,
     ) -> Result<(), StateError> {
         self.save(Table::LastGood, devices.map(|(device, us)| (device, us.to_le_bytes().to_vec())))
-    }
-
-    /// Whether the replication of this lane was paused by hand.
-    pub fn is_paused(&self, lane: &str) -> bool {
-        self.get(Table::Paused, lane).is_some_and(|value| value == [1])
-    }
-
-    /// Remembers whether the replication of this lane is paused.
-    ///
-    /// # Errors
-    /// Those of [`State::save`].
-    pub fn save_paused(&self, lane: &str, paused: bool) -> Result<(), StateError> {
-        self.save(Table::Paused, [(lane, vec![u8::from(paused)])].into_iter())
     }
 }
 

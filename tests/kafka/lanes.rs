@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use forebay::clock::now_us;
-use forebay::replicate::{Record, Source, SourceFault};
+use forebay::replicate::{Memory as Notes, Record, Source, SourceFault};
 use serde_json::json;
 
 use crate::kafka_cluster::Consumed;
@@ -137,6 +137,20 @@ pub fn numbered(offset: u64) -> (String, String) {
     let pad = "x".repeat(150);
     let value = json!({"device": device, "n": offset / DEVICES, "pad": pad}).to_string();
     (device, value)
+}
+
+/// The small state of a box, in memory.
+#[derive(Default)]
+pub struct Kept(Mutex<HashMap<String, Vec<u8>>>);
+
+impl Notes for Kept {
+    fn recall(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().get(key).filter(|value| !value.is_empty()).cloned()
+    }
+    fn keep(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        self.0.lock().unwrap().insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
 }
 
 /// A lane without end that is the same in every process: for the killed child.

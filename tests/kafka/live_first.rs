@@ -2,15 +2,13 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test reports
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay::clock::now_us;
-use forebay::replicate::{
-    Backfill, DailyWindow, Line, Memory as Notes, Options, ReplicationControl, Replicator, mock,
-};
+use forebay::replicate::{Backfill, DailyWindow, Line, Options, ReplicationControl, Replicator, mock};
 
-use super::lanes::{EPOCH, Memory, numbered};
+use super::lanes::{EPOCH, Kept, Memory, numbered};
 use super::{options, start, wait_state};
 use crate::kafka_cluster::{Cluster, Consumed, consume};
 use crate::support::{PATIENCE, wait_for};
@@ -204,19 +202,6 @@ fn the_backlog_waits_for_its_time_of_day() {
     let replicator = start(options(window(-2, 2)), &source, "boot-b");
     source.wait_committed(550, PATIENCE);
     assert_eq!(replicator.status().snapshot().backlog, None);
-}
-
-#[derive(Default)]
-struct Kept(Mutex<HashMap<String, Vec<u8>>>);
-
-impl Notes for Kept {
-    fn recall(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().get(key).filter(|value| !value.is_empty()).cloned()
-    }
-    fn keep(&self, key: &str, value: &[u8]) -> Result<(), String> {
-        self.0.lock().unwrap().insert(key.to_owned(), value.to_vec());
-        Ok(())
-    }
 }
 
 /// A pause holds over a restart, says whose it is, and ends when someone ends it.

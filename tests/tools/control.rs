@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, wait_committed};
 use crate::support::{PATIENCE, get, wait_for};
 
 #[test]
@@ -71,6 +71,7 @@ fn bad_requests_are_refused_in_json_and_hold_nobody_up() {
         (request("POST", trim, r#"{"lane":"../../etc"}"#), "HTTP/1.1 400"),
         (request("POST", trim, r#"{"lane":"events","before_us":1,"before_offset":1}"#), "HTTP/1.1 400"),
         (request("POST", trim, &long), "HTTP/1.1 413"),
+        (request("POST", "/v1/replication/pause", r#"{"lane":"none"}"#), "HTTP/1.1 400"),
         (format!("GET /{long} HTTP/1.1\r\n\r\n"), "HTTP/1.1 4"),
         ("\0\0\0\0\r\n\r\n".to_owned(), "HTTP/1.1 400"),
     ] {
@@ -106,4 +107,28 @@ fn bad_requests_are_refused_in_json_and_hold_nobody_up() {
     });
     assert!(get(&page, "/").is_some());
     assert!(get(&page, "/v1/status").is_none());
+}
+
+/// `forebay pause` and `resume` as an operator uses them, one lane and both.
+#[test]
+fn paused_lanes_keep_everything_and_send_it_when_resumed() {
+    let broker = forebay::replicate::mock::Broker::start("paused").unwrap();
+    let mut daemon = Daemon::new("box-1", Some(broker.bootstrap()), "paused");
+    daemon.fill(0, 500);
+    daemon.start();
+    wait_committed(&daemon, 500, PATIENCE);
+    let told = daemon.command(&["pause", "--lane", "telemetry"]);
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.status.success() && text.contains("telemetry: paused."), "{told:?}");
+    let state = |lane: usize| daemon.status()["lanes"][lane]["replication"]["state"].clone();
+    wait_for("pause", PATIENCE, || (state(0) == "paused").then_some(()));
+    assert_eq!(state(1), "up", "only the lane that was named");
+    let (_, words) = daemon.journal(&["status"]).unwrap();
+    assert!(words.contains("paused"), "{words}");
+    daemon.command(&["pause"]);
+    wait_for("pause of both", PATIENCE, || (state(1) == "paused").then_some(()));
+    let answer = daemon.command(&["resume", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!((&json["paused"], json["lanes"].as_array().unwrap().len()), (&false.into(), 2));
+    wait_for("both up", PATIENCE, || (state(0) == "up" && state(1) == "up").then_some(()));
 }

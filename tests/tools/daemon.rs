@@ -91,9 +91,14 @@ impl Daemon {
 
     /// Stores batches number `from` to before `to`; the box must not run.
     pub fn fill(&self, from: i64, to: i64) {
+        self.fill_in(32 << 10, from, to);
+    }
+
+    /// The same in files of this size.
+    pub fn fill_in(&self, segment_bytes: u64, from: i64, to: i64) {
         assert!(self.child.is_none());
         let options = LaneOptions {
-            segment_bytes: 32 << 10,
+            segment_bytes,
             sync_bytes: 4 << 10,
             ..LaneOptions::new("telemetry", self.lane("telemetry"), &format!("Werk1/{}", self.edge))
         };

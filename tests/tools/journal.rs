@@ -112,7 +112,8 @@ fn trim_never_loses_unsent_data_unasked_and_records_what_it_is_asked_to_lose() {
 fn commands_say_what_is_wrong_and_end_with_1() {
     let daemon = Daemon::new("box-1", None, "away");
     for (arguments, words) in [
-        (&["journal", "trim", "--before", "soon"][..], "is no time"),
+        (&["pause"][..], "no forebay runs here"),
+        (&["journal", "trim", "--before", "soon"], "is no time"),
         (&["journal", "verify", "--lane", "none"], "there is no lane \"none\", only telemetry and events"),
         (&["journal", "export", "--to", "/nowhere/at/all"], "is no folder: is the stick mounted?"),
     ] {

@@ -5,3 +5,4 @@ mod control;
 mod daemon;
 mod export;
 mod journal;
+mod replay;

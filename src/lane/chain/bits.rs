@@ -264,7 +264,8 @@ mod tests {
         assert!(reader.is_done());
         assert_eq!((reader.raw(1, 0), reader.number(&mut model, 0), reader.wide(0)), (None, None, None));
         assert_eq!(BitReader::new(&[0], None).bytes(&mut model, &[]), Some(vec![]));
-        assert_eq!(BitReader::new(&[1], None).bytes(&mut model, &[]), None, "longer than there is");
+        let mut reader = BitReader::new(&[0xff, 0xff], Some(&[7]));
+        assert_eq!((reader.bytes(&mut Number::default(), &[]), reader.is_done()), (None, false));
     }
 
     #[test]

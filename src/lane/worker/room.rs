@@ -4,6 +4,7 @@
 //! begun while there is still some room. Only when the budget itself is reached is one finished
 //! at once.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{FREE_SPACE_EVERY, Worker};
@@ -72,7 +73,8 @@ impl Worker {
         loop {
             self.drop_history();
             let full = self.journal.exceeds(self.limit_bytes(at_once));
-            if !full && !(self.is_short() && !at_once) {
+            // While only the file system is short, there is time.
+            if !full && (at_once || !self.is_short()) {
                 if !self.journal.exceeds(self.limit_bytes(false)) {
                     // Whatever was begun is not needed any more.
                     self.room.job = None;
@@ -189,7 +191,7 @@ impl Worker {
         })
     }
 
-    /// The oldest that is older than `full_for` is thinned; then the oldest removed, once it is as
+    /// What a second cluster has goes first; the oldest that is older than `full_for` is thinned; then the oldest removed, once it is as
     /// small as it can be; what is younger is thinned before anything is removed in full.
     fn choose(&self, segments: &[SegmentInfo], full: bool) -> Option<Choice> {
         let full_from_us = self.clock.now_us().saturating_sub(micros(self.options.full_for));
@@ -201,6 +203,10 @@ impl Worker {
                 && !self.room.unthinnable.contains(&segment.first_offset)
         };
         let evicts = full && !segments.is_empty() && self.options.when_full.contains(&WhenFull::Evict);
+        let secured = self.shared.secured.load(Ordering::SeqCst);
+        if evicts && segments.first().is_some_and(|first| first.end_offset <= secured) {
+            return Some(Choice::Evict);
+        }
         if let Some(old) = segments.iter().filter(can_thin).find(|segment| segment.to_us <= full_from_us) {
             return Some(Choice::Thin(old.first_offset));
         }
@@ -324,7 +330,10 @@ impl Worker {
     fn evict(&mut self, tally: &Tally) -> Step {
         let (from_offset, to_offset) = self.journal.oldest_range();
         let (range, handed) = ((from_offset, to_offset), self.oldest_was_handed());
-        let event = self.gaps.evicted(range, tally, handed, self.clock.now_us());
+        let mut event = self.gaps.evicted(range, tally, handed, self.clock.now_us());
+        if to_offset <= self.shared.secured.load(Ordering::SeqCst) {
+            event.data["second_cluster"] = true.into();
+        }
         match self.journal.evict_oldest(&self.gaps.note(&event)) {
             Ok(Some(Evicted { bytes, .. })) => {
                 self.status.evicted_records += to_offset - from_offset;
