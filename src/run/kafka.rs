@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use forebay_connector::Secrets;
-use tokio::sync::SetOnce;
 
 use crate::config::{self, Config, CredentialStore, KeySource};
 use crate::replicate::{
-    Backfill, CreateTopics, Fallback, Line, Located, Mechanism, Memory, Mode, Options, Password,
-    ReplicationControl, Sasl, Tls,
+    Backfill, CreateTopics, Fallback, Line, Located, Mechanism, Mode, Options, Password, Sasl, Tls,
 };
-use crate::state::{State, Table};
 
 /// Options for the replicators. A secret that cannot be read is said and asked for again when the
 /// replicators connect: without it nothing goes to Kafka, but everything else works.
@@ -64,35 +61,4 @@ fn sasl(sasl: &config::Sasl, secrets: &CredentialStore) -> Option<Sasl> {
     let (secrets, name) = (secrets.clone(), sasl.password.clone());
     let password = Password::read_by(move || secrets.read(&name));
     Some(Sasl { mechanism, username: sasl.username.clone(), password })
-}
-
-/// Lets pauses, and what a second cluster must know, outlive a restart.
-pub fn remembering(options: Options, state: Arc<SetOnce<State>>) -> Options {
-    let control = Arc::new(ReplicationControl::remembering(Arc::new(InState(state))));
-    let mut options = Options { control: Arc::clone(&control), ..options };
-    if let Some(second) = &mut options.fallback {
-        second.options.control = control;
-    }
-    options
-}
-
-/// The small state as the replicators' memory.
-struct InState(Arc<SetOnce<State>>);
-
-impl Memory for InState {
-    fn is_ready(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    fn recall(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.get()?.get(Table::Replication, key).filter(|value| !value.is_empty())
-    }
-
-    fn keep(&self, key: &str, value: &[u8]) -> Result<(), String> {
-        let Some(state) = self.0.get() else {
-            return Err("the small state is not open: it holds until the next restart".to_owned());
-        };
-        let entry = [(key, value.to_vec())];
-        state.save(Table::Replication, entry.into_iter()).map_err(|error| error.to_string())
-    }
 }

@@ -195,11 +195,14 @@ impl Begin {
             let source = JournalSource::new(name, lane.reader);
             let mut kafka = self.kafka.clone();
             if let Some(switch) = self.controls.switch(name) {
+                if let Some(second) = &mut kafka.fallback {
+                    second.options.control = Arc::clone(&switch);
+                }
                 kafka.control = switch;
             }
             let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
                 .with_context(|| format!("no thread for the {name} lane"))?;
-            facts.push(LaneFacts::new(name, &lane.writer, replicator.status()));
+            facts.push(LaneFacts::new(name, &lane.writer, &replicator));
             replicators.push(replicator);
             opened.push((lane.lane, lane.writer));
         }
