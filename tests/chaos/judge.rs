@@ -25,6 +25,8 @@ pub struct Scan {
     pub edge_us: i64,
     /// Beginning of the gap that it ends.
     pub gap_from_us: Option<i64>,
+    /// Marked as sent after newer ones.
+    pub is_backfill: bool,
     /// Where in Kafka.
     place: (i32, i64),
 }
@@ -37,6 +39,7 @@ pub type Gap = (String, i64, i64);
 pub struct Findings {
     pub samples: usize,
     pub records: usize,
+    pub backfilled: usize,
     pub events: usize,
     /// Offsets of both lanes that the journal has and Kafka has not, and the other way round.
     pub lost: Vec<String>,
@@ -145,6 +148,7 @@ impl Evidence {
         let mut findings = Findings {
             samples: self.scans.len() * TAGS,
             records: self.scans.len(),
+            backfilled: self.scans.iter().filter(|scan| scan.is_backfill).count(),
             events: self.events.len(),
             wrong: self.wrong.clone(),
             ..Findings::default()
@@ -192,7 +196,10 @@ impl Evidence {
 
     fn judge_device(&self, device: &Device, gaps: &HashSet<Gap>, findings: &mut Findings) {
         let path = &device.path;
-        let own: Vec<&Scan> = self.scans.iter().filter(|scan| scan.device == *path).collect();
+        let mut own: Vec<&Scan> = self.scans.iter().filter(|scan| scan.device == *path).collect();
+        judge_order(path, &own, findings);
+        // From here on in the order of the journal: the backlog between what was sent before it.
+        own.sort_by_key(|scan| scan.offset);
         if own.iter().map(|scan| scan.place.0).collect::<HashSet<_>>().len() != 1 {
             findings.disordered.push(format!("{path} is in several partitions"));
         }
@@ -204,11 +211,11 @@ impl Evidence {
         }
         for pair in own.windows(2) {
             let (before, after) = (pair[0], pair[1]);
-            if after.count == before.count && after.edge_us == before.edge_us {
-                // Told already as an offset that is there twice.
+            if after.offset == before.offset {
+                // Told already as one that is there twice.
                 continue;
             }
-            if after.count <= before.count || after.offset <= before.offset {
+            if after.count <= before.count {
                 findings.disordered.push(format!("{path}: {} after {}", after.count, before.count));
                 continue;
             }
@@ -227,6 +234,17 @@ impl Evidence {
                     before.count, after.gap_from_us, before.edge_us
                 ));
             }
+        }
+    }
+}
+
+/// In Kafka's order live records go up, and so do those of the backlog.
+fn judge_order(path: &str, own: &[&Scan], findings: &mut Findings) {
+    for is_backfill in [false, true] {
+        let kind: Vec<&&Scan> = own.iter().filter(|scan| scan.is_backfill == is_backfill).collect();
+        for pair in kind.windows(2).filter(|pair| pair[1].offset < pair[0].offset) {
+            let (before, after) = (pair[0].count, pair[1].count);
+            findings.disordered.push(format!("{path}: {after} after {before}, backfill {is_backfill}"));
         }
     }
 }
@@ -254,6 +272,7 @@ fn scan(record: &Consumed) -> Result<Scan, String> {
         count,
         offset: record.offset(),
         edge_us: time_us(&value["edge_time"]),
+        is_backfill: record.headers.get("delivery").is_some_and(|delivery| delivery == "backfill"),
         gap_from_us: value.get("gap").map(|gap| time_us(&gap["from"])),
         place: (record.partition, record.kafka_offset),
     })
