@@ -102,32 +102,33 @@ pub struct Evidence {
     pub journal_events: BTreeSet<u64>,
     /// What was wrong with a record by itself.
     pub wrong: Vec<String>,
+    /// Topic → epoch of its first record.
+    epochs: HashMap<String, String>,
 }
 
 impl Evidence {
-    /// Takes in what a stranger has read of both topics.
-    pub fn read(records: &[Consumed], topic: &str) -> Self {
-        let mut evidence = Self::default();
-        let epochs: HashSet<(&str, &str)> =
-            records.iter().map(|record| (record.topic.as_str(), record.headers["epoch"].as_str())).collect();
-        if epochs.len() != 2 {
-            evidence.wrong.push(format!("one journal a lane, one epoch: {epochs:?}"));
+    /// Takes in a record that a stranger has read; `topic` is that of telemetry.
+    pub fn add(&mut self, record: &Consumed, topic: &str) {
+        if record.headers["edge"] != EDGE {
+            self.wrong.push(format!("edge {}", record.headers["edge"]));
         }
-        for record in records {
-            if record.headers["edge"] != EDGE {
-                evidence.wrong.push(format!("edge {}", record.headers["edge"]));
-            }
-            if record.topic == topic {
-                match scan(record) {
-                    Ok(scan) => evidence.scans.push(scan),
-                    Err(wrong) => evidence.wrong.push(wrong),
-                }
-            } else {
-                evidence.events.push((record.offset(), record.json()));
-            }
+        let epoch =
+            self.epochs.entry(record.topic.clone()).or_insert_with(|| record.headers["epoch"].clone());
+        if *epoch != record.headers["epoch"] {
+            self.wrong.push(format!("one journal, one epoch: {epoch} and {}", record.headers["epoch"]));
         }
-        evidence.scans.sort_by_key(|scan| scan.place);
-        evidence
+        if record.topic != topic {
+            return self.events.push((record.offset(), record.json()));
+        }
+        match scan(record) {
+            Ok(scan) => self.scans.push(scan),
+            Err(wrong) => self.wrong.push(wrong),
+        }
+    }
+
+    /// How many records were taken in.
+    pub fn records(&self) -> usize {
+        self.scans.len() + self.events.len() + self.wrong.len()
     }
 
     /// Adds what the journal says, from folders with everything its lanes ever held.
@@ -238,7 +239,7 @@ impl Evidence {
     }
 }
 
-/// In Kafka's order live records go up, and so do those of the backlog.
+/// In Kafka's order of each partition, which is that of reading, live records go up, and so do those of the backlog.
 fn judge_order(path: &str, own: &[&Scan], findings: &mut Findings) {
     for is_backfill in [false, true] {
         let kind: Vec<&&Scan> = own.iter().filter(|scan| scan.is_backfill == is_backfill).collect();

@@ -19,7 +19,7 @@ use self::counter::{Counter, TAGS};
 use self::daemon::{Backfill, Daemon, EDGE};
 use self::judge::{Device, Evidence, Findings};
 use self::trouble::{Curtain, Scene, Tally};
-use crate::kafka_cluster::{Cluster, Plan, consume};
+use crate::kafka_cluster::{Cluster, Plan, consume_each};
 use crate::network::{End, Network};
 use crate::support::{PATIENCE, wait_for};
 
@@ -64,6 +64,7 @@ fn a_million_samples_through_kills_of_everything_arrive_once_and_in_order() {
     };
 
     let begin = Instant::now();
+    start_and_deliver(&mut daemon);
     let daemon_kills = std::thread::scope(|scope| {
         let _curtain = Curtain(&scene.over);
         let [mut of_brokers, mut of_network] = [random.fork(), random.fork()];
@@ -72,7 +73,6 @@ fn a_million_samples_through_kills_of_everything_arrive_once_and_in_order() {
             scope.spawn(move || scene.trouble_brokers(&mut of_brokers, BROKER_KILLS * kills.div_ceil(100)));
         scope.spawn(move || scene.trouble_network(&mut of_network));
         scope.spawn(|| scene.count_leader_moves(&brokers, PREFIX));
-        start_and_deliver(&mut daemon);
         let mut done = 0;
         while done < kills || !troubles.is_finished() || samples(&counters) < SAMPLES + SAMPLES / 20 {
             // The first half in order, so that order holds over all of it; then a life like this
@@ -111,9 +111,12 @@ fn a_million_samples_through_kills_of_everything_arrive_once_and_in_order() {
 
     let topics = [format!("{PREFIX}.telemetry"), format!("{PREFIX}.events")];
     let topics = [topics[0].as_str(), topics[1].as_str()];
-    let read = consume(&brokers, &topics, true, Duration::from_secs(3));
-    let attempts = consume(&brokers, &topics, false, Duration::from_secs(3)).len() - read.len();
-    let mut evidence = Evidence::read(&read, topics[0]);
+    let idle = Duration::from_secs(3);
+    let mut evidence = Evidence::default();
+    consume_each(&brokers, &topics, true, idle, |record| evidence.add(&record, topics[0]));
+    let mut attempts = 0;
+    consume_each(&brokers, &topics, false, idle, |_| attempts += 1);
+    attempts -= evidence.records();
     evidence.add_journal(&daemon.kept("telemetry"), &daemon.kept("events"));
     let devices: Vec<Device> = counters.iter().map(Device::of).collect();
     let findings = evidence.judge(&devices);
@@ -135,8 +138,8 @@ fn samples(counters: &[Counter]) -> usize {
     counters.iter().map(|counter| counter.count() as usize * TAGS).sum()
 }
 
-/// The very first life lasts until every device was read and something is in Kafka: before that
-/// there is nothing that could be lost.
+/// The very first life begins in peace and lasts until every device was read and something is in
+/// Kafka: before that there is nothing that could be lost.
 fn start_and_deliver(daemon: &mut Daemon) {
     daemon.start();
     wait_for("first commit", PATIENCE, || {
