@@ -384,6 +384,11 @@ impl DiskFile for SimFile {
         disk.change(|| format!("sync {}", self.name), |_| {}, whole)
     }
 
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        let what = || format!("write {} bytes of {} again", bytes.len(), self.name);
+        self.disk.change(what, |_| {}, || self.file.rewrite(position, bytes))
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         let what = || format!("cut {} to {length} bytes", self.name);
         self.disk.change(what, |_| {}, || self.file.truncate(length))
