@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod budget;
 mod cases;
 mod chaos;
 mod device;
 mod end_to_end;
+mod fuzz;
 mod infer;
 mod journal;
 mod kafka;

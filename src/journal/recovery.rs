@@ -108,7 +108,7 @@ fn remove_left_over(disk: &dyn Disk, names: &mut Vec<String>) {
 }
 
 /// Highest sequence number of any segment, also of those put aside.
-fn highest_sequence(names: &[String]) -> Option<u64> {
+pub(super) fn highest_sequence(names: &[String]) -> Option<u64> {
     let own = |name: &String| {
         let aside =
             [ASIDE_FUTURE, ASIDE_FOREIGN, ASIDE_UNREADABLE].iter().find_map(|it| name.strip_suffix(it));
@@ -300,7 +300,9 @@ fn recover_newest(
     }
     file.sync().map_err(failed("sync"))?;
     let end = survey.damages(cut, &mut recovery.damages);
-    Ok(Newest::Found(candidate.segment(cut), end))
+    // Behind damage it may have been estimated, and then too high.
+    let known = closed.and_then(|closed| closed.end_of(candidate.name, cut));
+    Ok(Newest::Found(candidate.segment(cut), known.map_or(end, |known| end.min(known))))
 }
 
 /// Writes the last bytes again, because a sync of them may have failed before the process died.
@@ -320,8 +322,9 @@ pub(super) struct NewestEnd {
     pub offset: u64,
 }
 
-/// The end of the newest segment as a start would find it, without changing anything.
-pub(super) fn newest_end(disk: &dyn Disk, name: Name) -> std::io::Result<NewestEnd> {
+/// The end of the newest segment as a start would find it, without changing anything; `closed` as
+/// for a start.
+pub(super) fn newest_end(disk: &dyn Disk, name: Name, closed: Option<Closed>) -> std::io::Result<NewestEnd> {
     let file = disk.open(&name.file())?;
     let length = file.length()?;
     let header = match Header::read(file.as_ref()) {
@@ -329,7 +332,7 @@ pub(super) fn newest_end(disk: &dyn Disk, name: Name) -> std::io::Result<NewestE
         _ => None,
     };
     let survey = Survey::of(Scanner::new(file), name, header.as_ref(), length);
-    let cut = survey.cut();
+    let cut = survey.cut().max(closed.map_or(0, |closed| closed.synced_bytes(name)).min(length));
     Ok(NewestEnd { bytes: cut, offset: survey.damages(cut, &mut Vec::new()) })
 }
 

@@ -136,7 +136,7 @@ impl Worker {
     pub(super) fn run(mut self, patience: Duration) -> u64 {
         let _ended = Ended(Arc::clone(&self.shared));
         let left = self.run_until_closed(patience);
-        if let Err(error) = self.journal.note_end() {
+        if let Err(error) = self.journal.note_end(self.clock.now_us()) {
             tracing::warn!("{}: the end of the journal is not noted: {error}", self.options.name);
         }
         self.publish_status();
@@ -201,7 +201,7 @@ impl Worker {
     /// How much more may be taken before a sync, or, while the disk does not work, at all.
     fn pending_bytes_left(&self) -> usize {
         let most = if self.pause.is_some() { WAITING_BYTES_MAX } else { self.options.sync_bytes };
-        most.saturating_sub(self.journal.pending_bytes())
+        most.saturating_sub(self.journal.pending_bytes()).min(self.journal.pending_room())
     }
 
     fn until_deadline(&self) -> Duration {
@@ -336,7 +336,7 @@ impl Worker {
         self.trim();
         self.make_room(false);
         let due = self.deadline.is_some_and(|deadline| deadline <= self.clock.now());
-        let large = self.pause.is_none() && self.journal.pending_bytes() >= self.options.sync_bytes;
+        let large = self.pause.is_none() && self.pending_bytes_left() == 0;
         if due || large {
             self.commit();
         }
