@@ -100,9 +100,13 @@ fn fuzz(binaries: &Path, target: &str) {
         let line = said.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
         line.and_then(|line| line.trim_start_matches(':').trim().parse::<u64>().ok()).unwrap_or(0)
     };
-    let coverage = said.lines().rev().find_map(|line| line.split_once(" cov: ")?.1.split(' ').next()).unwrap_or("?");
+    let coverage =
+        said.lines().rev().find_map(|line| line.split_once(" cov: ")?.1.split(' ').next()).unwrap_or("?");
     let (runs, memory) = (number("number_of_executed_units"), number("peak_rss_mb"));
-    println!("{target}: {} inputs replayed, {runs} tried, coverage {coverage}, at most {memory} MB", kept.len());
+    println!(
+        "{target}: {} inputs replayed, {runs} tried, coverage {coverage}, at most {memory} MB",
+        kept.len()
+    );
     assert!(runs > 100, "{target}: only {runs} inputs were tried");
     assert!(memory > 0 && memory <= MEMORY_MB);
 }

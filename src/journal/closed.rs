@@ -4,7 +4,7 @@
 
 use super::disk::Disk;
 use super::index::Index;
-use super::segment::{CLOSED_FILE, Name, read_exact_at, replace_file};
+use super::segment::{CLOSED_FILE, NUMBERS_END, Name, read_exact_at, replace_file};
 use super::{Damage, Epoch};
 
 const MAGIC: [u8; 8] = *b"FBCLOSED";
@@ -75,7 +75,9 @@ impl Closed {
             bytes: number(4),
         };
         // One that could not be removed may be older than what was written since.
-        (right && newest_sequence.is_none_or(|newest| newest <= closed.newest.sequence)).then_some(closed)
+        let plausible = closed.next_offset < NUMBERS_END;
+        (right && plausible && newest_sequence.is_none_or(|newest| newest <= closed.newest.sequence))
+            .then_some(closed)
     }
 
     /// Bytes of this segment that were synced for certain.

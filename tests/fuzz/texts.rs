@@ -21,8 +21,34 @@ const GROWTH_MB_MAX: u64 = 64;
 
 /// Pieces of text that mean something to a parser.
 const WORDS: [&str; 28] = [
-    "\0", "\u{feff}", "\r\n", "\"", "'''", "[[", "]]", "{", "}", "[", "=", ",", ".", "#", "-1", "1e999", "0x", "99999999999999999999",
-    "nan", "true", "null", "1979-05-27T07:32:00Z", "\\u0000", "\\", "forebay = 1\n", "[tags.a]\n", "${", "💥",
+    "\0",
+    "\u{feff}",
+    "\r\n",
+    "\"",
+    "'''",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "[",
+    "=",
+    ",",
+    ".",
+    "#",
+    "-1",
+    "1e999",
+    "0x",
+    "99999999999999999999",
+    "nan",
+    "true",
+    "null",
+    "1979-05-27T07:32:00Z",
+    "\\u0000",
+    "\\",
+    "forebay = 1\n",
+    "[tags.a]\n",
+    "${",
+    "💥",
 ];
 
 /// One of the inputs, changed in a few places.
@@ -82,7 +108,10 @@ fn fuzz(target: &str, inputs: &[Vec<u8>], read: impl Fn(&[u8])) {
         tried += 1;
     }
     let after = resident_mb();
-    println!("{target}: {tried} inputs tried, FOREBAY_FUZZ_SEED={}, {before} MB before, {after} MB after", seed());
+    println!(
+        "{target}: {tried} inputs tried, FOREBAY_FUZZ_SEED={}, {before} MB before, {after} MB after",
+        seed()
+    );
     assert!(tried > 10, "only {tried} inputs were tried");
     assert!(after <= before + GROWTH_MB_MAX, "{target}: {before} MB before, {after} MB after");
 }
@@ -117,10 +146,15 @@ fn no_text_of_another_box_or_of_kafka_makes_us_panic() {
 #[test]
 fn no_configuration_makes_the_check_panic() {
     let folder = tempfile::tempdir().expect("a folder");
-    let cases = fs::read_dir(root().join("tests/cases")).expect("it is there").map(|entry| entry.expect("it can be read"));
-    let files = cases.filter(|case| case.file_name().to_string_lossy().starts_with("right-")).flat_map(|case| {
-        super::inputs(&case.path()).into_iter().filter(|path| path.extension().is_some_and(|end| end == "toml"))
-    });
+    let cases = fs::read_dir(root().join("tests/cases"))
+        .expect("it is there")
+        .map(|entry| entry.expect("it can be read"));
+    let files =
+        cases.filter(|case| case.file_name().to_string_lossy().starts_with("right-")).flat_map(|case| {
+            super::inputs(&case.path())
+                .into_iter()
+                .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        });
     let mut inputs: Vec<Vec<u8>> = files.map(|path| bytes(&path)).collect();
     inputs.extend(super::inputs(&root().join("profiles")).iter().map(|path| bytes(path)));
     assert!(inputs.len() > 5);
