@@ -1,9 +1,16 @@
-//! What a sample costs from the connector's hand to the synced journal: `cargo bench --bench journal`.
+//! What a sample costs from the connector's hand to the synced journal, what it takes there, and how
+//! fast it is read: `cargo bench --bench journal`.
 //!
 //! Writes below `target/`, so on the disk the repository is on. All figures come from one run.
 
 #[path = "../tests/device.rs"]
 mod device;
+#[path = "journal_parts/others.rs"]
+mod others;
+#[path = "journal_parts/past.rs"]
+mod past;
+#[path = "journal_parts/shapes.rs"]
+mod shapes;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -19,10 +26,17 @@ use forebay::poll::Engineer;
 use forebay::twin::Twin;
 use forebay_connector::{Quality, RawSample, Scalar, Value};
 
+use others::{Json, Parquet};
+use shapes::{Machine, Shape, TAGS};
+
 const LIMIT: Duration = Duration::from_secs(60);
-const TAGS: usize = 50;
+/// 2026-02-11T08:15:30Z.
+const START_US: i64 = 1_770_797_730_000_000;
 const FLOOD_SAMPLES: usize = 10_000_000;
 const HOUR_S: usize = 3600;
+const DAY_S: usize = 24 * HOUR_S;
+/// 10 GB.
+const SEGMENTS: usize = 600;
 
 fn main() {
     // `cargo test --benches` only asks whether it runs.
@@ -34,6 +48,9 @@ fn main() {
     fs::create_dir_all(&directory).expect("target/ can be written");
     flood(&directory, if short { 100_000 } else { FLOOD_SAMPLES });
     bytes_per_sample(&directory, if short { 60 } else { HOUR_S });
+    four_shapes(&directory, if short { 120 } else { HOUR_S });
+    past::history(&directory, if short { 300 } else { DAY_S });
+    past::open(&directory, if short { 20 } else { SEGMENTS });
     fs::remove_dir_all(&directory).expect("this run's files go");
 }
 
@@ -237,5 +254,59 @@ fn run(
         status.samples,
         status.written_bytes,
         status.bytes_per_sample.unwrap_or(0.0)
+    );
+}
+
+/// Bytes on disk of four shapes of data, beside what others would take for the same samples.
+fn four_shapes(directory: &Path, seconds: usize) {
+    println!(
+        "\non disk, {seconds} scans of 1 s, {TAGS} tags, only what has changed, one sync a scan, all counted; zstd 3"
+    );
+    println!(
+        "{:<32}{:>12}{:>10}{:>20}{:>26}",
+        "B/sample", "samples", "journal", "JSON+zstd, a block", "Parquet+zstd, one file"
+    );
+    for shape in Shape::ALL {
+        for devices_len in [1, 10] {
+            shape_on_disk(directory, shape, devices_len, seconds);
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // figures for people
+fn shape_on_disk(directory: &Path, shape: Shape, devices_len: usize, seconds: usize) {
+    let name = format!("{}, {devices_len} devices", shape.name());
+    let opened = open(directory, &name);
+    let devices = devices(devices_len);
+    let mut machines: Vec<Machine> =
+        (0..).take(devices_len).map(|number| Machine::new(shape, number)).collect();
+    let (mut json, mut parquet) = (Json::new(), Parquet::new());
+    for second in 0..seconds {
+        for (number, (device, machine)) in (0..).zip(devices.iter().zip(&mut machines)) {
+            // A poll is some hundred microseconds early or late.
+            let late_us = number * 1000 + fastrand::i64(-300..300);
+            let edge_us = START_US + i64::try_from(second).unwrap_or(0) * 1_000_000 + late_us;
+            let samples = machine.scan(second);
+            if samples.is_empty() {
+                continue;
+            }
+            json.add(&device.path, edge_us, &samples);
+            parquet.add(&device.path, edge_us, &samples);
+            let batch = Batch { device: Arc::clone(device), edge_us, samples, gap: None };
+            assert!(opened.writer.try_append(batch).is_ok(), "the queue has room");
+        }
+        json.sync();
+        opened.writer.flush(LIMIT).expect("the disk works");
+    }
+    let status = opened.writer.status();
+    opened.lane.close();
+    let status = status.borrow().clone();
+    let each = |bytes: usize| bytes as f64 / status.samples as f64;
+    println!(
+        "{name:<32}{:>12}{:>10.2}{:>20.2}{:>26.2}",
+        status.samples,
+        status.bytes_per_sample.unwrap_or(0.0),
+        each(json.bytes),
+        each(parquet.finish()),
     );
 }

@@ -1,11 +1,9 @@
 //! Which part of the past is wanted, and where in a lane's files it is: for export and replay.
 
+use std::ops::Range;
+
 use crate::batch::Schema;
 use crate::lane::{Body, Item, OfflineLane};
-
-/// Files that were begun so long after the end are not read: a batch may have waited, and the
-/// clock may have been set.
-const SPARE_US: i64 = 3_600_000_000;
 
 /// Which samples.
 #[derive(Debug, Clone, Default)]
@@ -42,23 +40,10 @@ impl Filter {
     }
 }
 
-/// Offsets that may hold something wanted.
-pub fn range(lane: &OfflineLane, filter: &Filter) -> (u64, u64) {
-    let segments = lane.files().segments();
-    let known = |us: i64| (us != 0).then_some(us);
-    let ended = |number: usize, us: i64| {
-        let next = segments.get(number + 1).and_then(|next| known(next.created_us));
-        next.is_some_and(|next| next.saturating_add(SPARE_US) < us)
-    };
-    let first = filter.from_us.map_or(0, |us| (0..segments.len()).take_while(|it| ended(*it, us)).count());
-    let later = filter.until_us.and_then(|us| {
-        let is_later = |us_of: i64| known(us_of).is_some_and(|it| it.saturating_sub(SPARE_US) > us);
-        // Only if all behind it are later, too: a clock may have been ahead for a while.
-        let earlier = segments.iter().rposition(|segment| !is_later(segment.created_us));
-        segments.get(earlier.map_or(0, |it| it + 1)).map(|segment| segment.first_offset)
-    });
-    let first_offset = segments.get(first).map_or(lane.files().next_offset(), |segment| segment.first_offset);
-    (first_offset, later.unwrap_or(lane.files().next_offset()))
+/// Ranges of offsets that may hold something wanted, in order.
+pub fn ranges(lane: &OfflineLane, filter: &Filter) -> Vec<Range<u64>> {
+    let from_us = filter.from_us.unwrap_or(i64::MIN);
+    lane.between(from_us, filter.until_us.unwrap_or(i64::MAX))
 }
 
 /// Edge time of the oldest batch that is left, microseconds since 1970 UTC; of an event nobody

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod budget;
 mod cases;
 mod chaos;
 mod device;

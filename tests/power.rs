@@ -4,7 +4,7 @@
 
 mod bad_disk;
 mod careless;
-mod image;
+pub(crate) mod image;
 mod lanes;
 mod rot;
 mod start;

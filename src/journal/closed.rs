@@ -54,12 +54,33 @@ impl Closed {
     /// Takes it out of the directory: what follows now makes it wrong. `None` when the journal was not
     /// closed in order, or went on since.
     pub(super) fn take(disk: &dyn Disk, epoch: Epoch, newest_sequence: Option<u64>) -> Option<Self> {
-        let file = disk.open(CLOSED_FILE).ok()?;
-        let mut content = [0; BYTES];
-        let whole = read_exact_at(file.as_ref(), 0, &mut content).unwrap_or(false);
+        disk.open(CLOSED_FILE).ok()?;
+        let closed = Self::read(disk, epoch, newest_sequence);
         if let Err(error) = disk.remove(CLOSED_FILE) {
             tracing::warn!("cannot remove {CLOSED_FILE}: {error}");
         }
+        closed
+    }
+
+    /// Reads it and leaves it there.
+    pub(super) fn read(disk: &dyn Disk, epoch: Epoch, newest_sequence: Option<u64>) -> Option<Self> {
+        // One that could not be removed may be older than what was written since.
+        let fits = |closed: &Self| {
+            closed.next_offset < NUMBERS_END
+                && newest_sequence.is_none_or(|newest| newest <= closed.newest.sequence)
+        };
+        Self::parse(disk, epoch).filter(fits)
+    }
+
+    /// Whether the file is there and damaged.
+    pub(super) fn is_damaged(disk: &dyn Disk, epoch: Epoch) -> bool {
+        disk.open(CLOSED_FILE).is_ok() && Self::parse(disk, epoch).is_none()
+    }
+
+    fn parse(disk: &dyn Disk, epoch: Epoch) -> Option<Self> {
+        let file = disk.open(CLOSED_FILE).ok()?;
+        let mut content = [0; BYTES];
+        let whole = read_exact_at(file.as_ref(), 0, &mut content).unwrap_or(false);
         let (checked, checksum) = content.split_at(BYTES - 4);
         let right = whole
             && checked[..8] == MAGIC
@@ -68,21 +89,22 @@ impl Closed {
             && crc32c::crc32c(checked).to_le_bytes() == checksum;
         let number =
             |at: usize| u64::from_le_bytes(std::array::from_fn(|index| checked[28 + 8 * at + index]));
-        let closed = Self {
+        right.then(|| Self {
             first_offset: number(0),
             next_offset: number(1),
             newest: Name { sequence: number(2), first_offset: number(3) },
             bytes: number(4),
-        };
-        // One that could not be removed may be older than what was written since.
-        let plausible = closed.next_offset < NUMBERS_END;
-        (right && plausible && newest_sequence.is_none_or(|newest| newest <= closed.newest.sequence))
-            .then_some(closed)
+        })
     }
 
     /// Bytes of this segment that were synced for certain.
     pub(super) fn synced_bytes(&self, segment: Name) -> u64 {
         if segment == self.newest { self.bytes } else { 0 }
+    }
+
+    /// Behind the last record of this segment, when all that was synced of it is there.
+    pub(super) fn end_of(&self, segment: Name, bytes: u64) -> Option<u64> {
+        (segment == self.newest && bytes >= self.bytes).then_some(self.next_offset)
     }
 
     /// What is missing in front, because its files are gone.

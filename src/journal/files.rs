@@ -12,13 +12,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::closed::Closed;
 use super::disk::{Disk, DiskFile};
 use super::handed;
 use super::index::{Index, Segment, Shared};
-use super::recovery::{newest_end, read_headers_only};
+use super::note;
+use super::recovery::{highest_sequence, newest_end, read_headers_only};
 use super::scan::{Scanner, Step};
-use super::segment::{EPOCH_FILE, Found, HANDED_FILE, HEADER_BYTES, Header, Name, read_epoch};
-use super::{Epoch, Reader};
+use super::segment::{
+    CLOSED_FILE, EPOCH_FILE, Found, HANDED_FILE, HEADER_BYTES, Header, NOTE_FILE, Name, read_epoch,
+};
+use super::{Damage, Epoch, Reader};
 
 /// A directory that is no journal, or cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,7 @@ pub struct JournalFiles {
     disk: Arc<Readonly>,
     epoch: Epoch,
     torn_bytes: u64,
+    missing: Option<Damage>,
 }
 
 impl JournalFiles {
@@ -97,13 +102,16 @@ impl JournalFiles {
         let Some(epoch) = epoch else { return Err(FilesError::NoJournal(directory.to_owned())) };
         let mut index = Index::default();
         let mut torn_bytes = 0;
+        let mut missing = None;
         if let Some(synced) = synced {
             index.next_offset = synced;
             found.retain(|segment| segment.name.first_offset < synced);
         } else {
+            let closed = Closed::read(&disk, epoch, highest_sequence(&names));
+            index.next_offset = closed.map_or(0, |closed| closed.next_offset);
             while let Some(newest) = found.last_mut() {
                 index.next_offset = index.next_offset.max(newest.name.first_offset);
-                let end = newest_end(&disk, newest.name).map_err(unreadable)?;
+                let end = newest_end(&disk, newest.name, closed).map_err(unreadable)?;
                 torn_bytes += newest.bytes - end.bytes.min(newest.bytes);
                 if end.bytes >= HEADER_BYTES as u64 {
                     newest.bytes = end.bytes;
@@ -112,10 +120,13 @@ impl JournalFiles {
                 }
                 found.pop();
             }
+            let first = found.iter().map(|segment| segment.name.first_offset).min();
+            let first_offset = first.unwrap_or(index.next_offset);
+            missing = closed.and_then(|closed| closed.missing_in_front(first_offset));
         }
         index.segments = oldest_to_newest(found);
         *disk.shared.lock() = index;
-        Ok(Self { directory: directory.to_owned(), disk: Arc::new(disk), epoch, torn_bytes })
+        Ok(Self { directory: directory.to_owned(), disk: Arc::new(disk), epoch, torn_bytes, missing })
     }
 
     /// Identity of the journal.
@@ -131,6 +142,11 @@ impl JournalFiles {
     /// Bytes of a write that a crash has cut off: nobody was told that they were stored.
     pub fn torn_bytes(&self) -> u64 {
         self.torn_bytes
+    }
+
+    /// What was there when the journal was closed in order, and whose files are gone.
+    pub fn missing(&self) -> Option<&Damage> {
+        self.missing.as_ref()
     }
 
     /// Oldest offset that is left.
@@ -220,6 +236,12 @@ impl JournalFiles {
         }
         if handed::is_damaged(self.disk.as_ref(), self.epoch) {
             found.push(bad(HANDED_FILE, "it is damaged; nothing is thinned until Kafka is reached"));
+        }
+        if Closed::is_damaged(self.disk.as_ref(), self.epoch) {
+            found.push(bad(CLOSED_FILE, "it is damaged; where the journal ended is found without it"));
+        }
+        if note::is_damaged(self.disk.as_ref(), self.epoch) {
+            found.push(bad(NOTE_FILE, "it is damaged; the removal it noted may not be told"));
         }
         found
     }
@@ -338,6 +360,10 @@ impl DiskFile for ReadonlyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        Err(read_only())
+    }
+
+    fn rewrite(&self, _: u64, _: &[u8]) -> io::Result<()> {
         Err(read_only())
     }
 

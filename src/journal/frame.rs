@@ -189,19 +189,16 @@ impl Format {
 
     /// Takes a whole frame apart, its checksum verified.
     pub(super) fn parse(self, bytes: &[u8]) -> Result<Frame<'_>, Fault> {
-        let shape = self.shape(bytes)?;
+        self.parse_shaped(bytes, self.shape(bytes)?)
+    }
+
+    /// [`Format::parse`] of a frame whose shape is known.
+    pub(super) fn parse_shaped(self, bytes: &[u8], shape: Shape) -> Result<Frame<'_>, Fault> {
         let body = bytes.get(shape.body_at()..shape.length()).ok_or(Fault::Short)?;
         let (head, checksum) = bytes.split_at(shape.head);
         if checksum[..CHECKSUM_BYTES] != checksum_of(head, body).to_le_bytes() {
             return Err(Fault::Checksum);
         }
-        self.parse_checked(bytes)
-    }
-
-    /// Takes a whole frame apart whose checksum has been verified.
-    pub(super) fn parse_checked(self, bytes: &[u8]) -> Result<Frame<'_>, Fault> {
-        let shape = self.shape(bytes)?;
-        let body = bytes.get(shape.body_at()..shape.length()).ok_or(Fault::Short)?;
         match self {
             Self::One => frame_one::parse_body(body),
             Self::Two => parse_body(bytes[0], body),

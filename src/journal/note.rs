@@ -43,6 +43,11 @@ pub(super) fn read(disk: &dyn Disk, epoch: Epoch, index: &Index) -> Option<Vec<u
     }
 }
 
+/// Whether the file is there and damaged.
+pub(super) fn is_damaged(disk: &dyn Disk, epoch: Epoch) -> bool {
+    disk.open(NOTE_FILE).is_ok() && parse(disk, epoch).is_none()
+}
+
 /// Removes the note.
 pub(super) fn remove(disk: &dyn Disk) {
     match disk.remove(NOTE_FILE) {

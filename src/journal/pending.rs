@@ -29,6 +29,12 @@ impl Pending {
         self.rows.len() + self.coded_bytes
     }
 
+    /// Bytes that are sure to find room, whatever they turn out to be on disk; the longest record
+    /// fits besides.
+    pub(super) fn room(&self) -> usize {
+        (BLOCK_RAW_BYTES_MAX - RECORD_BYTES_MAX).saturating_sub(self.rows.len() + self.coded_bytes_max)
+    }
+
     /// Wall time of the block: the first caller's `now_us` in whole milliseconds.
     pub(super) fn base_us(&mut self, now_us: i64) -> i64 {
         *self.base_us.get_or_insert(now_us.div_euclid(1000).saturating_mul(1000))

@@ -4,7 +4,7 @@ use std::io;
 
 use super::contents::Contents;
 use super::disk::DiskFile;
-use super::frame::{FRAME_HEAD_BYTES_MAX, Fault, Format, Frame};
+use super::frame::{FRAME_HEAD_BYTES_MAX, Fault, Format, Frame, Shape};
 use super::search;
 use super::segment::{Found, HEADER_BYTES, Header, read_exact_at};
 
@@ -71,18 +71,16 @@ impl Scanner {
             Some(format) => format,
             None => self.guess_format(limit),
         };
-        let length = match self.load(format, limit) {
-            Ok(length) => length,
+        let shape = match self.load(format, limit) {
+            Ok(shape) => shape,
             Err(fault) => return Step::Bad(fault),
         };
         let start = self.buffer.len() - self.loaded().len();
-        let bytes = &self.buffer[start..start + length];
-        if let Err(fault) = format.parse(bytes) {
-            return Step::Bad(fault);
-        }
-        self.position = at + length as u64;
-        match format.parse_checked(bytes) {
-            Ok(frame) => Step::Frame { at, frame },
+        match format.parse_shaped(&self.buffer[start..start + shape.length()], shape) {
+            Ok(frame) => {
+                self.position = at + shape.length() as u64;
+                Step::Frame { at, frame }
+            }
             Err(fault) => Step::Bad(fault),
         }
     }
@@ -93,15 +91,16 @@ impl Scanner {
         start.and_then(|start| self.buffer.get(start..)).unwrap_or(&[])
     }
 
-    /// Reads the whole frame at the position into the buffer; its length.
-    fn load(&mut self, format: Format, limit: u64) -> Result<usize, Fault> {
+    /// Reads the whole frame at the position into the buffer; its shape.
+    fn load(&mut self, format: Format, limit: u64) -> Result<Shape, Fault> {
         self.fill(FRAME_HEAD_BYTES_MAX, limit)?;
-        let length = format.shape(self.loaded())?.length();
+        let shape = format.shape(self.loaded())?;
+        let length = shape.length();
         if self.position + length as u64 > limit {
             return Err(Fault::Short);
         }
         self.fill(length, limit)?;
-        if self.loaded().len() < length { Err(Fault::Short) } else { Ok(length) }
+        if self.loaded().len() < length { Err(Fault::Short) } else { Ok(shape) }
     }
 
     /// Makes sure that the next `needed` bytes are in the buffer, as far as they are before

@@ -134,6 +134,11 @@ impl Journal {
         self.pending.bytes()
     }
 
+    /// Bytes that may still wait besides: at 0 the next record might not be taken.
+    pub fn pending_room(&self) -> usize {
+        self.pending.room()
+    }
+
     /// Records that wait in memory.
     pub fn pending_records(&self) -> u32 {
         self.pending.count
@@ -237,12 +242,20 @@ impl Journal {
         self.commit(&mut active, offset, now_us)
     }
 
-    /// Notes where the journal ends, so that the next start can tell rot from a torn write. For a
-    /// journal that is closed in order; without it nothing that was synced is lost either.
+    /// Ends the segment with its table of contents, and notes where the journal ends, so that the next
+    /// start can tell rot from a torn write. For a journal that is closed in order; without it nothing that was synced is lost either.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn note_end(&self) -> io::Result<()> {
+    pub fn note_end(&mut self, now_us: i64) -> io::Result<()> {
+        if let Some(mut active) = self.active.take() {
+            self.out.clear();
+            active.gathering.put(&mut self.frames, &mut self.out);
+            // Without its table of contents the segment is read from its beginning.
+            if let Err(error) = self.commit(&mut active, self.next_offset(), now_us) {
+                tracing::warn!("{error}");
+            }
+        }
         let closed = Closed::of(&self.shared.lock());
         closed.map_or(Ok(()), |closed| closed.write(self.disk.as_ref(), self.epoch))
     }
@@ -297,33 +310,6 @@ impl Journal {
         let index = self.shared.lock();
         let end = index.end(0);
         (index.first_offset().max(self.committed).min(end), end)
-    }
-
-    /// Marks the segments with records before `offset` as seen, durably, as a reader does that
-    /// hands records over: they are never thinned.
-    pub fn hand_over(&self, offset: u64) {
-        let all: Vec<Name> = self.shared.lock().segments.iter().map(|segment| segment.name).collect();
-        for name in all.into_iter().filter(|name| name.first_offset < offset) {
-            handed::note(self.disk.as_ref(), self.epoch, &self.shared, name);
-        }
-    }
-
-    /// Where the whole segments end whose records all lie before `offset`; the newest counts as
-    /// begun, however much it holds.
-    pub fn whole_before(&self, offset: u64) -> u64 {
-        let index = self.shared.lock();
-        let older = (1..index.segments.len()).rev();
-        let whole = older.map(|next| index.segments[next].name.first_offset).find(|first| *first <= offset);
-        whole.unwrap_or(index.first_offset())
-    }
-
-    /// Where the segments end that were finished at `us`, microseconds since 1970 UTC: a segment is
-    /// finished when the next one is begun.
-    pub fn finished_before(&self, us: i64) -> u64 {
-        let index = self.shared.lock();
-        let ended = |number: &usize| index.segments.get(number + 1).is_some_and(|next| next.created_us <= us);
-        let first = (0..index.segments.len()).find(|number| !ended(number));
-        first.map_or(index.next_offset, |number| index.segments[number].name.first_offset)
     }
 
     /// Removes the oldest segment, unless it is the only one, and says what is lost by that.

@@ -159,9 +159,10 @@ fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json>
     };
     target.check_room(SPARE_BYTES)?;
     let mut opened = site.open_lane(lane)?;
-    let (first, end) = past::range(&opened, &filter);
-    let mut progress = Progress::new("export", end.saturating_sub(first), export.common.json);
-    let written = samples::write(&mut opened, &filter, target.path(), &mut progress)?;
+    let ranges = past::ranges(&opened, &filter);
+    let total = ranges.iter().map(|range| range.end - range.start).sum();
+    let mut progress = Progress::new("export", total, export.common.json);
+    let written = samples::write(&mut opened, &filter, &ranges, target.path(), &mut progress)?;
     let lanes = if written.rows == 0 {
         json!([])
     } else {

@@ -1,16 +1,17 @@
 //! From a lane to tables: which samples, and their rows.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use parquet::data_type::ByteArray;
 
 use super::Progress;
-use super::table::{Names, TableWriter};
-use crate::batch::Schema;
-use crate::lane::{Body, Item, OfflineLane, StoredBatch};
-use crate::past::{Filter, range};
+use super::table::{Names, Summary, TableWriter};
+use crate::batch::{Sample, Schema};
+use crate::lane::{Body, Item, OfflineLane, StoredBatch, ThinnedBatch};
+use crate::past::Filter;
 use crate::replicate::encode;
 
 /// What was written.
@@ -29,36 +30,43 @@ pub struct Written {
 /// The names of a device's tags; `None` = not wanted.
 type Wanted = Vec<Option<Names>>;
 
-/// Writes the wanted samples of a lane as tables in `folder`.
+/// Writes the wanted samples in these ranges of a lane as tables in `folder`.
 ///
 /// # Errors
 /// Those of the disk.
 pub fn write(
     lane: &mut OfflineLane,
     filter: &Filter,
+    ranges: &[Range<u64>],
     folder: &Path,
     progress: &mut Progress,
 ) -> anyhow::Result<Written> {
     let mut table = TableWriter::new(folder)?;
     let mut devices = HashMap::new();
-    let (first, end) = range(lane, filter);
-    lane.seek(first);
     let mut damaged_records = 0;
-    while lane.offset() < end {
-        match lane.read() {
-            Item::End => break,
-            Item::Removed(..) => {}
-            Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
-            Item::Record(record) => {
-                if let Body::Batch(batch) = &record.body
-                    && filter.has_time(batch.edge_us, batch.edge_us)
-                {
-                    let wanted = wanted(&mut devices, &batch.schema, filter);
-                    rows(&mut table, &wanted, record.offset, batch)?;
-                }
+    for range in ranges {
+        lane.seek(range.start);
+        let mut at = range.start;
+        while at < range.end {
+            match lane.read() {
+                Item::End => break,
+                Item::Removed(..) => {}
+                Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
+                Item::Record(record) => match &record.body {
+                    Body::Batch(batch) if filter.has_time(batch.edge_us, batch.edge_us) => {
+                        let wanted = wanted(&mut devices, &batch.schema, filter);
+                        rows(&mut table, &wanted, record.offset, batch)?;
+                    }
+                    Body::Thinned(batch) if filter.has_time(batch.from_us, batch.to_us) => {
+                        let wanted = wanted(&mut devices, &batch.schema, filter);
+                        thinned_rows(&mut table, &wanted, record.offset, batch)?;
+                    }
+                    _ => {}
+                },
             }
+            progress.add(lane.offset().saturating_sub(at));
+            at = lane.offset();
         }
-        progress.set(lane.offset().saturating_sub(first));
     }
     let (rows, files) = (table.written_rows, table.files.max(1));
     Ok(Written { rows, files, bytes: table.finish()?, damaged_records })
@@ -93,6 +101,34 @@ fn rows(table: &mut TableWriter, wanted: &Wanted, offset: u64, batch: &StoredBat
         let Some(Some(names)) = wanted.get(tag) else { continue };
         let text = encode::text(&batch.schema.tags[tag], &sample.value);
         table.push(names, (offset, batch.edge_us), sample, text, None)?;
+    }
+    Ok(())
+}
+
+fn thinned_rows(
+    table: &mut TableWriter,
+    wanted: &Wanted,
+    offset: u64,
+    batch: &ThinnedBatch,
+) -> anyhow::Result<()> {
+    for thinned in &batch.samples {
+        let Ok(tag) = usize::try_from(thinned.tag) else { continue };
+        let Some(Some(names)) = wanted.get(tag) else { continue };
+        let text = encode::text(&batch.schema.tags[tag], &thinned.last);
+        let numbers = thinned.numbers.as_ref();
+        let summary = Summary {
+            from_us: batch.from_us,
+            numbers: numbers.and_then(|it| Some([it.min.as_f64()?, it.max.as_f64()?, it.mean])),
+            count: thinned.count,
+            bad: thinned.bad,
+        };
+        let sample = Sample {
+            tag: thinned.tag,
+            value: thinned.last.clone(),
+            quality: thinned.quality,
+            source_us: None,
+        };
+        table.push(names, (offset, batch.to_us), &sample, text, Some(&summary))?;
     }
     Ok(())
 }

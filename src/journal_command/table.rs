@@ -50,6 +50,7 @@ const SCHEMA: &str = "message forebay_sample {
     optional double max;
     optional double mean;
     optional int64 count (INTEGER(64, false));
+    optional int64 bad_count (INTEGER(64, false));
 }";
 
 /// A column of the rows that are held.
@@ -101,8 +102,10 @@ pub struct Summary {
     pub from_us: i64,
     /// Smallest, largest and mean value; only of numbers.
     pub numbers: Option<[f64; 3]>,
-    /// Values summed up.
+    /// Good samples summed up; the value is the last of them.
     pub count: u64,
+    /// Other samples, in `count` and the numbers not contained.
+    pub bad: u64,
 }
 
 /// The rows that are held.
@@ -130,6 +133,7 @@ struct Rows {
     max: Column<DoubleType>,
     mean: Column<DoubleType>,
     summed: Column<Int64Type>,
+    bad: Column<Int64Type>,
 }
 
 impl Rows {
@@ -158,6 +162,7 @@ impl Rows {
             max: Column::new(false),
             mean: Column::new(false),
             summed: Column::new(false),
+            bad: Column::new(false),
         }
     }
 
@@ -211,6 +216,7 @@ impl Rows {
         self.max.write(to)?;
         self.mean.write(to)?;
         self.summed.write(to)?;
+        self.bad.write(to)?;
         group.close()?;
         (self.count, self.text_bytes) = (0, 0);
         Ok(())
@@ -285,6 +291,7 @@ impl TableWriter {
         rows.max.push(numbers.map(|numbers| numbers[1]));
         rows.mean.push(numbers.map(|numbers| numbers[2]));
         rows.summed.push(summary.map(|summary| summary.count.cast_signed()));
+        rows.bad.push(summary.map(|summary| summary.bad.cast_signed()));
         rows.count += 1;
         self.written_rows += 1;
         if self.rows.is_full() { self.write_group() } else { Ok(()) }

@@ -107,7 +107,8 @@ fn read_all(
     checked: &mut Checked,
     progress: &mut Progress,
 ) -> Vec<Finding> {
-    let mut lost: Vec<Finding> = Vec::new();
+    let missing = lane.files().missing().map(|damage| finding(damage, segments, None));
+    let mut lost: Vec<Finding> = missing.into_iter().collect();
     let (mut number, mut last_us) = (0, None);
     let mut devices = BTreeSet::new();
     let mut open = 0;
@@ -151,7 +152,7 @@ fn finding(damage: &Damage, segments: &[SegmentFile], last_us: Option<i64>) -> F
     let segment =
         segments.iter().find(|segment| (segment.first_offset..segment.end).contains(&damage.from_offset));
     Finding {
-        file: segment.map_or_else(String::new, |segment| segment.file.clone()),
+        file: segment.map_or_else(|| "files".to_owned(), |segment| segment.file.clone()),
         bytes: None,
         offsets: Some((damage.from_offset, damage.to_offset)),
         cause: damage.cause.clone(),

@@ -121,6 +121,22 @@ impl Gaps {
         self.event(Kind::Gap, text, data, now_us)
     }
 
+    /// Records of this run have offsets under which Kafka has others, because the disk has lost its
+    /// end or was put back from a copy.
+    pub(super) fn offsets_taken(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let batches = to_offset - from_offset;
+        let text = format!(
+            "{lane}: {batches} batches cannot be sent: the disk had lost its end or was put back from a copy, and \
+             Kafka has other records under their offsets from {from_offset}"
+        );
+        let data = json!({
+            "lane": lane, "cause": "offsets-taken", "batches": batches,
+            "from_offset": from_offset, "to_offset": to_offset,
+        });
+        self.event(Kind::Gap, text, data, now_us)
+    }
+
     /// Something of `device` that could not be stored at all.
     pub(super) fn refused(&self, device: &str, samples: usize, cause: &str, now_us: i64) -> Event {
         let Self { lane, .. } = self;

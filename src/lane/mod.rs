@@ -247,6 +247,7 @@ impl Parts {
             committed: AtomicU64::new(0),
             used: AtomicU64::new(0),
             secured: AtomicU64::new(0),
+            found: AtomicU64::new(0),
             damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

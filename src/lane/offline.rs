@@ -2,6 +2,7 @@
 //! imported backlog, for sending history again. No lock, no change, no events.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use super::Record;
@@ -55,11 +56,10 @@ impl OfflineLane {
         self.reader.seek(offset);
     }
 
-    /// Goes to the first part of a segment that may hold something of `from_us` (microseconds since
-    /// 1970 UTC) or later.
-    pub fn seek_time(&mut self, from_us: i64) {
-        let parts = self.reader.between(from_us, i64::MAX);
-        self.seek(parts.first().map_or(self.files.next_offset(), |part| part.start));
+    /// Ranges of offsets, in order, outside of which no record is of a time between these two,
+    /// microseconds since 1970 UTC.
+    pub fn between(&self, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
+        self.reader.between(from_us, to_us)
     }
 
     /// The next record, or what is in its place.

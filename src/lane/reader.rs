@@ -129,6 +129,15 @@ impl LaneReader {
         self.shared.wake();
     }
 
+    /// Tells up to which offset Kafka knew this journal before anything of this run was sent. What
+    /// this run has given lower offsets to is taken for sent, and told as lost.
+    pub fn found(&self, next_offset: u64) {
+        let told = next_offset.saturating_add(1);
+        // Only the first time nothing of this run is in it.
+        let _known = self.shared.found.compare_exchange(0, told, Ordering::SeqCst, Ordering::SeqCst);
+        self.used(next_offset);
+    }
+
     /// Tells that a second cluster has everything before `next_offset` that Kafka lacks.
     pub fn secured(&self, next_offset: u64) {
         self.shared.secured.fetch_max(next_offset, Ordering::SeqCst);

@@ -205,6 +205,7 @@ fn stuck() -> (LaneWriter, std::sync::mpsc::Receiver<Message>) {
         committed: Default::default(),
         used: Default::default(),
         secured: Default::default(),
+        found: Default::default(),
         damage_told: Default::default(),
         lost_records: Default::default(),
         stopping: Default::default(),

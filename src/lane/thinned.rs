@@ -149,6 +149,11 @@ impl DeviceSum {
         Self { schema, interval, from_us: 0, to_us: 0, batches: 0, tags, offsets }
     }
 
+    /// Offset of the last batch.
+    pub(super) fn last_offset(&self) -> Option<u64> {
+        self.offsets.back().copied()
+    }
+
     /// Number of the interval.
     pub(super) fn interval(&self) -> i64 {
         self.interval

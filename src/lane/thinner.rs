@@ -142,7 +142,10 @@ impl Thinner {
     /// Sums up what is open, so that a block holds all that its offsets stand for: what is lost
     /// with it is told exactly.
     fn end_block(&mut self, end: u64) -> Result<(), ThinError> {
-        for (_, sum) in std::mem::take(&mut self.open) {
+        let mut open: Vec<DeviceSum> = std::mem::take(&mut self.open).into_values().collect();
+        // So that equal segments become equal bytes.
+        open.sort_unstable_by_key(DeviceSum::last_offset);
+        for sum in open {
             self.close(sum)?;
         }
         self.rows.sort_unstable_by_key(|(offset, _)| *offset);

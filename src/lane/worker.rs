@@ -37,6 +37,8 @@ const FREE_SPACE_EVERY: Duration = Duration::from_secs(5);
 /// What the thread behind a lane does; without the thread it can be stepped.
 pub(crate) struct Worker {
     pub(super) journal: Journal,
+    /// First offset that this run gives, until it is known what Kafka had before.
+    start_offset: Option<u64>,
     pub(super) clock: Arc<dyn Clock>,
     receiver: Receiver<Message>,
     pub(super) shared: Arc<Shared>,
@@ -89,6 +91,7 @@ impl Worker {
             ..LaneStatus::default()
         };
         Self {
+            start_offset: Some(journal.next_offset()),
             journal,
             clock,
             receiver,
@@ -133,7 +136,7 @@ impl Worker {
     pub(super) fn run(mut self, patience: Duration) -> u64 {
         let _ended = Ended(Arc::clone(&self.shared));
         let left = self.run_until_closed(patience);
-        if let Err(error) = self.journal.note_end() {
+        if let Err(error) = self.journal.note_end(self.clock.now_us()) {
             tracing::warn!("{}: the end of the journal is not noted: {error}", self.options.name);
         }
         self.publish_status();
@@ -198,7 +201,7 @@ impl Worker {
     /// How much more may be taken before a sync, or, while the disk does not work, at all.
     fn pending_bytes_left(&self) -> usize {
         let most = if self.pause.is_some() { WAITING_BYTES_MAX } else { self.options.sync_bytes };
-        most.saturating_sub(self.journal.pending_bytes())
+        most.saturating_sub(self.journal.pending_bytes()).min(self.journal.pending_room())
     }
 
     fn until_deadline(&self) -> Duration {
@@ -333,7 +336,7 @@ impl Worker {
         self.trim();
         self.make_room(false);
         let due = self.deadline.is_some_and(|deadline| deadline <= self.clock.now());
-        let large = self.pause.is_none() && self.journal.pending_bytes() >= self.options.sync_bytes;
+        let large = self.pause.is_none() && self.pending_bytes_left() == 0;
         if due || large {
             self.commit();
         }
@@ -430,6 +433,7 @@ impl Worker {
 
     /// Removes what Kafka has.
     fn trim(&mut self) {
+        self.look_at_found();
         let used = self.shared.used.load(Ordering::SeqCst);
         if used > self.journal.next_offset() {
             self.skip_to(used);
@@ -448,6 +452,20 @@ impl Worker {
         };
         if let Err(error) = self.journal.trim_history(committed, keep_from_us) {
             tracing::error!("{}: cannot remove a sent segment: {error}", self.options.name);
+        }
+    }
+
+    /// Kafka knows offsets that this run has given again before it could know that: their records
+    /// are lost.
+    fn look_at_found(&mut self) {
+        let found = self.shared.found.load(Ordering::SeqCst).checked_sub(1);
+        let Some((found, from)) = found.zip(self.start_offset) else { return };
+        self.start_offset = None;
+        let to = found.min(self.journal.next_offset());
+        if from < to {
+            let event = self.gaps.offsets_taken(from, to, self.clock.now_us());
+            tracing::error!("{}", event.text);
+            self.events.emit(event);
         }
     }
 

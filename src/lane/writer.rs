@@ -51,6 +51,9 @@ pub(super) struct Shared {
     pub stopping: AtomicBool,
     /// The thread has ended: nothing more will be synced.
     pub closed: AtomicBool,
+    /// One more than the end of the offsets that Kafka had before this run sent any; 0 until it is
+    /// known.
+    pub found: AtomicU64,
     pub synced: watch::Sender<u64>,
     pub status: watch::Sender<LaneStatus>,
 }

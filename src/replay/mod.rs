@@ -335,8 +335,9 @@ fn find(lane: &mut OfflineLane, order: &Order) -> Result<(u64, u64), ReplayError
         return Err(ReplayError::Gone { lane: name, oldest: rfc3339(oldest_us) });
     }
     let filter: Filter = order.filter();
-    match past::range(lane, &filter) {
-        (from, to) if from < to => Ok((from, to)),
+    let ranges = past::ranges(lane, &filter);
+    match (ranges.first(), ranges.last()) {
+        (Some(first), Some(last)) => Ok((first.start, last.end)),
         _ => Err(ReplayError::Nothing(name)),
     }
 }

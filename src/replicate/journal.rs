@@ -70,6 +70,10 @@ impl Source for JournalSource {
         self.reader.committed(next_offset);
     }
 
+    fn found(&mut self, next_offset: u64) {
+        self.reader.found(next_offset);
+    }
+
     fn used(&mut self, next_offset: u64) {
         self.reader.used(next_offset);
     }

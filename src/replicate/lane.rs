@@ -224,10 +224,12 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.progress = found.checkpoint.as_ref().map(Progress::of).unwrap_or_default();
         if let Some(gate) = &self.gate {
             self.progress.skip_below(gate.first_has());
-        } else if found.checkpoint.is_some() {
+        } else {
             // Also tells a journal that was put back from a copy not to number new records as old ones.
-            self.source.used(self.progress.live());
-            self.source.committed(self.progress.complete_below());
+            self.source.found(self.progress.live());
+            if found.checkpoint.is_some() {
+                self.source.committed(self.progress.complete_below());
+            }
         }
         self.source.seek(self.progress.live()).map_err(journal)?;
         self.cursor.forget();

@@ -83,6 +83,12 @@ pub trait Source: Send {
     /// All records below `next_offset` are in Kafka: they may be trimmed.
     fn committed(&mut self, next_offset: u64);
 
+    /// Kafka had seen offsets up to before this one when a session was opened; 0 = none. The first
+    /// time it tells what earlier runs have sent.
+    fn found(&mut self, next_offset: u64) {
+        self.used(next_offset);
+    }
+
     /// Kafka has seen offsets up to before this one, with or without holes: none of them may be
     /// given to a new record. A journal that was put back from a copy learns it from this.
     fn used(&mut self, next_offset: u64);
@@ -136,6 +142,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn committed(&mut self, next_offset: u64) {
         (**self).committed(next_offset);
     }
+    fn found(&mut self, next_offset: u64) {
+        (**self).found(next_offset);
+    }
+
     fn used(&mut self, next_offset: u64) {
         (**self).used(next_offset);
     }

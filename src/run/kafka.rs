@@ -6,6 +6,7 @@ use forebay_connector::Secrets;
 use tokio::sync::SetOnce;
 
 use crate::config::{self, Config, CredentialStore, KeySource};
+use crate::control::Switches;
 use crate::replicate::{
     Backfill, CreateTopics, Fallback, Line, Located, Mechanism, Memory, Mode, Options, Password,
     ReplicationControl, Sasl, Tls,
@@ -66,33 +67,51 @@ fn sasl(sasl: &config::Sasl, secrets: &CredentialStore) -> Option<Sasl> {
     Some(Sasl { mechanism, username: sasl.username.clone(), password })
 }
 
-/// Lets pauses, and what a second cluster must know, outlive a restart.
-pub fn remembering(options: Options, state: Arc<SetOnce<State>>) -> Options {
-    let control = Arc::new(ReplicationControl::remembering(Arc::new(InState(state))));
-    let mut options = Options { control: Arc::clone(&control), ..options };
+/// To pause and resume each lane. Pauses, and what a second cluster must know, outlive a restart.
+pub fn switches(state: &Arc<SetOnce<State>>) -> Switches {
+    let switch = |lane| {
+        let memory = InState { lane, state: Arc::clone(state) };
+        (lane, Arc::new(ReplicationControl::remembering(Arc::new(memory))))
+    };
+    ["telemetry", "events"].map(switch).to_vec()
+}
+
+/// Lets `control` pause both clusters.
+pub fn controlled(mut options: Options, control: &Arc<ReplicationControl>) -> Options {
     if let Some(second) = &mut options.fallback {
-        second.options.control = control;
+        second.options.control = Arc::clone(control);
     }
+    options.control = Arc::clone(control);
     options
 }
 
-/// The small state as the replicators' memory.
-struct InState(Arc<SetOnce<State>>);
+/// The small state as the memory of one lane's replicators.
+struct InState {
+    lane: &'static str,
+    state: Arc<SetOnce<State>>,
+}
+
+impl InState {
+    fn key(&self, key: &str) -> String {
+        format!("{}/{key}", self.lane)
+    }
+}
 
 impl Memory for InState {
     fn is_ready(&self) -> bool {
-        self.0.get().is_some()
+        self.state.get().is_some()
     }
 
     fn recall(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.get()?.get(Table::Replication, key).filter(|value| !value.is_empty())
+        self.state.get()?.get(Table::Replication, &self.key(key)).filter(|value| !value.is_empty())
     }
 
     fn keep(&self, key: &str, value: &[u8]) -> Result<(), String> {
-        let Some(state) = self.0.get() else {
+        let Some(state) = self.state.get() else {
             return Err("the small state is not open: it holds until the next restart".to_owned());
         };
-        let entry = [(key, value.to_vec())];
+        let key = self.key(key);
+        let entry = [(key.as_str(), value.to_vec())];
         state.save(Table::Replication, entry.into_iter()).map_err(|error| error.to_string())
     }
 }

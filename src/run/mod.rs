@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backlog::Imports;
 use crate::clock;
 use crate::config::{Config, Loaded};
-use crate::control::{self, Controls, Switches};
+use crate::control::{self, Controls};
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
 use crate::infer;
@@ -83,8 +83,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let twin = Arc::new(Twin::new(&loaded.devices));
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
-    let kafka = kafka::remembering(kafka, Arc::clone(&state));
-    let controls = controls(config, &kafka, &events, &stop_devices)?;
+    let controls = controls(config, &kafka, &state, &events, &stop_devices)?;
     let facts = Arc::new(box_facts(config, loaded, predictions));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
     let begin = Begin {
@@ -167,14 +166,15 @@ fn time_before(
 fn controls(
     config: &Config,
     kafka: &KafkaOptions,
+    state: &Arc<SetOnce<State>>,
     events: &Events,
     stop: &CancellationToken,
 ) -> anyhow::Result<Arc<Controls>> {
-    let switches: Switches = ["telemetry", "events"].map(|lane| (lane, Arc::default())).to_vec();
+    let switches = kafka::switches(state);
     let imports = Imports::new(&config.paths.state, kafka.clone(), switches.clone(), events.clone());
     imports.start(stop.clone()).context("no thread for imported backlogs")?;
-    let (state, journal) = (&config.paths.state, &config.journal.directory);
-    let replays = Replays::new(state, journal, kafka.clone(), switches.clone(), events.clone());
+    let (folder, journal) = (&config.paths.state, &config.journal.directory);
+    let replays = Replays::new(folder, journal, kafka.clone(), switches.clone(), events.clone());
     replays.start(stop.clone()).context("no thread for replays")?;
     Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, switches, imports, replays)))
 }

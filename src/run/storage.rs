@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::facts::{BoxFacts, LaneFacts};
-use super::{box_event, last_good, line};
+use super::{box_event, kafka, last_good, line};
 use crate::batch::{Batch, GapBefore};
 use crate::clock;
 use crate::config::{self, Config};
@@ -195,11 +195,11 @@ impl Begin {
             let source = JournalSource::new(name, lane.reader);
             let mut kafka = self.kafka.clone();
             if let Some(switch) = self.controls.switch(name) {
-                kafka.control = switch;
+                kafka = kafka::controlled(kafka, &switch);
             }
             let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
                 .with_context(|| format!("no thread for the {name} lane"))?;
-            facts.push(LaneFacts::new(name, &lane.writer, replicator.status()));
+            facts.push(LaneFacts::new(name, &lane.writer, &replicator));
             replicators.push(replicator);
             opened.push((lane.lane, lane.writer));
         }

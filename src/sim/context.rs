@@ -34,6 +34,20 @@ pub enum Mutant {
     DoubledRetry,
 }
 
+impl Mutant {
+    pub const ALL: [Self; 9] = [
+        Self::NoSync,
+        Self::NoChecksum,
+        Self::TrimBeforeCommit,
+        Self::CheckpointOutside,
+        Self::CursorLate,
+        Self::CursorEarly,
+        Self::LostGap,
+        Self::ReorderedRetry,
+        Self::DoubledRetry,
+    ];
+}
+
 /// Shared by everything in one run.
 #[derive(Clone)]
 pub struct Context {

@@ -109,6 +109,8 @@ struct State {
     tried: Option<Write>,
     /// Segments that were replaced since that was asked for.
     replaced: Vec<String>,
+    /// Segments that were removed since that was asked for.
+    removed: Vec<String>,
 }
 
 /// See the module. Clones are the same disk.
@@ -135,6 +137,7 @@ impl SimDisk {
             faults: Faults::default(),
             tried: None,
             replaced: Vec::new(),
+            removed: Vec::new(),
         };
         Self { name, context: context.clone(), power: power.clone(), state: Arc::new(Mutex::new(state)) }
     }
@@ -181,6 +184,11 @@ impl SimDisk {
     /// Segments that were replaced; told once.
     pub fn take_replaced(&self) -> Vec<String> {
         std::mem::take(&mut self.state().replaced)
+    }
+
+    /// Segments that were removed; told once.
+    pub fn take_removed(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().removed)
     }
 
     /// The disk as the next start finds it: after kill -9 with everything that was written, after
@@ -311,6 +319,9 @@ impl Disk for SimDisk {
             *removals = removals.saturating_sub(1);
             fails
         };
+        if name.ends_with(".segment") {
+            self.state().removed.push(name.to_owned());
+        }
         let whole =
             || if fails { Err(io::Error::other("input/output error")) } else { self.inner().remove(name) };
         self.change(|| format!("remove {name}"), |_| {}, whole)
@@ -371,6 +382,11 @@ impl DiskFile for SimFile {
         let skipped = disk.context.mutant == Some(Mutant::NoSync);
         let whole = || if skipped { Ok(()) } else { self.file.sync() };
         disk.change(|| format!("sync {}", self.name), |_| {}, whole)
+    }
+
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        let what = || format!("write {} bytes of {} again", bytes.len(), self.name);
+        self.disk.change(what, |_| {}, || self.file.rewrite(position, bytes))
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

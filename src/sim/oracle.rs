@@ -46,8 +46,6 @@ impl Kept {
 struct Group {
     bytes: Range<usize>,
     offsets: Range<u64>,
-    /// Later records of the file cannot be read without it.
-    is_needed: bool,
     is_rotten: bool,
 }
 
@@ -70,13 +68,14 @@ pub struct Oracle {
     /// Records at the very end that decayed: nothing tells them from a torn write, so the next
     /// start does not know of them.
     ghosts: BTreeMap<u64, Kept>,
+    /// Kafka may know offsets below from ghosts. What is appended there before the box hears of it
+    /// cannot be sent; a run tells it of its own records only.
+    known_below: u64,
     /// Behind the last offset that was acknowledged as synced.
     end: u64,
     /// What each key's reader has seen last.
     last_seen: HashMap<(String, Option<&'static str>), u64>,
     files: BTreeMap<String, File>,
-    /// Keys whose schema the current file holds.
-    defined: HashMap<String, String>,
 }
 
 impl Oracle {
@@ -88,10 +87,10 @@ impl Oracle {
             waiting: VecDeque::new(),
             kept: BTreeMap::new(),
             ghosts: BTreeMap::new(),
+            known_below: 0,
             end: 0,
             last_seen: HashMap::new(),
             files: BTreeMap::new(),
-            defined: HashMap::new(),
         }
     }
 
@@ -134,7 +133,7 @@ impl Oracle {
             is_seen: false,
             is_summed_up: false,
             is_told: false,
-            is_excused: false,
+            is_excused: offset < self.known_below,
             is_announced: false,
             is_damaged: false,
         };
@@ -145,17 +144,12 @@ impl Oracle {
     }
 
     fn note_group(&mut self, write: Write, offsets: Range<u64>) {
-        let is_first = write.bytes.start == 0;
-        let mut is_needed = is_first;
-        for (_, kept) in self.kept.range(offsets.clone()) {
-            let holder = self.defined.insert(kept.item.key.clone(), write.file.clone());
-            is_needed |= holder.as_ref() != Some(&write.file);
-        }
         let file = self.files.entry(write.file).or_default();
-        if file.groups.iter().any(|group| group.is_needed && group.is_rotten) {
+        // What is written behind damage is coded against what was in front of it.
+        if file.groups.iter().any(|group| group.is_rotten) {
             self.kept.range_mut(offsets.clone()).for_each(|(_, kept)| kept.is_damaged = true);
         }
-        file.groups.push(Group { bytes: write.bytes, offsets, is_needed, is_rotten: false });
+        file.groups.push(Group { bytes: write.bytes, offsets, is_rotten: false });
     }
 
     /// The next start of the box has found records up to `next`.
@@ -170,7 +164,11 @@ impl Oracle {
             format!("synced up to {}, the next start knows only {next}; {floor} could be known", self.end)
         });
         // What lies at the very end cannot be told from a torn write.
-        self.ghosts.append(&mut self.kept.split_off(&next));
+        let mut ghosts = self.kept.split_off(&next);
+        if let Some((last, _)) = ghosts.last_key_value() {
+            self.known_below = self.known_below.max(last + 1);
+        }
+        self.ghosts.append(&mut ghosts);
         // What was written and not acknowledged may be there.
         for offset in self.end..next {
             self.keep(offset);
@@ -180,7 +178,6 @@ impl Oracle {
         }
         self.end = next;
         self.waiting.clear();
-        self.defined.clear();
         for file in self.files.values_mut() {
             file.groups.retain(|group| group.offsets.start < next);
         }
@@ -199,17 +196,25 @@ impl Oracle {
         0
     }
 
+    /// The lane removes a segment: only what is sent, unless it is short of room.
+    pub fn removed(&self, name: &str, may_lose: bool) {
+        let groups = self.files.get(name).map(|file| &file.groups[..]).unwrap_or_default();
+        let offsets = groups.iter().flat_map(|group| self.kept.range(group.offsets.clone()));
+        let owed = offsets.filter(|(_, kept)| kept.is_owed() && !kept.is_damaged).count();
+        self.demand(owed == 0 || may_lose, || {
+            format!("{name} is removed, {owed} of its records are not sent")
+        });
+    }
+
     /// A byte of a file has decayed.
     pub fn rotten(&mut self, name: &str, at: usize) {
         let Some(file) = self.files.get_mut(name) else { return };
         let mut damaged: Vec<Range<u64>> = Vec::new();
-        let mut is_needed = false;
+        let mut is_behind = false;
         for group in &mut file.groups {
-            if group.bytes.contains(&at) {
-                group.is_rotten = true;
-                is_needed = group.is_needed;
-                damaged.push(group.offsets.clone());
-            } else if is_needed {
+            group.is_rotten |= group.bytes.contains(&at);
+            is_behind |= group.is_rotten;
+            if is_behind {
                 damaged.push(group.offsets.clone());
             }
         }
@@ -286,7 +291,9 @@ impl Oracle {
         });
         let mut wrong = None;
         for (offset, kept) in self.kept.range_mut(range.clone()) {
-            if kept.is_seen {
+            if kept.is_summed_up {
+                // A sum stands at the last offset of many, so the ends of a gap beside it blur.
+            } else if kept.is_seen {
                 wrong = Some((*offset, "was seen"));
             } else if std::mem::replace(&mut kept.is_told, true) {
                 wrong = Some((*offset, "was told before"));
@@ -316,7 +323,7 @@ impl Oracle {
         // Any byte of it may now be needed for any of its records.
         let (Some(first), Some(last)) = (file.groups.first(), file.groups.last()) else { return };
         let offsets = first.offsets.start..last.offsets.end;
-        file.groups = vec![Group { bytes: 0..usize::MAX, offsets, is_needed: true, is_rotten: false }];
+        file.groups = vec![Group { bytes: 0..usize::MAX, offsets, is_rotten: false }];
     }
 
     /// An event says that these are lost.
@@ -365,6 +372,19 @@ impl Oracle {
         self.demand(sum("level", "last") == levels.last().copied(), || format!("wrong last value in {json}"));
     }
 
+    /// An event says that these have offsets that Kafka knew from records the disk had lost.
+    pub fn taken(&mut self, range: Range<u64>) {
+        let mut wrong = None;
+        for (offset, kept) in self.kept.range_mut(range.clone()) {
+            kept.is_told = true;
+            let was_lost = self.ghosts.get(offset).is_some_and(|ghost| ghost.is_seen || ghost.is_told);
+            wrong = wrong.or((kept.is_seen || !was_lost).then_some(*offset));
+        }
+        if let Some(offset) = wrong {
+            self.fail(|| format!("an event says that the offsets {range:?} are taken, {offset} is not"));
+        }
+    }
+
     /// An event says that these were summed up.
     pub fn announced_sums(&mut self, range: Range<u64>) {
         let full = self.kept.range(range.clone()).find(|(_, kept)| kept.is_seen && !kept.is_summed_up);
@@ -396,10 +416,5 @@ impl Oracle {
             });
         }
         self.demand(self.waiting.is_empty(), || "something handed over is never synced".to_owned());
-    }
-
-    /// Records that were synced.
-    pub fn count(&self) -> usize {
-        self.kept.len()
     }
 }

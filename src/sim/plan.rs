@@ -48,6 +48,10 @@ const KINDS: [Kind; 11] = [
     Kind::Clock,
 ];
 
+/// More bytes than any run writes.
+const PLENTY_BYTES: usize = 1 << 24;
+const PLENTY: u64 = PLENTY_BYTES as u64;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Plan {
@@ -79,7 +83,7 @@ impl Plan {
             is_calm: false,
             transaction_timeout: ms(of(&[10_000, 60_000])),
             producer_expiry: ms(of(&[30_000, 600_000])),
-            budget_bytes: of(&[6_000, 20_000, 1_000_000]) as u64,
+            budget_bytes: of(&[6_000, 20_000, PLENTY_BYTES]) as u64,
             segment_bytes: of(&[300, 1_000, 4_000]) as u64,
             sync_interval: ms(of(&[0, 50, 500])),
             sync_bytes: of(&[200, 2_000, 100_000]),
@@ -104,16 +108,22 @@ impl Plan {
         self.kinds.contains(&kind)
     }
 
-    /// Options of a lane. The lane of events keeps all, so that nothing that was told is lost.
+    /// Options of a lane.
     pub fn lane(&self, lane: usize, options: LaneOptions) -> LaneOptions {
         LaneOptions {
-            budget_bytes: if lane == TELEMETRY { self.budget_bytes } else { 1 << 30 },
+            budget_bytes: if lane == TELEMETRY { self.budget_bytes } else { PLENTY },
             segment_bytes: self.segment_bytes,
             sync_interval: self.sync_interval,
             sync_bytes: self.sync_bytes,
             queue_len: self.queue_len,
             ..options
         }
+    }
+
+    /// Whether the lane's budget is ever reached. The lane of events keeps all, so that nothing
+    /// that was told is lost.
+    pub fn is_short_of_room(&self, lane: usize) -> bool {
+        lane == TELEMETRY && self.budget_bytes < PLENTY
     }
 
     pub fn kafka(&self, options: Options) -> Options {

@@ -10,6 +10,8 @@ use super::context::{Context, Mutant};
 use super::world::World;
 
 const SEEDS: u64 = 500;
+/// Failures listed at most.
+const FAILURES_MAX: usize = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -33,8 +35,8 @@ fn report(seed: u64, mutant: Option<Mutant>) -> String {
     format!("seed {seed}: {broken}\nFOREBAY_SIM_SEED={seed} runs it again; its log ends with\n{log}\n")
 }
 
-/// Runs seeds on all cores; those that failed, and why.
-fn failures(seeds: Range<u64>, mutant: Option<Mutant>) -> BTreeMap<u64, String> {
+/// Runs seeds on all cores; those that failed, and why. Ends after `most` failures.
+fn failures(seeds: Range<u64>, mutant: Option<Mutant>, most: usize) -> BTreeMap<u64, String> {
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(BTreeMap::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -43,7 +45,7 @@ fn failures(seeds: Range<u64>, mutant: Option<Mutant>) -> BTreeMap<u64, String> 
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= seeds.end {
+                    if seed >= seeds.end || failed.lock().unwrap().len() >= most {
                         return;
                     }
                     if let Some(failure) = run(seed, mutant, false).failure() {
@@ -62,9 +64,38 @@ fn every_synced_record_arrives_once_and_in_order_or_is_told_as_lost() {
         Some(seed) => seed..seed + 1,
         None => 0..number("FOREBAY_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    let failed = failures(seeds.clone(), None);
+    let failed = failures(seeds.clone(), None, FAILURES_MAX);
     let Some(first) = failed.keys().next() else { return };
     let list: Vec<_> = failed.iter().map(|(seed, failure)| format!("{seed}: {failure}")).collect();
     let list = list.join("\n");
     panic!("{}\n{} of {} seeds failed:\n{list}", report(*first, None), failed.len(), seeds.end - seeds.start);
+}
+
+#[test]
+fn the_oracle_notices_every_mistake() {
+    // `FOREBAY_SIM_MUTANTS` counts the seeds that notice; else one is enough.
+    let counts = number("FOREBAY_SIM_MUTANTS").is_some();
+    let mut unnoticed = Vec::new();
+    for mutant in Mutant::ALL {
+        let most = if counts { usize::MAX } else { 1 };
+        let noticed = failures(0..SEEDS, Some(mutant), most);
+        if counts {
+            println!("{mutant:?}: noticed by {} of {SEEDS} seeds", noticed.len());
+        }
+        match noticed.first_key_value() {
+            Some((seed, failure)) => println!("{mutant:?}: seed {seed}: {failure}"),
+            None => unnoticed.push(mutant),
+        }
+    }
+    assert!(unnoticed.is_empty(), "nothing notices {unnoticed:?}");
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    for seed in 0..20 {
+        let (first, second) = (run(seed, None, true), run(seed, None, true));
+        let mut pairs = first.lines().into_iter().zip(second.lines());
+        let differ = pairs.find(|(first, second)| first != second);
+        assert!(first.digest() == second.digest(), "seed {seed}: {differ:#?}");
+    }
 }

@@ -157,6 +157,9 @@ impl World {
             self.context.say(|| format!("{}: {new} records synced up to {next}", NAMES[lane]));
         }
         self.oracles[lane].synced(next, new, written);
+        for name in self.disks[lane].take_removed() {
+            self.oracles[lane].removed(&name, self.plan.is_short_of_room(lane));
+        }
     }
 
     fn replicate(&mut self, lane: usize) {
@@ -197,7 +200,9 @@ impl World {
             && let Some((from, to)) = from.zip(to)
         {
             self.context.say(|| format!("reader: told of {from} to {to}: {}", event["text"]));
-            if event["kind"] == "thinned" {
+            if data["cause"] == "offsets-taken" {
+                self.oracles[TELEMETRY].taken(from..to);
+            } else if event["kind"] == "thinned" {
                 self.oracles[TELEMETRY].announced_sums(from..to);
             } else {
                 self.oracles[TELEMETRY].announced(from..to);
@@ -300,6 +305,8 @@ impl World {
         for name in disk.take_replaced() {
             self.oracles[lane].thinned(&name);
         }
+        // Whether the last run had read of a commit only it knows.
+        disk.take_removed();
         self.oracles[lane].restarted(&epoch, next, tried);
         let status = Arc::new(ReplicationStatus::default());
         let replicator = self.replicator(lane, reader, Arc::clone(&status), events.clone());

@@ -29,9 +29,12 @@ pub struct Memory {
     key: String,
 }
 
+/// Key, edge time, value, and why it cannot be expressed.
+type Pushed = (String, i64, Vec<u8>, Option<&'static str>);
+
 #[derive(Default)]
 pub struct MemoryShared {
-    records: Mutex<Vec<(String, i64, Vec<u8>, Option<&'static str>)>>,
+    records: Mutex<Vec<Pushed>>,
     pushed: Condvar,
     committed: AtomicU64,
     secured: AtomicU64,

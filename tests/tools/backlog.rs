@@ -133,16 +133,16 @@ fn an_import_never_passes_over_records_that_nobody_has_sent() {
     let stick = tempfile::tempdir().unwrap();
     let (first, second) = (stick.path().join("first"), stick.path().join("second"));
     let dark = Daemon::new("box-a", None, "held");
-    dark.fill(0, 6000);
+    dark.fill(0, 12_000);
     for folder in [&first, &second] {
         std::fs::create_dir(folder).unwrap();
         dark.journal(&["export", "--format", "backlog", "--to", folder.to_str().unwrap()]).unwrap();
         // The disk had to be made free after the first export.
-        let (_, trimmed) = dark.journal_json(&["trim", "--before-offset", "5000", "--unsent"]);
+        let (_, trimmed) = dark.journal_json(&["trim", "--before-offset", "10000", "--unsent"]);
         println!("{trimmed}");
         if *folder == first {
             assert!(trimmed["unsent_records"].as_u64() > Some(0), "{trimmed}");
-            dark.fill(6000, 8000);
+            dark.fill(12_000, 14_000);
         }
     }
     let mut other = Daemon::new("box-b", Some(&brokers), "held");
@@ -161,7 +161,7 @@ fn an_import_never_passes_over_records_that_nobody_has_sent() {
     wait_imported(&other);
     other.stop();
     let read = consume(&brokers, &["held.telemetry"], true, Duration::from_secs(3));
-    assert_once(&read, "box-a", 8000);
+    assert_once(&read, "box-a", 14_000);
 }
 
 #[test]

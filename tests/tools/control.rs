@@ -120,15 +120,21 @@ fn paused_lanes_keep_everything_and_send_it_when_resumed() {
     let told = daemon.command(&["pause", "--lane", "telemetry"]);
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.status.success() && text.contains("telemetry: paused."), "{told:?}");
-    let state = |lane: usize| daemon.status()["lanes"][lane]["replication"]["state"].clone();
-    wait_for("pause", PATIENCE, || (state(0) == "paused").then_some(()));
-    assert_eq!(state(1), "up", "only the lane that was named");
+    let state = |daemon: &Daemon, lane: usize| daemon.status()["lanes"][lane]["replication"]["state"].clone();
+    wait_for("pause", PATIENCE, || (state(&daemon, 0) == "paused").then_some(()));
+    assert_eq!(state(&daemon, 1), "up", "only the lane that was named");
     let (_, words) = daemon.journal(&["status"]).unwrap();
     assert!(words.contains("paused"), "{words}");
     daemon.command(&["pause"]);
-    wait_for("pause of both", PATIENCE, || (state(1) == "paused").then_some(()));
+    wait_for("pause of both", PATIENCE, || (state(&daemon, 1) == "paused").then_some(()));
+    // It holds over kill -9, and a start sends nothing.
+    daemon.kill();
+    daemon.start();
+    wait_for("pause after the restart", PATIENCE, || {
+        (state(&daemon, 0) == "paused" && state(&daemon, 1) == "paused").then_some(())
+    });
     let answer = daemon.command(&["resume", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
     assert_eq!((&json["paused"], json["lanes"].as_array().unwrap().len()), (&false.into(), 2));
-    wait_for("both up", PATIENCE, || (state(0) == "up" && state(1) == "up").then_some(()));
+    wait_for("both up", PATIENCE, || (state(&daemon, 0) == "up" && state(&daemon, 1) == "up").then_some(()));
 }

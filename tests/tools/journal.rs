@@ -99,13 +99,16 @@ fn trim_never_loses_unsent_data_unasked_and_records_what_it_is_asked_to_lose() {
     daemon.stop();
     let events = forebay::lane::OfflineLane::open(&daemon.lane("events"), None);
     let mut events = events.unwrap();
-    let mut told = 0;
+    // A removal may be told again after a restart; it is the same one then.
+    let mut told = std::collections::BTreeSet::new();
     while let forebay::lane::Item::Record(record) = events.read() {
         let forebay::lane::Body::Event(json) = record.body else { continue };
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        told += usize::from(json["kind"] == "gap" && json["data"]["cause"] == "operator");
+        if json["kind"] == "gap" && json["data"]["cause"] == "operator" {
+            told.insert(json["data"]["from_offset"].as_u64());
+        }
     }
-    assert_eq!(told, 2, "each loss is a gap");
+    assert_eq!(told.len(), 2, "each loss is a gap");
 }
 
 #[test]
