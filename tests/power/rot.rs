@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use forebay::device::Device;
 use forebay::event::{Events, Kind};
-use forebay::lane::{Body, Lane, LaneOptions, Opened, Record};
+use forebay::lane::{Body, Lane, LaneOptions, Opened};
 use forebay_connector::Scalar;
 
 use super::image::Ram;
