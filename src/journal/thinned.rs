@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, touched_bytes};
 use super::frame::{BlockHead, Format, FrameWriter};
 use super::index::{Handed, Segment};
 use super::pending::BLOCK_RAW_BYTES_MAX;
