@@ -144,6 +144,10 @@ pub struct ToIt {
     pub committed_records: u64,
     /// What waits while newer data goes first; `None` = nothing does.
     pub backfill: Option<Backfill>,
+    /// Records that went to the second Kafka since the start; `None` = there is no second one.
+    pub second_records: Option<u64>,
+    /// The second Kafka takes data now.
+    pub second_up: bool,
 }
 
 /// What waits while newer data goes first (`backfill = "live-first"`), all lanes together.
