@@ -247,6 +247,7 @@ impl FakeFacts {
             },
             to_it: ToIt {
                 backfill: None,
+                errands: Vec::new(),
                 state: ToItState::Up,
                 delay_s: Some(0.8),
                 backlog_records: 3,

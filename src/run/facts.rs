@@ -12,7 +12,7 @@ use super::flash::FlashWear;
 use super::rates::Rates;
 use super::storage;
 use crate::clock;
-use crate::control::LaneControl;
+use crate::control::{Controls, LaneControl};
 use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
@@ -112,6 +112,8 @@ pub struct BoxFacts {
     pub disk_broken_us: Mutex<i64>,
     /// The flash below the journal.
     pub flash: Mutex<FlashWear>,
+    /// What is sent besides.
+    pub controls: Arc<Controls>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,9 +127,11 @@ impl BoxFacts {
         predictions: Arc<Predictions>,
         not_read: Vec<NotRead>,
         flash: FlashWear,
+        controls: Arc<Controls>,
     ) -> Self {
         let (lanes, latest, disk_broken_us) = Default::default();
-        Self { identity, lanes, predictions, latest, not_read, disk_broken_us, flash: Mutex::new(flash) }
+        let flash = Mutex::new(flash);
+        Self { identity, lanes, predictions, latest, not_read, disk_broken_us, flash, controls }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
@@ -248,6 +252,7 @@ impl Facts for BoxFacts {
         };
         ToIt {
             backfill,
+            errands: self.controls.errands(),
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
             backlog_records: statuses.iter().map(backlog).sum(),
