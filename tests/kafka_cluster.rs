@@ -385,7 +385,7 @@ impl Node {
     }
 
     fn run(&self) -> Process {
-        let script = "log=$1; shift; \"$@\" >>\"$log\" 2>&1 </dev/null & echo $!; cat >/dev/null; kill -9 $!";
+        let script = "log=$1; shift; \"$@\" >>\"$log\" 2>&1 </dev/null & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null";
         let mut shell = self
             .command(&["sh", "-c", script, "sh"].map(str::to_owned))
             .arg(self.folder.join("broker.log"))
@@ -560,6 +560,19 @@ impl Consumed {
 /// Everything in these topics, read by confluent-kafka from the beginning to the end of each
 /// partition, and on until nothing has come for `idle`.
 pub fn consume(brokers: &str, topics: &[&str], committed: bool, idle: Duration) -> Vec<Consumed> {
+    let mut read = Vec::new();
+    consume_each(brokers, topics, committed, idle, |record| read.push(record));
+    read
+}
+
+/// The same, for more than memory should hold.
+pub fn consume_each(
+    brokers: &str,
+    topics: &[&str],
+    committed: bool,
+    idle: Duration,
+    mut take: impl FnMut(Consumed),
+) {
     let mut child = Command::new(tool("python/bin/python"))
         .arg(root().join("tests/peers/consume.py"))
         .args(["--brokers", brokers, "--idle", &idle.as_secs_f64().to_string()])
@@ -569,12 +582,10 @@ pub fn consume(brokers: &str, topics: &[&str], committed: bool, idle: Duration) 
         .spawn()
         .expect("the interpreter starts");
     let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
-    let read = output
-        .lines()
-        .map(|line| serde_json::from_str(&line.expect("the consumer writes")).expect("one record a line"))
-        .collect();
+    for line in output.lines() {
+        take(serde_json::from_str(&line.expect("the consumer writes")).expect("one record a line"));
+    }
     assert!(child.wait().expect("the consumer ends").success());
-    read
 }
 
 /// Grants permissions, each `<operation>:<topic|transactional_id|group>:<name>`, as superuser.

@@ -248,6 +248,8 @@ impl FakeFacts {
             to_it: ToIt {
                 backfill: None,
                 errands: Vec::new(),
+                second_records: None,
+                second_up: false,
                 state: ToItState::Up,
                 delay_s: Some(0.8),
                 backlog_records: 3,

@@ -367,6 +367,10 @@ impl DiskFile for ReadonlyFile {
         Err(read_only())
     }
 
+    fn rewrite(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(read_only())
+    }
+
     fn truncate(&self, _: u64) -> io::Result<()> {
         Err(read_only())
     }

@@ -422,7 +422,8 @@ impl Reader {
             }
             Step::Frame { frame: Frame::Block { head, content }, .. } => {
                 let block_end = head.first_offset.saturating_add(u64::from(head.count)).min(end);
-                if block_end <= self.wanted {
+                // A block behind the segment's end is none of its own.
+                if block_end <= self.wanted || head.first_offset >= end {
                     return None;
                 }
                 let unpacked = self.unpacker.unpack(head.codec, head.raw_bytes, content, &mut self.block.raw);
@@ -494,6 +495,10 @@ impl Reader {
     ) -> Option<Damage> {
         self.block.end = 0;
         let first_offset = self.chain.join(head)?;
+        if first_offset >= end {
+            self.break_chain(Fault::Content);
+            return None;
+        }
         if let Some(Err(fault)) = unpacked {
             self.break_chain(fault);
             return None;

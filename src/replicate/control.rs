@@ -45,7 +45,7 @@ pub struct Pause {
     pub by: String,
 }
 
-/// Pauses and resumes all lanes of a box. Everything is journalled as ever meanwhile.
+/// Pauses and resumes the lanes that were given it. Everything is journalled as ever meanwhile.
 #[derive(Default)]
 pub struct ReplicationControl {
     now: Mutex<Now>,

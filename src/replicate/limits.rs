@@ -9,6 +9,8 @@ use super::pace::{Size, Wire};
 use super::progress::Progress;
 use super::status::Backlogged;
 
+/// Something is always left for live data.
+const BACKLOG_MAX: f64 = 0.9;
 /// The rate of the backlog is measured over at least this long.
 const MEASURED_OVER: Duration = Duration::from_secs(10);
 
@@ -31,36 +33,57 @@ pub(super) fn of(
     now: Instant,
     now_us: i64,
 ) -> Result<Limits, Duration> {
-    let share = match options.backfill {
-        _ if progress.next_range().is_none() => 0.0,
-        // Left from a time when fresh data went first: it is older, so now it goes before.
-        Backfill::InOrder => 1.0,
-        Backfill::LiveFirst { window: Some(window), .. } if !window.is_open(now_us) => 0.0,
-        Backfill::LiveFirst { .. } => options.line.backlog_share(),
-    };
+    let shares = Shares::now(options, progress, now_us);
     let all = Amount {
         records: size.of(options.transaction_records_max),
         bytes: size.of(options.transaction_bytes_max),
     };
-    let mut backlog = part(all, share);
-    let mut live = Amount { records: all.records - backlog.records, bytes: all.bytes - backlog.bytes };
+    let (mut live, mut backlog) = (part(all, shares.live), part(all, shares.backlog));
     if let Some(allowance) = options.line.allowance(now) {
-        let backlog_bytes = if share >= 1.0 { allowance.live } else { allowance.backlog };
-        backlog.bytes = backlog.bytes.min(wire.values_for(backlog_bytes));
-        let left = allowance.live - if backlog.bytes > 0 { backlog_bytes.max(0.0) } else { 0.0 };
-        live.bytes = live.bytes.min(wire.values_for(left));
-        if live.bytes == 0 && backlog.bytes == 0 {
-            return Err(allowance.wait);
-        }
+        let Some(usable) = allowance.usable() else { return Err(allowance.wait) };
+        let for_backlog = (usable * shares.backlog).min(shares.limit(allowance.backlog));
+        live.bytes = live
+            .bytes
+            .min(wire.values_for((usable - for_backlog) * if shares.live > 0.0 { 1.0 } else { 0.0 }));
+        backlog.bytes = backlog.bytes.min(wire.values_for(for_backlog));
     }
     let sends_backlog = backlog.records > 0 && backlog.bytes > 0;
     let wait = if sends_backlog { Duration::ZERO } else { IDLE };
     Ok(Limits { live, backlog, wait, now_us })
 }
 
+/// Parts of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Shares {
+    live: f64,
+    backlog: f64,
+}
+
+impl Shares {
+    fn now(options: &Options, progress: &Progress, now_us: i64) -> Self {
+        match options.backfill {
+            _ if progress.next_range().is_none() => Self { live: 1.0, backlog: 0.0 },
+            // Left from a time when fresh data went first: it is older, so now it goes before.
+            Backfill::InOrder => Self { live: 0.0, backlog: 1.0 },
+            Backfill::LiveFirst { window: Some(window), .. } if !window.is_open(now_us) => {
+                Self { live: 1.0, backlog: 0.0 }
+            }
+            Backfill::LiveFirst { .. } => {
+                let backlog = options.line.backlog_share().min(BACKLOG_MAX);
+                Self { live: 1.0 - backlog, backlog }
+            }
+        }
+    }
+
+    /// What the line allows the backlog; no less than everything when there is nothing beside it.
+    fn limit(&self, allowed: f64) -> f64 {
+        if self.live > 0.0 { allowed.max(0.0) } else { f64::INFINITY }
+    }
+}
+
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn part(all: Amount, share: f64) -> Amount {
-    // Anything more than nothing is at least one record, and a part of everything is not all.
+    // Anything more than nothing is at least one record.
     let of = |whole: u64| (whole as f64 * share).ceil() as u64;
     Amount { records: of(all.records), bytes: of(all.bytes) }
 }

@@ -247,9 +247,6 @@ impl Options {
             // A transaction is handed over in one go and then flushed, so waiting longer for a
             // batch to fill would only delay its end.
             .set("linger.ms", "5")
-            // The topics are looked for before the first record, so one that is unknown later has been
-            // deleted; with the default of 30 s that is known only after the transaction's timeout.
-            .set("topic.metadata.propagation.max.ms", "2000")
             .set("batch.size", batch_bytes.to_string())
             .set("message.max.bytes", (self.record_bytes_max + 16_384).to_string())
             .set("queue.buffering.max.messages", "50000")

@@ -130,8 +130,8 @@ impl Line {
         let backlog_rate = rate * self.backlog_share;
         buckets.backlog = (buckets.backlog + backlog_rate * passed).min(backlog_rate * BURST_S);
         let (live, backlog) = (buckets.all, buckets.backlog.min(buckets.all));
-        let wait = |level: f64, rate: f64| Duration::from_secs_f64((1.0 - level).max(0.0) / rate.max(1.0));
-        Some(Allowance { live, backlog, wait: wait(live, rate) })
+        let wait = Duration::from_secs_f64((2.0 * TRANSACTION_BYTES - live).max(0.0) / rate.max(1.0));
+        Some(Allowance { live, backlog, wait })
     }
 
     /// So many bytes were sent, by estimate or as a correction of one.
@@ -147,8 +147,15 @@ impl Line {
 pub(crate) struct Allowance {
     pub live: f64,
     pub backlog: f64,
-    /// Until there is something for live.
+    /// Until a transaction can be paid for.
     pub wait: Duration,
+}
+
+impl Allowance {
+    /// What is left for records beside what a transaction costs; `None` = not even that is there.
+    pub fn usable(&self) -> Option<f64> {
+        Some(self.live - TRANSACTION_BYTES).filter(|usable| *usable > 0.0)
+    }
 }
 
 /// What a transaction costs on the wire beside its values, until it was measured.
@@ -175,7 +182,7 @@ impl Wire {
     /// Bytes of values that make so many on the wire.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn values_for(&self, wire_bytes: f64) -> u64 {
-        ((wire_bytes - TRANSACTION_BYTES).max(0.0) / self.ratio) as u64
+        (wire_bytes.max(0.0) / self.ratio) as u64
     }
 
     /// A transaction with these values was sent. Takes it off the line.
@@ -216,6 +223,7 @@ impl Wire {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // some megabytes
 mod tests {
     use super::*;
 
@@ -261,8 +269,10 @@ mod tests {
         for second in 0..600_u32 {
             let now = start + Duration::from_secs(1) * second;
             let Some(allowance) = line.allowance(now) else { panic!("there is a limit") };
-            let backlog_values = wire.values_for(allowance.backlog);
-            let live_values = wire.values_for(allowance.live - allowance.backlog.max(0.0));
+            let usable = allowance.usable().unwrap_or(0.0);
+            let for_backlog = (usable * 0.4).min(allowance.backlog.max(0.0));
+            let backlog_values = wire.values_for(for_backlog);
+            let live_values = wire.values_for(usable - for_backlog);
             if live_values + backlog_values > 0 {
                 live += live_values as f64 * truth + 600.0;
                 backlog += backlog_values as f64 * truth;

@@ -1,5 +1,6 @@
 //! One producer's life: fence the predecessor, find the place to go on, send transactions.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::event::{Event, Kind};
 const SLICE: Duration = Duration::from_secs(2);
 /// Giving up a transaction properly may take this long; after that the next producer does it.
 const ABORT: Duration = Duration::from_secs(5);
-/// After this long without progress the status says that we wait.
+/// After this long without progress the status says that we wait, and each time the topic is looked for.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// After a failed delivery the reports of others are waited for at most this long.
@@ -108,6 +109,7 @@ impl Transport for Kafka {
             place,
             partitions,
             topic,
+            seen_topic: Cell::new(Instant::now()),
             found: Found::default(),
             is_open: false,
             has_dead_letters: false,
@@ -144,6 +146,8 @@ pub(super) struct KafkaSession {
     /// Of the checkpoint topic when the place was chosen.
     partitions: i32,
     topic: String,
+    /// When the topic was last known to be there.
+    seen_topic: Cell<Instant>,
     found: Found,
     /// A transaction is open.
     is_open: bool,
@@ -436,10 +440,29 @@ impl KafkaSession {
             if self.shared.status.waiting(cause.clone()) {
                 tracing::warn!(lane = self.shared.lane, "Kafka does not take data: {cause}");
             }
+            self.look_for_topic()?;
         }
         let pause_ms = if waited < Duration::from_millis(200) { 1 } else { 20 };
         std::thread::sleep(Duration::from_millis(pause_ms));
         Ok(())
+    }
+
+    /// librdkafka tries to add partitions of a topic that was deleted to the transaction until that
+    /// times out.
+    fn look_for_topic(&self) -> Result<(), Fault> {
+        if self.seen_topic.get().elapsed() < SILENCE {
+            return Ok(());
+        }
+        let topic = &self.topic;
+        let Ok(metadata) = self.producer.client().fetch_metadata(Some(topic), SLICE) else { return Ok(()) };
+        self.seen_topic.set(Instant::now());
+        let code = metadata.topics().first().and_then(|found| found.error()).map(Code::from);
+        match code {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                Err(Fault::Lost(format!("topic {topic} is no longer there")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits a little for more reports: each that is known now saves an attempt.

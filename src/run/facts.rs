@@ -17,7 +17,7 @@ use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
 use crate::lane::{LaneStatus, LaneWriter, WhenFull};
-use crate::replicate::{Replication, ReplicationStatus, State};
+use crate::replicate::{Replication, ReplicationStatus, Replicator, State};
 use crate::status::facts::{
     Backfill, DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
     PredictionState, Reserve, ToIt, ToItState,
@@ -34,14 +34,23 @@ pub struct LaneFacts {
     pub status: watch::Receiver<LaneStatus>,
     /// State of its replicator.
     pub replication: Arc<ReplicationStatus>,
+    /// State of its way to the second Kafka, if there is one.
+    pub second: Option<Arc<ReplicationStatus>>,
     /// Rates, fed once a second.
     pub rates: Mutex<Rates>,
 }
 
 impl LaneFacts {
-    /// Of a lane that is written by `writer` and sent as `replication` says.
-    pub fn new(name: &'static str, writer: &LaneWriter, replication: Arc<ReplicationStatus>) -> Self {
-        Self { name, writer: writer.clone(), status: writer.status(), replication, rates: Mutex::default() }
+    /// Of a lane that is written by `writer` and sent by `replicator`.
+    pub fn new(name: &'static str, writer: &LaneWriter, replicator: &Replicator) -> Self {
+        Self {
+            name,
+            writer: writer.clone(),
+            status: writer.status(),
+            replication: replicator.status(),
+            second: replicator.fallback_status(),
+            rates: Mutex::default(),
+        }
     }
 
     /// What the control socket gives access to.
@@ -225,6 +234,14 @@ fn backlog(status: &LaneStatus) -> u64 {
         .saturating_sub(status.committed.unwrap_or(status.first_offset).max(status.first_offset))
 }
 
+/// The same while newer data goes first: what was sent before its turn is not missing.
+fn unsent(status: &LaneStatus, replication: &Replication) -> u64 {
+    match (&replication.backlog, replication.next_offset) {
+        (Some(waiting), Some(next)) => status.next_offset.saturating_sub(next) + waiting.records,
+        _ => backlog(status),
+    }
+}
+
 impl Facts for BoxFacts {
     fn identity(&self) -> Identity {
         self.identity.clone()
@@ -250,12 +267,16 @@ impl Facts for BoxFacts {
                 oldest_us.map(|oldest| (clock::now_us() - oldest).max(0) as f64 / 1e6).or(seen.then_some(0.0))
             }
         };
+        let seconds: Vec<Replication> =
+            self.lanes.iter().filter_map(|lane| Some(lane.second.as_ref()?.snapshot())).collect();
         ToIt {
             backfill,
             errands: self.controls.errands(),
+            second_records: (!seconds.is_empty()).then(|| seconds.iter().map(|lane| lane.records).sum()),
+            second_up: seconds.iter().any(|lane| lane.state == State::Up),
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
-            backlog_records: statuses.iter().map(backlog).sum(),
+            backlog_records: statuses.iter().zip(&replications).map(|(lane, sent)| unsent(lane, sent)).sum(),
             records_per_s: per_s(Rates::committed_per_s),
             intake_per_s: per_s(Rates::appended_per_s),
             committed_records: self.lanes.iter().map(|lane| lane.replication.snapshot().records).sum(),

@@ -146,6 +146,10 @@ pub struct ToIt {
     pub backfill: Option<Backfill>,
     /// What is sent besides because somebody asked for it.
     pub errands: Vec<Errand>,
+    /// Records that went to the second Kafka since the start; `None` = there is no second one.
+    pub second_records: Option<u64>,
+    /// The second Kafka takes data now.
+    pub second_up: bool,
 }
 
 /// Something that is sent besides the box's own new data.

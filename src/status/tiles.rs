@@ -33,7 +33,8 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
             let headline = fill(words.it_waiting, &[&speech.moment(*since_us)]);
             let kept = if reserve.is_losing() { words.waiting_here } else { words.kept_here };
             let kept = fill(kept, &[&backlog]);
-            (Some(Letter::M), headline, vec![line(it_cause(cause, speech)), line(kept)])
+            let lines = [line(it_cause(cause, speech)), line(kept)];
+            (Some(Letter::M), headline, lines.into_iter().chain(second(&numbers, speech)).collect())
         }
         ToItState::Fenced { .. } => {
             let fix = fill(words.fenced_fix, &[&plain(&identity.edge_id)]);
@@ -88,6 +89,12 @@ fn sending(numbers: &ToIt, backlog: &str, speech: &Speech) -> (String, Vec<Line>
         }
         None => (words.up_to_date.to_owned(), vec![rate]),
     }
+}
+
+/// What a second Kafka does meanwhile.
+fn second(numbers: &ToIt, speech: &Speech) -> Option<Line> {
+    let sent = numbers.second_records.filter(|_| numbers.second_up)?;
+    Some(line(fill(speech.words.it_second, &[&speech.count(sent)])))
 }
 
 /// What still follows while fresh data goes first.

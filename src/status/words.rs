@@ -219,6 +219,8 @@ words! {
     fenced: "Stopped: name used twice", "Angehalten: Name doppelt";
     fenced_fix: "Another box uses the name {0}. Give one of them another name.",
         "Eine andere Box benutzt den Namen {0}. Einer von beiden einen anderen Namen geben.";
+    it_second: "Meanwhile the second IT site gets the data: {0} records so far.",
+        "Solange bekommt der zweite IT-Standort die Daten: bisher {0} Datensätze.";
     it_paused: "Paused", "Angehalten";
     it_paused_by: "by {0} since {1}", "von {0} seit {1}";
     errand_import: "backlog of {0}: {1} % sent", "Rückstand von {0}: {1} % gesendet";

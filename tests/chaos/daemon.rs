@@ -13,43 +13,63 @@ const LANES: [&str; 2] = ["telemetry", "events"];
 /// A binary to be tried instead, for example one with a mistake that must be found.
 const BINARY: &str = "FOREBAY_BIN";
 
+/// What the gateway sends first after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backfill {
+    /// The oldest.
+    InOrder,
+    /// What is fresh; the rest beside it.
+    LiveFirst,
+}
+
 /// A folder with a configuration, and the process that runs by it.
 pub struct Daemon {
     folder: tempfile::TempDir,
+    /// Beginning of `[kafka]`.
+    kafka: String,
     child: Option<Child>,
 }
 
 impl Daemon {
-    /// Writes the configuration; starts nothing. `kafka` are more lines of `[kafka]`.
-    pub fn new(brokers: &str, prefix: &str, kafka: &str, devices: &[Counter]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
-            std::fs::write(path, text).expect("a file");
-        };
+    /// Writes the configuration; starts nothing.
+    pub fn new(brokers: &str, prefix: &str, devices: &[Counter]) -> Self {
         let brokers: Vec<String> = brokers.split(',').map(|broker| format!("\"{broker}\"")).collect();
-        write(
-            "forebay.toml",
-            &format!(
-                "forebay = 1\n[edge]\nid = \"{EDGE}\"\nsite = \"Werk1\"\n\
-                 [kafka]\nbrokers = [{}]\ntopic_prefix = \"{prefix}\"\ntransaction_timeout = \"10s\"\n\
-                 commit_interval = \"100ms\"\n{kafka}\n\
-                 [journal]\ndirectory = \"journal\"\nsync_interval = \"50ms\"\nsegment_size = \"256MiB\"\n\
-                 [lanes.telemetry]\nbudget = \"2GiB\"\n\
-                 [limits]\nreconnect_pause_max = \"1s\"\n[status]\nlisten = \"127.0.0.1:0\"\n\
-                 [paths]\nprofiles = [\"profiles\"]\ndevices = [\"devices\"]\nstate = \"state\"\n",
-                brokers.join(", ")
-            ),
-        );
-        write("profiles/counter.toml", &profile());
+        let kafka = format!("[kafka]\nbrokers = [{}]\ntopic_prefix = \"{prefix}\"\n", brokers.join(", "));
+        let daemon = Self { folder: tempfile::tempdir().expect("a folder"), kafka, child: None };
+        daemon.write("profiles/counter.toml", &profile());
         let tables: String = devices.iter().map(Counter::table).collect();
-        write("devices/plant.toml", &format!("forebay = 1\n{tables}"));
-        let daemon = Self { folder, child: None };
-        let checked =
-            Command::new(binary()).arg("check").arg(daemon.config()).output().expect("forebay runs");
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+        daemon.write("devices/plant.toml", &format!("forebay = 1\n{tables}"));
+        for backfill in [Backfill::LiveFirst, Backfill::InOrder] {
+            daemon.configure(backfill);
+            let checked = Command::new(binary()).arg("check").arg(daemon.config()).output();
+            let checked = checked.expect("forebay runs");
+            assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+        }
         daemon
+    }
+
+    /// What goes first from the next start on.
+    pub fn configure(&self, backfill: Backfill) {
+        let backfill = match backfill {
+            Backfill::InOrder => "",
+            Backfill::LiveFirst => "backfill = \"live-first\"\nlive_after = \"5s\"\n",
+        };
+        let text = format!(
+            "forebay = 1\n[edge]\nid = \"{EDGE}\"\nsite = \"Werk1\"\n\
+             {}transaction_timeout = \"10s\"\ncommit_interval = \"100ms\"\ntransaction_records_max = 500\n{backfill}\
+             [journal]\ndirectory = \"journal\"\nsync_interval = \"50ms\"\nsegment_size = \"256MiB\"\n\
+             [lanes.telemetry]\nbudget = \"2GiB\"\n\
+             [limits]\nreconnect_pause_max = \"1s\"\n[status]\nlisten = \"127.0.0.1:0\"\n\
+             [paths]\nprofiles = [\"profiles\"]\ndevices = [\"devices\"]\nstate = \"state\"\n",
+            self.kafka
+        );
+        self.write("forebay.toml", &text);
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
     }
 
     fn config(&self) -> PathBuf {

@@ -25,6 +25,8 @@ pub struct Scan {
     pub edge_us: i64,
     /// Beginning of the gap that it ends.
     pub gap_from_us: Option<i64>,
+    /// Marked as sent after newer ones.
+    pub is_backfill: bool,
     /// Where in Kafka.
     place: (i32, i64),
 }
@@ -37,6 +39,7 @@ pub type Gap = (String, i64, i64);
 pub struct Findings {
     pub samples: usize,
     pub records: usize,
+    pub backfilled: usize,
     pub events: usize,
     /// Offsets of both lanes that the journal has and Kafka has not, and the other way round.
     pub lost: Vec<String>,
@@ -99,32 +102,33 @@ pub struct Evidence {
     pub journal_events: BTreeSet<u64>,
     /// What was wrong with a record by itself.
     pub wrong: Vec<String>,
+    /// Topic → epoch of its first record.
+    epochs: HashMap<String, String>,
 }
 
 impl Evidence {
-    /// Takes in what a stranger has read of both topics.
-    pub fn read(records: &[Consumed], topic: &str) -> Self {
-        let mut evidence = Self::default();
-        let epochs: HashSet<(&str, &str)> =
-            records.iter().map(|record| (record.topic.as_str(), record.headers["epoch"].as_str())).collect();
-        if epochs.len() != 2 {
-            evidence.wrong.push(format!("one journal a lane, one epoch: {epochs:?}"));
+    /// Takes in a record that a stranger has read; `topic` is that of telemetry.
+    pub fn add(&mut self, record: &Consumed, topic: &str) {
+        if record.headers["edge"] != EDGE {
+            self.wrong.push(format!("edge {}", record.headers["edge"]));
         }
-        for record in records {
-            if record.headers["edge"] != EDGE {
-                evidence.wrong.push(format!("edge {}", record.headers["edge"]));
-            }
-            if record.topic == topic {
-                match scan(record) {
-                    Ok(scan) => evidence.scans.push(scan),
-                    Err(wrong) => evidence.wrong.push(wrong),
-                }
-            } else {
-                evidence.events.push((record.offset(), record.json()));
-            }
+        let epoch =
+            self.epochs.entry(record.topic.clone()).or_insert_with(|| record.headers["epoch"].clone());
+        if *epoch != record.headers["epoch"] {
+            self.wrong.push(format!("one journal, one epoch: {epoch} and {}", record.headers["epoch"]));
         }
-        evidence.scans.sort_by_key(|scan| scan.place);
-        evidence
+        if record.topic != topic {
+            return self.events.push((record.offset(), record.json()));
+        }
+        match scan(record) {
+            Ok(scan) => self.scans.push(scan),
+            Err(wrong) => self.wrong.push(wrong),
+        }
+    }
+
+    /// How many records were taken in.
+    pub fn records(&self) -> usize {
+        self.scans.len() + self.events.len() + self.wrong.len()
     }
 
     /// Adds what the journal says, from folders with everything its lanes ever held.
@@ -145,6 +149,7 @@ impl Evidence {
         let mut findings = Findings {
             samples: self.scans.len() * TAGS,
             records: self.scans.len(),
+            backfilled: self.scans.iter().filter(|scan| scan.is_backfill).count(),
             events: self.events.len(),
             wrong: self.wrong.clone(),
             ..Findings::default()
@@ -192,7 +197,10 @@ impl Evidence {
 
     fn judge_device(&self, device: &Device, gaps: &HashSet<Gap>, findings: &mut Findings) {
         let path = &device.path;
-        let own: Vec<&Scan> = self.scans.iter().filter(|scan| scan.device == *path).collect();
+        let mut own: Vec<&Scan> = self.scans.iter().filter(|scan| scan.device == *path).collect();
+        judge_order(path, &own, findings);
+        // From here on in the order of the journal: the backlog between what was sent before it.
+        own.sort_by_key(|scan| scan.offset);
         if own.iter().map(|scan| scan.place.0).collect::<HashSet<_>>().len() != 1 {
             findings.disordered.push(format!("{path} is in several partitions"));
         }
@@ -204,11 +212,11 @@ impl Evidence {
         }
         for pair in own.windows(2) {
             let (before, after) = (pair[0], pair[1]);
-            if after.count == before.count && after.edge_us == before.edge_us {
-                // Told already as an offset that is there twice.
+            if after.offset == before.offset {
+                // Told already as one that is there twice.
                 continue;
             }
-            if after.count <= before.count || after.offset <= before.offset {
+            if after.count <= before.count {
                 findings.disordered.push(format!("{path}: {} after {}", after.count, before.count));
                 continue;
             }
@@ -227,6 +235,17 @@ impl Evidence {
                     before.count, after.gap_from_us, before.edge_us
                 ));
             }
+        }
+    }
+}
+
+/// In Kafka's order of each partition, which is that of reading, live records go up, and so do those of the backlog.
+fn judge_order(path: &str, own: &[&Scan], findings: &mut Findings) {
+    for is_backfill in [false, true] {
+        let kind: Vec<&&Scan> = own.iter().filter(|scan| scan.is_backfill == is_backfill).collect();
+        for pair in kind.windows(2).filter(|pair| pair[1].offset < pair[0].offset) {
+            let (before, after) = (pair[0].count, pair[1].count);
+            findings.disordered.push(format!("{path}: {after} after {before}, backfill {is_backfill}"));
         }
     }
 }
@@ -254,6 +273,7 @@ fn scan(record: &Consumed) -> Result<Scan, String> {
         count,
         offset: record.offset(),
         edge_us: time_us(&value["edge_time"]),
+        is_backfill: record.headers.get("delivery").is_some_and(|delivery| delivery == "backfill"),
         gap_from_us: value.get("gap").map(|gap| time_us(&gap["from"])),
         place: (record.partition, record.kafka_offset),
     })

@@ -108,19 +108,19 @@ fn a_slow_line_carries_the_backlog() {
     assert_eq!(last.aborts, 0, "no transaction outlives its timeout: {last:?}");
 
     // One record at a time: what a transaction costs by itself.
-    const SINGLE: u64 = 10;
+    const SINGLE: u32 = 10;
     let mut slept = Duration::ZERO;
     for number in 0..SINGLE {
         let pushed = Instant::now();
         machine.scan(&source);
-        source.wait_committed(RECORDS + number + 1, CATCH_UP_MAX);
+        source.wait_committed(RECORDS + u64::from(number) + 1, CATCH_UP_MAX);
         slept += pushed.elapsed();
     }
-    let round_trips = slept.as_secs_f64() / SINGLE as f64 / (f64::from(SLOW.round_trip_ms) / 1000.0);
-    println!("one record: {:?} from journal to commit, {round_trips:.1} round trips", slept / SINGLE as u32);
+    let round_trips = slept.as_secs_f64() / f64::from(SINGLE) / (f64::from(SLOW.round_trip_ms) / 1000.0);
+    println!("one record: {:?} from journal to commit, {round_trips:.1} round trips", slept / SINGLE);
     replicator.join();
     let read = consume(&cluster.brokers(), &["slow.telemetry"], true, Duration::from_secs(5));
     let mut offsets: Vec<u64> = read.iter().map(|record| record.offset()).collect();
     offsets.sort_unstable();
-    assert_eq!(offsets, (0..RECORDS + SINGLE).collect::<Vec<_>>());
+    assert_eq!(offsets, (0..RECORDS + u64::from(SINGLE)).collect::<Vec<_>>());
 }
