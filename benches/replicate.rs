@@ -9,6 +9,9 @@
 #[path = "../tests/kafka_cluster.rs"]
 mod kafka_cluster;
 #[allow(dead_code)] // the tests use the rest of it
+#[path = "../tests/network.rs"]
+mod network;
+#[allow(dead_code)] // the tests use the rest of it
 #[path = "../tests/support.rs"]
 mod support;
 
@@ -253,11 +256,24 @@ impl Source for Ring {
         self.key.pop();
         self.key.push(char::from(b'0' + u8::try_from(offset % 7).expect("below 7")));
         let index = usize::try_from(offset).expect("64 bits") % self.values.len();
-        Ok(Some(Record { offset, edge_us: now_us(), key: &self.key, value: &self.values[index] }))
+        let value = &self.values[index];
+        Ok(Some(Record { offset, edge_us: now_us(), key: &self.key, value, fault: None }))
     }
 
     fn committed(&mut self, next_offset: u64) {
         self.committed.store(next_offset, Ordering::SeqCst);
+    }
+
+    fn used(&mut self, _: u64) {}
+
+    fn secured(&mut self, _: u64) {}
+
+    fn end(&self) -> u64 {
+        self.total
+    }
+
+    fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
+        Err(SourceFault("all of it is fresh".to_owned()))
     }
 }
 

@@ -70,6 +70,10 @@ impl DiskFile for CarelessFile {
         Ok(())
     }
 
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.rewrite(position, bytes)
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.0.truncate(length)
     }

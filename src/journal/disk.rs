@@ -19,7 +19,7 @@ pub trait Disk: Send + Sync {
     /// `AlreadyExists` when there is one; others of the system.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// An existing file. Only reading, [`DiskFile::truncate`] and [`DiskFile::sync`] are used.
+    /// An existing file. All but [`DiskFile::append`] is used.
     ///
     /// # Errors
     /// Those of the system.
@@ -77,6 +77,14 @@ pub trait DiskFile: Send {
     /// Those of the system.
     fn sync(&self) -> io::Result<()>;
 
+    /// Writes `bytes`, which the file holds at `position` as far as reading tells, once more. What
+    /// an earlier sync has failed to make durable reads well all the same until the power goes, and
+    /// is not written by another sync, because the system takes it for written.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()>;
+
     /// Cuts the file.
     ///
     /// # Errors
@@ -133,7 +141,7 @@ impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let path = self.directory.join(name);
         // Reading must go on when the file system has become read-only.
-        let file = OpenOptions::new().read(true).append(true).open(&path).or_else(|_| File::open(&path))?;
+        let file = OpenOptions::new().read(true).write(true).open(&path).or_else(|_| File::open(&path))?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -174,6 +182,10 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, position)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

@@ -44,6 +44,8 @@ struct Inode {
     durable: Vec<u8>,
     /// Shortest length it was cut to since the last sync.
     cut: Option<usize>,
+    /// From here on it was written again since the last sync.
+    rewritten: Option<usize>,
 }
 
 type File = Arc<Mutex<Inode>>;
@@ -189,12 +191,20 @@ impl MemoryDisk {
             if let Some(cut) = inode.cut.filter(|_| fate.below(2) == 0) {
                 durable.truncate(cut);
             }
+            if let Some(from) = inode.rewritten {
+                let sectors = durable.chunks_mut(SECTOR_BYTES).zip(inode.cache.chunks(SECTOR_BYTES));
+                for (old, new) in sectors.skip(from.div_ceil(SECTOR_BYTES)) {
+                    if old.len() == new.len() && fate.below(2) == 0 {
+                        old.copy_from_slice(new);
+                    }
+                }
+            }
             if inode.cut.is_none() && inode.cache.len() > durable.len() {
                 let unsynced = scar(&inode.cache[durable.len()..], &mut fate);
                 let length = if fate.below(2) == 0 { unsynced.len() } else { fate.below(unsynced.len() + 1) };
                 durable.extend_from_slice(&unsynced[..length]);
             }
-            let inode = Inode { cache: durable.clone(), durable, cut: None };
+            let inode = Inode { cache: durable.clone(), durable, cut: None, rewritten: None };
             (name, Arc::new(Mutex::new(inode)))
         };
         let names = names.into_iter().map(survive).collect();
@@ -234,7 +244,7 @@ impl MemoryDisk {
 
     /// Adds a file behind the journal's back.
     pub(crate) fn plant(&self, name: &str, content: &[u8]) {
-        let inode = Inode { cache: content.to_vec(), durable: content.to_vec(), cut: None };
+        let inode = Inode { cache: content.to_vec(), durable: content.to_vec(), cut: None, rewritten: None };
         self.state().names.insert(name.to_owned(), Arc::new(Mutex::new(inode)));
     }
 }
@@ -327,8 +337,10 @@ impl DiskFile for MemoryFile {
         if let Some(cut) = inode.cut.take() {
             inode.durable.truncate(cut);
         }
-        let synced = inode.durable.len();
         let fails = state.failing_syncs > 0;
+        let rewritten = inode.rewritten.take().filter(|_| !fails);
+        let synced = inode.durable.len().min(rewritten.unwrap_or(usize::MAX));
+        inode.durable.truncate(synced);
         let unsynced = if fails {
             state.failing_syncs -= 1;
             scar(&inode.cache[synced..], &mut state.fate)
@@ -337,6 +349,15 @@ impl DiskFile for MemoryFile {
         };
         inode.durable.extend_from_slice(&unsynced);
         if fails { Err(io::Error::other("the device failed")) } else { Ok(()) }
+    }
+
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.lock().unwrap().alive()?;
+        let mut inode = self.file.lock().unwrap();
+        let start = usize::try_from(position).unwrap();
+        inode.cache[start..start + bytes.len()].copy_from_slice(bytes);
+        inode.rewritten = Some(inode.rewritten.map_or(start, |from| from.min(start)));
+        Ok(())
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

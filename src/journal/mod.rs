@@ -19,6 +19,7 @@
 //! Nothing here knows of devices, Kafka or JSON, and no sibling module is used.
 //! `docs/journal-format.md` has the bytes.
 
+mod asked;
 mod chain;
 mod closed;
 mod contents;

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::closed::Closed;
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::handed;
 use super::index::{Handed, Index, Segment};
 use super::note;
 use super::scan::Scanner;
 use super::segment::{
     ASIDE_FOREIGN, ASIDE_FUTURE, ASIDE_UNREADABLE, Found, HEADER_BYTES, Header, Name, is_left_over,
-    read_epoch, write_epoch,
+    read_epoch, read_exact_at, write_epoch,
 };
 use super::survey::Survey;
 use super::{Damage, Epoch, OpenError, Recovery};
@@ -293,11 +293,25 @@ fn recover_newest(
             tracing::warn!("{name}: cannot be cut: {error}");
         }
     }
+    let durable = closed.map_or(0, |closed| closed.synced_bytes(candidate.name)).max(survey.proven());
+    if let Err(error) = rewrite(file.as_ref(), durable, cut) {
+        // Of a file system that is read-only now nothing more can be had.
+        tracing::warn!("{name}: its end cannot be written again: {error}");
+    }
     file.sync().map_err(failed("sync"))?;
     let end = survey.damages(cut, &mut recovery.damages);
     // Behind damage it may have been estimated, and then too high.
     let known = closed.and_then(|closed| closed.end_of(candidate.name, cut));
     Ok(Newest::Found(candidate.segment(cut), known.map_or(end, |known| end.min(known))))
+}
+
+/// Writes the last bytes again, because a sync of them may have failed before the process died.
+fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+    if bytes.is_empty() || !read_exact_at(file, from, &mut bytes)? {
+        return Ok(());
+    }
+    file.rewrite(from, &bytes)
 }
 
 /// Where the newest segment really ends.

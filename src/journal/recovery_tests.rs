@@ -160,6 +160,30 @@ fn a_full_disk_is_said_and_got_over() {
     assert_eq!(read_all(&journal).0, (0..11).collect::<Vec<_>>());
 }
 
+/// A sync fails and the process dies before it can take the write back. It still reads well at the
+/// next start, but only a new write makes it durable.
+#[test]
+fn what_a_failed_sync_has_left_is_written_again_before_it_is_shown() {
+    for is_first in [true, false] {
+        for seed in 0..40 {
+            let disk = if is_first { MemoryDisk::new(seed) } else { with_records(3) };
+            let (mut journal, _) = open(&disk);
+            if !is_first {
+                journal.append(&3u64.to_le_bytes(), 1).unwrap();
+                journal.sync(1).unwrap();
+            }
+            journal.append(&journal.next_offset().to_le_bytes(), 1).unwrap();
+            disk.fail_syncs(1);
+            // Creating the file, writing, syncing; removing or cutting it is too late.
+            disk.die_after(if is_first { 3 } else { 2 });
+            assert!(journal.sync(1).is_err());
+            disk.revive();
+            let shown = read_all(&open(&disk).0);
+            assert_eq!(read_all(&open(&disk.crash(seed)).0), shown, "seed {seed}, first {is_first}");
+        }
+    }
+}
+
 #[test]
 fn a_power_cut_never_hides_what_was_removed() {
     let mut seen = std::collections::BTreeSet::new();

@@ -104,6 +104,11 @@ impl Survey {
         }
     }
 
+    /// Everything before this is known to be synced.
+    pub(super) fn proven(&self) -> u64 {
+        if self.thinned { self.length } else { self.proven }
+    }
+
     /// Where the file is to end: at the first bad byte that may belong to a torn write. Good
     /// frames behind it belong to the same write and were never synced either.
     pub(super) fn cut(&self) -> u64 {

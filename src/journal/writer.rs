@@ -312,33 +312,6 @@ impl Journal {
         (index.first_offset().max(self.committed).min(end), end)
     }
 
-    /// Marks the segments with records before `offset` as seen, durably, as a reader does that
-    /// hands records over: they are never thinned.
-    pub fn hand_over(&self, offset: u64) {
-        let all: Vec<Name> = self.shared.lock().segments.iter().map(|segment| segment.name).collect();
-        for name in all.into_iter().filter(|name| name.first_offset < offset) {
-            handed::note(self.disk.as_ref(), self.epoch, &self.shared, name);
-        }
-    }
-
-    /// Where the whole segments end whose records all lie before `offset`; the newest counts as
-    /// begun, however much it holds.
-    pub fn whole_before(&self, offset: u64) -> u64 {
-        let index = self.shared.lock();
-        let older = (1..index.segments.len()).rev();
-        let whole = older.map(|next| index.segments[next].name.first_offset).find(|first| *first <= offset);
-        whole.unwrap_or(index.first_offset())
-    }
-
-    /// Where the segments end that were finished at `us`, microseconds since 1970 UTC: a segment is
-    /// finished when the next one is begun.
-    pub fn finished_before(&self, us: i64) -> u64 {
-        let index = self.shared.lock();
-        let ended = |number: &usize| index.segments.get(number + 1).is_some_and(|next| next.created_us <= us);
-        let first = (0..index.segments.len()).find(|number| !ended(number));
-        first.map_or(index.next_offset, |number| index.segments[number].name.first_offset)
-    }
-
     /// Removes the oldest segment, unless it is the only one, and says what is lost by that.
     ///
     /// A `note` that is not empty is made durable before. [`Recovery::removal`] gives it back until
@@ -440,6 +413,7 @@ impl Journal {
                 raw_bytes: 0,
             };
             self.frames.block(&mut self.out, head, &self.pending.rows);
+            self.chain.end();
             active.gathering.begin(position, first_offset);
             active.gathering.record(None, base_us);
             return;

@@ -223,6 +223,7 @@ impl Wire {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // some megabytes
 mod tests {
     use super::*;
 

@@ -106,6 +106,7 @@ impl Progress {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // a few hundred offsets
 mod tests {
     use proptest::prelude::*;
 

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use forebay_connector::Secrets;
+use tokio::sync::SetOnce;
 
 use crate::config::{self, Config, CredentialStore, KeySource};
+use crate::control::Switches;
 use crate::replicate::{
-    Backfill, CreateTopics, Fallback, Line, Located, Mechanism, Mode, Options, Password, Sasl, Tls,
+    Backfill, CreateTopics, Fallback, Line, Located, Mechanism, Memory, Mode, Options, Password,
+    ReplicationControl, Sasl, Tls,
 };
+use crate::state::{State, Table};
 
 /// Options for the replicators. A secret that cannot be read is said and asked for again when the
 /// replicators connect: without it nothing goes to Kafka, but everything else works.
@@ -61,4 +65,53 @@ fn sasl(sasl: &config::Sasl, secrets: &CredentialStore) -> Option<Sasl> {
     let (secrets, name) = (secrets.clone(), sasl.password.clone());
     let password = Password::read_by(move || secrets.read(&name));
     Some(Sasl { mechanism, username: sasl.username.clone(), password })
+}
+
+/// To pause and resume each lane. Pauses, and what a second cluster must know, outlive a restart.
+pub fn switches(state: &Arc<SetOnce<State>>) -> Switches {
+    let switch = |lane| {
+        let memory = InState { lane, state: Arc::clone(state) };
+        (lane, Arc::new(ReplicationControl::remembering(Arc::new(memory))))
+    };
+    ["telemetry", "events"].map(switch).to_vec()
+}
+
+/// Lets `control` pause both clusters.
+pub fn controlled(mut options: Options, control: &Arc<ReplicationControl>) -> Options {
+    if let Some(second) = &mut options.fallback {
+        second.options.control = Arc::clone(control);
+    }
+    options.control = Arc::clone(control);
+    options
+}
+
+/// The small state as the memory of one lane's replicators.
+struct InState {
+    lane: &'static str,
+    state: Arc<SetOnce<State>>,
+}
+
+impl InState {
+    fn key(&self, key: &str) -> String {
+        format!("{}/{key}", self.lane)
+    }
+}
+
+impl Memory for InState {
+    fn is_ready(&self) -> bool {
+        self.state.get().is_some()
+    }
+
+    fn recall(&self, key: &str) -> Option<Vec<u8>> {
+        self.state.get()?.get(Table::Replication, &self.key(key)).filter(|value| !value.is_empty())
+    }
+
+    fn keep(&self, key: &str, value: &[u8]) -> Result<(), String> {
+        let Some(state) = self.state.get() else {
+            return Err("the small state is not open: it holds until the next restart".to_owned());
+        };
+        let key = self.key(key);
+        let entry = [(key.as_str(), value.to_vec())];
+        state.save(Table::Replication, entry.into_iter()).map_err(|error| error.to_string())
+    }
 }

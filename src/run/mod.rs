@@ -7,7 +7,6 @@ mod flash;
 mod kafka;
 mod last_good;
 mod line;
-mod memory;
 mod rates;
 mod refused;
 mod service;
@@ -171,7 +170,7 @@ fn controls(
     events: &Events,
     stop: &CancellationToken,
 ) -> anyhow::Result<Arc<Controls>> {
-    let switches = memory::switches(state);
+    let switches = kafka::switches(state);
     let imports = Imports::new(&config.paths.state, kafka.clone(), switches.clone(), events.clone());
     imports.start(stop.clone()).context("no thread for imported backlogs")?;
     let (folder, journal) = (&config.paths.state, &config.journal.directory);

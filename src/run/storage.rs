@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::facts::{BoxFacts, LaneFacts};
-use super::{box_event, last_good, line};
+use super::{box_event, kafka, last_good, line};
 use crate::batch::{Batch, GapBefore};
 use crate::clock;
 use crate::config::{self, Config};
@@ -195,10 +195,7 @@ impl Begin {
             let source = JournalSource::new(name, lane.reader);
             let mut kafka = self.kafka.clone();
             if let Some(switch) = self.controls.switch(name) {
-                if let Some(second) = &mut kafka.fallback {
-                    second.options.control = Arc::clone(&switch);
-                }
-                kafka.control = switch;
+                kafka = kafka::controlled(kafka, &switch);
             }
             let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
                 .with_context(|| format!("no thread for the {name} lane"))?;

@@ -46,8 +46,6 @@ impl Kept {
 struct Group {
     bytes: Range<usize>,
     offsets: Range<u64>,
-    /// Later records of the file cannot be read without it.
-    is_needed: bool,
     is_rotten: bool,
 }
 
@@ -78,8 +76,6 @@ pub struct Oracle {
     /// What each key's reader has seen last.
     last_seen: HashMap<(String, Option<&'static str>), u64>,
     files: BTreeMap<String, File>,
-    /// Keys whose schema the current file holds.
-    defined: HashMap<String, String>,
 }
 
 impl Oracle {
@@ -95,7 +91,6 @@ impl Oracle {
             end: 0,
             last_seen: HashMap::new(),
             files: BTreeMap::new(),
-            defined: HashMap::new(),
         }
     }
 
@@ -149,17 +144,12 @@ impl Oracle {
     }
 
     fn note_group(&mut self, write: Write, offsets: Range<u64>) {
-        let is_first = write.bytes.start == 0;
-        let mut is_needed = is_first;
-        for (_, kept) in self.kept.range(offsets.clone()) {
-            let holder = self.defined.insert(kept.item.key.clone(), write.file.clone());
-            is_needed |= holder.as_ref() != Some(&write.file);
-        }
         let file = self.files.entry(write.file).or_default();
-        if file.groups.iter().any(|group| group.is_needed && group.is_rotten) {
+        // What is written behind damage is coded against what was in front of it.
+        if file.groups.iter().any(|group| group.is_rotten) {
             self.kept.range_mut(offsets.clone()).for_each(|(_, kept)| kept.is_damaged = true);
         }
-        file.groups.push(Group { bytes: write.bytes, offsets, is_needed, is_rotten: false });
+        file.groups.push(Group { bytes: write.bytes, offsets, is_rotten: false });
     }
 
     /// The next start of the box has found records up to `next`.
@@ -188,7 +178,6 @@ impl Oracle {
         }
         self.end = next;
         self.waiting.clear();
-        self.defined.clear();
         for file in self.files.values_mut() {
             file.groups.retain(|group| group.offsets.start < next);
         }
@@ -221,13 +210,11 @@ impl Oracle {
     pub fn rotten(&mut self, name: &str, at: usize) {
         let Some(file) = self.files.get_mut(name) else { return };
         let mut damaged: Vec<Range<u64>> = Vec::new();
-        let mut is_needed = false;
+        let mut is_behind = false;
         for group in &mut file.groups {
-            if group.bytes.contains(&at) {
-                group.is_rotten = true;
-                is_needed = group.is_needed;
-                damaged.push(group.offsets.clone());
-            } else if is_needed {
+            group.is_rotten |= group.bytes.contains(&at);
+            is_behind |= group.is_rotten;
+            if is_behind {
                 damaged.push(group.offsets.clone());
             }
         }
@@ -304,7 +291,9 @@ impl Oracle {
         });
         let mut wrong = None;
         for (offset, kept) in self.kept.range_mut(range.clone()) {
-            if kept.is_seen {
+            if kept.is_summed_up {
+                // A sum stands at the last offset of many, so the ends of a gap beside it blur.
+            } else if kept.is_seen {
                 wrong = Some((*offset, "was seen"));
             } else if std::mem::replace(&mut kept.is_told, true) {
                 wrong = Some((*offset, "was told before"));
@@ -334,7 +323,7 @@ impl Oracle {
         // Any byte of it may now be needed for any of its records.
         let (Some(first), Some(last)) = (file.groups.first(), file.groups.last()) else { return };
         let offsets = first.offsets.start..last.offsets.end;
-        file.groups = vec![Group { bytes: 0..usize::MAX, offsets, is_needed: true, is_rotten: false }];
+        file.groups = vec![Group { bytes: 0..usize::MAX, offsets, is_rotten: false }];
     }
 
     /// An event says that these are lost.

@@ -34,7 +34,7 @@ fn told(events: &mut tokio::sync::mpsc::Receiver<Event>) -> Vec<Event> {
 fn a_failed_sync_closes_its_segment_and_what_it_held_is_written_anew() {
     let mut image = Image::without_journal(32 << 20, 16 << 20);
     let press = device("press-3", &[Scalar::Lint; 20]);
-    let (mut lane, mut events) = open(small(&image));
+    let (lane, mut events) = open(small(&image));
     let status = lane.writer.status();
     let mut sent = 0;
     let mut send = |count: i64| {

@@ -79,6 +79,10 @@ impl DiskFile for File {
         if left_out { Ok(()) } else { self.real.sync() }
     }
 
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.real.rewrite(position, bytes)
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.real.truncate(length)
     }

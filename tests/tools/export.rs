@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay::batch::{Batch, Sample};
 use forebay::event::Events;
@@ -10,9 +11,9 @@ use forebay::lane::{Lane, LaneOptions, Opened};
 use forebay_connector::{Quality, Scalar, Value};
 use serde_json::{Value as Json, json};
 
-use super::daemon::{Daemon, START_US, STEP_US, append};
+use super::daemon::{Daemon, START_US, STEP_US, append, batch, machines};
 use crate::device::device;
-use crate::support::{root, tool};
+use crate::support::{PATIENCE, root, tool};
 
 /// Column types as pyarrow calls them, then every row.
 fn read_by_pyarrow(folder: &Path) -> (Json, Vec<Json>) {
@@ -154,4 +155,48 @@ fn a_full_stick_is_told_and_nothing_half_is_left_on_it() {
         assert!(full.contains(words), "{format}: {full}");
         assert_eq!(stick.path().read_dir().unwrap().count(), 0, "{format}");
     }
+}
+
+#[test]
+fn thinned_data_comes_with_what_it_sums_up() {
+    const TOTAL: i64 = 60_000;
+    let daemon = Daemon::new("box-1", None, "away");
+    let options = LaneOptions {
+        budget_bytes: 400 << 10,
+        full_for: Duration::ZERO,
+        sync_interval: Duration::from_millis(5),
+        sync_bytes: 4 << 10,
+        ..LaneOptions::new("telemetry", daemon.lane("telemetry"), "Werk1/box-1")
+    };
+    let Opened { lane, writer, .. } = Lane::open(options, Events::new().0).unwrap();
+    let machines = machines("box-1");
+    for number in 0..TOTAL {
+        append(&writer, batch(&machines, number));
+        if number % 5000 == 4999 {
+            writer.flush(PATIENCE).unwrap();
+        }
+    }
+    assert_eq!(lane.close(), 0);
+    let (stick, _) = export(&daemon, &["--tag", "group0.tag0"]);
+    let (_, rows) = read_by_pyarrow(&super::backlog::exported(stick.path()));
+    let (thinned, full): (Vec<_>, Vec<_>) = rows.iter().partition(|row| !row["thinned_from"].is_null());
+    println!("{} thinned, {} full", thinned.len(), full.len());
+    assert!(thinned.len() > 10 && full.len() > 1000);
+    // Each machine has every second number: what a row sums up has no holes.
+    let mut counted = full.len() as u64;
+    for row in thinned {
+        let count = row["count"].as_u64().unwrap();
+        let (last, bad) = (row["int_value"].as_u64().unwrap(), &row["bad_count"]);
+        let first = last + 2 - 2 * count;
+        let float = |key: &str| row[key].clone();
+        assert_eq!((float("min"), float("max")), (hex(first as f64), hex(last as f64)), "{row}");
+        assert_eq!(row["edge_time"].as_i64().unwrap() - *START_US, i64::try_from(last).unwrap() * STEP_US);
+        assert_eq!(
+            row["thinned_from"].as_i64().unwrap() - *START_US,
+            i64::try_from(first).unwrap() * STEP_US
+        );
+        assert_eq!((bad, &row["quality"]), (&json!(0), &json!("good")));
+        counted += count;
+    }
+    assert_eq!(counted, TOTAL.unsigned_abs());
 }

@@ -1,0 +1,33 @@
+//! What an operator asks of a journal: how far it can be trimmed, and what has been taken away.
+
+use super::segment::Name;
+use super::{Journal, handed};
+
+impl Journal {
+    /// Marks the segments with records before `offset` as seen, durably, as a reader does that
+    /// hands records over: they are never thinned.
+    pub fn hand_over(&self, offset: u64) {
+        let all: Vec<Name> = self.shared.lock().segments.iter().map(|segment| segment.name).collect();
+        for name in all.into_iter().filter(|name| name.first_offset < offset) {
+            handed::note(self.disk.as_ref(), self.epoch, &self.shared, name);
+        }
+    }
+
+    /// Where the whole segments end whose records all lie before `offset`; the newest counts as
+    /// begun, however much it holds.
+    pub fn whole_before(&self, offset: u64) -> u64 {
+        let index = self.shared.lock();
+        let older = (1..index.segments.len()).rev();
+        let whole = older.map(|next| index.segments[next].name.first_offset).find(|first| *first <= offset);
+        whole.unwrap_or(index.first_offset())
+    }
+
+    /// Where the segments end that were finished at `us`, microseconds since 1970 UTC: a segment is
+    /// finished when the next one is begun.
+    pub fn finished_before(&self, us: i64) -> u64 {
+        let index = self.shared.lock();
+        let ended = |number: &usize| index.segments.get(number + 1).is_some_and(|next| next.created_us <= us);
+        let first = (0..index.segments.len()).find(|number| !ended(number));
+        first.map_or(index.next_offset, |number| index.segments[number].name.first_offset)
+    }
+}
