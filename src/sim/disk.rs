@@ -236,7 +236,7 @@ impl SimDisk {
         }
         let inner = self.inner();
         for name in inner.names().into_iter().filter(|name| name.ends_with(".segment")) {
-            inner.rewrite(&name, |bytes| launder(bytes));
+            inner.rewrite(&name, launder);
         }
     }
 

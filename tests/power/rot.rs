@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use forebay::device::Device;
 use forebay::event::{Events, Kind};
-use forebay::lane::{Lane, LaneOptions, Opened};
+use forebay::lane::{Body, Lane, LaneOptions, Opened};
 use forebay_connector::Scalar;
 
 use super::image::Ram;
@@ -49,9 +49,23 @@ impl Seen {
 
     /// Offsets that can be read, checked; and those that are told as lost.
     fn offsets(&mut self, press: &Arc<Device>) -> (BTreeSet<u64>, BTreeSet<u64>) {
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut lost) = (BTreeSet::new(), BTreeSet::new());
+        let mut tell = |kind: Kind, data: &serde_json::Value| {
+            let cause = data["cause"].as_str().unwrap_or_default();
+            assert!(kind == Kind::Gap && ["damage", "removed"].contains(&cause), "{data}");
+            let offset = |name: &str| data[name].as_u64().expect("an offset");
+            lost.extend(offset("from_offset")..offset("to_offset").min(offset("from_offset") + 10_000));
+        };
+        // What is missing is told to who sends, by a record in its place.
+        self.lane.reader.hand_over();
         self.lane.reader.seek(0);
         for record in read_all(&mut self.lane.reader) {
+            if let Body::Event(json) = &record.body {
+                let event: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+                assert_eq!(event["kind"], "gap");
+                tell(Kind::Gap, &event["data"]);
+                continue;
+            }
             assert_eq!(
                 u64::try_from(serial(&record, press)),
                 Ok(record.offset),
@@ -59,11 +73,9 @@ impl Seen {
             );
             assert!(kept.insert(record.offset), "offset {} twice", record.offset);
         }
-        let mut lost = BTreeSet::new();
+        // Events may say the same, and nothing else.
         while let Ok(event) = self.told.try_recv() {
-            assert_eq!((event.kind, &event.data["cause"]), (Kind::Gap, &"damage".into()), "{event:?}");
-            let offset = |name: &str| event.data[name].as_u64().expect("an offset");
-            lost.extend(offset("from_offset")..offset("to_offset").min(offset("from_offset") + 10_000));
+            tell(event.kind, &event.data);
         }
         (kept, lost)
     }
