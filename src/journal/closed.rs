@@ -4,7 +4,7 @@
 
 use super::disk::Disk;
 use super::index::Index;
-use super::segment::{CLOSED_FILE, Name, read_exact_at, replace_file};
+use super::segment::{CLOSED_FILE, NUMBERS_END, Name, read_exact_at, replace_file};
 use super::{Damage, Epoch};
 
 const MAGIC: [u8; 8] = *b"FBCLOSED";
@@ -65,7 +65,10 @@ impl Closed {
     /// Reads it and leaves it there.
     pub(super) fn read(disk: &dyn Disk, epoch: Epoch, newest_sequence: Option<u64>) -> Option<Self> {
         // One that could not be removed may be older than what was written since.
-        let fits = |closed: &Self| newest_sequence.is_none_or(|newest| newest <= closed.newest.sequence);
+        let fits = |closed: &Self| {
+            closed.next_offset < NUMBERS_END
+                && newest_sequence.is_none_or(|newest| newest <= closed.newest.sequence)
+        };
         Self::parse(disk, epoch).filter(fits)
     }
 

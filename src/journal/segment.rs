@@ -35,6 +35,9 @@ pub(super) const ASIDE_FOREIGN: &str = ".foreign";
 /// Cannot be opened, although the directory can be read.
 pub(super) const ASIDE_UNREADABLE: &str = ".unreadable";
 
+/// Sequence numbers and offsets stay below this, so that adding to them never overflows.
+pub(super) const NUMBERS_END: u64 = 1 << 62;
+
 /// What the name of a segment file says: order of creation and first offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name {
@@ -54,7 +57,9 @@ impl Name {
             sequence: u64::from_str_radix(sequence, 16).ok()?,
             first_offset: u64::from_str_radix(first_offset, 16).ok()?,
         };
-        (name.file() == file).then_some(name)
+        // Nobody writes so many; who names a file so wants the numbers to run over.
+        let plausible = name.sequence < NUMBERS_END && name.first_offset < NUMBERS_END;
+        (plausible && name.file() == file).then_some(name)
     }
 }
 

@@ -24,6 +24,8 @@ pub fn journal(input: &[u8]) {
         let (from, to) = match reader.read() {
             Read::End => break,
             Read::Record { offset, .. } => (offset, offset + 1),
+            Read::Link(link) if !link.wanted => continue,
+            Read::Link(link) => (link.offset, link.offset + 1),
             Read::Damage(damage) => (damage.from_offset, damage.to_offset),
             Read::Moved { from, to } => (from, to),
         };
@@ -37,7 +39,7 @@ pub fn journal(input: &[u8]) {
         let mut reader = journal.reader(end).expect("memory");
         assert!(matches!(reader.read(), Read::Record { offset, bytes: b"new", .. } if offset == end));
         journal.trim(end / 2).expect("memory");
-        journal.evict_oldest().expect("memory");
+        journal.evict_oldest(b"").expect("memory");
         drop(journal);
         let (again, _) = Journal::open(Arc::new(directory), OPTIONS).expect("a journal always opens");
         assert_eq!(again.next_offset(), end + 1);

@@ -82,7 +82,7 @@ fn device(name: &str, tags: &[&str]) -> Arc<Device> {
         profile: "p".to_owned(),
         profile_version: "1".to_owned(),
         title: Text::plain(name),
-        protocol: &Nothing,
+        protocol: Arc::new(Nothing),
         spec: DeviceSpec {
             name: name.to_owned(),
             endpoint: String::new(),
@@ -125,7 +125,7 @@ fn lane(scans: i64, segment_bytes: u64, quiet: bool) -> Directory {
     };
     let (events, _told) = Events::new();
     let lane = Lane::open_on(Arc::new(directory.clone()), Arc::new(SystemClock), options, events).expect("memory");
-    let mixed = device("a", &["BOOL", "LINT", "ULINT", "REAL", "LREAL", "STRING[8]", "DT", "REAL"]);
+    let mixed = device("a", &["BOOL", "LINT", "ULINT", "REAL", "LREAL", "STRING[8]", "DTL", "REAL"]);
     let slow = device("b", &["REAL", "REAL"]);
     for scan in 0..scans {
         let samples = |count: u32| {
