@@ -83,7 +83,7 @@ fn a_failed_sync_closes_its_segment_and_what_it_held_is_written_anew() {
     // What the kernel only had in memory is gone now.
     image.unmount();
     image.mount();
-    let (lane, mut events) = open(small(&image));
+    let (mut lane, mut events) = open(small(&image));
     let records = read_all(&mut lane.reader);
     assert_eq!(told(&mut events).iter().map(|event| &event.text).collect::<Vec<_>>(), Vec::<&String>::new());
     assert_eq!(records.len(), usize::try_from(sent).expect("small"), "after {failed} failed syncs");
