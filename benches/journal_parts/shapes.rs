@@ -87,8 +87,10 @@ impl Machine {
             Shape::States => {
                 let changes = random.u16(..1000) < 20;
                 *state += i64::from(changes);
-                let text =
-                    || ["idle", "running", "setting up", "fault", "waiting for parts"][*state as usize % 5];
+                let text = || {
+                    ["idle", "running", "setting up", "fault", "waiting for parts"]
+                        [usize::try_from(*state % 5).unwrap_or(0)]
+                };
                 let part = || format!("order {} part {}", 4711 + second / 600, *state);
                 changes.then(|| match tag % 10 {
                     0 => Value::Text(text().into()),

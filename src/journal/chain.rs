@@ -123,7 +123,7 @@ pub(super) struct Place {
 }
 
 impl ChainWriter {
-    /// The next block begins a chain: it goes into a new file.
+    /// The next block begins a chain: it goes into a new file, or stands behind rows.
     pub(super) fn end(&mut self) {
         self.open = false;
     }

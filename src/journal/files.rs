@@ -106,6 +106,10 @@ impl JournalFiles {
         if let Some(synced) = synced {
             index.next_offset = synced;
             found.retain(|segment| segment.name.first_offset < synced);
+            // At its end a write may be under way.
+            if let Some(newest) = found.last_mut() {
+                newest.bytes = newest_end(&disk, newest.name, None).map_err(unreadable)?.bytes;
+            }
         } else {
             let closed = Closed::read(&disk, epoch, highest_sequence(&names));
             index.next_offset = closed.map_or(0, |closed| closed.next_offset);

@@ -315,6 +315,11 @@ impl FrameWriter {
         Ok(Self { packer: Packer::new()?, body: Vec::new() })
     }
 
+    /// One that packs better and takes longer.
+    pub(super) fn thorough() -> io::Result<Self> {
+        Ok(Self { packer: Packer::thorough()?, body: Vec::new() })
+    }
+
     /// Appends a frame around the body that `fill` writes; it returns the flags.
     fn frame(&mut self, out: &mut Vec<u8>, fill: impl FnOnce(&mut Packer, &mut Vec<u8>) -> u8) {
         let Self { packer, body } = self;

@@ -11,6 +11,8 @@ pub(super) const CODEC_NONE: u8 = 0;
 pub(super) const CODEC_ZSTD: u8 = 1;
 /// Speed before ratio: the journal shares a small CPU with the polling.
 const ZSTD_LEVEL: i32 = 1;
+/// For what is written once in a while and is to stay for weeks.
+const ZSTD_LEVEL_THOROUGH: i32 = 6;
 /// Shorter content does not win by packing.
 pub(super) const PACK_BYTES_MIN: usize = 64;
 
@@ -23,6 +25,11 @@ pub(super) struct Packer {
 impl Packer {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { zstd: zstd::bulk::Compressor::new(ZSTD_LEVEL)?, packed: Vec::new() })
+    }
+
+    /// One that takes its time.
+    pub(super) fn thorough() -> io::Result<Self> {
+        Ok(Self { zstd: zstd::bulk::Compressor::new(ZSTD_LEVEL_THOROUGH)?, packed: Vec::new() })
     }
 
     /// `raw` packed, when that saves at least a sixteenth.

@@ -168,6 +168,8 @@ struct Block {
     /// Offset of the record at the position.
     next: u64,
     end: u64,
+    /// It goes on behind `end`, where nobody has said yet that it is synced.
+    goes_on: bool,
     base_us: i64,
     thinned: bool,
     chained: Option<Chained>,
@@ -324,6 +326,11 @@ impl Reader {
             }
             // A number that is none leaves no length either.
             block.next = block.next.saturating_add(varint::take(&mut rest).unwrap_or(0));
+            if block.next >= block.end && block.goes_on {
+                // Thinned since the index was made; what this sums up ends where nobody looks yet.
+                (block.next, self.wanted) = (block.end, block.end.max(self.wanted));
+                return Err(None);
+            }
         }
         let length = varint::take(&mut rest).and_then(|length| usize::try_from(length).ok());
         let Some(length) = length.filter(|length| *length <= rest.len() && block.next < block.end) else {
@@ -470,6 +477,7 @@ impl Reader {
         (block.position, block.next, block.end, block.base_us) =
             (0, head.first_offset, block_end, head.base_us);
         (block.thinned, block.chained) = (head.thinned, None);
+        block.goes_on = head.first_offset.saturating_add(u64::from(head.count)) > block_end;
         if head.first_offset > self.wanted {
             let fault = self.open.as_mut().and_then(|open| open.fault.take()).unwrap_or(Fault::Short);
             return Some(self.lose(head.first_offset, &fault));

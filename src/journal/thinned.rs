@@ -222,7 +222,7 @@ impl Journal {
         let Segment { name, created_us, .. } = segment;
         let header = Header { epoch: self.epoch, name, created_us, thinned: true, format: Format::Two };
         header.put(&mut out);
-        let frames = FrameWriter::new()?;
+        let frames = FrameWriter::thorough()?;
         // Left over from one that was given up.
         let _usually_missing = self.disk.remove(&temporary(name));
         let file = self.disk.create(&temporary(name))?;

@@ -413,6 +413,7 @@ impl Journal {
                 raw_bytes: 0,
             };
             self.frames.block(&mut self.out, head, &self.pending.rows);
+            self.chain.end();
             active.gathering.begin(position, first_offset);
             active.gathering.record(None, base_us);
             return;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::context::{Context, Mutant};
 use crate::journal::memory_disk::{Fate, MemoryDisk};
-use crate::journal::{Disk, DiskFile};
+use crate::journal::{Disk, DiskFile, varint};
 
 /// A disk that is not filling up has so much room.
 const FREE_BYTES: u64 = 1 << 40;
@@ -236,7 +236,7 @@ impl SimDisk {
         }
         let inner = self.inner();
         for name in inner.names().into_iter().filter(|name| name.ends_with(".segment")) {
-            inner.rewrite(&name, |bytes| launder(bytes));
+            inner.rewrite(&name, launder);
         }
     }
 
@@ -275,23 +275,26 @@ impl SimDisk {
     }
 }
 
-/// Right checksums for the header and all frames of a segment, whatever they hold.
+/// Right checksums for the header and all frames of a segment of format 2, whatever they hold.
 fn launder(bytes: &mut [u8]) {
     const HEADER_BYTES: usize = 64;
+    const CHECKSUM_BYTES: usize = 4;
     if bytes.len() < HEADER_BYTES {
         return;
     }
-    let checksum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
-    bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    let (header, checksum) = bytes[..HEADER_BYTES].split_at_mut(HEADER_BYTES - CHECKSUM_BYTES);
+    checksum.copy_from_slice(&crc32c::crc32c(header).to_le_bytes());
     let mut at = HEADER_BYTES;
-    while at + 8 <= bytes.len() {
-        let length: [u8; 4] = bytes[at..at + 4].try_into().unwrap();
-        let end = at + 8 + usize::try_from(u32::from_le_bytes(length)).unwrap();
-        if end > bytes.len() {
+    // Flags, length of the body, checksum over both and the body, body.
+    while let Some(mut rest) = bytes.get(at + 1..) {
+        let Some(length) = varint::take(&mut rest).and_then(|length| usize::try_from(length).ok()) else {
             return;
-        }
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&length), &bytes[at + 8..end]);
-        bytes[at + 4..at + 8].copy_from_slice(&checksum.to_le_bytes());
+        };
+        let head = bytes.len() - rest.len();
+        let body = head + CHECKSUM_BYTES;
+        let Some(end) = body.checked_add(length).filter(|end| *end <= bytes.len()) else { return };
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes[at..head]), &bytes[body..end]);
+        bytes[head..body].copy_from_slice(&checksum.to_le_bytes());
         at = end;
     }
 }

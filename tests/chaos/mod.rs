@@ -78,12 +78,9 @@ fn a_million_samples_through_kills_of_everything_arrive_once_and_in_order() {
             // The first half in order, so that order holds over all of it; then a life like this
             // and one like that.
             let is_second_half = done >= kills / 2;
-            daemon.configure(if is_second_half && random.bool() {
-                Backfill::LiveFirst
-            } else {
-                Backfill::InOrder
-            });
-            live_and_die(&mut daemon, &mut random);
+            let live_first = is_second_half && random.bool();
+            let next = if live_first { Backfill::LiveFirst } else { Backfill::InOrder };
+            live_and_die(&mut daemon, &mut random, next);
             done += 1;
             if done == kills / 2 {
                 outage_longer_than_the_broker_remembers(&mut daemon, scene);
@@ -149,7 +146,7 @@ fn start_and_deliver(daemon: &mut Daemon) {
 }
 
 /// One life of the daemon: kill -9 at a random moment, and a new start.
-fn live_and_die(daemon: &mut Daemon, random: &mut fastrand::Rng) {
+fn live_and_die(daemon: &mut Daemon, random: &mut fastrand::Rng, next: Backfill) {
     std::thread::sleep(Duration::from_millis(random.u64(200..3200)));
     assert!(daemon.runs(), "forebay ended by itself:\n{}", daemon.log());
     daemon.kill();
@@ -157,6 +154,7 @@ fn live_and_die(daemon: &mut Daemon, random: &mut fastrand::Rng) {
     if random.u8(0..8) == 0 {
         std::thread::sleep(Duration::from_millis(random.u64(0..2000)));
     }
+    daemon.configure(next);
     daemon.start();
 }
 

@@ -203,14 +203,14 @@ fn batch_2(device: &Arc<Device>, number: i32) -> Batch {
         7 => Value::Lreal(std::f64::consts::PI * f64::from(number)),
         _ => Value::Lreal(f64::from(10_000 + number) * (100.0 / 27648.0) + -5.0),
     };
-    let good = |tag: u32| number % 7 != 3 || tag % 2 == 0;
+    let good = |tag: u32| number % 7 != 3 || tag.is_multiple_of(2);
     let sample = |tag: u32| Sample {
         tag,
         value: value(tag),
         quality: if good(tag) { Quality::Good } else { Quality::Uncertain },
         source_us: (number % 4 == 2).then_some(NOW_US + i64::from(number) * 1000 + i64::from(tag)),
     };
-    let changes = |tag: &u32| number % 2 == 0 || tag % 3 == 0;
+    let changes = |tag: &u32| number % 2 == 0 || tag.is_multiple_of(3);
     let tags = u32::try_from(device.tags.len()).unwrap();
     let cause = Cause { code: "timeout".into(), message: "no answer within 500 ms".into() };
     let gap = (number == 6).then(|| Box::new(GapBefore { from_us: NOW_US, cause }));

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use forebay::replicate::{Options, Replicator, Source};
+use forebay::clock::now_us;
+use forebay::replicate::{Backfill, Line, Options, Replicator, Source};
 
-use super::lanes::{Generator, assert_exactly_once, numbered};
+use super::lanes::{Generator, Growing, assert_exactly_once, assert_once_each_in_order, numbered};
 use crate::kafka_cluster::{Cluster, consume};
 use crate::support::{root, wait_for};
 
 const CHILD: &str = "FOREBAY_TEST_REPLICATOR";
+/// With live data first: what is old at the start, and how fast more comes in.
+const OLD: u64 = 20_000;
+const PERIOD_US: i64 = 1_000;
 
 /// Without the variable: the generator gives the same from every offset. With it: this process
 /// is the replicator that gets killed.
@@ -25,15 +29,27 @@ fn child_replicates_what_the_generator_gives() {
     assert_eq!(generator.next(Duration::ZERO).unwrap().unwrap().offset, 999);
     assert_eq!(generator.next(Duration::ZERO).unwrap(), None);
     let Ok(order) = std::env::var(CHILD) else { return };
-    let [brokers, prefix, total] = order.split('|').collect::<Vec<_>>()[..] else { panic!("{order}") };
+    let order: Vec<&str> = order.split('|').collect();
+    let [brokers, prefix, total] = order[..3] else { panic!("{order:?}") };
+    let total = total.parse().unwrap();
+    let (generator, backfill) = match order.get(3) {
+        None => (Generator::new(total), Backfill::InOrder),
+        Some(since_us) => {
+            let growing = Growing { since_us: since_us.parse().unwrap(), old: OLD, period_us: PERIOD_US };
+            let live_first = Backfill::LiveFirst { after: Duration::from_secs(1), window: None };
+            (Generator::growing(total, growing), live_first)
+        }
+    };
     let options = Options {
+        backfill,
+        line: Arc::new(Line::new(None, 0.25)),
         transaction_records_max: 500,
         transaction_timeout: Duration::from_secs(10),
         commit_interval: Duration::from_millis(20),
         ..Options::new(brokers, prefix, "werk1", "box-1")
     };
     let boot = format!("pid-{}", std::process::id());
-    let _runs = Replicator::start(options, Generator::new(total.parse().unwrap()), &boot, None).unwrap();
+    let _runs = Replicator::start(options, generator, &boot, None).unwrap();
     // Ends with the test that started it, however that ends.
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     std::process::exit(1);
@@ -133,6 +149,42 @@ fn kill_9_of_replicator_and_brokers_loses_and_doubles_nothing() {
     assert!(all > read.len(), "no attempt was given up: the kills came too late to prove anything");
     assert_eq!(documented_proof(&cluster, "chaos", "read_committed"), "");
     assert_ne!(documented_proof(&cluster, "chaos", "read_uncommitted"), "", "the proof must be able to fail");
+}
+
+/// The same with fresh data first: each kill makes another outage while the backlog of the ones
+/// before is still being sent.
+#[test]
+fn kill_9_while_a_backlog_is_sent_beside_live_data_loses_and_doubles_nothing() {
+    const KILLS: u32 = 8;
+    let total = 50_000;
+    let cluster = Cluster::shared();
+    cluster.create_topics("beside");
+    let order = format!("{}|beside|{total}|{}", cluster.brokers(), now_us());
+    let mut random = fastrand::Rng::new();
+    println!("seed {}", random.get_seed());
+    let mut highest = 0;
+    for _ in 0..KILLS {
+        let child = Killed::spawn(&order);
+        wait_for("progress", Duration::from_secs(180), || (child.committed() > highest).then_some(()));
+        let until = Instant::now() + Duration::from_millis(random.u64(0..300));
+        while Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(random.u64(0..3)));
+        }
+        highest = child.committed();
+        assert!(highest < total, "nothing is left to kill: raise the total");
+    }
+    let child = Killed::spawn(&order);
+    wait_for("the rest", Duration::from_secs(300), || (child.committed() >= total).then_some(()));
+    drop(child);
+    let topics = ["beside.telemetry"];
+    let read = consume(&cluster.brokers(), &topics, true, Duration::from_secs(3));
+    let all = consume(&cluster.brokers(), &topics, false, Duration::from_secs(3)).len();
+    let late = read.iter().filter(|record| record.headers.contains_key("delivery")).count();
+    println!("{} read_committed, {late} of them backfilled; {all} read_uncommitted", read.len());
+    assert_once_each_in_order(&read, total);
+    assert!(all > read.len(), "no attempt was given up: the kills came too late to prove anything");
+    assert!(late as u64 > OLD && (late as u64) < total, "some of each kind");
+    assert_eq!(documented_proof(&cluster, "beside", "read_committed"), "");
 }
 
 /// What the command of docs/kafka.md prints for this prefix.

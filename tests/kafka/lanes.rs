@@ -157,16 +157,47 @@ impl Notes for Kept {
 }
 
 /// A lane without end that is the same in every process: for the killed child.
+#[derive(Clone, Default)]
 pub struct Generator {
     next: u64,
     total: u64,
+    /// When it is not all there at once.
+    growing: Option<Growing>,
     key: String,
     value: String,
 }
 
+/// A lane that grows.
+#[derive(Clone, Copy)]
+pub struct Growing {
+    /// From this moment on, microseconds since 1970.
+    pub since_us: i64,
+    /// What was there an hour before.
+    pub old: u64,
+    /// One more record in so many microseconds.
+    pub period_us: i64,
+}
+
+impl Growing {
+    fn edge_us(&self, offset: u64) -> i64 {
+        match offset.checked_sub(self.old) {
+            Some(fresh) => self.since_us + i64::try_from(fresh).unwrap() * self.period_us,
+            None => self.since_us - 3_600_000_000,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.old + u64::try_from((now_us() - self.since_us).max(0) / self.period_us).unwrap()
+    }
+}
+
 impl Generator {
     pub fn new(total: u64) -> Self {
-        Self { next: 0, total, key: String::new(), value: String::new() }
+        Self { total, ..Self::default() }
+    }
+
+    pub fn growing(total: u64, growing: Growing) -> Self {
+        Self { growing: Some(growing), ..Self::new(total) }
     }
 }
 
@@ -185,7 +216,7 @@ impl Source for Generator {
     }
 
     fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
-        if self.next >= self.total {
+        if self.next >= self.end() {
             std::thread::sleep(wait);
             return Ok(None);
         }
@@ -193,7 +224,7 @@ impl Source for Generator {
         self.next += 1;
         Ok(Some(Record {
             offset: self.next - 1,
-            edge_us: now_us(),
+            edge_us: self.growing.map_or_else(now_us, |growing| growing.edge_us(self.next - 1)),
             key: &self.key,
             value: self.value.as_bytes(),
             fault: None,
@@ -209,11 +240,11 @@ impl Source for Generator {
     fn secured(&mut self, _: u64) {}
 
     fn end(&self) -> u64 {
-        self.total
+        self.growing.map_or(self.total, |growing| growing.end().min(self.total))
     }
 
     fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
-        Ok(Box::new(Self::new(self.total)))
+        Ok(Box::new(self.clone()))
     }
 }
 
@@ -237,4 +268,21 @@ pub fn assert_exactly_once(records: &[Consumed], total: u64) {
         assert_eq!(n, *next, "order of {:?}", record.key);
         *next += 1;
     }
+}
+
+/// Each offset once; per device, live records in order and backfilled records in order.
+pub fn assert_once_each_in_order(read: &[Consumed], total: u64) {
+    let mut seen = vec![0_u32; usize::try_from(total).unwrap()];
+    let mut last: HashMap<(&str, Option<&String>), u64> = HashMap::new();
+    let mut places: Vec<&Consumed> = read.iter().collect();
+    places.sort_by_key(|record| (record.partition, record.kafka_offset));
+    for record in places {
+        seen[usize::try_from(record.offset()).unwrap()] += 1;
+        let device = record.key.as_deref().unwrap();
+        let before = last.insert((device, record.headers.get("delivery")), record.offset());
+        assert!(before < Some(record.offset()), "order of {device}: {before:?} then {}", record.offset());
+    }
+    let lost = seen.iter().filter(|count| **count == 0).count();
+    let doubled = seen.iter().filter(|count| **count > 1).count();
+    assert_eq!((lost, doubled), (0, 0), "lost and doubled of {total}");
 }

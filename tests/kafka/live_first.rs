@@ -1,14 +1,13 @@
 //! Fresh data first, the backlog beside it; bandwidth, daily window, pause.
 #![allow(clippy::unwrap_used)] // a panic is how a test reports
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay::clock::now_us;
 use forebay::replicate::{Backfill, DailyWindow, Line, Options, ReplicationControl, Replicator, mock};
 
-use super::lanes::{EPOCH, Kept, Memory, numbered};
+use super::lanes::{EPOCH, Kept, Memory, assert_once_each_in_order, numbered};
 use super::{options, start, wait_state};
 use crate::kafka_cluster::{Cluster, Consumed, consume};
 use crate::support::{PATIENCE, wait_for};
@@ -37,23 +36,6 @@ fn wait_live(replicator: &Replicator, next_offset: u64) {
 /// How many records wait in the backlog.
 fn backlog(replicator: &Replicator) -> u64 {
     replicator.status().snapshot().backlog.map_or(0, |backlog| backlog.records)
-}
-
-/// Each offset once; per device, live records in order and backfilled records in order.
-fn assert_once_each_in_order(read: &[Consumed], total: u64) {
-    let mut seen = vec![0_u32; usize::try_from(total).unwrap()];
-    let mut last: HashMap<(&str, Option<&String>), u64> = HashMap::new();
-    let mut places: Vec<&Consumed> = read.iter().collect();
-    places.sort_by_key(|record| (record.partition, record.kafka_offset));
-    for record in places {
-        seen[usize::try_from(record.offset()).unwrap()] += 1;
-        let device = record.key.as_deref().unwrap();
-        let before = last.insert((device, record.headers.get("delivery")), record.offset());
-        assert!(before < Some(record.offset()), "order of {device}: {before:?} then {}", record.offset());
-    }
-    let lost = seen.iter().filter(|count| **count == 0).count();
-    let doubled = seen.iter().filter(|count| **count > 1).count();
-    assert_eq!((lost, doubled), (0, 0), "lost and doubled of {total}");
 }
 
 /// Two outages, the second before the backlog of the first was sent; a restart; brokers that go

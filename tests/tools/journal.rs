@@ -1,8 +1,12 @@
 //! `forebay journal status`, `verify` and `trim`.
 
 use std::path::Path;
+use std::time::Duration;
 
-use super::daemon::{Daemon, contents};
+use forebay::event::{Events, Kind};
+use forebay::lane::{Item, Lane, LaneOptions, OfflineLane, Opened};
+
+use super::daemon::{Daemon, append, batch, contents, machines};
 
 /// Segment files of a folder, oldest first.
 fn segments(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -97,11 +101,11 @@ fn trim_never_loses_unsent_data_unasked_and_records_what_it_is_asked_to_lose() {
         assert!(!left[0].exists() && left[1].exists());
     }
     daemon.stop();
-    let events = forebay::lane::OfflineLane::open(&daemon.lane("events"), None);
+    let events = OfflineLane::open(&daemon.lane("events"), None);
     let mut events = events.unwrap();
     // A removal may be told again after a restart; it is the same one then.
     let mut told = std::collections::BTreeSet::new();
-    while let forebay::lane::Item::Record(record) = events.read() {
+    while let Item::Record(record) = events.read() {
         let forebay::lane::Body::Event(json) = record.body else { continue };
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         if json["kind"] == "gap" && json["data"]["cause"] == "operator" {
@@ -125,4 +129,51 @@ fn commands_say_what_is_wrong_and_end_with_1() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn reading_beside_a_writer_that_thins_and_removes_never_sees_damage() {
+    const TOTAL: i64 = 60_000;
+    let daemon = Daemon::new("box-1", None, "away");
+    let directory = daemon.lane("telemetry");
+    let options = LaneOptions {
+        budget_bytes: 40 << 10,
+        full_for: Duration::ZERO,
+        sync_interval: Duration::from_millis(2),
+        sync_bytes: 2 << 10,
+        ..LaneOptions::new("telemetry", &directory, "Werk1/box-1")
+    };
+    let (events, mut raised) = Events::new();
+    let Opened { lane, writer, .. } = Lane::open(options, events).unwrap();
+    let (synced, status) = (writer.synced(), writer.status());
+    let writing = std::thread::spawn(move || {
+        let machines = machines("box-1");
+        (0..TOTAL).for_each(|number| append(&writer, batch(&machines, number)));
+        lane.close()
+    });
+    let (mut looks, mut removed, mut last) = (0, 0, 0);
+    while !writing.is_finished() || looks == 0 {
+        let to = *synced.borrow();
+        // Before the first block there is nothing to be read.
+        let Ok(mut beside) = OfflineLane::open(&directory, Some(to)) else { continue };
+        for segment in beside.files().segments() {
+            let bad = beside.files().check(&segment, |_| {}).unwrap().unwrap_or_default();
+            assert!(bad.is_empty(), "{bad:?}");
+        }
+        loop {
+            match beside.read() {
+                Item::Record(record) => last = record.offset,
+                Item::Removed(..) => removed += 1,
+                Item::Damage(damage) => panic!("{damage:?}"),
+                Item::End => break,
+            }
+        }
+        assert!(last < to || to == 0, "{last} is not synced yet, only what is before {to}");
+        looks += 1;
+    }
+    assert_eq!(writing.join().unwrap(), 0);
+    let thinned = std::iter::from_fn(|| raised.try_recv().ok()).filter(|it| it.kind == Kind::Thinned).count();
+    let evicted = status.borrow().evicted_records;
+    println!("{looks} looks, {removed} times something vanished, {thinned} thinned, {evicted} evicted");
+    assert!(looks > 5 && thinned > 0 && evicted > 0);
 }
