@@ -4,7 +4,8 @@
 
 mod bad_disk;
 mod careless;
-pub(crate) mod image;
+mod hour;
+pub mod image;
 mod lanes;
 mod rot;
 mod start;

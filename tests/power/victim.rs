@@ -56,6 +56,16 @@ impl Victim {
         last(&self.said, word)
     }
 
+    /// Waits until it ends by itself; whether it succeeded, and everything it has said.
+    pub fn finish(mut self) -> (bool, Vec<String>) {
+        self.said.extend(self.lines.iter());
+        let status = self.child.wait().expect("it can be waited for");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it only reads");
+        }
+        (status.success(), self.said)
+    }
+
     /// kill -9; everything it has said, also after its disk was gone.
     pub fn end(mut self) -> Vec<String> {
         // It may have ended by itself.
