@@ -11,7 +11,7 @@ use forebay_connector::{Quality, Value};
 use jiff::tz::TimeZone;
 use plant::{FakeFacts, MINUTE_US, all_good, bearing, plant as six_machines, take_away};
 
-use super::facts::{DiskError, PredictionState, ToItState};
+use super::facts::{Backfill, DiskError, PredictionState, ToItState};
 use super::frame::{self, Place};
 use super::judge::Letter;
 use super::machine::machine;
@@ -265,6 +265,44 @@ fn the_way_to_it_is_told_in_words() {
 
     given.facts.set(|a| a.to_it.state = ToItState::Fenced { since_us: NOW_US });
     assert_eq!(tile(&given).0, Some(Letter::F));
+}
+
+#[test]
+fn what_follows_who_has_paused_and_what_a_second_kafka_has_are_said() {
+    let given = given();
+    let lines = |given: &Given| {
+        let tile = given.view(Language::De).to_it;
+        (tile.headline, tile.lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>())
+    };
+    let follows = |left_s, waits_for_window| {
+        let backfill = Backfill { records: 12_400, left_s, waits_for_window };
+        given.facts.set(|a| a.to_it.backfill = Some(backfill));
+        let (headline, lines) = lines(&given);
+        assert_eq!(headline, "Aktuell (0,8 s)", "fresh data does not wait");
+        lines[1].clone()
+    };
+    assert_eq!(follows(Some(600.0), false), "12\u{202f}400 ältere Datensätze folgen, fertig in etwa 10 min");
+    assert_eq!(follows(None, false), "12\u{202f}400 ältere Datensätze folgen");
+    assert!(follows(None, true).ends_with("folgen, zur dafür eingestellten Zeit"));
+
+    let since_us = NOW_US - 4 * MINUTE_US;
+    given.facts.set(|a| a.to_it.state = ToItState::Paused { since_us, by: "anna".to_owned() });
+    let (headline, lines_now) = lines(&given);
+    assert_eq!((headline.as_str(), lines_now[0].as_str()), ("Angehalten", "von anna seit 14:32"));
+    assert!(
+        given.verdict().1.ends_with("Nothing goes to IT: paused by anna since 14:32."),
+        "{:?}",
+        given.verdict()
+    );
+
+    let cause = Cause { code: "not-trusted".to_owned(), message: "SASL".to_owned() };
+    given.facts.set(|a| {
+        a.to_it.state = ToItState::Waiting { since_us, cause };
+        (a.to_it.second_records, a.to_it.second_up) = (Some(300), true);
+    });
+    let (_, lines_now) = lines(&given);
+    assert!(lines_now[0].contains("Passwort oder Zertifikat?"), "{lines_now:?}");
+    assert!(lines_now[2].contains("zweite IT-Standort die Daten: bisher 300"), "{lines_now:?}");
 }
 
 #[test]
