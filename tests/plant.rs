@@ -247,6 +247,7 @@ impl FakeFacts {
             },
             to_it: ToIt {
                 backfill: None,
+                errands: Vec::new(),
                 second_records: None,
                 second_up: false,
                 state: ToItState::Up,

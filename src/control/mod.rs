@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::backlog::Imports;
+use crate::backlog::{ImportState, Imports};
 use crate::lane::LaneWriter;
 use crate::replay::Replays;
 use crate::replicate::{ReplicationControl, ReplicationStatus};
+use crate::status::facts::{Errand, ErrandKind};
 
 pub use client::{Client, ClientError};
 pub use socket::{Socket, SocketError};
@@ -82,6 +83,28 @@ impl Controls {
     pub fn open(&self, lanes: Vec<LaneControl>) {
         // They are opened once.
         let _before = self.lanes.set(lanes);
+    }
+
+    /// What is sent besides the box's own new data, for the page.
+    pub fn errands(&self) -> Vec<Errand> {
+        let imports = self.imports.list().into_iter().map(|import| Errand {
+            kind: ErrandKind::Import,
+            name: import.edge,
+            lane: import.lane,
+            done: import.next_offset.saturating_sub(import.from),
+            total: import.to.saturating_sub(import.from),
+            held: matches!(import.state, ImportState::Held(_)),
+        });
+        let waiting = self.replays.list().into_iter().filter(|job| !job.state.is_over());
+        let replays = waiting.map(|job| Errand {
+            kind: ErrandKind::Replay,
+            name: job.order.id,
+            lane: job.order.lane,
+            done: job.next_offset.saturating_sub(job.from_offset),
+            total: job.to_offset.saturating_sub(job.from_offset),
+            held: false,
+        });
+        imports.chain(replays).collect()
     }
 
     fn lanes(&self) -> &[LaneControl] {

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, touched_bytes};
 use super::frame::{BlockHead, Format, FrameWriter};
 use super::index::{Handed, Segment};
 use super::pending::BLOCK_RAW_BYTES_MAX;
 use super::segment::{Header, Name, TEMPORARY};
-use super::writer::{Journal, failed, touched_bytes};
+use super::writer::{Journal, failed};
 use super::{AppendError, DICTIONARY_BYTES_MAX, RECORD_BYTES_MAX, SyncError, varint};
 
 /// Longest two numbers in front of a record.

@@ -7,7 +7,7 @@ use super::chain::{BlockCoder, ChainReader, ChainWriter, Coded, Place};
 use super::closed::Closed;
 use super::contents::Gathering;
 use super::dictionaries::Dictionaries;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, touched_bytes};
 use super::frame::{BlockHead, Format, Frame, FrameWriter, HEAD_BYTES_MAX};
 use super::handed;
 use super::index::{Handed, Segment, Shared};
@@ -525,15 +525,6 @@ impl Journal {
         self.removal_unsynced = self.disk.sync_directory().is_err();
         Ok(oldest.bytes)
     }
-}
-
-/// Bytes that a device writes when `length` bytes are written at `at` and synced: the blocks they
-/// touch, and what ext4 writes with each sync (measured: its journal's descriptor, the inode and
-/// the commit block).
-pub(super) fn touched_bytes(at: u64, length: u64) -> u64 {
-    const BLOCK_BYTES: u64 = 4096;
-    const SYNC_BYTES: u64 = 3 * BLOCK_BYTES;
-    ((at + length).div_ceil(BLOCK_BYTES) - at / BLOCK_BYTES) * BLOCK_BYTES + SYNC_BYTES
 }
 
 pub(super) fn failed(action: &'static str, name: Name, source: io::Error) -> SyncError {

@@ -26,6 +26,13 @@ const NOTE_MAX: Duration = Duration::from_secs(60);
 
 /// Writes a new folder below `--to`; it appears there when it is complete.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  forebay journal export --to /media/stick --device press-3 --from \"2 days ago\"
+  forebay journal export --to /media/stick --format backlog
+
+A running box is not disturbed; only what it has synced is exported. When the stick is full, nothing
+half is left on it. docs/operations.md has the columns.")]
 pub struct Export {
     #[command(flatten)]
     common: Common,

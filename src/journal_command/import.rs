@@ -15,6 +15,13 @@ use crate::control::ClientError;
 
 /// Takes in a backlog that `forebay journal export --format backlog` has made on another box.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  forebay journal import /media/stick/forebay-box-1-backlog-20261121T105421Z
+
+Every file is checked against its checksum. The running box begins to send at once, under the name
+and the checkpoint of the box that the backlog comes from: whoever else sends the same, it arrives
+once. `forebay journal status` shows how far it is. When it is in Kafka, the copy is removed.")]
 pub struct Import {
     #[command(flatten)]
     common: Common,

@@ -115,7 +115,14 @@ fn lane_words(lane: &Json) -> Vec<String> {
     };
     lines.push(format!("{:<10} {records}; {unsent}", ""));
     if let Some(text) = lane["replication"]["text"].as_str() {
-        lines.push(format!("{:<10} {text}", ""));
+        // The replicator may still be busy with what it had begun.
+        let paused = match (lane["paused"]["by"].as_str(), lane["paused"]["since_us"].as_i64()) {
+            (Some(by), Some(us)) if lane["replication"]["state"] != "paused" => {
+                format!("paused by {by} since {}; before that: ", time(us))
+            }
+            _ => String::new(),
+        };
+        lines.push(format!("{:<10} {paused}{text}", ""));
     }
     if let Some(error) = lane["error"].as_str() {
         lines.push(format!("{:<10} DISK: {error}", ""));

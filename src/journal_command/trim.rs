@@ -17,6 +17,13 @@ const TRIM_MAX: Duration = Duration::from_secs(600);
 
 /// Removes whole files, the oldest first. The newest file of a lane always stays.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  forebay journal trim                        what Kafka has
+  forebay journal trim --before \"7d ago\"     what Kafka has and is older
+  forebay journal trim --before \"7d ago\" --unsent
+
+Without --unsent nothing is lost: it refuses when what is to go is not in Kafka.")]
 pub struct Trim {
     #[command(flatten)]
     common: Common,

@@ -18,6 +18,10 @@ const DEVICES_MAX: usize = 20;
 
 /// Which lane.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Ends with 0 when everything is as it was written, with 1 when something is damaged. Nothing is
+changed or repaired. A last write that a power cut has cut off is no damage: nobody was told that it
+was stored.")]
 pub struct Verify {
     #[command(flatten)]
     common: Common,

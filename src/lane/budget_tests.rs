@@ -480,6 +480,22 @@ fn a_file_system_that_is_short_stops_the_growth_and_costs_nothing_more() {
 }
 
 #[test]
+fn a_disk_smaller_than_the_reserve_is_used_all_the_same() {
+    let mut world = World::new(LaneOptions { reserve_bytes: 256 << 20, ..options(64 << 20) });
+    world.disk.fill(Some(1 << 20));
+    world.run(3 * WEEK_US);
+    let status = world.writer.status().borrow().clone();
+    // A quarter stays free, more or less a segment or two.
+    let kept = (600 << 10)..(850 << 10);
+    assert!(kept.contains(&status.bytes) && status.error.is_none(), "{status:?}");
+    let sent = world.send(0, usize::MAX);
+    let synced = usize::try_from(world.reader.as_ref().unwrap().synced()).unwrap();
+    world.ledger.truncate(synced);
+    let accounted = account(&world.ledger, &sent, &world.told);
+    assert!(count(&accounted, As::Thinned) > 1000 && count(&accounted, As::Full) > 1000);
+}
+
+#[test]
 fn at_most_one_sync_in_an_interval_whatever_the_load() {
     let mut world = World::new(LaneOptions { sync_interval: Duration::from_secs(600), ..options(4 << 20) });
     let synced = |world: &World| world.writer.status().borrow().syncs;

@@ -114,8 +114,8 @@ impl Worker {
         }
     }
 
-    /// Warns when the disk will be full before the budget is reached: then new data is refused
-    /// instead of the oldest removed.
+    /// Warns when the disk will be full before the budget is reached: then the outage that it lasts
+    /// for is shorter than the configuration says.
     pub(super) fn warn_of_small_disk(&self) {
         let Ok(free_bytes) = self.journal.free_bytes() else { return };
         let room = free_bytes.saturating_add(self.journal.bytes());

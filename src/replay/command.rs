@@ -21,6 +21,15 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 /// Each record is sent exactly once for an id: after a power cut or a new start it goes on by
 /// itself, and the same command with the same id sends nothing twice. Ctrl-C ends only the watching.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  forebay replay --from \"2h ago\" --to \"1h ago\"
+  forebay replay --from 2026-11-20T06:00:00Z --device press-3 --id after-the-fire
+  forebay replay --list
+  forebay replay --cancel after-the-fire
+
+How far back it goes depends on `keep` in [journal] and on the budget; when the time asked for is no
+longer there, it says from when on it is.")]
 pub struct Replay {
     #[command(flatten)]
     common: Common,

@@ -110,7 +110,8 @@ impl<'a, N: Session> Fill<'a, N> {
     fn live(&mut self, source: &mut impl Source, limits: &Limits) -> Result<(), Fault> {
         let mut wait = limits.wait;
         while self.filled.live.is_below(limits.live) {
-            let end = source.end();
+            // Asked before the record is borrowed; in order nobody wants to know.
+            let end = if self.options.backfill == Backfill::InOrder { 0 } else { source.end() };
             let Some(record) = source.next(wait).map_err(journal)? else { break };
             wait = Duration::ZERO;
             if let Backfill::LiveFirst { after, .. } = self.options.backfill

@@ -201,6 +201,8 @@ impl<S: Source, T: Transport> Lane<S, T> {
 
     fn end_session(&mut self) {
         if let Some(mut session) = self.session.take() {
+            let more = self.wire.measured(&self.shared.options.line, session.wire_bytes());
+            self.shared.status.lock().wire_bytes += more;
             session.abort();
         }
     }

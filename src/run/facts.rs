@@ -12,7 +12,7 @@ use super::flash::FlashWear;
 use super::rates::Rates;
 use super::storage;
 use crate::clock;
-use crate::control::LaneControl;
+use crate::control::{Controls, LaneControl};
 use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
@@ -121,6 +121,8 @@ pub struct BoxFacts {
     pub disk_broken_us: Mutex<i64>,
     /// The flash below the journal.
     pub flash: Mutex<FlashWear>,
+    /// What is sent besides.
+    pub controls: Arc<Controls>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -134,9 +136,11 @@ impl BoxFacts {
         predictions: Arc<Predictions>,
         not_read: Vec<NotRead>,
         flash: FlashWear,
+        controls: Arc<Controls>,
     ) -> Self {
         let (lanes, latest, disk_broken_us) = Default::default();
-        Self { identity, lanes, predictions, latest, not_read, disk_broken_us, flash: Mutex::new(flash) }
+        let flash = Mutex::new(flash);
+        Self { identity, lanes, predictions, latest, not_read, disk_broken_us, flash, controls }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
@@ -267,6 +271,7 @@ impl Facts for BoxFacts {
             self.lanes.iter().filter_map(|lane| Some(lane.second.as_ref()?.snapshot())).collect();
         ToIt {
             backfill,
+            errands: self.controls.errands(),
             second_records: (!seconds.is_empty()).then(|| seconds.iter().map(|lane| lane.records).sum()),
             second_up: seconds.iter().any(|lane| lane.state == State::Up),
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),

@@ -84,7 +84,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
     let controls = controls(config, &kafka, &state, &events, &stop_devices)?;
-    let facts = Arc::new(box_facts(config, loaded, predictions));
+    let facts = Arc::new(box_facts(config, loaded, predictions, &controls));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
     let begin = Begin {
         kafka,
@@ -143,9 +143,16 @@ fn box_facts(
     config: &Config,
     loaded: &Loaded,
     predictions: Arc<infer::predictions::Predictions>,
+    controls: &Arc<Controls>,
 ) -> BoxFacts {
     let flash = flash::FlashWear::new(&config.journal.directory, config.journal.flash_endurance_bytes);
-    BoxFacts::new(identity(config), predictions, refused::not_read(config, loaded), flash)
+    BoxFacts::new(
+        identity(config),
+        predictions,
+        refused::not_read(config, loaded),
+        flash,
+        Arc::clone(controls),
+    )
 }
 
 /// When each device delivered its last value before this start; emits the gap records that a crash

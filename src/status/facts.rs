@@ -144,10 +144,39 @@ pub struct ToIt {
     pub committed_records: u64,
     /// What waits while newer data goes first; `None` = nothing does.
     pub backfill: Option<Backfill>,
+    /// What is sent besides because somebody asked for it.
+    pub errands: Vec<Errand>,
     /// Records that went to the second Kafka since the start; `None` = there is no second one.
     pub second_records: Option<u64>,
     /// The second Kafka takes data now.
     pub second_up: bool,
+}
+
+/// Something that is sent besides the box's own new data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Errand {
+    /// Which kind.
+    pub kind: ErrandKind,
+    /// Box that the backlog comes from, or id of the replay.
+    pub name: String,
+    /// Lane.
+    pub lane: String,
+    /// Offsets done.
+    pub done: u64,
+    /// Offsets in all.
+    pub total: u64,
+    /// It does not go on until somebody does something.
+    pub held: bool,
+}
+
+/// Kinds of [`Errand`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrandKind {
+    /// The backlog of another box (`forebay journal import`).
+    Import,
+    /// History once more (`forebay replay`).
+    Replay,
 }
 
 /// What waits while newer data goes first (`backfill = "live-first"`), all lanes together.

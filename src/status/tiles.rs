@@ -1,6 +1,6 @@
 //! The three fields below the machines: to IT, offline reserve, predictions.
 
-use super::facts::{Flash, Identity, PredictionState, Reserve, ToIt, ToItState};
+use super::facts::{Errand, ErrandKind, Flash, Identity, PredictionState, Reserve, ToIt, ToItState};
 use super::judge::Letter;
 use super::speech::{Speech, plain, sentence};
 use super::view::{Line, PredictionRow, Tile, prediction_headline};
@@ -9,6 +9,9 @@ use crate::twin::Cause;
 
 /// Up to this delay the way to IT counts as up to date, seconds.
 const UP_TO_DATE_S: f64 = 10.0;
+
+/// Things sent besides that are shown at most.
+const ERRANDS_SHOWN_MAX: usize = 3;
 
 /// From this share of the budget on somebody must act (M).
 const RESERVE_LOW: f64 = 0.7;
@@ -21,7 +24,7 @@ fn line(text: String) -> Line {
 pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speech: &Speech) -> Tile<ToIt> {
     let words = speech.words;
     let backlog = speech.count(numbers.backlog_records);
-    let (letter, headline, lines) = match &numbers.state {
+    let (letter, headline, mut lines) = match &numbers.state {
         ToItState::Connecting => {
             let left = (numbers.backlog_records > 0).then(|| line(fill(words.records_left, &[&backlog])));
             (None, words.it_connecting.to_owned(), left.into_iter().collect())
@@ -47,7 +50,21 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
             (None, headline, lines)
         }
     };
+    lines.extend(numbers.errands.iter().take(ERRANDS_SHOWN_MAX).map(|it| errand(it, speech)));
     Tile { letter, headline, lines, numbers }
+}
+
+/// What is sent besides.
+fn errand(errand: &Errand, speech: &Speech) -> Line {
+    let words = speech.words;
+    let percent = speech.count(errand.done.saturating_mul(100) / errand.total.max(1));
+    match errand.kind {
+        ErrandKind::Import if errand.held => {
+            Line { letter: Some(Letter::M), text: fill(words.errand_held, &[&plain(&errand.name)]) }
+        }
+        ErrandKind::Import => line(fill(words.errand_import, &[&plain(&errand.name), &percent])),
+        ErrandKind::Replay => line(fill(words.errand_replay, &[&percent])),
+    }
 }
 
 fn sending(numbers: &ToIt, backlog: &str, speech: &Speech) -> (String, Vec<Line>) {

@@ -223,6 +223,9 @@ words! {
         "Solange bekommt der zweite IT-Standort die Daten: bisher {0} Datensätze.";
     it_paused: "Paused", "Angehalten";
     it_paused_by: "by {0} since {1}", "von {0} seit {1}";
+    errand_import: "backlog of {0}: {1} % sent", "Rückstand von {0}: {1} % gesendet";
+    errand_held: "backlog of {0} is held: see forebay journal status", "Rückstand von {0} steht: siehe forebay journal status";
+    errand_replay: "sends history again: {0} %", "sendet Vergangenes noch einmal: {0} %";
     older_follow: "{0} older records follow", "{0} ältere Datensätze folgen";
     older_wait: "at the time set for them", "zur dafür eingestellten Zeit";
     sending_rate: "{0} records per second", "{0} Datensätze je Sekunde";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use forebay::replicate::{Located, Mechanism, Mode, Options, Password, Replicator, Sasl, Tls};
+use forebay::replicate::{CreateTopics, Located, Mechanism, Mode, Options, Password, Replicator, Sasl, Tls};
 
 use super::lanes::{EPOCH, Memory, assert_exactly_once};
 use super::{start, wait_state};
@@ -45,6 +45,8 @@ fn logging_in_rights_and_their_renewal() {
         |what: &str| println!("{what}: {:?}", std::mem::replace(&mut step, Instant::now()).elapsed());
     secured.names_each_missing_right();
     took("rights");
+    secured.creates_topics_only_where_it_may();
+    took("topics");
     secured.every_mechanism_works_and_a_wrong_password_is_called_so();
     took("mechanisms");
     secured.without_transactions();
@@ -99,6 +101,29 @@ impl Secured {
         wait_state(&replicator, "up", PATIENCE);
         replicator.join();
         assert_exactly_once(&self.read("it.telemetry"), 10);
+    }
+
+    /// Topics that do not exist: without the right to create them the box says which, with it it does.
+    fn creates_topics_only_where_it_may(&self) {
+        let source = Memory::new("telemetry", EPOCH);
+        source.push_numbered(10);
+        let create_topics = Some(CreateTopics { partitions: 1, replication: 1 });
+        let options = Options { create_topics, ..self.options("new", "box-1", Password::new("s3cret-word")) };
+        self.grant(
+            "box-1",
+            &["write:topic:new.checkpoints", "read:topic:new.checkpoints", "write:topic:new.telemetry"],
+        );
+        let replicator = start(options, &source, "boot-n");
+        let status = replicator.status();
+        for topic in ["new.checkpoints", "new.telemetry"] {
+            let words = format!("topic {topic} does not exist and user box-1 may not create it");
+            let state = wait_for(&words, PATIENCE, || {
+                Some(status.snapshot().state.to_string()).filter(|state| state.contains(&words))
+            });
+            assert!(state.contains(&format!("or grant Create on Topic {topic}")), "{state}");
+            self.grant("box-1", &[&format!("create:topic:{topic}")]);
+        }
+        source.wait_committed(10, PATIENCE);
     }
 
     fn read(&self, topic: &str) -> Vec<crate::kafka_cluster::Consumed> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::daemon::{Daemon, START_US, STEP_US, contents, noise, wait_committed};
 use crate::kafka_cluster::{Cluster, Consumed, consume};
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, get, wait_for};
 
 /// The only folder in `stick`.
 pub fn exported(stick: &Path) -> std::path::PathBuf {
@@ -157,6 +157,11 @@ fn an_import_never_passes_over_records_that_nobody_has_sent() {
     assert!(held["text"].as_str().unwrap().contains("import the backlog that has them first"), "{held}");
     let (_, words) = other.journal(&["status"]).unwrap();
     assert!(words.contains("HELD: "), "{words}");
+    let page = get(&other.page(), "/?lang=en").unwrap();
+    assert!(page.contains("backlog of box-a is held"), "{page}");
+    let api: serde_json::Value =
+        serde_json::from_str(&get(&other.page(), "/api/v1/status.json").unwrap()).unwrap();
+    assert_eq!(api["to_it"]["numbers"]["errands"][0]["kind"], "import", "{api}");
     other.journal(&["import", exported(&first).to_str().unwrap()]).unwrap();
     wait_imported(&other);
     other.stop();

@@ -100,11 +100,7 @@ fn bad_requests_are_refused_in_json_and_hold_nobody_up() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
 
     // Nothing of it on TCP.
-    let page = wait_for("page", PATIENCE, || {
-        let log = daemon.log();
-        let (_, after) = log.rsplit_once("status page: http://")?;
-        after.split_whitespace().next().map(|address| address.trim_end_matches('/').to_owned())
-    });
+    let page = daemon.page();
     assert!(get(&page, "/").is_some());
     assert!(get(&page, "/v1/status").is_none());
 }

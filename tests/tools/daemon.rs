@@ -150,6 +150,15 @@ impl Daemon {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Address of the page.
+    pub fn page(&self) -> String {
+        wait_for("page", PATIENCE, || {
+            let log = self.log();
+            let (_, after) = log.rsplit_once("status page: http://")?;
+            after.split_whitespace().next().map(|address| address.trim_end_matches('/').to_owned())
+        })
+    }
+
     pub fn client(&self) -> Client {
         Client::new(&self.state())
     }

@@ -12,13 +12,18 @@ use crate::journal::{Evicted, SegmentInfo};
 use crate::lane::WhenFull;
 use crate::lane::reader::LaneReader;
 use crate::lane::tally::Tally;
-use crate::lane::thinner::Thinner;
+use crate::lane::thinner::{ThinError, Thinner};
 
 /// Samples summed up or counted between two looks at the queue: some milliseconds.
 const SAMPLES_AT_ONCE: usize = 20_000;
 /// Records read at once for counting.
 const RECORDS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 256 << 10;
+/// A disk that did not do a thinning is not asked for another this long.
+const THIN_PAUSE: Duration = Duration::from_secs(60);
+/// At most this part of what a disk had at the start is kept free, or a small one would have no
+/// room at all.
+const RESERVE_PART: u64 = 4;
 /// The note of what was removed is kept so long: by then the event is synced in its lane.
 const NOTE_FOR: Duration = Duration::from_secs(60);
 
@@ -31,6 +36,9 @@ pub(super) struct Room {
     /// Bytes of the journal when the file system became short: it grows no further.
     short_at_bytes: Option<u64>,
     looked_at: Option<Instant>,
+    /// The reserve, as far as this disk can have it.
+    reserve_bytes: Option<u64>,
+    thin_failed_at: Option<Instant>,
     noted_at: Option<Instant>,
     /// Bytes before and after of all that was thinned since the start.
     thinned_bytes: (u64, u64),
@@ -110,10 +118,11 @@ impl Worker {
     /// Above this room is made; a little below the budget unless it must be kept at once.
     fn limit_bytes(&self, at_once: bool) -> u64 {
         let budget = self.options.budget_bytes;
-        let ahead = if at_once { 0 } else { self.options.segment_bytes.min(budget / 8) / 2 };
-        let most = budget - ahead;
+        let half = self.options.segment_bytes.min(budget / 8) / 2;
+        let most = if at_once { budget } else { budget - half };
         // What is unsent is not given up for what others write, but it grows no further.
-        self.room.short_at_bytes.map_or(most, |bytes| bytes.min(most))
+        let short = |bytes: u64| if at_once { bytes + half } else { bytes };
+        self.room.short_at_bytes.map_or(most, |bytes| short(bytes).min(most))
     }
 
     /// True while the file system has less than the reserve.
@@ -129,11 +138,15 @@ impl Worker {
         self.room.looked_at = Some(now);
         let Ok(free_bytes) = self.journal.free_bytes() else { return };
         self.status.free_bytes = free_bytes;
+        if self.room.reserve_bytes.is_none() {
+            let had = free_bytes.saturating_add(self.journal.bytes());
+            self.room.reserve_bytes = Some(self.options.reserve_bytes.min(had / RESERVE_PART));
+        }
         self.look_at_reserve();
     }
 
     fn look_at_reserve(&mut self) {
-        let (free, reserve) = (self.status.free_bytes, self.options.reserve_bytes);
+        let (free, reserve) = (self.status.free_bytes, self.room.reserve_bytes.unwrap_or(0));
         if free < reserve {
             if self.room.short_at_bytes.is_none() {
                 let text = format!(
@@ -192,10 +205,13 @@ impl Worker {
     }
 
     /// What a second cluster has goes first; the oldest that is older than `full_for` is thinned; then the oldest removed, once it is as
-    /// small as it can be; what is younger is thinned before anything is removed in full.
+    /// small as it can be; what is younger is thinned before anything is removed in full. Unless it
+    /// is `full`, nothing younger is touched and nothing removed.
     fn choose(&self, segments: &[SegmentInfo], full: bool) -> Option<Choice> {
         let full_from_us = self.clock.now_us().saturating_sub(micros(self.options.full_for));
-        let thins = self.options.when_full.contains(&WhenFull::Thin);
+        let rests = |at: Instant| self.clock.now().saturating_duration_since(at) < THIN_PAUSE;
+        let thins =
+            self.options.when_full.contains(&WhenFull::Thin) && !self.room.thin_failed_at.is_some_and(rests);
         let can_thin = |segment: &&SegmentInfo| {
             thins
                 && !segment.thinned
@@ -214,7 +230,8 @@ impl Worker {
         if evicts && oldest_is_small && segments.iter().any(|segment| segment.thinned) {
             return Some(Choice::Evict);
         }
-        let young = segments.iter().find(can_thin).map(|segment| Choice::Thin(segment.first_offset));
+        let young =
+            segments.iter().find(can_thin).filter(|_| full).map(|segment| Choice::Thin(segment.first_offset));
         young.or(evicts.then_some(Choice::Evict))
     }
 
@@ -230,8 +247,7 @@ impl Worker {
             }
             Ok(None) => self.room.unthinnable.push(first_offset),
             Err(error) => {
-                tracing::warn!("{}: a segment cannot be thinned: {error}", self.options.name);
-                self.room.unthinnable.push(first_offset);
+                self.thinning_failed(&error);
             }
         }
         true
@@ -284,8 +300,10 @@ impl Worker {
                 }
                 Ok(true) => self.replace(*thinner),
                 Err(error) => {
-                    tracing::warn!("{}: a segment cannot be thinned: {error}", self.options.name);
-                    self.room.unthinnable.push(thinner.first_offset());
+                    if !matches!(error, ThinError::Disk(_)) {
+                        self.room.unthinnable.push(thinner.first_offset());
+                    }
+                    self.thinning_failed(&error);
                     Step::Done
                 }
             },
@@ -319,12 +337,14 @@ impl Worker {
             }
             // It was sent meanwhile, or its rows would be as long as its samples.
             Ok(None) => self.room.unthinnable.push(first_offset),
-            Err(error) => {
-                tracing::error!("{error}");
-                self.room.unthinnable.push(first_offset);
-            }
+            Err(error) => self.thinning_failed(&error),
         }
         Step::Done
+    }
+
+    fn thinning_failed(&mut self, error: &dyn std::error::Error) {
+        tracing::warn!("{}: a segment cannot be summed up: {error}", self.options.name);
+        self.room.thin_failed_at = Some(self.clock.now());
     }
 
     fn evict(&mut self, tally: &Tally) -> Step {

@@ -125,6 +125,17 @@ impl DiskFile for File {
         Ok(length)
     }
 
+    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut content = self.0.lock().unwrap();
+        let at = usize::try_from(position).map_err(io::Error::other)?;
+        let end = at + bytes.len();
+        if content.len() < end {
+            content.resize(end, 0);
+        }
+        content[at..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }

@@ -91,8 +91,8 @@ fn a_full_disk_of_the_broker_is_waited_for() {
 #[test]
 fn a_quota_makes_it_slower_and_nothing_else() {
     /// For each broker.
-    const BYTES_PER_S: u32 = 30_000;
-    const RECORDS: u64 = 6_000;
+    const BYTES_PER_S: u32 = 50_000;
+    const RECORDS: u64 = 15_000;
     let cluster = Cluster::shared();
     let prefix = "quota";
     cluster.create_topics(prefix);
