@@ -79,7 +79,7 @@ fn a_failed_sync_closes_its_segment_and_what_it_held_is_written_anew() {
     }
     let failed = status.borrow().failed_syncs;
     assert_eq!(lane.lane.close(), 0);
-    drop(lane.reader);
+    drop((lane.reader, lane.history));
     // What the kernel only had in memory is gone now.
     image.unmount();
     image.mount();
@@ -122,7 +122,7 @@ fn a_dead_disk_is_told_and_after_its_return_everything_synced_is_there() {
     let said = wait_for("event", LIMIT, || events.try_recv().ok());
     assert_eq!((said.kind, &said.data["working"]), (Kind::Box, &false.into()));
     assert!(lane.lane.close() > 0, "what could not be stored is counted");
-    drop((lane.reader, lane.writer));
+    drop((lane.reader, lane.writer, lane.history));
     image.unmount();
     image.mount();
     let (mut lane, _events) = open(small(&image));
