@@ -5,6 +5,8 @@
 //! `cargo bench --bench replicate`, optionally `-- <records>`. Needs `tests/setup` (the broker is
 //! a real Kafka on loopback) and `benches/rdkafka_performance`, which builds that program.
 
+#[path = "../tests/device.rs"]
+mod device;
 #[allow(dead_code)] // the tests use the rest of it
 #[path = "../tests/kafka_cluster.rs"]
 mod kafka_cluster;
@@ -19,10 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use forebay::batch::{Sample, Schema, SchemaTag};
+use forebay::batch::{Batch, Sample, Schema, SchemaTag};
 use forebay::clock::now_us;
-use forebay::replicate::{Options, Record, Replicator, Source, SourceFault, State, encode};
-use forebay_connector::{Quality, Value};
+use forebay::event::Events;
+use forebay::lane::{Lane, LaneOptions, Opened};
+use forebay::replicate::{JournalSource, Options, Record, Replicator, Source, SourceFault, State, encode};
+use forebay_connector::{Quality, Scalar, Value};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -37,6 +41,9 @@ fn main() {
     println!(
         "samples  what                              records/s     MB/s  samples/s  CPU s per million records"
     );
+    for tags in [20, 50, 200] {
+        drain(&cluster, tags, records * 4 / u64::from(tags));
+    }
     for samples in [1, 20] {
         let records = records / if samples == 1 { 1 } else { 5 };
         let values = encoded(samples, records);
@@ -222,6 +229,71 @@ fn rdkafka_performance(
         .filter_map(|line| line.split_once(" msgs/s")?.0.rsplit(' ').next()?.parse().ok())
         .next_back()
         .unwrap_or_else(|| panic!("it says how fast it was: {said}"))
+}
+
+/// The backlog of seven devices on disk, `records` scans of `tags` noisy values, sent from there:
+/// journal read and decoded, JSON, transactions. The limit sends values of the same length.
+fn drain(cluster: &kafka_cluster::Cluster, tags: u32, records: u64) {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-drain");
+    let _nothing_left_over = std::fs::remove_dir_all(&directory);
+    let (events, receiver) = Events::new();
+    std::mem::forget(receiver); // nobody reads them here
+    let options =
+        LaneOptions { budget_bytes: 16 << 30, ..LaneOptions::new("telemetry", &directory, "bench/box") };
+    let Opened { lane, writer, reader, .. } = Lane::open(options, events).expect("the lane opens");
+    let scalars = vec![Scalar::Real; tags as usize];
+    let devices: Vec<_> =
+        (0..7).map(|number| device::device(&format!("machine-{number}"), &scalars)).collect();
+    let mut random = fastrand::Rng::with_seed(u64::from(tags));
+    let now = now_us();
+    let mut length = 0;
+    for (number, device) in (0..records).zip(devices.iter().cycle()) {
+        let sample = |tag| Sample {
+            tag,
+            value: Value::Real((random.f32() * 1000.0).round() / 10.0),
+            quality: Quality::Good,
+            source_us: None,
+        };
+        let samples: Vec<Sample> = (0..tags).map(sample).collect();
+        let edge_us = now + i64::try_from(number).unwrap_or(0) * 1000;
+        if number == 0 {
+            let mut out = Vec::new();
+            encode::batch(&mut out, &Schema::of(device), edge_us, None, &samples);
+            length = out.len();
+        }
+        let mut batch = Batch { device: Arc::clone(device), edge_us, samples, gap: None };
+        while let Err(back) = writer.try_append(batch) {
+            batch = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    writer.flush(Duration::from_secs(60)).expect("the disk works");
+    let prefix = format!("drain{tags}");
+    let value = "x".repeat(length).into_bytes();
+    let outer = rdkafka_performance(cluster, &format!("outer-{prefix}.telemetry"), &[value], records);
+    cluster.create_topics(&prefix);
+    let options = Options::new(&cluster.brokers(), &prefix, "werk1", "box-1");
+    let (start, before) = (Instant::now(), cpu());
+    let replicator =
+        Replicator::start(options, JournalSource::new("telemetry", reader), "bench", None).expect("a thread");
+    let status = replicator.status();
+    while status.snapshot().records < records {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let (took, spent) = (start.elapsed(), cpu() - before);
+    let rate = |records_a_second: f64| records_a_second * f64::from(tags);
+    #[allow(clippy::cast_precision_loss)] // printed with three digits
+    let per_second = records as f64 / took.as_secs_f64();
+    println!(
+        "{tags:>7}  from the journal, {length} bytes each: {per_second:.0} records/s, {:.0} samples/s, {:.2} CPU s per \
+         million samples, with the start; rdkafka_performance {outer:.0} records/s: {:.0} %",
+        rate(per_second),
+        spent.as_secs_f64() * 1e6 / rate(records as f64),
+        100.0 * per_second / outer
+    );
+    drop(replicator);
+    lane.close();
+    std::fs::remove_dir_all(&directory).expect("this run's files go");
 }
 
 struct Ring {
