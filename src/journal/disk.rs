@@ -129,16 +129,21 @@ impl RealDisk {
     }
 }
 
+/// Names of the files in a directory.
+pub(super) fn list(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        // A name that is not UTF-8 is none of ours.
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            // A name that is not UTF-8 is none of ours.
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        list(&self.directory)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {

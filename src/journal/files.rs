@@ -6,14 +6,14 @@
 //! appended later is not seen.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::closed::Closed;
-use super::disk::{Disk, DiskFile};
+use super::disk::{self, Disk, DiskFile};
 use super::handed;
 use super::index::{Index, Segment, Shared};
 use super::note;
@@ -300,14 +300,7 @@ fn read_only() -> io::Error {
 
 impl Disk for Readonly {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            // A name that is not UTF-8 is none of ours.
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        disk::list(&self.directory)
     }
 
     fn create(&self, _: &str) -> io::Result<Box<dyn DiskFile>> {

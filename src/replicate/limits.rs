@@ -81,7 +81,7 @@ impl Shares {
     }
 }
 
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // shares and rates: the last digits say nothing, and floats saturate
 fn part(all: Amount, share: f64) -> Amount {
     // Anything more than nothing is at least one record.
     let of = |whole: u64| (whole as f64 * share).ceil() as u64;
@@ -98,7 +98,7 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// So many records of the backlog were committed.
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss)] // shares and rates: the last digits say nothing, and floats saturate
     pub fn sent(&mut self, records: u64, now: Instant) {
         if records == 0 {
             return;
@@ -113,7 +113,7 @@ impl Backlog {
     }
 
     /// For people: what waits, and how long still.
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss)] // shares and rates: the last digits say nothing, and floats saturate
     pub fn look(&mut self, progress: &Progress, options: &Options, now_us: i64) -> Option<Backlogged> {
         let records = progress.backlog_records();
         if records == 0 {

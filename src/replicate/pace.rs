@@ -51,7 +51,7 @@ impl Size {
     }
 
     /// `greatest`, cut down to what was found to fit.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // shares and rates: the last digits say nothing, and floats saturate
     pub fn of(&self, greatest: usize) -> u64 {
         ((greatest as f64 * self.part) as u64).max(1)
     }
@@ -103,7 +103,7 @@ struct Buckets {
 impl Line {
     /// A line of so many bits a second, or without a limit; of it the backlog gets `backlog_share`
     /// (0 to 1).
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss)] // shares and rates: the last digits say nothing, and floats saturate
     pub fn new(bits_per_s: Option<u64>, backlog_share: f64) -> Self {
         let bytes_per_s = bits_per_s.map(|bits| bits as f64 / 8.0);
         let buckets = Buckets { all: 0.0, backlog: 0.0, filled: None };
@@ -180,13 +180,13 @@ impl Wire {
     }
 
     /// Bytes of values that make so many on the wire.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // shares and rates: the last digits say nothing, and floats saturate
     pub fn values_for(&self, wire_bytes: f64) -> u64 {
         (wire_bytes.max(0.0) / self.ratio) as u64
     }
 
     /// A transaction with these values was sent. Takes it off the line.
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss)] // shares and rates: the last digits say nothing, and floats saturate
     pub fn sent(&mut self, line: &Line, live_bytes: u64, backlog_bytes: u64) {
         let backlog = backlog_bytes as f64 * self.ratio;
         let all = live_bytes as f64 * self.ratio + backlog + TRANSACTION_BYTES;
@@ -203,7 +203,7 @@ impl Wire {
     }
 
     /// What the session has sent in all, as measured. Returns the bytes that came in addition.
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss)] // shares and rates: the last digits say nothing, and floats saturate
     pub fn measured(&mut self, line: &Line, total: u64) -> u64 {
         let more = total.saturating_sub(self.measured);
         self.measured = total;
