@@ -113,10 +113,11 @@ fn paused_lanes_keep_everything_and_send_it_when_resumed() {
     daemon.fill(0, 500);
     daemon.start();
     wait_committed(&daemon, 500, PATIENCE);
+    let state = |daemon: &Daemon, lane: usize| daemon.status()["lanes"][lane]["replication"]["state"].clone();
+    wait_for("events to be up", PATIENCE, || (state(&daemon, 1) == "up").then_some(()));
     let told = daemon.command(&["pause", "--lane", "telemetry"]);
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.status.success() && text.contains("telemetry: paused."), "{told:?}");
-    let state = |daemon: &Daemon, lane: usize| daemon.status()["lanes"][lane]["replication"]["state"].clone();
     wait_for("pause", PATIENCE, || (state(&daemon, 0) == "paused").then_some(()));
     assert_eq!(state(&daemon, 1), "up", "only the lane that was named");
     let (_, words) = daemon.journal(&["status"]).unwrap();
