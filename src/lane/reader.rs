@@ -17,6 +17,9 @@ use crate::clock::Clock;
 use crate::event::{Event, Events};
 use crate::journal::{Damage, Epoch, Read, Reader};
 
+/// What is to be sent waits so long before it asks again whether its offsets are its own.
+const UNSETTLED: Duration = Duration::from_millis(10);
+
 /// One record of a lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -171,6 +174,10 @@ impl LaneReader {
 
     /// Waits until there is something to read, at most `limit`; tells whether there is.
     pub fn wait(&self, limit: Duration) -> bool {
+        if self.gives_gaps && self.shared.is_unsettled() {
+            std::thread::sleep(limit.min(UNSETTLED));
+            return false;
+        }
         self.reader.wait(limit)
     }
 
