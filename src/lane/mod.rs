@@ -24,6 +24,8 @@ mod offline;
 mod reader;
 mod schemas;
 mod status;
+#[cfg(test)]
+mod taken_tests;
 mod tally;
 #[cfg(test)]
 mod tests;

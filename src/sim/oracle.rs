@@ -206,7 +206,7 @@ impl Oracle {
             self.keep(offset);
         }
         if is_estimated && self.end < next {
-            self.damaged(vec![self.end..next]);
+            self.damaged(std::iter::once(self.end..next));
         }
         if let Some(write) = tried.filter(|_| next > self.end) {
             self.note_group(write, self.end..next);
@@ -261,11 +261,11 @@ impl Oracle {
     pub fn lost(&mut self, name: &str) {
         let Some(file) = self.files.get_mut(name) else { return };
         file.is_lost = true;
-        let damaged = file.groups.iter().map(|group| group.offsets.clone()).collect();
+        let damaged: Vec<_> = file.groups.iter().map(|group| group.offsets.clone()).collect();
         self.damaged(damaged);
     }
 
-    fn damaged(&mut self, ranges: Vec<Range<u64>>) {
+    fn damaged(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) {
         for range in ranges {
             for (_, kept) in self.kept.range_mut(range) {
                 kept.is_damaged = true;
