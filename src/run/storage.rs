@@ -199,7 +199,7 @@ impl Begin {
             }
             let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
                 .with_context(|| format!("no thread for the {name} lane"))?;
-            facts.push(LaneFacts::new(name, &lane.writer, &replicator));
+            facts.push(LaneFacts::new(name, &lane.writer, &replicator, lane.history));
             replicators.push(replicator);
             opened.push((lane.lane, lane.writer));
         }

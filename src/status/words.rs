@@ -114,6 +114,16 @@ words! {
     many_days: "{0} days", "{0} Tage";
     over_a_year: "more than a year", "mehr als ein Jahr";
 
+    // The past of a value.
+    trend_hour: "1 hour", "1 Stunde";
+    trend_day: "24 hours", "24 Stunden";
+    trend_week: "7 days", "7 Tage";
+    trend_low_high: "Lowest {0}, highest {1}.", "Tiefster Wert {0}, höchster {1}.";
+    trend_nothing: "This box has no numbers of that time: nothing was stored, or it has made room for newer values.",
+        "Diese Box hat aus dieser Zeit keine Zahlen: Nichts wurde gespeichert, oder Neueres brauchte den Platz.";
+    trend_cut: "There is too much to read at once: the end of the curve is missing. Choose a shorter time.",
+        "Zu viel auf einmal zu lesen: Das Ende der Kurve fehlt. Bitte eine kürzere Zeit wählen.";
+
     // Verdicts.
     none_set_up: "No machine is set up yet. Machines are described in the folder “devices” of this box.",
         "Noch keine Maschine eingerichtet. Maschinen stehen im Ordner „devices“ dieser Box.";
