@@ -2,9 +2,9 @@
 
 extern crate forebay;
 
+mod past;
 #[path = "plant.rs"]
 mod plant;
-mod past;
 mod readable;
 
 use std::io::{ErrorKind, Read, Write};

@@ -188,7 +188,10 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
 
 /// Numbers and yes or no have a curve.
 fn has_trend(tag: &Tag) -> bool {
-    let is_text = matches!(tag.data_type.scalar, Scalar::String(_) | Scalar::Wstring(_) | Scalar::Dtl | Scalar::DateTime);
+    let is_text = matches!(
+        tag.data_type.scalar,
+        Scalar::String(_) | Scalar::Wstring(_) | Scalar::Dtl | Scalar::DateTime
+    );
     !is_text && tag.data_type.array_len.is_none()
 }
 
