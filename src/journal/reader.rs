@@ -54,6 +54,8 @@ pub struct Reader {
     epoch: Epoch,
     /// What it reads leaves the box, so segments are noted before.
     hands_over: bool,
+    /// Why the last read gave nothing although there is something.
+    withheld: Option<io::Error>,
     /// Offset of the next record to give.
     wanted: u64,
     open: Option<Open>,
@@ -207,6 +209,7 @@ impl Reader {
             shared,
             epoch,
             hands_over: false,
+            withheld: None,
             wanted: offset,
             open: None,
             block: Block::default(),
@@ -225,11 +228,17 @@ impl Reader {
     }
 
     /// From now on what is read leaves the box: each segment is noted durably before its first
-    /// record is given, and is never thinned then.
+    /// record is given, and is never thinned then. While a disk does not take the note, reading
+    /// ends in front of the segment, and [`Reader::withheld`] says why.
     pub fn hand_over(&mut self) {
         self.hands_over = true;
         // A segment that is open already must be noted too.
         self.seek(self.wanted);
+    }
+
+    /// Why the last [`Read::End`] was none; asked once.
+    pub fn withheld(&mut self) -> Option<io::Error> {
+        self.withheld.take()
     }
 
     /// Offset of the next record.
@@ -306,6 +315,9 @@ impl Reader {
                     return Read::Moved { from, to: first };
                 }
                 Place::In { segment, end } => {
+                    if !self.may_give(segment.name) {
+                        return Read::End;
+                    }
                     if let Some(damage) = self.advance(&segment, end) {
                         return Read::Damage(damage);
                     }
@@ -395,12 +407,18 @@ impl Reader {
         }
     }
 
+    /// Whether records of this segment may be given; notes that they are.
+    fn may_give(&mut self, name: Name) -> bool {
+        if !self.hands_over || self.open.as_ref().is_some_and(|open| open.name == name) {
+            return true;
+        }
+        self.withheld = handed::note(self.disk.as_ref(), self.epoch, &self.shared, name).err();
+        self.withheld.is_none()
+    }
+
     /// Reads one frame of the segment that holds the wanted record.
     fn advance(&mut self, segment: &Segment, end: u64) -> Option<Damage> {
         if self.open.as_ref().is_none_or(|open| open.name != segment.name) {
-            if self.hands_over {
-                handed::note(self.disk.as_ref(), self.epoch, &self.shared, segment.name);
-            }
             match self.disk.open(&segment.name.file()) {
                 Ok(file) => {
                     if !self.enter_segment(segment, file) {
