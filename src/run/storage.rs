@@ -208,6 +208,7 @@ impl Begin {
         // The first lane's replicator speaks for both.
         let line = line::watch(
             replicators[0].status(),
+            replicators[0].fallback_status(),
             self.box_path.clone(),
             self.events.clone(),
             self.stop.clone(),

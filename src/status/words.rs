@@ -361,6 +361,10 @@ words! {
     event_clock: "the clock of the box was set by {0} s", "die Uhr der Box wurde um {0} s gestellt";
     event_it_away: "nothing goes to IT", "nichts geht an die IT";
     event_it_back: "IT takes data again, after {0}", "die IT nimmt wieder Daten ab, nach {0}";
+    event_second_begins: "the second Kafka takes the data while the first is away",
+        "das zweite Kafka nimmt die Daten ab, solange das erste fehlt";
+    event_second_ends: "the first Kafka is back, the second one gets no more data",
+        "das erste Kafka ist wieder da, das zweite bekommt nichts mehr";
     event_disk_bad: "the disk does not accept data; new values wait in memory",
         "die Platte nimmt nichts an; neue Werte warten im Arbeitsspeicher";
     event_disk_good: "the disk works again", "die Platte arbeitet wieder";
