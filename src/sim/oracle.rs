@@ -177,7 +177,7 @@ impl Oracle {
             self.keep(offset);
         }
         if is_estimated && self.end < next {
-            self.damaged(vec![self.end..next]);
+            self.damaged(std::iter::once(self.end..next));
         }
         if let Some(write) = tried.filter(|_| next > self.end) {
             self.note_group(write, self.end..next);
@@ -235,7 +235,7 @@ impl Oracle {
         self.damaged(damaged);
     }
 
-    fn damaged(&mut self, ranges: Vec<Range<u64>>) {
+    fn damaged(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) {
         for range in ranges {
             for (_, kept) in self.kept.range_mut(range) {
                 kept.is_damaged = true;
