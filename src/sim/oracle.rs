@@ -231,7 +231,7 @@ impl Oracle {
     pub fn lost(&mut self, name: &str) {
         let Some(file) = self.files.get_mut(name) else { return };
         file.is_lost = true;
-        let damaged = file.groups.iter().map(|group| group.offsets.clone()).collect();
+        let damaged: Vec<_> = file.groups.iter().map(|group| group.offsets.clone()).collect();
         self.damaged(damaged);
     }
 
