@@ -13,8 +13,10 @@ use super::index::{Place, Segment, Shared};
 use super::numbered::Numbered;
 use super::pack::{CODEC_ZSTD, Unpacker};
 use super::scan::{Scanner, Step};
+use super::recovery::SEGMENT_RECORDS_MAX;
 use super::segment::Name;
-use super::{Damage, Epoch, varint};
+use super::unreadable::{ReadError, Unreadable};
+use super::{Damage, DamageKind, Epoch, varint};
 
 /// Bytes of the dictionaries of one segment at most; those beyond are ignored.
 const DICTIONARIES_BYTES_MAX: usize = 256 << 20;
@@ -35,6 +37,8 @@ pub enum Read<'a> {
     Link(Link<'a>),
     /// Records that cannot be read; the next call goes on behind them.
     Damage(Damage),
+    /// Records that the disk does not give now; the next call tries again.
+    Unreadable(Unreadable),
     /// The records from `from` to before `to` were removed; the next call goes on at `to`.
     Moved {
         /// Where reading had been.
@@ -54,6 +58,8 @@ pub struct Reader {
     epoch: Epoch,
     /// What it reads leaves the box, so segments are noted before.
     hands_over: bool,
+    /// What the disk does not give is passed over, until a record is given or told as lost.
+    passes_over: bool,
     /// Offset of the next record to give.
     wanted: u64,
     open: Option<Open>,
@@ -74,12 +80,20 @@ struct Open {
     fault: Option<Fault>,
 }
 
+/// Where in a file the disk does not give what is wanted.
+type Failed = (u64, ReadError);
+
 impl Open {
     /// Goes to where reading must begin for the record at `wanted`: its block, or the beginning of
     /// its chain. Takes the dictionaries on the way.
-    fn find(&mut self, wanted: u64, dictionaries: &mut Dictionaries, unpacker: &mut Unpacker) {
+    fn find(
+        &mut self,
+        wanted: u64,
+        dictionaries: &mut Dictionaries,
+        unpacker: &mut Unpacker,
+    ) -> Result<(), Failed> {
         if wanted > self.name.first_offset {
-            self.leap(wanted, dictionaries, unpacker);
+            self.leap(wanted, dictionaries, unpacker)?;
         }
         let mut chain = ChainReader::default();
         let mut key = None;
@@ -90,7 +104,7 @@ impl Open {
                 }
                 Step::Frame { at, frame: Frame::Block { head, .. } } => {
                     if head.first_offset.saturating_add(u64::from(head.count)) > wanted {
-                        return self.scanner.go_to(at);
+                        return self.begin_at(at);
                     }
                     key = None;
                 }
@@ -100,40 +114,59 @@ impl Open {
                         key = Some(at);
                     }
                     if first_offset.saturating_add(u64::from(head.count)) > wanted {
-                        return self.scanner.go_to(key.unwrap_or(at));
+                        return self.begin_at(key.unwrap_or(at));
                     }
                 }
                 Step::Frame { frame: Frame::Contents(_), .. } => {}
                 Step::Bad(fault) => {
                     self.fault = Some(fault);
                     chain.next = None;
-                    self.scanner.resync(self.bytes);
+                    self.resync()?;
                 }
+                Step::Failed(error) => return Err(self.failed(error)),
                 Step::End => {
-                    if let Some(key) = key {
-                        self.scanner.go_to(key);
-                    }
-                    return;
+                    return self.begin_at(key.unwrap_or(self.scanner.position()));
                 }
             }
         }
     }
 
+    fn begin_at(&mut self, position: u64) -> Result<(), Failed> {
+        self.scanner.go_to(position);
+        Ok(())
+    }
+
+    fn resync(&mut self) -> Result<(), Failed> {
+        self.scanner.resync(self.bytes).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: ReadError) -> Failed {
+        (self.scanner.position(), error)
+    }
+
     /// Goes near the record at `wanted` with the table of contents, when there is one.
-    fn leap(&mut self, wanted: u64, dictionaries: &mut Dictionaries, unpacker: &mut Unpacker) {
-        let Some(contents) = self.scanner.contents(self.bytes) else { return };
+    fn leap(
+        &mut self,
+        wanted: u64,
+        dictionaries: &mut Dictionaries,
+        unpacker: &mut Unpacker,
+    ) -> Result<(), Failed> {
+        let Some(contents) = self.scanner.contents(self.bytes) else { return Ok(()) };
         let after = contents.parts.partition_point(|part| part.first_offset <= wanted);
-        let Some(part) = after.checked_sub(1).map(|at| contents.parts[at]) else { return };
+        let Some(part) = after.checked_sub(1).map(|at| contents.parts[at]) else { return Ok(()) };
         let start = self.scanner.position();
         for entry in contents.dictionaries.iter().take_while(|entry| entry.position < part.position) {
             self.scanner.go_to(entry.position);
-            if let Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } =
-                self.scanner.step(self.bytes)
-            {
-                dictionaries.take(unpacker, (number, codec, raw_bytes), content);
+            match self.scanner.step(self.bytes) {
+                Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
+                    dictionaries.take(unpacker, (number, codec, raw_bytes), content);
+                }
+                // Without it records could not be decoded.
+                Step::Failed(error) => return Err((entry.position, error)),
+                _ => {}
             }
         }
-        self.scanner.go_to(part.position.max(start));
+        self.begin_at(part.position.max(start))
     }
 }
 
@@ -207,6 +240,7 @@ impl Reader {
             shared,
             epoch,
             hands_over: false,
+            passes_over: false,
             wanted: offset,
             open: None,
             block: Block::default(),
@@ -267,6 +301,18 @@ impl Reader {
         self.block.next = 0;
     }
 
+    /// What the disk does not give is passed over, and told as [`DamageKind::Unreadable`], up to the
+    /// next record that is given or told as lost. Else it stops the reader for as long as it lasts.
+    pub fn pass_over(&mut self) {
+        self.passes_over = true;
+    }
+
+    /// Whether something of the segment was passed over that the disk does not give: what else is
+    /// missing in it may be so for that.
+    pub fn has_passed_over(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.scanner.failure().is_some())
+    }
+
     /// The dictionary that records of the current block call `number`.
     pub fn dictionary(&self, number: u32) -> Option<&Arc<[u8]>> {
         self.dictionaries.by_number.get(number)
@@ -306,8 +352,8 @@ impl Reader {
                     return Read::Moved { from, to: first };
                 }
                 Place::In { segment, end } => {
-                    if let Some(damage) = self.advance(&segment, end) {
-                        return Read::Damage(damage);
+                    if let Some(read) = self.advance(&segment, end) {
+                        return read;
                     }
                 }
             }
@@ -345,6 +391,7 @@ impl Reader {
             return Err(None);
         }
         self.wanted = block.next;
+        self.passes_over = false;
         Ok((start, start + length))
     }
 
@@ -373,6 +420,7 @@ impl Reader {
         let wanted = offset >= self.wanted;
         if wanted {
             self.wanted = block.next;
+            self.passes_over = false;
         }
         Link {
             offset,
@@ -396,26 +444,32 @@ impl Reader {
     }
 
     /// Reads one frame of the segment that holds the wanted record.
-    fn advance(&mut self, segment: &Segment, end: u64) -> Option<Damage> {
+    fn advance(&mut self, segment: &Segment, end: u64) -> Option<Read<'static>> {
         if self.open.as_ref().is_none_or(|open| open.name != segment.name) {
             if self.hands_over {
                 handed::note(self.disk.as_ref(), self.epoch, &self.shared, segment.name);
             }
-            match self.disk.open(&segment.name.file()) {
-                Ok(file) => {
-                    if !self.enter_segment(segment, file) {
-                        return None;
-                    }
+            let entered = match self.disk.open(&segment.name.file()) {
+                Ok(file) => self.enter_segment(segment, file),
+                Err(error) => return self.cannot_open(segment, end, &error.into()),
+            };
+            match entered {
+                Ok(true) => {}
+                Ok(false) => return None,
+                // Not even its length is given.
+                Err((_, error)) if self.passes_over => {
+                    return Some(Read::Damage(self.lose(end, &Fault::Unreadable(error))));
                 }
-                Err(error) => return self.cannot_open(segment, end, &error),
+                Err((position, error)) => return Some(self.stop(segment, position, error)),
             }
         }
         let open = self.open.as_mut()?;
-        if open.thinned == segment.thinned {
+        if open.thinned == segment.thinned && segment.bytes > 0 {
             open.bytes = segment.bytes;
         }
         let limit = open.bytes;
-        match open.scanner.step(limit) {
+        open.scanner.tolerate(self.passes_over);
+        let damage = match open.scanner.step(limit) {
             Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
                 self.dictionaries.take(&mut self.unpacker, (number, codec, raw_bytes), content);
                 None
@@ -440,31 +494,53 @@ impl Reader {
             Step::Frame { frame: Frame::Contents(_), .. } => None,
             Step::Bad(fault) => {
                 open.fault = Some(fault);
-                open.scanner.resync(limit);
+                let moved = open.resync();
                 self.chain.next = None;
+                if let Err((position, error)) = moved {
+                    return Some(self.stop(segment, position, error));
+                }
                 None
             }
-            Step::End => {
-                let fault = open.fault.take().unwrap_or(Fault::Short);
-                Some(self.lose(end, &fault))
+            Step::Failed(error) => {
+                let position = open.scanner.position();
+                return Some(self.stop(segment, position, error));
             }
-        }
+            Step::End => Some(match open.fault.take() {
+                // A start that could not read its end went on behind all it could hold.
+                None if end == segment.name.first_offset.saturating_add(SEGMENT_RECORDS_MAX) => {
+                    self.unused(end)
+                }
+                fault => self.lose(end, &fault.unwrap_or(Fault::Short)),
+            }),
+        };
+        damage.map(Read::Damage)
+    }
+
+    /// The disk does not give what is wanted. The next try begins with opening the file.
+    fn stop(&mut self, segment: &Segment, position: u64, error: ReadError) -> Read<'static> {
+        self.seek(self.wanted);
+        Read::Unreadable(Unreadable { from_offset: self.wanted, file: segment.name.file(), position, error })
     }
 
     /// Begins with the file of a segment; `false` when another may have taken its name since the
     /// index was read.
-    fn enter_segment(&mut self, segment: &Segment, file: Box<dyn DiskFile>) -> bool {
+    fn enter_segment(&mut self, segment: &Segment, file: Box<dyn DiskFile>) -> Result<bool, Failed> {
         match self.shared.lock().locate(self.wanted) {
             Place::In { segment: now, .. } if (now.name, now.thinned) == (segment.name, segment.thinned) => {}
-            _ => return false,
+            _ => return Ok(false),
         }
-        let Segment { name, thinned, bytes, .. } = *segment;
+        let Segment { name, thinned, mut bytes, .. } = *segment;
+        if bytes == 0 {
+            // The start could not ask for it.
+            bytes = file.length().map_err(|error| (0, error.into()))?;
+        }
         self.dictionaries = Dictionaries::default();
         self.chain.next = None;
         let mut open = Open { name, thinned, bytes, scanner: Scanner::new(file), fault: None };
-        open.find(self.wanted, &mut self.dictionaries, &mut self.unpacker);
+        open.scanner.tolerate(self.passes_over);
+        open.find(self.wanted, &mut self.dictionaries, &mut self.unpacker)?;
         self.open = Some(open);
-        true
+        Ok(true)
     }
 
     /// Makes an unpacked block current. What is missing in front of it, or the block itself when
@@ -515,13 +591,18 @@ impl Reader {
         None
     }
 
-    fn cannot_open(&mut self, segment: &Segment, end: u64, error: &io::Error) -> Option<Damage> {
+    fn cannot_open(&mut self, segment: &Segment, end: u64, error: &ReadError) -> Option<Read<'static>> {
         // It may have been removed since the index was read; then the index says where to go on.
         match self.shared.lock().locate(self.wanted) {
             Place::In { segment: now, .. } if now.name == segment.name => {}
             _ => return None,
         }
-        Some(self.lose(end, &Fault::Unreadable(error.kind())))
+        if !error.is_no_file() && !self.passes_over {
+            return Some(self.stop(segment, 0, *error));
+        }
+        let damage = self.lose(end, &Fault::Unreadable(*error));
+        let cause = format!("{} cannot be opened: {error}", segment.name.file());
+        Some(Read::Damage(Damage { cause, ..damage }))
     }
 
     /// Gives up the records before `to_offset`.
@@ -529,6 +610,17 @@ impl Reader {
         let file = self.open.as_ref().map_or_else(|| "a segment".to_owned(), |open| open.name.file());
         let from_offset = self.wanted;
         self.wanted = to_offset;
-        Damage { from_offset, to_offset, cause: format!("{fault} in {file}") }
+        let kind = match fault {
+            Fault::Unreadable(error) if !error.is_no_file() => DamageKind::Unreadable,
+            _ => DamageKind::Damaged,
+        };
+        self.passes_over = false;
+        Damage { from_offset, to_offset, cause: format!("{fault} in {file}"), kind }
+    }
+
+    /// Goes on behind offsets that no record has.
+    fn unused(&mut self, to_offset: u64) -> Damage {
+        let (kind, cause) = (DamageKind::Unused, "no record was ever given these numbers".to_owned());
+        Damage { from_offset: std::mem::replace(&mut self.wanted, to_offset), to_offset, cause, kind }
     }
 }

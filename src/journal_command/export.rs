@@ -170,12 +170,12 @@ fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json>
     let total = ranges.iter().map(|range| range.end - range.start).sum();
     let mut progress = Progress::new("export", total, export.common.json);
     let written = samples::write(&mut opened, &filter, &ranges, target.path(), &mut progress)?;
-    let lanes = if written.rows == 0 {
+    let lanes = if written.rows == 0 && written.unreadable_records == 0 {
         json!([])
     } else {
         json!([{
             "lane": lane, "rows": written.rows, "files": written.files, "bytes": written.bytes,
-            "damaged_records": written.damaged_records,
+            "damaged_records": written.damaged_records, "unreadable_records": written.unreadable_records,
         }])
     };
     Ok(json!({ "format": "parquet", "lanes": lanes }))
@@ -198,6 +198,13 @@ fn words(written: &Json, folder: &Path) -> String {
         if count("damaged_records") > 0 {
             let damaged = counted(count("damaged_records"), "record", "records");
             text += &format!("{damaged} could not be read and are not in it, see `forebay journal verify`\n");
+        }
+        if count("unreadable_records") > 0 {
+            let missing = counted(count("unreadable_records"), "record is", "records are");
+            text += &format!(
+                "{missing} not in it: the disk of this box gives errors in their place; export again when it can be \
+                 read, see `forebay journal verify`\n"
+            );
         }
     }
     text += &format!("Written to {}; the stick may be unmounted and removed.\n", folder.display());
