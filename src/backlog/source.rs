@@ -121,7 +121,9 @@ impl Source for BacklogSource {
                     Verdict::PassOver { .. } => self.reader.pass_over(),
                     Verdict::Wait { is_new } => {
                         if is_new {
-                            tracing::warn!("imported backlog: disk cannot be read: {unreadable}; tried again");
+                            tracing::warn!(
+                                "imported backlog: disk cannot be read: {unreadable}; tried again"
+                            );
                         }
                         return Ok(None);
                     }

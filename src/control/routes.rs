@@ -216,10 +216,9 @@ async fn do_hand_over(controls: &Controls, request: Request) -> Answer {
     let HandedRequest { lane, before_offset } = read(request).await?;
     let writer = controls.lane(&lane)?.writer.clone();
     let noting = tokio::task::spawn_blocking(move || writer.hand_over(before_offset, TRIM_MAX)).await;
-    if noting.unwrap_or(false) {
-        Ok(json!({ "noted": true }))
-    } else {
-        Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, TrimError::NoAnswer.to_string()))
+    match noting.unwrap_or(Err(TrimError::NoAnswer)) {
+        Ok(()) => Ok(json!({ "noted": true })),
+        Err(error) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
     }
 }
 

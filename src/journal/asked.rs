@@ -1,16 +1,20 @@
 //! What an operator asks of a journal: how far it can be trimmed, and what has been taken away.
 
+use std::io;
+
 use super::segment::Name;
 use super::{Journal, handed};
 
 impl Journal {
     /// Marks the segments with records before `offset` as seen, durably, as a reader does that
     /// hands records over: they are never thinned.
-    pub fn hand_over(&self, offset: u64) {
+    ///
+    /// # Errors
+    /// Those of the system; the records must not leave the box.
+    pub fn hand_over(&self, offset: u64) -> io::Result<()> {
         let all: Vec<Name> = self.shared.lock().segments.iter().map(|segment| segment.name).collect();
-        for name in all.into_iter().filter(|name| name.first_offset < offset) {
-            handed::note(self.disk.as_ref(), self.epoch, &self.shared, name);
-        }
+        let mut before = all.into_iter().filter(|name| name.first_offset < offset);
+        before.try_for_each(|name| handed::note(self.disk.as_ref(), self.epoch, &self.shared, name))
     }
 
     /// Where the whole segments end whose records all lie before `offset`; the newest counts as

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::closed::Closed;
 use super::disk::{self, Disk, DiskFile};
 use super::frame::Fault;
-use super::handed;
+use super::handed::{self, OnDisk};
 use super::index::{Index, Segment, Shared};
 use super::note;
 use super::recovery::{highest_sequence, newest_end, read_headers_only};
@@ -98,7 +98,7 @@ impl JournalFiles {
     /// [`FilesError`]. Damaged content is no error.
     pub fn open(directory: &Path, synced: Option<u64>) -> Result<Self, FilesError> {
         let unreadable = |error| FilesError::Unreadable { directory: directory.to_owned(), error };
-        let shared = Arc::new(Shared::new(Index::default()));
+        let shared = Arc::new(Shared::new(Index::default(), OnDisk::default()));
         let disk = Readonly { directory: directory.to_owned(), shared };
         let names = disk.list().map_err(unreadable)?;
         // What cannot be read now the segments tell as well.

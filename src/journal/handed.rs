@@ -1,8 +1,9 @@
 //! Which segments a replicator has seen, so that nothing is sent both in full and thinned.
 //!
-//! The file `handed` names them by ranges of their sequence numbers. It is written before the
-//! first record of a segment is given away. Where it is missing or damaged, every segment counts
-//! as seen until the checkpoint is known.
+//! The file `handed` names them by ranges of their sequence numbers. Before the first record of a
+//! segment is given away, the file names it durably, or is durably gone: where it is missing or
+//! damaged, every segment counts as seen until the checkpoint is known. A disk that does neither
+//! keeps its records: a file that denies later what Kafka has would do harm, waiting does none.
 
 use std::io;
 
@@ -20,6 +21,15 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// First and last sequence number of segments that were seen.
 type Range = (u64, u64);
+
+/// What is known of the directory, held while that is changed. Taken before the index.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk {
+    /// There is durably no file.
+    absent: bool,
+    /// A thinned segment has taken the name of a full one, and a power cut may undo that.
+    pub renamed: bool,
+}
 
 /// What the file says; `None` when it is missing, damaged or of another journal.
 fn read(disk: &dyn Disk, epoch: Epoch) -> Option<Vec<Range>> {
@@ -83,8 +93,8 @@ fn ranges(index: &Index) -> Vec<Range> {
 }
 
 /// Marks the segments that a start found. Writes the file of a journal that is `created`: in one
-/// without a file nothing could be thinned after the next start.
-pub(super) fn restore(disk: &dyn Disk, epoch: Epoch, index: &mut Index, created: bool) {
+/// without a file nothing could be thinned after the next start. The caller syncs the directory.
+pub(super) fn restore(disk: &dyn Disk, epoch: Epoch, index: &mut Index, created: bool) -> OnDisk {
     let known = if created { Some(Vec::new()) } else { read(disk, epoch) };
     for segment in &mut index.segments {
         let sequence = segment.name.sequence;
@@ -96,58 +106,98 @@ pub(super) fn restore(disk: &dyn Disk, epoch: Epoch, index: &mut Index, created:
             Some(_) => Handed::No,
         };
     }
+    let mut on_disk = OnDisk::default();
     if created {
-        store(disk, epoch, index);
+        let _without_it_all_counts_as_seen = store(disk, epoch, index, &mut on_disk);
+    } else if known.is_none() {
+        // One that cannot be read now may be readable later.
+        on_disk.absent = remove(disk).is_ok();
     }
+    on_disk
 }
 
 /// Makes durable that records of the segment `name` are about to be given away.
 ///
-/// When that fails it is true only in memory, and no file is left that would deny it.
-pub(super) fn note(disk: &dyn Disk, epoch: Epoch, shared: &Shared, name: Name) {
-    let _one_at_a_time = shared.lock_handed_file();
-    let index = {
-        let mut index = shared.lock();
-        let Some(segment) = index.segments.iter_mut().find(|segment| segment.name == name) else { return };
-        if segment.handed == Handed::Yes {
-            return;
-        }
-        segment.handed = Handed::Yes;
-        // While one of them is in doubt there is no file, and that says enough.
-        if index.segments.iter().any(|segment| segment.handed == Handed::Perhaps) {
-            return;
-        }
-        index.clone()
-    };
-    store(disk, epoch, &index);
+/// # Errors
+/// Those of the system: a power cut may leave a file that denies it, so nothing may be given away.
+pub(super) fn note(disk: &dyn Disk, epoch: Epoch, shared: &Shared, name: Name) -> io::Result<()> {
+    let mut on_disk = shared.lock_handed_file();
+    let Some(before) = mark(shared, name, Handed::Yes) else { return Ok(()) };
+    let noted = if before == Handed::Yes { Ok(()) } else { note_marked(disk, epoch, shared, &mut on_disk) };
+    if noted.is_err() {
+        mark(shared, name, before);
+    }
+    noted
 }
 
-/// The records before `committed` are sent, those behind were not, as far as anybody knows: ends
-/// the doubts of a start without a file.
-pub(super) fn settle(disk: &dyn Disk, epoch: Epoch, shared: &Shared, committed: u64) {
-    let _one_at_a_time = shared.lock_handed_file();
+/// Sets the mark of a segment and gives the one before; `None` when it was removed.
+fn mark(shared: &Shared, name: Name, handed: Handed) -> Option<Handed> {
+    let mut index = shared.lock();
+    let segment = index.segments.iter_mut().find(|segment| segment.name == name)?;
+    Some(std::mem::replace(&mut segment.handed, handed))
+}
+
+fn note_marked(disk: &dyn Disk, epoch: Epoch, shared: &Shared, on_disk: &mut OnDisk) -> io::Result<()> {
+    if on_disk.renamed {
+        // What is sent of a thinned segment must not be there in full after a power cut.
+        disk.sync_directory()?;
+        on_disk.renamed = false;
+    }
+    let index = shared.lock().clone();
+    // While one of them is in doubt there is no file, and that says enough.
+    if index.segments.iter().any(|segment| segment.handed == Handed::Perhaps) {
+        return withdraw(disk, on_disk);
+    }
+    store(disk, epoch, &index, on_disk)
+}
+
+/// The records before `used` were sent or left for later, those behind were not, as far as anybody
+/// knows: ends the doubts of a start without a file.
+pub(super) fn settle(disk: &dyn Disk, epoch: Epoch, shared: &Shared, used: u64) {
+    let mut on_disk = shared.lock_handed_file();
     let index = {
         let mut index = shared.lock();
         let mut doubted = false;
         for segment in index.segments.iter_mut().filter(|segment| segment.handed == Handed::Perhaps) {
             doubted = true;
-            segment.handed = if segment.name.first_offset < committed { Handed::Yes } else { Handed::No };
+            segment.handed = if segment.name.first_offset < used { Handed::Yes } else { Handed::No };
         }
         if !doubted {
             return;
         }
         index.clone()
     };
-    store(disk, epoch, &index);
+    let _without_it_all_counts_as_seen = store(disk, epoch, &index, &mut on_disk);
 }
 
-fn store(disk: &dyn Disk, epoch: Epoch, index: &Index) {
-    if let Err(error) = write(disk, epoch, index) {
-        tracing::warn!(
-            "cannot write which segments were sent: {error}; none will be thinned after a restart"
-        );
-        // What it says is no longer true.
-        let _may_be_missing = disk.remove(HANDED_FILE);
-        let _best_effort = disk.sync_directory();
+/// Writes the file; where that fails, it must not stay as it is.
+///
+/// # Errors
+/// Those of removing it: what a power cut leaves may be any file there ever was.
+fn store(disk: &dyn Disk, epoch: Epoch, index: &Index, on_disk: &mut OnDisk) -> io::Result<()> {
+    let written = write(disk, epoch, index);
+    on_disk.absent = false;
+    let Err(error) = written else { return Ok(()) };
+    tracing::warn!("cannot write which segments were sent: {error}; none will be thinned after a restart");
+    withdraw(disk, on_disk)
+}
+
+/// Makes sure that no file is left, also after a power cut.
+fn withdraw(disk: &dyn Disk, on_disk: &mut OnDisk) -> io::Result<()> {
+    if !on_disk.absent {
+        remove(disk)?;
+        disk.sync_directory()?;
+        on_disk.absent = true;
+    }
+    Ok(())
+}
+
+fn remove(disk: &dyn Disk) -> io::Result<()> {
+    match disk.remove(HANDED_FILE) {
+        // A folder of that name is no file of ours, now and later.
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+            Err(error)
+        }
+        _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::contents::{Contents, Part};
 use super::disk::Disk;
+use super::handed::OnDisk;
 use super::scan::Scanner;
 use super::segment::Name;
 
@@ -99,12 +100,12 @@ pub(super) struct Shared {
     /// Tables of contents that were read, of segments that are finished.
     contents: Mutex<HashMap<(Name, bool), Arc<Contents>>>,
     /// Held while the file that says what was handed over is written.
-    handed_file: Mutex<()>,
+    on_disk: Mutex<OnDisk>,
 }
 
 impl Shared {
-    pub(super) fn new(index: Index) -> Self {
-        Self { index: Mutex::new(index), ..Self::default() }
+    pub(super) fn new(index: Index, on_disk: OnDisk) -> Self {
+        Self { index: Mutex::new(index), on_disk: Mutex::new(on_disk), ..Self::default() }
     }
 
     /// The index. Nobody panics while holding it half changed, so a poisoned lock is still right.
@@ -177,8 +178,8 @@ impl Shared {
     }
 
     /// Keeps others from writing the file that says what was handed over. Taken before the index.
-    pub(super) fn lock_handed_file(&self) -> MutexGuard<'_, ()> {
-        self.handed_file.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_handed_file(&self) -> MutexGuard<'_, OnDisk> {
+        self.on_disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the readers after `next_offset` has grown.

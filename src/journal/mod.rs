@@ -35,6 +35,7 @@ mod index;
 pub(crate) mod memory_disk;
 mod note;
 mod numbered;
+mod opened;
 mod pack;
 mod pending;
 #[cfg(test)]

@@ -10,16 +10,13 @@ use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, ChainHead, Fault, Frame, Joint};
 use super::handed;
 use super::index::{Place, Segment, Shared};
-use super::numbered::Numbered;
+use super::opened::{Dictionaries, Failed, Open};
 use super::pack::{CODEC_ZSTD, Unpacker};
-use super::scan::{Scanner, Step};
 use super::recovery::SEGMENT_RECORDS_MAX;
+use super::scan::{Scanner, Step};
 use super::segment::Name;
 use super::unreadable::{ReadError, Unreadable};
 use super::{Damage, DamageKind, Epoch, varint};
-
-/// Bytes of the dictionaries of one segment at most; those beyond are ignored.
-const DICTIONARIES_BYTES_MAX: usize = 256 << 20;
 
 /// What [`Reader::read`] gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +57,8 @@ pub struct Reader {
     hands_over: bool,
     /// What the disk does not give is passed over, until a record is given or told as lost.
     passes_over: bool,
+    /// Why the last read gave nothing although there is something.
+    withheld: Option<io::Error>,
     /// Offset of the next record to give.
     wanted: u64,
     open: Option<Open>,
@@ -67,130 +66,6 @@ pub struct Reader {
     chain: ChainReader,
     dictionaries: Dictionaries,
     unpacker: Unpacker,
-}
-
-struct Open {
-    name: Name,
-    /// As it was opened; another file may have taken the name since.
-    thinned: bool,
-    /// Synced length of that file.
-    bytes: u64,
-    scanner: Scanner,
-    /// Why the bytes skipped last were bad.
-    fault: Option<Fault>,
-}
-
-/// Where in a file the disk does not give what is wanted.
-type Failed = (u64, ReadError);
-
-impl Open {
-    /// Goes to where reading must begin for the record at `wanted`: its block, or the beginning of
-    /// its chain. Takes the dictionaries on the way.
-    fn find(
-        &mut self,
-        wanted: u64,
-        dictionaries: &mut Dictionaries,
-        unpacker: &mut Unpacker,
-    ) -> Result<(), Failed> {
-        if wanted > self.name.first_offset {
-            self.leap(wanted, dictionaries, unpacker)?;
-        }
-        let mut chain = ChainReader::default();
-        let mut key = None;
-        loop {
-            match self.scanner.step(self.bytes) {
-                Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
-                    dictionaries.take(unpacker, (number, codec, raw_bytes), content);
-                }
-                Step::Frame { at, frame: Frame::Block { head, .. } } => {
-                    if head.first_offset.saturating_add(u64::from(head.count)) > wanted {
-                        return self.begin_at(at);
-                    }
-                    key = None;
-                }
-                Step::Frame { at, frame: Frame::Chain { head, .. } } => {
-                    let Some(first_offset) = chain.join(&head) else { continue };
-                    if matches!(head.joint, Joint::Key { .. }) && first_offset <= wanted {
-                        key = Some(at);
-                    }
-                    if first_offset.saturating_add(u64::from(head.count)) > wanted {
-                        return self.begin_at(key.unwrap_or(at));
-                    }
-                }
-                Step::Frame { frame: Frame::Contents(_), .. } => {}
-                Step::Bad(fault) => {
-                    self.fault = Some(fault);
-                    chain.next = None;
-                    self.resync()?;
-                }
-                Step::Failed(error) => return Err(self.failed(error)),
-                Step::End => {
-                    return self.begin_at(key.unwrap_or(self.scanner.position()));
-                }
-            }
-        }
-    }
-
-    fn begin_at(&mut self, position: u64) -> Result<(), Failed> {
-        self.scanner.go_to(position);
-        Ok(())
-    }
-
-    fn resync(&mut self) -> Result<(), Failed> {
-        self.scanner.resync(self.bytes).map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, error: ReadError) -> Failed {
-        (self.scanner.position(), error)
-    }
-
-    /// Goes near the record at `wanted` with the table of contents, when there is one.
-    fn leap(
-        &mut self,
-        wanted: u64,
-        dictionaries: &mut Dictionaries,
-        unpacker: &mut Unpacker,
-    ) -> Result<(), Failed> {
-        let Some(contents) = self.scanner.contents(self.bytes) else { return Ok(()) };
-        let after = contents.parts.partition_point(|part| part.first_offset <= wanted);
-        let Some(part) = after.checked_sub(1).map(|at| contents.parts[at]) else { return Ok(()) };
-        let start = self.scanner.position();
-        for entry in contents.dictionaries.iter().take_while(|entry| entry.position < part.position) {
-            self.scanner.go_to(entry.position);
-            match self.scanner.step(self.bytes) {
-                Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
-                    dictionaries.take(unpacker, (number, codec, raw_bytes), content);
-                }
-                // Without it records could not be decoded.
-                Step::Failed(error) => return Err((entry.position, error)),
-                _ => {}
-            }
-        }
-        self.begin_at(part.position.max(start))
-    }
-}
-
-/// The dictionaries of a segment, as far as they were read.
-#[derive(Default)]
-struct Dictionaries {
-    by_number: Numbered<Arc<[u8]>>,
-    bytes: usize,
-}
-
-impl Dictionaries {
-    fn take(&mut self, unpacker: &mut Unpacker, (number, codec, raw_bytes): (u32, u8, u32), content: &[u8]) {
-        let mut raw = Vec::new();
-        // A dictionary that does not unpack is missed by the records that name it.
-        if self.bytes < DICTIONARIES_BYTES_MAX
-            && unpacker.unpack(codec, raw_bytes, content, &mut raw).is_ok()
-            // Read again, it stays the same one.
-            && self.by_number.get(number).is_none_or(|known| **known != *raw)
-        {
-            // An empty one costs its place in the table.
-            self.bytes += raw.len() + size_of::<(u32, Arc<[u8]>)>();
-            self.by_number.insert(number, raw.into());
-        }
-    }
 }
 
 /// The block being read, unpacked.
@@ -241,6 +116,7 @@ impl Reader {
             epoch,
             hands_over: false,
             passes_over: false,
+            withheld: None,
             wanted: offset,
             open: None,
             block: Block::default(),
@@ -259,11 +135,17 @@ impl Reader {
     }
 
     /// From now on what is read leaves the box: each segment is noted durably before its first
-    /// record is given, and is never thinned then.
+    /// record is given, and is never thinned then. While a disk does not take the note, reading
+    /// ends in front of the segment, and [`Reader::withheld`] says why.
     pub fn hand_over(&mut self) {
         self.hands_over = true;
         // A segment that is open already must be noted too.
         self.seek(self.wanted);
+    }
+
+    /// Why the last [`Read::End`] was none; asked once.
+    pub fn withheld(&mut self) -> Option<io::Error> {
+        self.withheld.take()
     }
 
     /// Offset of the next record.
@@ -352,6 +234,9 @@ impl Reader {
                     return Read::Moved { from, to: first };
                 }
                 Place::In { segment, end } => {
+                    if !self.may_give(segment.name) {
+                        return Read::End;
+                    }
                     if let Some(read) = self.advance(&segment, end) {
                         return read;
                     }
@@ -443,12 +328,18 @@ impl Reader {
         }
     }
 
+    /// Whether records of this segment may be given; notes that they are.
+    fn may_give(&mut self, name: Name) -> bool {
+        if !self.hands_over || self.open.as_ref().is_some_and(|open| open.name == name) {
+            return true;
+        }
+        self.withheld = handed::note(self.disk.as_ref(), self.epoch, &self.shared, name).err();
+        self.withheld.is_none()
+    }
+
     /// Reads one frame of the segment that holds the wanted record.
     fn advance(&mut self, segment: &Segment, end: u64) -> Option<Read<'static>> {
         if self.open.as_ref().is_none_or(|open| open.name != segment.name) {
-            if self.hands_over {
-                handed::note(self.disk.as_ref(), self.epoch, &self.shared, segment.name);
-            }
             let entered = match self.disk.open(&segment.name.file()) {
                 Ok(file) => self.enter_segment(segment, file),
                 Err(error) => return self.cannot_open(segment, end, &error.into()),

@@ -5,7 +5,7 @@ use std::io;
 
 use super::closed::Closed;
 use super::disk::{Disk, DiskFile};
-use super::handed;
+use super::handed::{self, OnDisk};
 use super::index::{Handed, Index, Segment};
 use super::note;
 use super::scan::Scanner;
@@ -26,6 +26,7 @@ pub(super) struct Recovered {
     pub epoch: Epoch,
     pub next_sequence: u64,
     pub recovery: Recovery,
+    pub on_disk: OnDisk,
 }
 
 /// A segment file and its header.
@@ -92,11 +93,11 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     index.next_offset = next_offset;
     recovery.damages.extend(closed.and_then(|closed| closed.missing_in_front(index.first_offset())));
     clip_damages(&mut recovery.damages, &index);
-    handed::restore(disk, epoch, &mut index, recovery.created);
+    let on_disk = handed::restore(disk, epoch, &mut index, recovery.created);
     recovery.removal = note::read(disk, epoch, &index);
     next_sequence = next_sequence.max(1);
     disk.sync_directory().map_err(failed("sync"))?;
-    Ok(Recovered { index, epoch, next_sequence, recovery })
+    Ok(Recovered { index, epoch, next_sequence, recovery, on_disk })
 }
 
 /// Removes what was being written when the journal ended; nothing of it was promised.

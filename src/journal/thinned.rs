@@ -249,7 +249,8 @@ impl Journal {
     ///
     /// # Errors
     /// [`SyncError`] when it cannot be made durable; the full one stays. Only when the sync of
-    /// the directory fails it is open which of them a power cut would leave.
+    /// the directory fails it is open which of them a power cut would leave; until another sync of
+    /// it has succeeded nothing of the segment is given to a replicator.
     pub fn replace(&mut self, mut thinning: Thinning) -> Result<Option<Replaced>, SyncError> {
         let name = thinning.segment.name;
         thinning.write_out().map_err(|error| failed("write", name, error))?;
@@ -259,6 +260,8 @@ impl Journal {
             return Ok(None);
         }
         thinning.file.sync().map_err(|error| failed("sync", name, error))?;
+        // Held until the name is durable, so that nobody is given a record of it before.
+        let mut on_disk = self.shared.lock_handed_file();
         {
             // Under the lock, so that no replicator begins with the segment in between.
             let mut index = self.shared.lock();
@@ -270,7 +273,10 @@ impl Journal {
             (segment.thinned, segment.bytes) = (true, thinning.bytes);
         }
         thinning.replaced = true;
+        on_disk.renamed = true;
         self.disk.sync_directory().map_err(|error| failed("sync the directory of", name, error))?;
+        on_disk.renamed = false;
+        drop(on_disk);
         let (from_offset, to_offset) = thinning.range();
         let (bytes_before, bytes) = (thinning.segment.bytes, thinning.bytes);
         Ok(Some(Replaced { from_offset, to_offset, bytes_before, bytes }))

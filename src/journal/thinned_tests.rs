@@ -261,13 +261,13 @@ fn a_power_cut_never_forgets_what_was_handed_over() {
         disk.die_after(changes);
         let mut reader = journal.reader(3).unwrap();
         reader.hand_over();
-        assert!(matches!(reader.read(), Read::Record { .. }));
+        let given = matches!(reader.read(), Read::Record { .. });
         let died = disk.is_dead();
+        assert!(given || died && reader.withheld().is_some());
         for seed in 0..40 {
             let mut journal = open(&disk.crash(seed));
             assert_eq!(told_by(&journal), expected(0..0));
-            // Who died before the note was written has given nothing away.
-            assert!(died || !thin_segment(&mut journal, 3), "after {changes} changes");
+            assert!(!given || !thin_segment(&mut journal, 3), "after {changes} changes");
         }
         if !died {
             assert!(changes > 4, "only {changes} changes were made");
@@ -287,6 +287,57 @@ fn a_note_that_cannot_be_written_leaves_everything_in_doubt() {
     assert_eq!(journal.segments().iter().map(|it| it.handed).collect::<Vec<_>>(), [false, true, false]);
     for seed in 0..10 {
         assert!(open(&disk.crash(seed)).segments().iter().all(|segment| segment.handed));
+    }
+}
+
+#[test]
+fn while_the_note_can_be_neither_written_nor_removed_nothing_is_given() {
+    for reads_only in [true, false] {
+        let disk = with_records(12);
+        let mut journal = open(&disk);
+        let mut reader = journal.reader(3).unwrap();
+        reader.hand_over();
+        if reads_only {
+            disk.die_after(0);
+        } else {
+            // Neither the new file nor the removal of the old one is durable.
+            disk.fail_directory_syncs(2);
+        }
+        assert_eq!(reader.read(), Read::End);
+        assert!(reader.withheld().is_some() && reader.withheld().is_none(), "the cause is told once");
+        assert_eq!(journal.segments().iter().map(|it| it.handed).collect::<Vec<_>>(), [false; 3]);
+        disk.revive();
+        assert!(thin_segment(&mut journal, 0), "nothing of it was given");
+        assert!(matches!(reader.read(), Read::Record { offset: 3, .. }), "and goes on by itself");
+        for seed in 0..20 {
+            assert!(!thin_segment(&mut open(&disk.crash(seed)), 3));
+        }
+    }
+}
+
+#[test]
+fn a_thinned_segment_is_not_given_before_its_name_is_durable() {
+    for in_doubt in [true, false] {
+        let disk = with_records(12);
+        if in_doubt {
+            super::Disk::remove(&disk, HANDED_FILE).unwrap();
+        }
+        let mut journal = open(&disk);
+        // These are of this run, so that nobody doubts whether they were given.
+        write(&mut journal, 9);
+        let mut thinning = journal.thin(12).unwrap().unwrap();
+        sum_up(&journal, &mut thinning).unwrap();
+        let mut reader = journal.reader(12).unwrap();
+        reader.hand_over();
+        disk.fail_directory_syncs(2);
+        journal.replace(thinning).unwrap_err();
+        assert_eq!(reader.read(), Read::End, "a power cut may bring the full one back");
+        let Read::Record { offset, .. } = reader.read() else { panic!("the directory is synced now") };
+        assert_eq!(offset, 13, "a sum stands at the last offset");
+        for seed in 0..40 {
+            let given = told_by(&open(&disk.crash(seed)));
+            assert_eq!(given[12..15], [As::Thinned; 3], "as it was given");
+        }
     }
 }
 

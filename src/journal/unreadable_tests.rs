@@ -28,7 +28,10 @@ fn open(disk: &MemoryDisk) -> Journal {
 /// A journal of forty records, with and without chains.
 fn journals() -> impl Iterator<Item = (MemoryDisk, Records)> {
     let lengths: Vec<usize> = (0..40).map(|number| number % 60).collect();
-    [false, true].map(|coded| journal_of(&lengths, OPTIONS, coded)).map(|(disk, all, _)| (disk, all)).into_iter()
+    [false, true]
+        .map(|coded| journal_of(&lengths, OPTIONS, coded))
+        .map(|(disk, all, _)| (disk, all))
+        .into_iter()
 }
 
 fn segments(disk: &MemoryDisk) -> Vec<String> {
@@ -193,7 +196,8 @@ fn a_start_cuts_and_loses_nothing_that_it_cannot_read() {
         for (name, sector) in sectors(&fresh().0) {
             let (disk, all, _) = fresh();
             disk.fail_reads(&name, Some((sector.clone(), EIO)));
-            let new = goes_on(&disk, &all, &format!("{name} {sector:?}"), &|disk| disk.fail_reads(&name, None));
+            let new =
+                goes_on(&disk, &all, &format!("{name} {sector:?}"), &|disk| disk.fail_reads(&name, None));
             far += u32::from(new > all.len() as u64);
         }
         for name in segments(&fresh().0) {

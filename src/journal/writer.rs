@@ -61,7 +61,7 @@ impl Journal {
     /// # Errors
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovery), OpenError> {
-        let Recovered { index, epoch, next_sequence, recovery } = recover(disk.as_ref())?;
+        let Recovered { index, epoch, next_sequence, recovery, on_disk } = recover(disk.as_ref())?;
         let frames = FrameWriter::new().map_err(|source| OpenError {
             action: "start",
             file: "the compressor".into(),
@@ -71,7 +71,7 @@ impl Journal {
             disk,
             options,
             epoch,
-            shared: Arc::new(Shared::new(index)),
+            shared: Arc::new(Shared::new(index, on_disk)),
             next_sequence,
             active: None,
             pending: Pending::default(),
@@ -266,7 +266,14 @@ impl Journal {
     /// # Errors
     /// Those of the system; the rest is tried again with the next call.
     pub fn trim(&mut self, committed: u64) -> io::Result<u64> {
+        self.settle(committed);
         self.trim_history(committed, i64::MAX)
+    }
+
+    /// Tells that offsets before `used` are known to whoever the records are handed to, with or
+    /// without holes, and none behind: segments of which that was in doubt may be thinned again.
+    pub fn settle(&self, used: u64) {
+        handed::settle(self.disk.as_ref(), self.epoch, &self.shared, used);
     }
 
     /// As [`Journal::trim`], but keeps segments in which anything is younger than `keep_from_us`,
@@ -276,7 +283,6 @@ impl Journal {
     /// As [`Journal::trim`].
     pub fn trim_history(&mut self, committed: u64, keep_from_us: i64) -> io::Result<u64> {
         self.committed = self.committed.max(committed);
-        handed::settle(self.disk.as_ref(), self.epoch, &self.shared, self.committed);
         let mut freed = 0;
         while self.oldest_is_history(keep_from_us) {
             freed += self.remove_oldest()?;

@@ -212,7 +212,13 @@ mod tests {
         assert_eq!(patience.trouble(), None);
         // Read again, as after an aborted transaction, by this reader or another.
         let again = Verdict::PassOver { is_new: false };
-        assert_eq!((patience.stopped(&at("a", 64, EIO), &clock), patience.clone().stopped(&at("a", 64, EIO), &clock)), (again, Verdict::PassOver { is_new: false }));
+        assert_eq!(
+            (
+                patience.stopped(&at("a", 64, EIO), &clock),
+                patience.clone().stopped(&at("a", 64, EIO), &clock)
+            ),
+            (again, Verdict::PassOver { is_new: false })
+        );
         // Elsewhere in the file it takes less, in another as long.
         for (file, time) in [("a", 6 * HOUR / 16), ("b", 6 * HOUR)] {
             assert_eq!(patience.stopped(&at(file, 99, EIO), &clock), Verdict::Wait { is_new: true });

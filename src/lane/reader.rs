@@ -149,12 +149,12 @@ impl LaneReader {
         self.shared.wake();
     }
 
-    /// Tells up to which offset Kafka knew this journal before anything of this run was sent. What
-    /// this run has given lower offsets to is taken for sent, and told as lost.
-    pub fn found(&self, next_offset: u64) {
-        let told = next_offset.saturating_add(1);
+    /// Tells up to which offset Kafka knew this journal before anything of this run was sent, and
+    /// which ranges below it lacked. To what else of this run has lower offsets the writer gives
+    /// new ones, because Kafka has other records under those.
+    pub fn found(&self, next_offset: u64, backlog: &[(u64, u64)]) {
         // Only the first time nothing of this run is in it.
-        let _known = self.shared.found.compare_exchange(0, told, Ordering::SeqCst, Ordering::SeqCst);
+        let _known = self.shared.found.set((next_offset, backlog.to_vec()));
         self.used(next_offset);
     }
 
@@ -162,6 +162,12 @@ impl LaneReader {
     pub fn secured(&self, next_offset: u64) {
         self.shared.secured.fetch_max(next_offset, Ordering::SeqCst);
         self.used(next_offset);
+    }
+
+    /// Why the last records given were none although there are some: that they leave the box
+    /// cannot be noted on this disk. Asked once.
+    pub fn withheld(&mut self) -> Option<std::io::Error> {
+        self.reader.withheld()
     }
 
     /// Another reader of the same lane, at the oldest record.
@@ -266,7 +272,8 @@ impl LaneReader {
         let verdict = self.patience.stopped(unreadable, self.clock.as_ref());
         match verdict {
             Verdict::Wait { is_new: true } => {
-                let words = format!("disk cannot be read: {unreadable}; tried again by itself, nothing is lost");
+                let words =
+                    format!("disk cannot be read: {unreadable}; tried again by itself, nothing is lost");
                 self.tell_trouble(words, false);
             }
             Verdict::PassOver { is_new: true } => {

@@ -79,9 +79,13 @@ impl LaneWriter {
     }
 
     /// Notes that the records before `offset` have left the box some other way than to Kafka, so
-    /// that they are not thinned; `false` when the lane did not answer within `limit`.
-    pub fn hand_over(&self, offset: u64, limit: Duration) -> bool {
-        self.ask(limit, |answer| Message::HandOver(offset, answer)).is_some()
+    /// that they are not thinned; waits at most `limit`.
+    ///
+    /// # Errors
+    /// [`TrimError::NoAnswer`], or [`TrimError::Disk`] when the note cannot be made.
+    pub fn hand_over(&self, offset: u64, limit: Duration) -> Result<(), TrimError> {
+        let noted = self.ask(limit, |answer| Message::HandOver(offset, answer)).ok_or(TrimError::NoAnswer)?;
+        noted.map_err(|error| TrimError::Disk(format!("the disk does not take the note: {error}")))
     }
 
     /// Sends a message and waits for its answer.

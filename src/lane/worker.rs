@@ -3,6 +3,7 @@
 mod room;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -228,9 +229,9 @@ impl Worker {
                 let _gone = answer.send(trimmed);
             }
             Message::HandOver(before, answer) => {
-                self.journal.hand_over(before);
+                let noted = self.journal.hand_over(before);
                 // As above.
-                let _gone = answer.send(());
+                let _gone = answer.send(noted);
             }
             Message::Wake => {}
         }
@@ -433,12 +434,15 @@ impl Worker {
 
     /// Removes what Kafka has.
     fn trim(&mut self) {
-        self.look_at_found();
+        // Asked in this order: what is committed was used before, and what was used was found before.
+        let committed = self.shared.committed();
         let used = self.shared.used.load(Ordering::SeqCst);
+        self.look_at_found();
         if used > self.journal.next_offset() {
             self.skip_to(used);
         }
-        let Some(committed) = self.shared.committed() else { return };
+        let Some(committed) = committed else { return };
+        self.journal.settle(used);
         if self.status.committed != Some(committed) {
             self.ages.forget(committed);
             self.status.committed = Some(committed);
@@ -456,14 +460,12 @@ impl Worker {
     }
 
     /// Kafka knows offsets that this run has given again before it could know that: their records
-    /// are lost.
+    /// are lost, except where Kafka still waits for what has these offsets.
     fn look_at_found(&mut self) {
-        let found = self.shared.found.load(Ordering::SeqCst).checked_sub(1);
-        let Some((found, from)) = found.zip(self.start_offset) else { return };
-        self.start_offset = None;
-        let to = found.min(self.journal.next_offset());
-        if from < to {
-            let event = self.gaps.offsets_taken(from, to, self.clock.now_us());
+        let Some((found, backlog)) = self.shared.found.get() else { return };
+        let Some(from) = self.start_offset.take() else { return };
+        for taken in apart(from..(*found).min(self.journal.next_offset()), backlog) {
+            let event = self.gaps.offsets_taken(taken.start, taken.end, self.clock.now_us());
             tracing::error!("{}", event.text);
             self.events.emit(event);
         }
@@ -564,6 +566,22 @@ impl Drop for Ended {
         // Who waits for more must learn that there is none.
         self.0.synced.send_modify(|_| {});
     }
+}
+
+/// What of `range` is in none of `others`, which are in order.
+fn apart(range: Range<u64>, others: &[(u64, u64)]) -> Vec<Range<u64>> {
+    let mut rest = Vec::new();
+    let mut start = range.start;
+    for (from, to) in others {
+        if start < (*from).min(range.end) {
+            rest.push(start..(*from).min(range.end));
+        }
+        start = start.max(*to);
+    }
+    if start < range.end {
+        rest.push(start..range.end);
+    }
+    rest
 }
 
 /// The part of `bytes` that `records` of `all` take.

@@ -1,9 +1,10 @@
 //! The writing side of a lane: a handle that never waits.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -29,7 +30,7 @@ pub(super) enum Message {
     /// Answered when it is done.
     Trim(TrimOrder, SyncSender<Result<Trimmed, TrimError>>),
     /// The records before this offset have left the box; answered when that is noted.
-    HandOver(u64, SyncSender<()>),
+    HandOver(u64, SyncSender<io::Result<()>>),
     /// Look at the shared state.
     Wake,
 }
@@ -51,9 +52,9 @@ pub(super) struct Shared {
     pub stopping: AtomicBool,
     /// The thread has ended: nothing more will be synced.
     pub closed: AtomicBool,
-    /// One more than the end of the offsets that Kafka had before this run sent any; 0 until it is
-    /// known.
-    pub found: AtomicU64,
+    /// What Kafka had before this run sent any: the end of its offsets, and which ranges below it
+    /// still lacks.
+    pub found: OnceLock<(u64, Vec<(u64, u64)>)>,
     pub synced: watch::Sender<u64>,
     pub status: watch::Sender<LaneStatus>,
 }

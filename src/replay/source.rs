@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::job::Job;
-use crate::journal::FilesError;
 use crate::clock::SystemClock;
+use crate::journal::FilesError;
 use crate::lane::{self, Body, Item, OfflineLane, Patience, ReadTrouble, SKIP_UNREADABLE_AFTER, Verdict};
 use crate::past::Filter;
 use crate::replicate::{Record, RecordEncoder, Source, SourceFault};

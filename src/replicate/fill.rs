@@ -205,5 +205,5 @@ fn is_older(record: &Record<'_>, age: Duration, now_us: i64) -> bool {
 }
 
 pub(super) fn journal(fault: SourceFault) -> Fault {
-    Fault::Lost(format!("the journal cannot be read: {fault}"))
+    Fault::Lost(format!("the journal gives nothing: {fault}"))
 }

@@ -61,6 +61,14 @@ impl Source for JournalSource {
                 return Ok(None);
             }
             self.read = self.reader.next(READ_RECORDS, READ_BYTES).into_iter();
+            if self.read.len() == 0
+                && let Some(error) = self.reader.withheld()
+            {
+                return Err(SourceFault(format!(
+                    "its disk does not take the note of what is sent next ({error}), and without it the same could \
+                     be sent again in another form: nothing is lost, sending goes on when the disk can be written"
+                )));
+            }
         }
         let Some(record) = self.read.next() else { return Ok(None) };
         Ok(Some(self.encoder.encode(record)))
@@ -70,8 +78,8 @@ impl Source for JournalSource {
         self.reader.committed(next_offset);
     }
 
-    fn found(&mut self, next_offset: u64) {
-        self.reader.found(next_offset);
+    fn found(&mut self, next_offset: u64, backlog: &[(u64, u64)]) {
+        self.reader.found(next_offset, backlog);
     }
 
     fn used(&mut self, next_offset: u64) {

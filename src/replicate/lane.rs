@@ -229,7 +229,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.progress.skip_below(gate.first_has());
         } else {
             // Also tells a journal that was put back from a copy not to number new records as old ones.
-            self.source.found(self.progress.live());
+            self.source.found(self.progress.live(), &self.progress.ranges());
             if found.checkpoint.is_some() {
                 self.source.committed(self.progress.complete_below());
             }

@@ -84,9 +84,10 @@ pub trait Source: Send {
     /// All records below `next_offset` are in Kafka: they may be trimmed.
     fn committed(&mut self, next_offset: u64);
 
-    /// Kafka had seen offsets up to before this one when a session was opened; 0 = none. The first
-    /// time it tells what earlier runs have sent.
-    fn found(&mut self, next_offset: u64) {
+    /// Kafka had seen offsets up to before this one when a session was opened, except those of
+    /// `backlog`; 0 = none. The first time it tells what earlier runs have sent.
+    fn found(&mut self, next_offset: u64, backlog: &[(u64, u64)]) {
+        let _only_a_journal_asks = backlog;
         self.used(next_offset);
     }
 
@@ -149,8 +150,8 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn committed(&mut self, next_offset: u64) {
         (**self).committed(next_offset);
     }
-    fn found(&mut self, next_offset: u64) {
-        (**self).found(next_offset);
+    fn found(&mut self, next_offset: u64, backlog: &[(u64, u64)]) {
+        (**self).found(next_offset, backlog);
     }
 
     fn used(&mut self, next_offset: u64) {

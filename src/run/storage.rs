@@ -200,7 +200,7 @@ impl Begin {
             }
             let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
                 .with_context(|| format!("no thread for the {name} lane"))?;
-            facts.push(LaneFacts::new(name, &lane.writer, &replicator));
+            facts.push(LaneFacts::new(name, &lane.writer, &replicator, lane.history));
             replicators.push(replicator);
             opened.push((lane.lane, lane.writer));
         }
@@ -209,6 +209,7 @@ impl Begin {
         // The first lane's replicator speaks for both.
         let line = line::watch(
             replicators[0].status(),
+            replicators[0].fallback_status(),
             self.box_path.clone(),
             self.events.clone(),
             self.stop.clone(),

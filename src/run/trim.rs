@@ -25,16 +25,14 @@ pub fn trim_without_box(
 /// The same for [`LaneWriter::hand_over`].
 ///
 /// # Errors
-/// When the journal cannot be opened or a box runs after all.
+/// When the journal cannot be opened or written, or a box runs after all.
 pub fn hand_over_without_box(
     config: &Config,
     lane: &str,
     offset: u64,
     limit: Duration,
 ) -> anyhow::Result<()> {
-    let noted = with_lane(config, lane, |writer| writer.hand_over(offset, limit))?;
-    anyhow::ensure!(noted, "the lane does not answer");
-    Ok(())
+    Ok(with_lane(config, lane, |writer| writer.hand_over(offset, limit))??)
 }
 
 fn with_lane<T>(config: &Config, lane: &str, work: impl FnOnce(&LaneWriter) -> T) -> anyhow::Result<T> {

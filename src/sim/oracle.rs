@@ -169,9 +169,15 @@ impl Oracle {
             self.known_below = self.known_below.max(last + 1);
         }
         self.ghosts.append(&mut ghosts);
-        // What was written and not acknowledged may be there.
+        // What was written and not acknowledged may be there. Behind damage of the newest segment
+        // its end is estimated, never too low: then there may be nothing, and that is told.
+        let newest = self.files.values().rev().find(|file| !file.groups.is_empty() && !file.is_lost);
+        let is_estimated = newest.is_some_and(|file| file.groups.iter().any(|group| group.is_rotten));
         for offset in self.end..next {
             self.keep(offset);
+        }
+        if is_estimated && self.end < next {
+            self.damaged(vec![self.end..next]);
         }
         if let Some(write) = tried.filter(|_| next > self.end) {
             self.note_group(write, self.end..next);
@@ -330,6 +336,10 @@ impl Oracle {
     pub fn announced(&mut self, range: Range<u64>) {
         let mut seen = None;
         for (offset, kept) in self.kept.range_mut(range.clone()) {
+            // The event may have waited for its turn since another record was there, and tell of that.
+            if self.ghosts.contains_key(offset) {
+                continue;
+            }
             kept.is_announced = true;
             seen = seen.or(kept.is_seen.then_some(*offset));
         }

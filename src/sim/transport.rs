@@ -321,8 +321,8 @@ impl Source for SimSource {
         self.inner.committed(next_offset);
     }
 
-    fn found(&mut self, next_offset: u64) {
-        self.inner.found(next_offset);
+    fn found(&mut self, next_offset: u64, backlog: &[(u64, u64)]) {
+        self.inner.found(next_offset, backlog);
     }
 
     fn used(&mut self, next_offset: u64) {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::{FREE_SPACE_EVERY, Worker};
 use crate::journal::{Evicted, SegmentInfo};
-use crate::lane::{Patience, WhenFull};
 use crate::lane::reader::LaneReader;
 use crate::lane::tally::Tally;
 use crate::lane::thinner::{ThinError, Thinner};
+use crate::lane::{Patience, WhenFull};
 
 /// Samples summed up or counted between two looks at the queue: some milliseconds.
 const SAMPLES_AT_ONCE: usize = 20_000;
