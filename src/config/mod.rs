@@ -152,6 +152,9 @@ pub struct Journal {
     pub keep: Duration,
     /// Bytes that the file system is to have left for others; 256 MiB by default.
     pub reserve_bytes: u64,
+    /// What the disk does not give at reading is tried again for so long before it is passed over; 6
+    /// hours by default.
+    pub skip_unreadable_after: Duration,
     /// Bytes that the flash endures in its life (TBW of its data sheet); 30 TB by default, which
     /// is an assumption.
     pub flash_endurance_bytes: u64,

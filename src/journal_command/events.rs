@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::Progress;
 use super::samples::Written;
 use super::table::{Column, Held, Rows, TableWriter};
+use crate::journal::{Damage, DamageKind};
 use crate::lane::{Body, Item, OfflineLane};
 use crate::past::{self, Filter};
 
@@ -64,15 +65,19 @@ pub fn write(lane: &mut OfflineLane, filter: &Filter, folder: &Path, json: bool)
     let total = ranges.iter().map(|range| range.end - range.start).sum();
     let mut progress = Progress::new("events", total, json);
     let mut table = TableWriter::<EventRows>::new(folder)?;
-    let mut damaged_records = 0;
+    let (mut damaged_records, mut unreadable_records) = (0, 0);
     for range in ranges {
         lane.seek(range.start);
         let mut at = range.start;
         while at < range.end {
-            match lane.read() {
-                Item::End => break,
+            match lane.read_all() {
+                Item::End | Item::Unreadable(_) => break,
                 Item::Removed(..) => {}
-                Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
+                Item::Damage(Damage { from_offset, to_offset, kind, .. }) => match kind {
+                    DamageKind::Damaged => damaged_records += to_offset - from_offset,
+                    DamageKind::Unreadable => unreadable_records += to_offset - from_offset,
+                    DamageKind::Unused => {}
+                },
                 Item::Record(record) => {
                     if let Body::Event(bytes) = &record.body
                         && let Ok(event) = serde_json::from_slice::<Stored>(bytes)
@@ -86,7 +91,7 @@ pub fn write(lane: &mut OfflineLane, filter: &Filter, folder: &Path, json: bool)
             at = lane.offset();
         }
     }
-    Written::of(table, damaged_records)
+    Written::of(table, damaged_records, unreadable_records)
 }
 
 /// The rows that are held.

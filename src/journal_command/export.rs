@@ -186,10 +186,10 @@ fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json>
 }
 
 fn entry(lane: &str, written: Written) -> Option<Json> {
-    (written.rows > 0).then(|| {
+    (written.rows > 0 || written.unreadable_records > 0).then(|| {
         json!({
             "lane": lane, "rows": written.rows, "files": written.files, "bytes": written.bytes,
-            "damaged_records": written.damaged_records,
+            "damaged_records": written.damaged_records, "unreadable_records": written.unreadable_records,
         })
     })
 }
@@ -211,6 +211,13 @@ fn words(written: &Json, folder: &Path) -> String {
         if count("damaged_records") > 0 {
             let damaged = counted(count("damaged_records"), "record", "records");
             text += &format!("{damaged} could not be read and are not in it, see `forebay journal verify`\n");
+        }
+        if count("unreadable_records") > 0 {
+            let missing = counted(count("unreadable_records"), "record is", "records are");
+            text += &format!(
+                "{missing} not in it: the disk of this box gives errors in their place; export again when it can be \
+                 read, see `forebay journal verify`\n"
+            );
         }
     }
     text += &format!("Written to {}; the stick may be unmounted and removed.\n", folder.display());

@@ -11,6 +11,7 @@ use super::Progress;
 use super::sample_table::{Names, SampleRow, SampleRows, Summary};
 use super::table::{Rows, TableWriter};
 use crate::batch::{Sample, Schema};
+use crate::journal::{Damage, DamageKind};
 use crate::lane::{Body, Item, OfflineLane, StoredBatch, ThinnedBatch};
 use crate::past::Filter;
 use crate::replicate::encode;
@@ -24,15 +25,21 @@ pub struct Written {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Records that could not be read.
+    /// Records that are damaged.
     pub damaged_records: u64,
+    /// Records in whose place the disk gave errors.
+    pub unreadable_records: u64,
 }
 
 impl Written {
     /// Finishes a table.
-    pub fn of<R: Rows>(table: TableWriter<R>, damaged_records: u64) -> anyhow::Result<Self> {
-        let (rows, files) = (table.written_rows, table.files);
-        Ok(Self { rows, files: files.max(1), bytes: table.finish()?, damaged_records })
+    pub fn of<R: Rows>(
+        table: TableWriter<R>,
+        damaged_records: u64,
+        unreadable_records: u64,
+    ) -> anyhow::Result<Self> {
+        let (rows, files) = (table.written_rows, table.files.max(1));
+        Ok(Self { rows, files, bytes: table.finish()?, damaged_records, unreadable_records })
     }
 }
 
@@ -52,15 +59,19 @@ pub fn write(
 ) -> anyhow::Result<Written> {
     let mut table = TableWriter::<SampleRows>::new(folder)?;
     let mut devices = HashMap::new();
-    let mut damaged_records = 0;
+    let (mut damaged_records, mut unreadable_records) = (0, 0);
     for range in ranges {
         lane.seek(range.start);
         let mut at = range.start;
         while at < range.end {
-            match lane.read() {
-                Item::End => break,
+            match lane.read_all() {
+                Item::End | Item::Unreadable(_) => break,
                 Item::Removed(..) => {}
-                Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
+                Item::Damage(Damage { from_offset, to_offset, kind, .. }) => match kind {
+                    DamageKind::Damaged => damaged_records += to_offset - from_offset,
+                    DamageKind::Unreadable => unreadable_records += to_offset - from_offset,
+                    DamageKind::Unused => {}
+                },
                 Item::Record(record) => match &record.body {
                     Body::Batch(batch) if filter.has_time(batch.edge_us, batch.edge_us) => {
                         let wanted = wanted(&mut devices, &batch.schema, filter);
@@ -77,7 +88,7 @@ pub fn write(
             at = lane.offset();
         }
     }
-    Written::of(table, damaged_records)
+    Written::of(table, damaged_records, unreadable_records)
 }
 
 /// Names of the wanted tags, made once for each schema.

@@ -153,11 +153,15 @@ impl Choice {
 
 impl Reading<'_> {
     fn next(&mut self, reader: &mut Reader) -> ControlFlow<()> {
+        // Who looks at the past is shown what is there.
+        reader.pass_over();
         match reader.read() {
             // Another process may have fewer than it seemed.
             Read::End => ControlFlow::Break(()),
             Read::Moved { .. } => ControlFlow::Continue(()),
             Read::Damage(damage) => (self.each)(Past::Lost(&damage)),
+            // Not of a reader that passes over it.
+            Read::Unreadable(_) => ControlFlow::Break(()),
             Read::Link(link) => self.link(&link),
             Read::Record { offset, base_us, bytes } => {
                 let near = base_us.saturating_sub(BLOCK_SPAN_US) <= self.wanted.to_us
@@ -176,11 +180,7 @@ impl Reading<'_> {
     }
 
     fn lost(&mut self, offset: u64, cause: &str) -> ControlFlow<()> {
-        (self.each)(Past::Lost(&Damage {
-            from_offset: offset,
-            to_offset: offset + 1,
-            cause: cause.to_owned(),
-        }))
+        (self.each)(Past::Lost(&Damage::new(offset, offset + 1, cause.to_owned())))
     }
 
     fn link(&mut self, link: &Link<'_>) -> ControlFlow<()> {

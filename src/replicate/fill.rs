@@ -9,6 +9,7 @@ use super::options::{Backfill, Options};
 use super::progress::Progress;
 use super::transport::{Delivery, Outgoing, Session};
 use super::{Record, Source, SourceFault};
+use crate::lane::ReadTrouble;
 
 /// Records and bytes of values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +60,11 @@ impl Cursor {
     /// Seeks before the next read.
     pub fn forget(&mut self) {
         self.at = None;
+    }
+
+    /// What the disk does not give of the backlog.
+    pub fn trouble(&self) -> Option<ReadTrouble> {
+        self.source.as_ref().and_then(|source| source.trouble())
     }
 
     fn next(&mut self, of: &impl Source, range: Range<u64>) -> Result<Option<Record<'_>>, SourceFault> {
@@ -112,7 +118,19 @@ impl<'a, N: Session> Fill<'a, N> {
         while self.filled.live.is_below(limits.live) {
             // Asked before the record is borrowed; in order nobody wants to know.
             let end = if self.options.backfill == Backfill::InOrder { 0 } else { source.end() };
-            let Some(record) = source.next(wait).map_err(journal)? else { break };
+            let Some(record) = source.next(wait).map_err(journal)? else {
+                // What the disk does not give now must not hold up fresh data.
+                let progress = &mut self.filled.progress;
+                if matches!(self.options.backfill, Backfill::LiveFirst { .. })
+                    && source.trouble().is_some()
+                    && progress.leave_for_later(progress.live(), end)
+                {
+                    source.seek(end).map_err(journal)?;
+                    wait = Duration::ZERO;
+                    continue;
+                }
+                break;
+            };
             wait = Duration::ZERO;
             if let Backfill::LiveFirst { after, .. } = self.options.backfill
                 && is_older(&record, after, limits.now_us)

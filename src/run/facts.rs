@@ -536,6 +536,7 @@ fn to_it_state(replication: &Replication) -> ToItState {
         State::Waiting { since_us, cause } => waiting(*since_us, "unreachable", cause),
         State::Refused { since_us, cause } => waiting(*since_us, "refused", cause),
         State::Settings { since_us, cause } => waiting(*since_us, "configuration", cause),
+        State::Unreadable { since_us, cause } => waiting(*since_us, "disk", cause),
         State::NotLetIn { since_us, cause } => waiting(*since_us, "not-trusted", cause),
         State::Fenced { since_us, .. } => ToItState::Fenced { since_us: *since_us },
         State::Paused { since_us, by } => ToItState::Paused { since_us: *since_us, by: by.clone() },

@@ -67,6 +67,7 @@ impl Opener {
             thin_interval: lane.thin_interval,
             full_for: lane.full_for,
             keep: config.journal.keep,
+            skip_unreadable_after: config.journal.skip_unreadable_after,
             reserve_bytes,
             segment_bytes: config.journal.segment_bytes,
             sync_interval: config.journal.sync_interval,

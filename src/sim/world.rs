@@ -43,6 +43,8 @@ pub struct World {
     pub broker: Broker,
     pub network: Network,
     pub oracles: [Oracle; 2],
+    /// Decides what the disks do not give.
+    pub(super) read_fate: Fate,
     /// One of the places of the journal's name has decayed.
     pub name_decays: bool,
     pollers: Vec<Poller>,
@@ -88,6 +90,7 @@ impl World {
             broker,
             network,
             oracles,
+            read_fate: Fate::new(seed ^ 0xe10),
             name_decays: false,
             pollers,
             run: None,
@@ -101,6 +104,9 @@ impl World {
         for _ in 0..self.plan.steps {
             if self.context.has_failed() {
                 break;
+            }
+            if self.plan.reads_fail {
+                self.hurt_reads();
             }
             self.step();
             self.survive();

@@ -162,6 +162,8 @@ words! {
     note_it_waits: "IT has taken nothing since {0}", "Die IT nimmt seit {0} nichts ab";
     note_settings: "Nothing goes to IT since {0}: this box’s own settings are wrong",
         "Nichts geht seit {0} an die IT: Eigene Einstellungen dieser Box sind falsch";
+    note_disk: "The disk of this box cannot be read since {0}",
+        "Der Datenträger dieser Box lässt sich seit {0} nicht lesen";
     note_kept: "; the values are kept here.", "; die Werte bleiben hier gespeichert.";
     note_paused: "Nothing goes to IT: paused by {0} since {1}.", "Nichts geht an die IT: angehalten von {0} seit {1}.";
     note_fenced: "Nothing goes to IT: another box uses the name {0}.",
@@ -219,6 +221,8 @@ words! {
     kept_here: "Nothing is lost: {0} records are kept here.", "Nichts geht verloren: {0} Datensätze liegen hier.";
     waiting_here: "{0} records wait here.", "{0} Datensätze warten hier.";
     it_settings: "This box’s own settings are wrong: {0}", "Eigene Einstellungen dieser Box sind falsch: {0}";
+    it_disk: "What is to be sent cannot be read from this box’s disk, it is tried again: {0}",
+        "Was zu senden ist, lässt sich vom Datenträger dieser Box nicht lesen, es wird weiter versucht: {0}";
     it_unreachable: "IT cannot be reached: network or server off?",
         "IT nicht erreichbar: Netzwerk oder Server aus?";
     it_timeout: "IT does not answer in time", "IT antwortet nicht rechtzeitig";
