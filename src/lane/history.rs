@@ -130,19 +130,20 @@ struct Reading<'a> {
 
 /// What is wanted of a device.
 struct Choice {
-    known: Arc<Known>,
+    /// The dictionary that says so.
+    meaning: Arc<[u8]>,
     device: bool,
     /// By tag; `None` for all.
     tags: Option<Vec<bool>>,
 }
 
 impl Choice {
-    fn of(known: &Arc<Known>, wanted: &Wanted<'_>) -> Self {
+    fn of(meaning: &Arc<[u8]>, known: &Known, wanted: &Wanted<'_>) -> Self {
         let schema = &known.schema;
         let tag = |path: &str| wanted.tags.is_none_or(|tags| tags.contains(&path));
         let tags = wanted.tags.map(|_| schema.tags.iter().map(|it| tag(&it.path)).collect());
         let device = wanted.device.is_none_or(|device| device == schema.device);
-        Self { known: Arc::clone(known), device, tags }
+        Self { meaning: Arc::clone(meaning), device, tags }
     }
 
     fn has(&self, tag: u32) -> bool {
@@ -184,15 +185,20 @@ impl Reading<'_> {
     }
 
     fn link(&mut self, link: &Link<'_>) -> ControlFlow<()> {
+        // Most records are of other devices.
+        let chosen = if link.begins { None } else { self.choices.get(link.dictionary).zip(link.meaning) };
+        if chosen.is_some_and(|(choice, meaning)| !choice.device && Arc::ptr_eq(&choice.meaning, meaning)) {
+            return ControlFlow::Continue(());
+        }
         let known = match self.decoder.known(link) {
             Ok(known) => known,
             Err(fault) if link.wanted => return self.lost(link.offset, &fault.to_string()),
             Err(_) => return ControlFlow::Continue(()),
         };
-        let wanted = self.wanted;
-        let choice = self.choices.get_or_insert_with(link.dictionary, || Choice::of(&known, wanted));
-        if !Arc::ptr_eq(&choice.known, &known) {
-            *choice = Choice::of(&known, wanted);
+        let (wanted, Some(meaning)) = (self.wanted, link.meaning) else { return ControlFlow::Continue(()) };
+        let choice = self.choices.get_or_insert_with(link.dictionary, || Choice::of(meaning, &known, wanted));
+        if !Arc::ptr_eq(&choice.meaning, meaning) {
+            *choice = Choice::of(meaning, &known, wanted);
         }
         if !choice.device {
             return ControlFlow::Continue(());
