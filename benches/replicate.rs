@@ -2,7 +2,8 @@
 //! records, codec and acks; and what the transactional replicator costs by itself, against a plain
 //! producer that sends the same bytes with the same settings. All to the same broker in the same run.
 //!
-//! `cargo bench --bench replicate`, optionally `-- <records>` and `drain` for the first part only.
+//! `cargo bench --bench replicate`, optionally `-- <records>` and `drain` for the first part only, with
+//! numbers of tags for some of its shapes only (`-- 1000000 drain 20`).
 //! Needs `tests/setup` (the broker is a real Kafka on loopback) and `benches/rdkafka_performance`,
 //! which builds that program.
 
@@ -41,13 +42,20 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 const DISTINCT: usize = 4096;
 
 fn main() {
-    let records = std::env::args().filter_map(|text| text.parse().ok()).next().unwrap_or(1_000_000_u64);
-    let only_drain = std::env::args().any(|text| text == "drain");
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
+    if let Some(("send", arguments)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return drain::send(arguments);
+    }
+    let numbers: Vec<u64> = arguments.iter().filter_map(|text| text.parse().ok()).collect();
+    let records = numbers.first().copied().unwrap_or(1_000_000);
+    let only_drain = arguments.iter().any(|text| text == "drain");
     let cluster = kafka_cluster::Cluster::start(1);
     // Warms up the broker's JVM, unmeasured.
-    plain(&cluster, "warm", &encoded(20, 1), records / 4);
+    plain(&cluster, "warm", &encoded(20, 100_000), records / 4);
     for (tags, records) in [(1, records * 4), (20, records), (200, records / 10)] {
-        drain::drain(&cluster, tags, records);
+        if numbers.len() < 2 || numbers[1..].contains(&u64::from(tags)) {
+            drain::drain(&cluster, tags, records);
+        }
     }
     if only_drain {
         return;
