@@ -1,6 +1,6 @@
 //! How much goes into a transaction, and when the next may begin.
 //!
-//! **Size.** A transaction costs some round trips whatever it holds. [`Size`] measures that cost as
+//! **Size.** A transaction ends when that much is in it or when its time is over. It costs some round trips whatever it holds. [`Size`] measures that cost as
 //! the shortest transaction of late, and lets the full ones grow until they take ten times as
 //! long, at least one second and at most five: then nine tenths of the line's time carry data, and
 //! live data is never held up for longer.
