@@ -71,7 +71,7 @@ pub struct Kafka {
     pub transaction_timeout: Duration,
     /// Time between commits while records trickle in; 1 s by default.
     pub commit_interval: Duration,
-    /// A transaction is committed at the latest with this many records; 20,000 by default.
+    /// A transaction is committed at the latest with this many records; 1,000,000 by default.
     pub transaction_records_max: usize,
     /// Missing topics are created; true by default.
     pub create_topics: bool,

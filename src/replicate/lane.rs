@@ -80,7 +80,7 @@ pub(crate) struct Lane<S, T: Transport> {
 impl<S: Source, T: Transport> Lane<S, T> {
     pub fn new(shared: Arc<Shared>, source: S, transport: T) -> Self {
         let now = shared.clock.now();
-        let size = Size::new(shared.options.transaction_timeout);
+        let size = Size::new(shared.options.transaction_timeout, shared.options.transaction_records_max);
         Self {
             shared,
             source,
@@ -264,7 +264,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             Ok(limits) => limits,
             Err(wait) => return Ok(wait.min(IDLE)),
         };
-        let filled = Fill::new(session, options, &self.refused, self.progress.clone()).all(
+        let filled = Fill::new(session, &self.shared, &self.refused, self.progress.clone()).all(
             &mut self.source,
             &mut self.cursor,
             &limits,

@@ -41,7 +41,9 @@ pub use control::{Memory, Pause, ReplicationControl};
 pub use fallback::Fallback;
 pub use journal::{JournalSource, RecordEncoder};
 pub use lookup::look_up;
-pub use options::{Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, Tls};
+pub use options::{
+    Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, TRANSACTION_RECORDS_MAX, Tls,
+};
 pub use pace::Line;
 pub use status::{Backlogged, Replication, ReplicationStatus, State};
 pub use transport::Delivery;
