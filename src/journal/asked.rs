@@ -1,20 +1,38 @@
 //! What an operator asks of a journal: how far it can be trimmed, and what has been taken away.
 
 use std::io;
+use std::ops::Range;
 
+use super::index::Handed;
 use super::segment::Name;
 use super::{Journal, handed};
 
 impl Journal {
-    /// Marks the segments with records before `offset` as seen, durably, as a reader does that
-    /// hands records over: they are never thinned.
+    /// Marks the segments with records of `range` as seen, durably, as a reader does that hands
+    /// records over: they are never thinned.
     ///
     /// # Errors
     /// Those of the system; the records must not leave the box.
-    pub fn hand_over(&self, offset: u64) -> io::Result<()> {
-        let all: Vec<Name> = self.shared.lock().segments.iter().map(|segment| segment.name).collect();
-        let mut before = all.into_iter().filter(|name| name.first_offset < offset);
-        before.try_for_each(|name| handed::note(self.disk.as_ref(), self.epoch, &self.shared, name))
+    pub fn hand_over(&self, range: Range<u64>) -> io::Result<()> {
+        let names = self.with_offsets(|name, offsets, _| {
+            (offsets.start < range.end && range.start < offsets.end).then_some(name)
+        });
+        names
+            .into_iter()
+            .try_for_each(|name| handed::note(self.disk.as_ref(), self.epoch, &self.shared, name))
+    }
+
+    /// Offsets of the segments of which certainly nobody was given a record.
+    pub fn unhanded(&self) -> Vec<Range<u64>> {
+        self.with_offsets(|_, offsets, handed| (handed == Handed::No).then_some(offsets))
+    }
+
+    fn with_offsets<T>(&self, choose: impl Fn(Name, Range<u64>, Handed) -> Option<T>) -> Vec<T> {
+        let index = self.shared.lock();
+        let segments = index.segments.iter().enumerate();
+        segments
+            .filter_map(|(at, it)| choose(it.name, it.name.first_offset..index.end(at), it.handed))
+            .collect()
     }
 
     /// Where the whole segments end whose records all lie before `offset`; the newest counts as

@@ -1,5 +1,7 @@
 //! Events that say what a lane lost, or that its disk does not work.
 
+use std::ops::Range;
+
 use serde_json::{Value as Json, json};
 
 use crate::clock::rfc3339;
@@ -7,6 +9,7 @@ use crate::event::{Event, Kind};
 use crate::journal::{Damage, DamageKind, Replaced};
 
 use super::tally::Tally;
+use super::worker::taken::Moved;
 
 /// Devices and tags named in one event at most; the rest is counted.
 const DEVICES_MAX: usize = 200;
@@ -130,20 +133,40 @@ impl Gaps {
         self.event(Kind::Gap, text, data, now_us)
     }
 
-    /// Records of this run have offsets under which Kafka has others, because the disk has lost its
-    /// end or was put back from a copy.
-    pub(super) fn offsets_taken(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
+    /// Records have offsets under which Kafka has others, because the disk has lost its end or was
+    /// put back from a copy. Of those of earlier runs it is not certain that these are others.
+    pub(super) fn offsets_taken(&self, range: &Range<u64>, perhaps_sent: bool, now_us: i64) -> Event {
         let Self { lane, .. } = self;
-        let batches = to_offset - from_offset;
+        let Range { start, end } = range;
+        let batches = end - start;
+        let which = if perhaps_sent { "perhaps other" } else { "other" };
         let text = format!(
             "{lane}: {batches} batches cannot be sent: the disk had lost its end or was put back from a copy, and \
-             Kafka has other records under their offsets from {from_offset}"
+             Kafka has {which} records under their offsets from {start}"
+        );
+        let mut data = json!({
+            "lane": lane, "cause": "offsets-taken", "batches": batches, "from_offset": start, "to_offset": end,
+        });
+        if perhaps_sent {
+            data["perhaps_sent"] = true.into();
+        }
+        self.event(Kind::Gap, text, data, now_us)
+    }
+
+    /// Records were stored again under new offsets, because Kafka has others under theirs.
+    pub(super) fn new_offsets(&self, moved: &Moved, now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let Moved { from: Range { start, end }, to } = moved;
+        let batches = end - start;
+        let text = format!(
+            "{lane}: {batches} batches from offset {start} got new offsets from {to}: the disk had lost its end or \
+             was put back from a copy, and Kafka has other records under theirs"
         );
         let data = json!({
-            "lane": lane, "cause": "offsets-taken", "batches": batches,
-            "from_offset": from_offset, "to_offset": to_offset,
+            "what": "new-offsets", "lane": lane, "batches": batches, "from_offset": start, "to_offset": end,
+            "new_from_offset": to, "new_to_offset": to + batches,
         });
-        self.event(Kind::Gap, text, data, now_us)
+        self.event(Kind::Box, text, data, now_us)
     }
 
     /// Something of `device` that could not be stored at all.

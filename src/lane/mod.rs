@@ -60,6 +60,8 @@ pub use status::LaneStatus;
 pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
 pub use trim::{Before, TrimError, TrimOrder, Trimmed};
 pub(crate) use worker::Worker;
+#[cfg(test)]
+pub(crate) use worker::taken::Moved;
 pub use writer::LaneWriter;
 
 /// Samples in the queue at most: a few megabytes. A batch that finds the queue empty is taken
@@ -256,6 +258,7 @@ impl Parts {
             used: AtomicU64::new(0),
             secured: AtomicU64::new(0),
             found: OnceLock::new(),
+            settled: AtomicBool::new(false),
             damage_told: Mutex::default(),
             lost_records: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

@@ -18,6 +18,9 @@ use crate::clock::Clock;
 use crate::event::{Event, Events};
 use crate::journal::{Damage, DamageKind, Epoch, Read, Reader, Unreadable};
 
+/// What is to be sent waits so long before it asks again whether its offsets are its own.
+const UNSETTLED: Duration = Duration::from_millis(10);
+
 /// One record of a lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -204,6 +207,10 @@ impl LaneReader {
     /// Waits until there is something to read, at most `limit`; tells whether there is. While the
     /// disk does not give it, until it is time for the next try.
     pub fn wait(&self, limit: Duration) -> bool {
+        if self.gives_gaps && self.shared.is_unsettled() {
+            std::thread::sleep(limit.min(UNSETTLED));
+            return false;
+        }
         self.patience.wait(self.reader.offset(), limit, self.clock.as_ref()) && self.reader.wait(limit)
     }
 

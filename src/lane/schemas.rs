@@ -65,6 +65,12 @@ pub(super) fn dictionary(device: &Device) -> Result<(Vec<u8>, Meaning), serde_js
     Ok((json, meaning(schema.tags.len(), &scales)))
 }
 
+/// The dictionary of a schema that was read, whose device may not be there any more.
+pub(super) fn plain_dictionary(schema: &Schema) -> Vec<u8> {
+    // What was JSON before is so again.
+    serde_json::to_vec(schema).unwrap_or_default()
+}
+
 /// A dictionary and what was read from it; `None` when it is no schema.
 type Entry = (Arc<[u8]>, Option<Arc<Known>>);
 

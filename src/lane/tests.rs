@@ -206,6 +206,7 @@ fn stuck() -> (LaneWriter, std::sync::mpsc::Receiver<Message>) {
         used: Default::default(),
         secured: Default::default(),
         found: Default::default(),
+        settled: Default::default(),
         damage_told: Default::default(),
         lost_records: Default::default(),
         stopping: Default::default(),

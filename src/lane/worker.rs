@@ -1,9 +1,9 @@
 //! The thread behind a lane: encodes, syncs in groups, removes what is sent or too much.
 
 mod room;
+pub(super) mod taken;
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -61,6 +61,7 @@ pub(crate) struct Worker {
     /// When the parts of the journal were last added up for the status.
     parts_at: Option<Instant>,
     room: room::Room,
+    taken: taken::Taken,
 }
 
 /// A device whose schema the journal knows.
@@ -112,6 +113,7 @@ impl Worker {
             synced_at: None,
             parts_at: None,
             room: room::Room::default(),
+            taken: taken::Taken::default(),
         }
     }
 
@@ -229,7 +231,7 @@ impl Worker {
                 let _gone = answer.send(trimmed);
             }
             Message::HandOver(before, answer) => {
-                let noted = self.journal.hand_over(before);
+                let noted = self.journal.hand_over(0..before);
                 // As above.
                 let _gone = answer.send(noted);
             }
@@ -441,6 +443,12 @@ impl Worker {
         if used > self.journal.next_offset() {
             self.skip_to(used);
         }
+        if self.taken.is_open() && (used > self.journal.next_offset() || !self.settle_taken()) {
+            return;
+        }
+        if self.shared.found.get().is_some() && self.start_offset.is_none() {
+            self.shared.settled.store(true, Ordering::SeqCst);
+        }
         let Some(committed) = committed else { return };
         self.journal.settle(used);
         if self.status.committed != Some(committed) {
@@ -456,18 +464,6 @@ impl Worker {
         };
         if let Err(error) = self.journal.trim_history(committed, keep_from_us) {
             tracing::error!("{}: cannot remove a sent segment: {error}", self.options.name);
-        }
-    }
-
-    /// Kafka knows offsets that this run has given again before it could know that: their records
-    /// are lost, except where Kafka still waits for what has these offsets.
-    fn look_at_found(&mut self) {
-        let Some((found, backlog)) = self.shared.found.get() else { return };
-        let Some(from) = self.start_offset.take() else { return };
-        for taken in apart(from..(*found).min(self.journal.next_offset()), backlog) {
-            let event = self.gaps.offsets_taken(taken.start, taken.end, self.clock.now_us());
-            tracing::error!("{}", event.text);
-            self.events.emit(event);
         }
     }
 
@@ -566,22 +562,6 @@ impl Drop for Ended {
         // Who waits for more must learn that there is none.
         self.0.synced.send_modify(|_| {});
     }
-}
-
-/// What of `range` is in none of `others`, which are in order.
-fn apart(range: Range<u64>, others: &[(u64, u64)]) -> Vec<Range<u64>> {
-    let mut rest = Vec::new();
-    let mut start = range.start;
-    for (from, to) in others {
-        if start < (*from).min(range.end) {
-            rest.push(start..(*from).min(range.end));
-        }
-        start = start.max(*to);
-    }
-    if start < range.end {
-        rest.push(start..range.end);
-    }
-    rest
 }
 
 /// The part of `bytes` that `records` of `all` take.

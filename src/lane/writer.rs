@@ -55,6 +55,8 @@ pub(super) struct Shared {
     /// What Kafka had before this run sent any: the end of its offsets, and which ranges below it
     /// still lacks.
     pub found: OnceLock<(u64, Vec<(u64, u64)>)>,
+    /// The thread has done what follows from that.
+    pub settled: AtomicBool,
     pub synced: watch::Sender<u64>,
     pub status: watch::Sender<LaneStatus>,
 }
@@ -77,6 +79,14 @@ impl Shared {
             told.clear();
         }
         told.insert((from_offset, to_offset))
+    }
+
+    /// Kafka has been heard, and it is not yet known whether records have offsets of others. Until
+    /// then none is sent: what was not sent when the power goes is looked at again.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.found.get().is_some()
+            && !self.settled.load(Ordering::SeqCst)
+            && !self.closed.load(Ordering::SeqCst)
     }
 
     pub(super) fn committed(&self) -> Option<u64> {

@@ -88,8 +88,7 @@ pub trait Source: Send {
 
     /// Kafka had seen offsets up to before this one when a session was opened, except those of
     /// `backlog`; 0 = none. The first time it tells what earlier runs have sent.
-    fn found(&mut self, next_offset: u64, backlog: &[(u64, u64)]) {
-        let _only_a_journal_asks = backlog;
+    fn found(&mut self, next_offset: u64, _backlog: &[(u64, u64)]) {
         self.used(next_offset);
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::plan::Kind;
-use super::world::{TELEMETRY, World};
+use super::world::{HANDED, TELEMETRY, World};
 
 const EPOCH: &str = "epoch";
 /// Bytes in front of a segment.
@@ -142,6 +142,7 @@ impl World {
         if disk.rot(name, at, bits) {
             self.context.say(|| format!("byte {at} of {name} decays"));
             self.oracles[TELEMETRY].rotten(name, at);
+            self.handed_decays |= name == HANDED;
         }
     }
 

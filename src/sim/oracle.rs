@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::broker::Seen;
 use super::context::Context;
 use super::disk::Write;
+use crate::lane::Moved;
 
 /// Something that was handed to a lane.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ struct Kept {
     is_announced: bool,
     /// Something happened to the disk that may have made it unreadable.
     is_damaged: bool,
+    /// Kafka may know its offset from a ghost.
+    is_known: bool,
 }
 
 impl Kept {
@@ -69,8 +72,10 @@ pub struct Oracle {
     /// start does not know of them.
     ghosts: BTreeMap<u64, Kept>,
     /// Kafka may know offsets below from ghosts. What is appended there before the box hears of it
-    /// cannot be sent; a run tells it of its own records only.
+    /// gets new offsets, or an event tells of it.
     known_below: u64,
+    /// Old and new offset of what was stored again by this run.
+    moved: HashMap<u64, u64>,
     /// Behind the last offset that was acknowledged as synced.
     end: u64,
     /// What each key's reader has seen last.
@@ -88,6 +93,7 @@ impl Oracle {
             kept: BTreeMap::new(),
             ghosts: BTreeMap::new(),
             known_below: 0,
+            moved: HashMap::new(),
             end: 0,
             last_seen: HashMap::new(),
             files: BTreeMap::new(),
@@ -124,8 +130,30 @@ impl Oracle {
         }
     }
 
+    /// The lane has stored these again, under new offsets.
+    pub fn moved(&mut self, moved: &[Moved]) {
+        let pairs = moved.iter().flat_map(|it| (it.to..).zip(it.from.clone()));
+        self.moved = pairs.collect();
+    }
+
+    /// The next start does not know which segments were sent, so of what Kafka seems to have it
+    /// cannot tell whether these are others.
+    pub fn doubt(&mut self) {
+        self.kept.values_mut().filter(|kept| kept.is_known).for_each(|kept| kept.is_excused = true);
+    }
+
+    /// What was written next.
+    fn next_item(&mut self, offset: u64) -> Option<Item> {
+        let Some(from) = self.moved.get(&offset) else { return self.waiting.pop_front() };
+        let before = self.kept.get_mut(from)?;
+        let was_seen = before.is_seen || std::mem::replace(&mut before.is_told, true);
+        let item = before.item.clone();
+        self.demand(!was_seen, || format!("offset {from} is stored again, it was seen or told of"));
+        Some(item)
+    }
+
     fn keep(&mut self, offset: u64) {
-        let Some(item) = self.waiting.pop_front() else {
+        let Some(item) = self.next_item(offset) else {
             return self.fail(|| format!("offset {offset} holds what nobody has handed over"));
         };
         let kept = Kept {
@@ -133,7 +161,8 @@ impl Oracle {
             is_seen: false,
             is_summed_up: false,
             is_told: false,
-            is_excused: offset < self.known_below,
+            is_excused: false,
+            is_known: offset < self.known_below,
             is_announced: false,
             is_damaged: false,
         };
@@ -184,6 +213,7 @@ impl Oracle {
         }
         self.end = next;
         self.waiting.clear();
+        self.moved.clear();
         for file in self.files.values_mut() {
             file.groups.retain(|group| group.offsets.start < next);
         }
@@ -384,7 +414,8 @@ impl Oracle {
         self.demand(sum("level", "last") == levels.last().copied(), || format!("wrong last value in {json}"));
     }
 
-    /// An event says that these have offsets that Kafka knew from records the disk had lost.
+    /// An event says that these have offsets that Kafka knew from records the disk had lost. It may
+    /// say so once more after a restart, when they were stored again meanwhile.
     pub fn taken(&mut self, range: Range<u64>) {
         let mut wrong = None;
         for (offset, kept) in self.kept.range_mut(range.clone()) {

@@ -24,6 +24,8 @@ use crate::replicate::{JournalSource, Options, ReplicationStatus, State};
 /// The lanes, by their number here.
 pub const TELEMETRY: usize = 0;
 const EVENTS: usize = 1;
+/// File that says which segments were sent.
+pub const HANDED: &str = "handed";
 const NAMES: [&str; 2] = ["telemetry", "events"];
 /// A box that cannot start is started again after this time.
 const START_AGAIN: Duration = Duration::from_secs(2);
@@ -47,6 +49,8 @@ pub struct World {
     pub(super) read_fate: Fate,
     /// One of the places of the journal's name has decayed.
     pub name_decays: bool,
+    /// The file that says which segments were sent has decayed.
+    pub handed_decays: bool,
     pollers: Vec<Poller>,
     run: Option<Run>,
     starts: u32,
@@ -92,6 +96,7 @@ impl World {
             oracles,
             read_fate: Fate::new(seed ^ 0xe10),
             name_decays: false,
+            handed_decays: false,
             pollers,
             run: None,
             starts: 0,
@@ -152,6 +157,7 @@ impl World {
         let Some(run) = &mut self.run else { return };
         let running = &mut run.lanes[lane];
         running.worker.step();
+        self.oracles[lane].moved(running.worker.moved());
         let next = *running.writer.synced().borrow();
         let records = running.writer.status().borrow().records;
         let new = records - std::mem::replace(&mut running.records, records);
@@ -202,12 +208,13 @@ impl World {
         let data = &event["data"];
         let (from, to) = (data["from_offset"].as_u64(), data["to_offset"].as_u64());
         if data["lane"] == NAMES[TELEMETRY]
-            && data["perhaps_sent"] != true
             && let Some((from, to)) = from.zip(to)
         {
             self.context.say(|| format!("reader: told of {from} to {to}: {}", event["text"]));
             if data["cause"] == "offsets-taken" {
                 self.oracles[TELEMETRY].taken(from..to);
+            } else if data["perhaps_sent"] == true || data["what"] == "new-offsets" {
+                // Nothing is said to be lost.
             } else if event["kind"] == "thinned" {
                 self.oracles[TELEMETRY].announced_sums(from..to);
             } else {
@@ -290,6 +297,9 @@ impl World {
     fn open(&mut self, lane: usize, events: &Events) -> Option<Running> {
         let disk = &self.disks[lane];
         let was_sound = disk.is_sound() && self.plan.is_calm;
+        if self.handed_decays || !disk.names().iter().any(|name| name == HANDED) {
+            self.oracles[lane].doubt();
+        }
         let clock = Arc::new(self.context.clone());
         let options = self.plan.lane(lane, LaneOptions::new(NAMES[lane], "/simulated", "Werk1/box"));
         let opened = Parts::open(Arc::new(disk.clone()), clock, options, events.clone());

@@ -25,7 +25,7 @@ const THIN_PAUSE: Duration = Duration::from_secs(60);
 /// room at all.
 const RESERVE_PART: u64 = 4;
 /// The note of what was removed is kept so long: by then the event is synced in its lane.
-const NOTE_FOR: Duration = Duration::from_secs(60);
+pub(super) const NOTE_FOR: Duration = Duration::from_secs(60);
 
 /// What is known about room.
 #[derive(Default)]
@@ -289,7 +289,7 @@ impl Worker {
     }
 
     /// A reader that hands nothing over.
-    fn lane_reader(&self, offset: u64) -> std::io::Result<LaneReader> {
+    pub(super) fn lane_reader(&self, offset: u64) -> std::io::Result<LaneReader> {
         let reader = self.journal.reader(offset)?;
         let (clock, shared) = (self.clock.clone(), self.shared.clone());
         let (events, gaps) = (self.events.clone(), self.gaps.clone());
