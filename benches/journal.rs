@@ -1,8 +1,11 @@
 //! What a sample costs from the connector's hand to the synced journal, what it takes there, and how
-//! fast it is read: `cargo bench --bench journal`.
+//! fast it is read: `cargo bench --bench journal`, or only a part of it: `-- flood`, `bytes`, `shapes`,
+//! `history`, `open`.
 //!
 //! Writes below `target/`, so on the disk the repository is on. All figures come from one run.
 
+#[path = "journal_parts/careless.rs"]
+mod careless;
 #[path = "../tests/device.rs"]
 mod device;
 #[path = "journal_parts/others.rs"]
@@ -46,11 +49,24 @@ fn main() {
         fs::remove_dir_all(&directory).expect("last run's files go");
     }
     fs::create_dir_all(&directory).expect("target/ can be written");
-    flood(&directory, if short { 100_000 } else { FLOOD_SAMPLES });
-    bytes_per_sample(&directory, if short { 60 } else { HOUR_S });
-    four_shapes(&directory, if short { 120 } else { HOUR_S });
-    past::history(&directory, if short { 300 } else { DAY_S });
-    past::open(&directory, if short { 20 } else { SEGMENTS });
+    let parts = ["flood", "bytes", "shapes", "history", "open"];
+    let named: Vec<String> = std::env::args().filter(|argument| parts.contains(&argument.as_str())).collect();
+    let runs = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    if runs("flood") {
+        flood(&directory, if short { 100_000 } else { FLOOD_SAMPLES });
+    }
+    if runs("bytes") {
+        bytes_per_sample(&directory, if short { 60 } else { HOUR_S });
+    }
+    if runs("shapes") {
+        four_shapes(&directory, if short { 120 } else { HOUR_S });
+    }
+    if runs("history") {
+        past::history(&directory, if short { 300 } else { DAY_S });
+    }
+    if runs("open") {
+        past::open(&directory, if short { 20 } else { SEGMENTS });
+    }
     fs::remove_dir_all(&directory).expect("this run's files go");
 }
 

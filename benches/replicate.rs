@@ -1,18 +1,24 @@
-//! Journal to Kafka: what the transactional replicator costs against a plain producer that sends
-//! the same bytes with the same settings to the same broker in the same run. And against librdkafka's
-//! own `rdkafka_performance`, which repeats one record; so does the replicator in that comparison.
+//! Journal to Kafka: a backlog on disk against librdkafka's own `rdkafka_performance` with the same
+//! records, codec and acks; and what the transactional replicator costs by itself, against a plain
+//! producer that sends the same bytes with the same settings. All to the same broker in the same run.
 //!
-//! `cargo bench --bench replicate`, optionally `-- <records>`. Needs `tests/setup` (the broker is
-//! a real Kafka on loopback) and `benches/rdkafka_performance`, which builds that program.
+//! `cargo bench --bench replicate`, optionally `-- <records>` and `drain` for the first part only, with
+//! numbers of tags for some of its shapes only (`-- 1000000 drain 20`).
+//! Needs `tests/setup` (the broker is a real Kafka on loopback) and `benches/rdkafka_performance`,
+//! which builds that program.
 
 #[path = "../tests/device.rs"]
 mod device;
+#[path = "replicate_parts/drain.rs"]
+mod drain;
 #[allow(dead_code)] // the tests use the rest of it
 #[path = "../tests/kafka_cluster.rs"]
 mod kafka_cluster;
 #[allow(dead_code)] // the tests use the rest of it
 #[path = "../tests/network.rs"]
 mod network;
+#[path = "replicate_parts/outer.rs"]
+mod outer;
 #[allow(dead_code)] // the tests use the rest of it
 #[path = "../tests/support.rs"]
 mod support;
@@ -21,12 +27,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use forebay::batch::{Batch, Sample, Schema, SchemaTag};
+use forebay::batch::{Sample, Schema, SchemaTag};
 use forebay::clock::now_us;
-use forebay::event::Events;
-use forebay::lane::{Lane, LaneOptions, Opened};
-use forebay::replicate::{JournalSource, Options, Record, Replicator, Source, SourceFault, State, encode};
-use forebay_connector::{Quality, Scalar, Value};
+use forebay::replicate::{
+    Options, Record, Replicator, Source, SourceFault, State, TRANSACTION_RECORDS_MAX, encode,
+};
+use forebay_connector::{Quality, Value};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -36,32 +42,46 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 const DISTINCT: usize = 4096;
 
 fn main() {
-    let records = std::env::args().filter_map(|text| text.parse().ok()).next().unwrap_or(1_000_000_u64);
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
+    if let Some(("send", arguments)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return drain::send(arguments);
+    }
+    let numbers: Vec<u64> = arguments.iter().filter_map(|text| text.parse().ok()).collect();
+    let records = numbers.first().copied().unwrap_or(1_000_000);
+    let only_drain = arguments.iter().any(|text| text == "drain");
     let cluster = kafka_cluster::Cluster::start(1);
+    // Warms up the broker's JVM, unmeasured.
+    plain(&cluster, "warm", &encoded(20, 100_000), records / 4);
+    for (tags, records) in [(1, records * 4), (20, records), (200, records / 10)] {
+        if numbers.len() < 2 || numbers[1..].contains(&u64::from(tags)) {
+            drain::drain(&cluster, tags, records);
+        }
+    }
+    if only_drain {
+        return;
+    }
     println!(
         "samples  what                              records/s     MB/s  samples/s  CPU s per million records"
     );
-    for tags in [20, 50, 200] {
-        drain(&cluster, tags, records * 4 / u64::from(tags));
-    }
     for samples in [1, 20] {
         let records = records / if samples == 1 { 1 } else { 5 };
         let values = encoded(samples, records);
-        // Warms up the broker's JVM, unmeasured.
-        plain(&cluster, &format!("warm{samples}"), &values, records / 4);
         let before = cpu();
         let start = Instant::now();
         plain(&cluster, &format!("plain{samples}"), &values, records);
         let limit = Figure::new(records, &values, start.elapsed(), cpu() - before);
         limit.print(samples, "plain producer, no transactions");
-        let outer = rdkafka_performance(&cluster, &format!("outer{samples}.telemetry"), &values, records);
+        let topic = format!("outer{samples}.telemetry");
+        let key = "Werk1/Presswerk/Linie3/Presse3/press-3";
+        let outer = outer::one_record(&cluster, &topic, key, &values[0], records);
         println!("{samples:>7}  {:<32} {outer:>10.0}", "rdkafka_performance, one record");
         let one = &values[..1];
-        let (took, cpu) = replicated(&cluster, &format!("one{samples}"), one, records, 20_000);
+        let (took, cpu) =
+            replicated(&cluster, &format!("one{samples}"), one, records, TRANSACTION_RECORDS_MAX);
         let figure = Figure::new(records, one, took, cpu);
         figure.print(samples, "exactly once, the same record");
         println!("{:>9}{:.0} % of rdkafka_performance", "", 100.0 * figure.per_second() / outer);
-        for transaction in [5_000, 20_000, 100_000] {
+        for transaction in [5_000, 20_000, 100_000, TRANSACTION_RECORDS_MAX] {
             let prefix = format!("replicated{samples}-{transaction}");
             let (took, cpu) = replicated(&cluster, &prefix, &values, records, transaction);
             let figure = Figure::new(records, &values, took, cpu);
@@ -203,97 +223,6 @@ fn plain(cluster: &kafka_cluster::Cluster, prefix: &str, values: &[Vec<u8>], rec
     while producer.in_flight_count() > 0 {
         producer.poll(Duration::from_millis(1));
     }
-}
-
-/// Records a second by the program's own clock, which starts with the first record.
-fn rdkafka_performance(
-    cluster: &kafka_cluster::Cluster,
-    topic: &str,
-    values: &[Vec<u8>],
-    records: u64,
-) -> f64 {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/rdkafka_performance");
-    cluster.create_topic(topic, 4);
-    let value = std::str::from_utf8(&values[0]).expect("JSON");
-    let output = std::process::Command::new(program)
-        .args(["-P", "-t", topic, "-b", &cluster.brokers(), "-a", "-1", "-z", "zstd"])
-        .args(["-X", "compression.level=1", "-X", "linger.ms=5"])
-        .args(["-X", "queue.buffering.max.messages=50000"])
-        .args(["-k", "Werk1/Presswerk/Linie3/Presse3/press-3", "-H", "edge=box-1"])
-        .args(["-H", "epoch=00112233445566778899aabbccddeeff", "-H", "offset=123456"])
-        .args(["-s", &value.len().to_string(), "-m", value, "-c", &records.to_string()])
-        .output()
-        .expect("benches/rdkafka_performance builds the program");
-    let said = String::from_utf8_lossy(&output.stdout);
-    said.lines()
-        .filter_map(|line| line.split_once(" msgs/s")?.0.rsplit(' ').next()?.parse().ok())
-        .next_back()
-        .unwrap_or_else(|| panic!("it says how fast it was: {said}"))
-}
-
-/// The backlog of seven devices on disk, `records` scans of `tags` noisy values, sent from there:
-/// journal read and decoded, JSON, transactions. The limit sends values of the same length.
-fn drain(cluster: &kafka_cluster::Cluster, tags: u32, records: u64) {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-drain");
-    let _nothing_left_over = std::fs::remove_dir_all(&directory);
-    let (events, receiver) = Events::new();
-    std::mem::forget(receiver); // nobody reads them here
-    let options =
-        LaneOptions { budget_bytes: 16 << 30, ..LaneOptions::new("telemetry", &directory, "bench/box") };
-    let Opened { lane, writer, reader, .. } = Lane::open(options, events).expect("the lane opens");
-    let scalars = vec![Scalar::Real; tags as usize];
-    let devices: Vec<_> =
-        (0..7).map(|number| device::device(&format!("machine-{number}"), &scalars)).collect();
-    let mut random = fastrand::Rng::with_seed(u64::from(tags));
-    let now = now_us();
-    let mut length = 0;
-    for (number, device) in (0..records).zip(devices.iter().cycle()) {
-        let sample = |tag| Sample {
-            tag,
-            value: Value::Real((random.f32() * 1000.0).round() / 10.0),
-            quality: Quality::Good,
-            source_us: None,
-        };
-        let samples: Vec<Sample> = (0..tags).map(sample).collect();
-        let edge_us = now + i64::try_from(number).unwrap_or(0) * 1000;
-        if number == 0 {
-            let mut out = Vec::new();
-            encode::batch(&mut out, &Schema::of(device), edge_us, None, &samples);
-            length = out.len();
-        }
-        let mut batch = Batch { device: Arc::clone(device), edge_us, samples, gap: None };
-        while let Err(back) = writer.try_append(batch) {
-            batch = back;
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-    writer.flush(Duration::from_secs(60)).expect("the disk works");
-    let prefix = format!("drain{tags}");
-    let value = "x".repeat(length).into_bytes();
-    let outer = rdkafka_performance(cluster, &format!("outer-{prefix}.telemetry"), &[value], records);
-    cluster.create_topics(&prefix);
-    let options = Options::new(&cluster.brokers(), &prefix, "werk1", "box-1");
-    let (start, before) = (Instant::now(), cpu());
-    let replicator =
-        Replicator::start(options, JournalSource::new("telemetry", reader), "bench", None).expect("a thread");
-    let status = replicator.status();
-    while status.snapshot().records < records {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let (took, spent) = (start.elapsed(), cpu() - before);
-    let rate = |records_a_second: f64| records_a_second * f64::from(tags);
-    #[allow(clippy::cast_precision_loss)] // printed with three digits
-    let per_second = records as f64 / took.as_secs_f64();
-    println!(
-        "{tags:>7}  from the journal, {length} bytes each: {per_second:.0} records/s, {:.0} samples/s, {:.2} CPU s per \
-         million samples, with the start; rdkafka_performance {outer:.0} records/s: {:.0} %",
-        rate(per_second),
-        spent.as_secs_f64() * 1e6 / rate(records as f64),
-        100.0 * per_second / outer
-    );
-    drop(replicator);
-    lane.close();
-    std::fs::remove_dir_all(&directory).expect("this run's files go");
 }
 
 struct Ring {

@@ -52,13 +52,13 @@ pub fn oldest_us(lane: &mut OfflineLane) -> Option<i64> {
     let begun_us = lane.files().segments().first().map(|segment| segment.created_us).filter(|us| *us != 0);
     lane.seek(lane.files().first_offset());
     loop {
-        match lane.read() {
+        match lane.read_all() {
             Item::Record(record) => match record.body {
                 Body::Batch(batch) => return Some(batch.edge_us),
                 Body::Thinned(thinned) => return Some(thinned.from_us),
                 Body::Event(_) => return begun_us,
             },
-            Item::End => return begun_us,
+            Item::End | Item::Unreadable(_) => return begun_us,
             Item::Damage(_) | Item::Removed(..) => {}
         }
     }

@@ -2,6 +2,7 @@
 
 extern crate forebay;
 
+mod past;
 #[path = "plant.rs"]
 mod plant;
 mod readable;
@@ -25,6 +26,9 @@ use super::support::{PATIENCE as SOON, wait_for};
 
 const PANEL: Look = Look { width: 800, height: 480, dark: false, scripts: true };
 const PHONE: Look = Look { width: 360, height: 740, dark: false, scripts: true };
+
+/// The past of one value.
+const TREND: &str = "/m/press-4/trend/hydraulics.oil_temp/24h";
 
 /// A served page and everything behind it.
 struct Shop {
@@ -167,7 +171,9 @@ fn it_fits_a_phone_and_a_longer_language() {
         let shop = Shop::with(plant::plant(), |options| options.language = language);
         shop.trouble();
         let browser = Browser::open(PHONE);
-        for (page, path) in [("overview", "/"), ("machine", "/m/press-4"), ("events", "/events")] {
+        for (page, path) in
+            [("overview", "/"), ("machine", "/m/press-4"), ("trend", TREND), ("events", "/events")]
+        {
             browser.go(&shop.url(path));
             assert!(browser.fits_across(), "{path} in {name}");
             browser.picture(&format!("{page}-{name}"));
@@ -257,7 +263,7 @@ fn text_has_enough_contrast_and_targets_are_large() {
     shop.trouble();
     for dark in [false, true] {
         let browser = Browser::open(Look { dark, ..PANEL });
-        for path in ["/", "/m/press-4", "/events"] {
+        for path in ["/", "/m/press-4", TREND, "/events"] {
             browser.go(&shop.url(path));
             let bad = browser.script(CONTRAST);
             assert_eq!(bad, serde_json::json!([]), "{path} dark: {dark}");
@@ -328,6 +334,11 @@ fn every_answer_is_signed_and_nothing_can_be_written() {
         ("/", 200),
         ("/events", 200),
         ("/m/press-4", 200),
+        (TREND, 200),
+        ("/m/press-4/trend/hydraulics.oil_temp/2d", 404),
+        ("/m/press-4/trend/nothing/24h", 404),
+        ("/m/nobody/trend/hydraulics.oil_temp/24h", 404),
+        ("/live/m/nobody/trend/hydraulics.oil_temp/24h", 404),
         ("/healthz", 200),
         ("/metrics", 200),
         ("/api/v1/status.json", 200),

@@ -383,4 +383,14 @@ impl Facts for FakeFacts {
     fn metrics(&self) -> Vec<Metric> {
         self.get().metrics
     }
+
+    /// A saw between 20 and 60, away for a tenth of the time.
+    fn trend(&self, wanted: &TrendWanted<'_>) -> Trend {
+        let tooth = |at: usize| f64::from(u32::try_from(at % 40).expect("small"));
+        let step =
+            |at: usize| TrendStep { low: 20.0 + tooth(at), high: 21.0 + tooth(at), mean: 20.5 + tooth(at) };
+        let is_there = |at: usize| at * 10 / wanted.steps != 6;
+        let steps = (0..wanted.steps).map(|at| is_there(at).then(|| step(at))).collect();
+        Trend { steps, is_cut: false }
+    }
 }

@@ -1,7 +1,6 @@
 //! Reading the past, and opening much of it.
 
 use std::fs::OpenOptions;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,82 +9,14 @@ use std::time::{Duration, Instant};
 use forebay::batch::Batch;
 use forebay::clock::SystemClock;
 use forebay::event::Events;
-use forebay::journal::{BlockCoder, Coded, Disk, DiskFile, Journal, Options, RealDisk};
+use forebay::journal::{BlockCoder, Coded, Journal, Options, RealDisk};
 use forebay::lane::{Body, History, Lane, LaneOptions, Past, Wanted};
 
+use super::careless::careless;
 use super::shapes::{Machine, Shape, TAGS};
 use super::{LIMIT, START_US};
 
 const SEGMENT_BYTES: u64 = 16 << 20;
-
-/// A real directory that never syncs: what is measured here is reading.
-struct Careless(RealDisk);
-
-struct CarelessFile(Box<dyn DiskFile>);
-
-impl Disk for Careless {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.0.list()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(CarelessFile(self.0.create(name)?)))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.0.open(name)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.0.free_bytes()
-    }
-
-    fn random(&self) -> io::Result<[u8; 16]> {
-        self.0.random()
-    }
-}
-
-impl DiskFile for CarelessFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.append(bytes)
-    }
-
-    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(position, buffer)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn rewrite(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.rewrite(position, bytes)
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.truncate(length)
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-}
-
-fn careless(directory: &Path) -> Arc<Careless> {
-    Arc::new(Careless(RealDisk::open(directory).expect("target/ can be written")))
-}
 
 /// One tag's values of some hours among those of ten devices, changes only, a sync a second.
 pub fn history(directory: &Path, seconds: usize) {

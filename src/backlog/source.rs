@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Manifest;
-use crate::clock::now_us;
+use crate::clock::{SystemClock, now_us};
 use crate::event::{Event, Events, Kind};
 use crate::journal::{Damage, FilesError};
-use crate::lane::{Item, OfflineLane};
+use crate::lane::{Item, OfflineLane, Patience, ReadTrouble, SKIP_UNREADABLE_AFTER, Verdict};
 use crate::replicate::{Record, RecordEncoder, Source, SourceFault};
 
 /// Reads a backlog up to its end.
@@ -25,6 +25,7 @@ pub struct BacklogSource {
     /// Damage before this offset was told.
     told: u64,
     events: Events,
+    patience: Patience,
 }
 
 impl BacklogSource {
@@ -50,6 +51,7 @@ impl BacklogSource {
             committed,
             told: 0,
             events,
+            patience: Patience::new(SKIP_UNREADABLE_AFTER),
         })
     }
 
@@ -64,14 +66,14 @@ impl BacklogSource {
         }
         self.told = damage.to_offset;
         let Manifest { site, edge, lane, epoch, .. } = &self.manifest;
-        let Damage { from_offset, to_offset, cause } = damage;
+        let Damage { from_offset, to_offset, cause, kind } = damage;
         let batches = to_offset - from_offset;
         let text = format!(
             "{lane} of {edge}, imported: {batches} batches from offset {from_offset} cannot be read: {cause}"
         );
         tracing::error!("{text}");
         let data = json!({
-            "lane": lane, "cause": "damage", "detail": cause, "batches": batches, "epoch": epoch,
+            "lane": lane, "cause": kind.code(), "detail": cause, "batches": batches, "epoch": epoch,
             "from_offset": from_offset, "to_offset": to_offset,
         });
         let device = format!("{site}/{edge}");
@@ -97,17 +99,35 @@ impl Source for BacklogSource {
                  again with --accept-gap"
             )));
         }
-        self.reader.seek(offset.max(*from));
+        let offset = offset.max(*from);
+        self.patience.seek(offset);
+        self.reader.seek(offset);
         Ok(())
     }
 
     fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+        if !self.patience.wait(self.reader.offset(), wait, &SystemClock) {
+            return Ok(None);
+        }
         loop {
-            match self.reader.read() {
+            let item = self.reader.read();
+            self.patience.came_to(self.reader.offset());
+            match item {
                 Item::Record(record) if record.offset < self.manifest.to => {
                     return Ok(Some(self.encoder.encode(record)));
                 }
                 Item::Damage(damage) => self.tell(&damage),
+                Item::Unreadable(unreadable) => match self.patience.stopped(&unreadable, &SystemClock) {
+                    Verdict::PassOver { .. } => self.reader.pass_over(),
+                    Verdict::Wait { is_new } => {
+                        if is_new {
+                            tracing::warn!(
+                                "imported backlog: disk cannot be read: {unreadable}; tried again"
+                            );
+                        }
+                        return Ok(None);
+                    }
+                },
                 Item::Removed(from, to) => {
                     return Err(SourceFault(format!("records {from} to {to} of the backlog were removed")));
                 }
@@ -123,6 +143,10 @@ impl Source for BacklogSource {
         self.committed.fetch_max(next_offset, Ordering::SeqCst);
     }
 
+    fn trouble(&self) -> Option<ReadTrouble> {
+        self.patience.trouble()
+    }
+
     /// Nothing is ever added to a backlog.
     fn used(&mut self, _: u64) {}
 
@@ -134,7 +158,8 @@ impl Source for BacklogSource {
     }
 
     fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
-        let another = Self::open(&self.folder, self.manifest.clone(), self.accept_gap, self.events.clone());
-        Ok(Box::new(another.map_err(|error| SourceFault(error.to_string()))?))
+        let another = Self::open(&self.folder, self.manifest.clone(), self.accept_gap, self.events.clone())
+            .map_err(|error| SourceFault(error.to_string()))?;
+        Ok(Box::new(Self { patience: self.patience.clone(), ..another }))
     }
 }

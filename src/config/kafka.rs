@@ -9,7 +9,7 @@ use super::credentials::{PREFIX, is_credential_name};
 use super::read::{id, seconds, too_many};
 use super::{Fallback, Kafka, KeySource, Sasl, Tls};
 use crate::document::{Fields, TextValue};
-use crate::replicate::DailyWindow;
+use crate::replicate::{DailyWindow, TRANSACTION_RECORDS_MAX};
 
 /// Keys of `[kafka]`.
 const KEYS: [&str; 15] = [
@@ -45,7 +45,7 @@ pub(super) fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
         if fields.has("topic_prefix") { id(&fields, "topic_prefix", "") } else { Some("forebay".to_owned()) };
     let transaction_timeout = fields.duration("transaction_timeout", seconds(10)..=seconds(900));
     let commit_interval = fields.duration("commit_interval", Duration::from_millis(100)..=seconds(60));
-    let records = fields.int("transaction_records_max", 100..=50_000);
+    let records = fields.int("transaction_records_max", 100..=10_000_000);
     let create_topics = fields.bool("create_topics").unwrap_or(true);
     let (tls, sasl) = identity(&fields, base);
     let mode = fields.choice("mode", &["exactly-once", "at-least-once"]);
@@ -71,7 +71,9 @@ pub(super) fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
         topic_prefix: topic_prefix?,
         transaction_timeout: transaction_timeout.unwrap_or(seconds(60)),
         commit_interval: commit_interval.unwrap_or(seconds(1)),
-        transaction_records_max: records.and_then(|number| usize::try_from(number).ok()).unwrap_or(20_000),
+        transaction_records_max: records
+            .and_then(|number| usize::try_from(number).ok())
+            .unwrap_or(TRANSACTION_RECORDS_MAX),
         create_topics,
         tls,
         sasl,

@@ -71,7 +71,7 @@ pub struct Kafka {
     pub transaction_timeout: Duration,
     /// Time between commits while records trickle in; 1 s by default.
     pub commit_interval: Duration,
-    /// A transaction is committed at the latest with this many records; 20,000 by default.
+    /// A transaction is committed at the latest with this many records; 1,000,000 by default.
     pub transaction_records_max: usize,
     /// Missing topics are created; true by default.
     pub create_topics: bool,
@@ -152,6 +152,9 @@ pub struct Journal {
     pub keep: Duration,
     /// Bytes that the file system is to have left for others; 256 MiB by default.
     pub reserve_bytes: u64,
+    /// What the disk does not give at reading is tried again for so long before it is passed over; 6
+    /// hours by default.
+    pub skip_unreadable_after: Duration,
     /// Bytes that the flash endures in its life (TBW of its data sheet); 30 TB by default, which
     /// is an assumption.
     pub flash_endurance_bytes: u64,

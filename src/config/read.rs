@@ -8,7 +8,7 @@ use super::kafka::kafka;
 use super::{Config, Edge, Journal, Lane, Limits, Log, Model, Paths, Status};
 use crate::diagnostic::Span;
 use crate::document::{Context, FORMAT_VERSION, Fields, Table};
-use crate::lane::WhenFull;
+use crate::lane::{SKIP_UNREADABLE_AFTER, WhenFull};
 
 /// Tables and keys at the top of the file.
 const ROOT_KEYS: [&str; 10] =
@@ -135,8 +135,16 @@ pub(super) fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
 }
 
 fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {
-    let keys =
-        ["directory", "sync_interval", "sync_size", "segment_size", "keep", "reserve", "flash_endurance"];
+    let keys = [
+        "directory",
+        "sync_interval",
+        "sync_size",
+        "segment_size",
+        "keep",
+        "reserve",
+        "skip_unreadable_after",
+        "flash_endurance",
+    ];
     let fields = root.table("journal", "[journal]", &keys);
     let fields = fields.as_ref();
     let directory = fields.and_then(|it| it.text("directory")).map(|path| base.join(path.text));
@@ -146,6 +154,7 @@ fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {
     let segment = fields.and_then(|it| it.size_bytes("segment_size", 1 << 20..=1 << 30));
     let keep = fields.and_then(|it| it.duration("keep", Duration::ZERO..=days(3650)));
     let reserve = fields.and_then(|it| it.size_bytes("reserve", 0..=1 << 40));
+    let skip = fields.and_then(|it| it.duration("skip_unreadable_after", seconds(60)..=days(3650)));
     let endurance = fields.and_then(|it| it.size_bytes("flash_endurance", 1 << 30..=1 << 60));
     Journal {
         directory: directory.unwrap_or_else(|| state.join("journal")),
@@ -154,6 +163,7 @@ fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {
         segment_bytes: segment.unwrap_or(16 << 20),
         keep: keep.unwrap_or(days(7)),
         reserve_bytes: reserve.unwrap_or(256 << 20),
+        skip_unreadable_after: skip.unwrap_or(SKIP_UNREADABLE_AFTER),
         flash_endurance_bytes: endurance.unwrap_or(30_000_000_000_000),
     }
 }

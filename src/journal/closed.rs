@@ -109,10 +109,9 @@ impl Closed {
 
     /// What is missing in front, because its files are gone.
     pub(super) fn missing_in_front(&self, first_offset: u64) -> Option<Damage> {
-        (self.first_offset < first_offset).then(|| Damage {
-            from_offset: self.first_offset,
-            to_offset: first_offset.min(self.next_offset),
-            cause: "segment files are missing".to_owned(),
+        (self.first_offset < first_offset).then(|| {
+            let to_offset = first_offset.min(self.next_offset);
+            Damage::new(self.first_offset, to_offset, "segment files are missing".to_owned())
         })
     }
 }

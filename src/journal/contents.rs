@@ -10,6 +10,7 @@ use super::disk::DiskFile;
 use super::frame::{Format, Frame, FrameWriter, Joint};
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, read_exact_at};
+use super::unreadable::ReadError;
 use super::{BODY_BYTES_MAX, varint};
 
 /// A part is at least this long.
@@ -77,7 +78,10 @@ impl Contents {
 
     /// Makes the table of a segment that has none. Of a chain only the beginning is known, so its
     /// records are expected between that and the beginning of the next, give or take an hour.
-    pub(super) fn walk(mut scanner: Scanner, first_offset: u64, bytes: u64) -> Self {
+    ///
+    /// # Errors
+    /// That of the disk, in the place of bytes.
+    pub(super) fn walk(mut scanner: Scanner, first_offset: u64, bytes: u64) -> Result<Self, ReadError> {
         let mut gathering = Gathering::default();
         let mut end = first_offset;
         let mut chain = ChainReader::default();
@@ -86,9 +90,10 @@ impl Contents {
                 Step::End => break,
                 Step::Bad(_) => {
                     chain.next = None;
-                    scanner.resync(bytes);
+                    scanner.resync(bytes)?;
                     continue;
                 }
+                Step::Failed(error) => return Err(error),
                 Step::Frame { at, frame: Frame::Dictionary { number, .. } } => {
                     gathering.dictionary(number, at);
                     continue;
@@ -119,7 +124,7 @@ impl Contents {
             // Nobody says when it ended, but no segment grows longer than this.
             last.to_us = last.to_us.saturating_add(SEGMENT_SPAN_US);
         }
-        contents
+        Ok(contents)
     }
 
     fn take(content: &[u8]) -> Option<Self> {

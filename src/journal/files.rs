@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::closed::Closed;
 use super::disk::{self, Disk, DiskFile};
+use super::frame::Fault;
 use super::handed::{self, OnDisk};
 use super::index::{Index, Segment, Shared};
 use super::note;
@@ -76,6 +77,8 @@ pub struct BadBytes {
     pub to: u64,
     /// Why, in words.
     pub cause: String,
+    /// The disk gives an error in their place: they may be as they were.
+    pub is_unreadable: bool,
 }
 
 /// A journal opened for looking.
@@ -98,7 +101,9 @@ impl JournalFiles {
         let shared = Arc::new(Shared::new(Index::default(), OnDisk::default()));
         let disk = Readonly { directory: directory.to_owned(), shared };
         let names = disk.list().map_err(unreadable)?;
-        let (epoch, mut found) = read_headers_only(&disk, &names, read_epoch(&disk));
+        // What cannot be read now the segments tell as well.
+        let known = read_epoch(&disk).ok().flatten();
+        let (epoch, mut found) = read_headers_only(&disk, &names, known);
         let Some(epoch) = epoch else { return Err(FilesError::NoJournal(directory.to_owned())) };
         let mut index = Index::default();
         let mut torn_bytes = 0;
@@ -203,24 +208,28 @@ impl JournalFiles {
         // It may have been replaced by a shorter form since it was listed.
         let limit = file.length()?.min(segment.bytes);
         let mut bad = Vec::new();
-        let mut note = |from: u64, to: u64, cause: String| {
-            bad.push(BadBytes { file: segment.file.clone(), from, to, cause });
+        let mut note = |from: u64, to: u64, cause: String, is_unreadable: bool| {
+            bad.push(BadBytes { file: segment.file.clone(), from, to, cause, is_unreadable });
         };
         match Header::read(file.as_ref()) {
-            Found::Header(header) if header.name.file() == segment.file => {}
-            _ => note(0, HEADER_BYTES as u64, "its head is damaged".into()),
+            Ok(Found::Header(header)) if header.name.file() == segment.file => {}
+            Ok(_) => note(0, HEADER_BYTES as u64, "its head is damaged".into(), false),
+            Err(error) => note(0, HEADER_BYTES as u64, format!("its head cannot be read: {error}"), true),
         }
-        let mut scanner = Scanner::new(file);
+        let mut scanner = Scanner::new(file).tolerant();
         loop {
             let cause = match scanner.step(limit) {
                 Step::End => return Ok(Some(bad)),
                 Step::Frame { .. } => None,
-                Step::Bad(fault) => Some(fault.to_string()),
+                Step::Bad(fault) => Some((fault.to_string(), matches!(fault, Fault::Unreadable(_)))),
+                Step::Failed(error) => Some((error.to_string(), true)),
             };
-            if let Some(cause) = cause {
+            if let Some((cause, is_unreadable)) = cause {
                 let from = scanner.position();
-                scanner.resync(limit);
-                note(from, scanner.position(), cause);
+                if scanner.resync(limit).is_err() {
+                    scanner.go_to(limit);
+                }
+                note(from, scanner.position(), cause, is_unreadable);
             }
             progress(scanner.position());
         }
@@ -233,9 +242,10 @@ impl JournalFiles {
             from: 0,
             to: self.directory.join(file).metadata().map_or(0, |metadata| metadata.len()),
             cause: cause.to_owned(),
+            is_unreadable: false,
         };
         let mut found = Vec::new();
-        if read_epoch(self.disk.as_ref()) != Some(self.epoch) {
+        if read_epoch(self.disk.as_ref()).ok().flatten() != Some(self.epoch) {
             found.push(bad(EPOCH_FILE, "it is missing or damaged; the segments tell the same"));
         }
         if handed::is_damaged(self.disk.as_ref(), self.epoch) {
@@ -285,7 +295,7 @@ impl Readonly {
 impl Readonly {
     /// The writer may have put a shorter form in the place of this file.
     fn look_again(&self, name: &str, file: &ReadonlyFile) {
-        let (Found::Header(header), Ok(length)) = (Header::read(file), file.length()) else { return };
+        let (Ok(Found::Header(header)), Ok(length)) = (Header::read(file), file.length()) else { return };
         let mut index = self.shared.lock();
         let known = index.segments.iter_mut().find(|segment| segment.name.file() == name);
         if let Some(segment) = known.filter(|segment| segment.thinned != header.thinned) {

@@ -6,6 +6,7 @@ use std::io;
 
 use super::frame_one;
 use super::pack::{CODEC_NONE, CODEC_ZSTD, Packer};
+use super::unreadable::ReadError;
 use super::varint;
 
 /// Largest body of a frame, in bytes, packed or not.
@@ -51,7 +52,7 @@ pub(super) enum Fault {
     #[error("content does not unpack to what its head says")]
     Content,
     #[error("cannot be read: {0}")]
-    Unreadable(io::ErrorKind),
+    Unreadable(ReadError),
 }
 
 /// Version of the frames in a segment.

@@ -153,7 +153,8 @@ impl Shared {
         let file = disk.open(&segment.name.file())?;
         let contents = match Contents::read(file.as_ref(), segment.bytes)? {
             Some(contents) => contents,
-            None => Contents::walk(Scanner::new(file), segment.name.first_offset, segment.bytes),
+            None => Contents::walk(Scanner::new(file), segment.name.first_offset, segment.bytes)
+                .map_err(|error| io::Error::other(error.to_string()))?,
         };
         let contents = Arc::new(contents);
         // The newest of another process is still growing.

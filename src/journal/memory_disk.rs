@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::disk::{Disk, DiskFile};
@@ -46,6 +47,10 @@ struct Inode {
     cut: Option<usize>,
     /// From here on it was written again since the last sync.
     rewritten: Option<usize>,
+    /// Reading one of these bytes gives the error of this number. The bytes are as they were.
+    unreadable: Option<(Range<usize>, i32)>,
+    /// Opening it gives the error of this number.
+    not_opened: Option<i32>,
 }
 
 type File = Arc<Mutex<Inode>>;
@@ -168,6 +173,20 @@ impl MemoryDisk {
         (state.failing_syncs, state.failing_directory_syncs, state.capacity) = (0, 0, usize::MAX);
     }
 
+    /// Reading these bytes of a file gives the error of this number from now on; `None` ends that.
+    pub(crate) fn fail_reads(&self, name: &str, bytes: Option<(Range<usize>, i32)>) {
+        if let Some(file) = self.state().names.get(name) {
+            file.lock().unwrap().unreadable = bytes;
+        }
+    }
+
+    /// Opening a file gives the error of this number from now on; `None` ends that.
+    pub(crate) fn fail_opens(&self, name: &str, number: Option<i32>) {
+        if let Some(file) = self.state().names.get(name) {
+            file.lock().unwrap().not_opened = number;
+        }
+    }
+
     /// The disk is full when `bytes` more are written; `None` makes room again.
     pub(crate) fn fill(&self, bytes: Option<usize>) {
         let mut state = self.state();
@@ -204,7 +223,7 @@ impl MemoryDisk {
                 let length = if fate.below(2) == 0 { unsynced.len() } else { fate.below(unsynced.len() + 1) };
                 durable.extend_from_slice(&unsynced[..length]);
             }
-            let inode = Inode { cache: durable.clone(), durable, cut: None, rewritten: None };
+            let inode = Inode { cache: durable.clone(), durable, ..Inode::default() };
             (name, Arc::new(Mutex::new(inode)))
         };
         let names = names.into_iter().map(survive).collect();
@@ -244,7 +263,7 @@ impl MemoryDisk {
 
     /// Adds a file behind the journal's back.
     pub(crate) fn plant(&self, name: &str, content: &[u8]) {
-        let inode = Inode { cache: content.to_vec(), durable: content.to_vec(), cut: None, rewritten: None };
+        let inode = Inode { cache: content.to_vec(), durable: content.to_vec(), ..Inode::default() };
         self.state().names.insert(name.to_owned(), Arc::new(Mutex::new(inode)));
     }
 }
@@ -267,6 +286,9 @@ impl Disk for MemoryDisk {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = self.state().names.get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        if let Some(number) = file.lock().unwrap().not_opened {
+            return Err(io::Error::from_raw_os_error(number));
+        }
         Ok(Box::new(MemoryFile { disk: Arc::clone(&self.0), file }))
     }
 
@@ -324,7 +346,16 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let inode = self.file.lock().unwrap();
         let start = usize::try_from(position).unwrap().min(inode.cache.len());
-        let length = buffer.len().min(inode.cache.len() - start);
+        let mut length = buffer.len().min(inode.cache.len() - start);
+        if let Some((bytes, number)) = &inode.unreadable
+            && start < bytes.end
+            && bytes.start < start + length
+        {
+            if bytes.start <= start {
+                return Err(io::Error::from_raw_os_error(*number));
+            }
+            length = bytes.start - start;
+        }
         buffer[..length].copy_from_slice(&inode.cache[start..start + length]);
         Ok(length)
     }

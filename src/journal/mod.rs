@@ -15,6 +15,7 @@
 //!    same offsets, into a new segment; where two segments hold an offset, the later one is right.
 //! 4. Damage is found by checksum at every read, skipped, and told as [`Damage`] with the exact
 //!    offsets. Neither damage nor foreign files keep a journal from opening.
+//! 5. An error of the disk at reading is no damage: reading stops there and can be tried again.
 //!
 //! Nothing here knows of devices, Kafka or JSON, and no sibling module is used.
 //! `docs/journal-format.md` has the bytes.
@@ -34,6 +35,7 @@ mod index;
 pub(crate) mod memory_disk;
 mod note;
 mod numbered;
+mod opened;
 mod pack;
 mod pending;
 #[cfg(test)]
@@ -51,6 +53,9 @@ mod thinned;
 mod thinned_tests;
 #[cfg(test)]
 mod toy_coder;
+mod unreadable;
+#[cfg(test)]
+mod unreadable_tests;
 pub mod varint;
 mod writer;
 
@@ -65,6 +70,7 @@ pub use numbered::Numbered;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;
 pub use thinned::{Replaced, SegmentInfo, Thinning};
+pub use unreadable::{ReadError, Unreadable};
 pub use writer::{DICTIONARY_BYTES_MAX, Journal, RECORD_BYTES_MAX};
 
 /// Identity of a journal directory, made at random with it. Offsets mean something only together
@@ -102,6 +108,39 @@ pub struct Damage {
     pub to_offset: u64,
     /// Why, in words, with the file.
     pub cause: String,
+    /// What has become of them.
+    pub kind: DamageKind,
+}
+
+impl Damage {
+    /// Bytes that are not as they were written.
+    pub fn new(from_offset: u64, to_offset: u64, cause: String) -> Self {
+        Self { from_offset, to_offset, cause, kind: DamageKind::Damaged }
+    }
+}
+
+/// What has become of records that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DamageKind {
+    /// Their bytes are not as they were written, or gone.
+    Damaged,
+    /// The disk gives errors in their place, and the reader was told to pass over that. The bytes may
+    /// come back.
+    Unreadable,
+    /// There never were any: a start could not read where the segment ends, and went on behind all it
+    /// could hold.
+    Unused,
+}
+
+impl DamageKind {
+    /// Stable word for gap records and reports.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Damaged => "damage",
+            Self::Unreadable => "unreadable",
+            Self::Unused => "unused",
+        }
+    }
 }
 
 /// What opening found.

@@ -4,7 +4,7 @@ use std::io;
 
 use super::disk::Disk;
 use super::index::Index;
-use super::segment::{NOTE_FILE, Name, read_exact_at, replace_file};
+use super::segment::{NOTE_FILE, Name, is_of_the_file, read_exact_at, replace_file};
 use super::{BODY_BYTES_MAX, Epoch};
 
 const MAGIC: [u8; 8] = *b"FBREMOVD";
@@ -35,7 +35,11 @@ pub(super) fn read(disk: &dyn Disk, epoch: Epoch, index: &Index) -> Option<Vec<u
     let noted = parse(disk, epoch);
     let gone = |name: &Name| index.segments.iter().all(|segment| segment.name != *name);
     match noted {
-        Some((name, content)) if gone(&name) => Some(content),
+        Ok(Some((name, content))) if gone(&name) => Some(content),
+        Err(error) if !is_of_the_file(&error) => {
+            tracing::warn!("{NOTE_FILE} cannot be read now and is told at another start: {error}");
+            None
+        }
         _ => {
             remove(disk);
             None
@@ -45,7 +49,7 @@ pub(super) fn read(disk: &dyn Disk, epoch: Epoch, index: &Index) -> Option<Vec<u
 
 /// Whether the file is there and damaged.
 pub(super) fn is_damaged(disk: &dyn Disk, epoch: Epoch) -> bool {
-    disk.open(NOTE_FILE).is_ok() && parse(disk, epoch).is_none()
+    disk.open(NOTE_FILE).is_ok() && matches!(parse(disk, epoch), Ok(None))
 }
 
 /// Removes the note.
@@ -59,17 +63,24 @@ pub(super) fn remove(disk: &dyn Disk) {
     }
 }
 
-fn parse(disk: &dyn Disk, epoch: Epoch) -> Option<(Name, Vec<u8>)> {
-    let file = disk.open(NOTE_FILE).ok()?;
+fn parse(disk: &dyn Disk, epoch: Epoch) -> io::Result<Option<(Name, Vec<u8>)>> {
+    let file = disk.open(NOTE_FILE)?;
     let mut head = [0; HEAD_BYTES];
-    read_exact_at(file.as_ref(), 0, &mut head).ok().filter(|whole| *whole)?;
-    let length = usize::try_from(u32::from_le_bytes(*head.last_chunk::<4>()?)).ok()?;
+    if !read_exact_at(file.as_ref(), 0, &mut head)? {
+        return Ok(None);
+    }
+    let length = head.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length));
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
     let known = head[..8] == MAGIC && head[8..10] == VERSION.to_le_bytes() && head[10..26] == epoch.0;
     if !known || length > BODY_BYTES_MAX {
-        return None;
+        return Ok(None);
     }
     let mut bytes = vec![0; HEAD_BYTES + length + CHECKSUM_BYTES];
-    read_exact_at(file.as_ref(), 0, &mut bytes).ok().filter(|whole| *whole)?;
+    let whole = read_exact_at(file.as_ref(), 0, &mut bytes)?;
+    Ok(if whole { checked(&head, &bytes) } else { None })
+}
+
+fn checked(head: &[u8; HEAD_BYTES], bytes: &[u8]) -> Option<(Name, Vec<u8>)> {
     let (content, checksum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
     if crc32c::crc32c(content).to_le_bytes() != checksum {
         return None;

@@ -106,6 +106,7 @@ fn follow(
                 damages.push(damage);
                 continue;
             }
+            Read::Unreadable(unreadable) => panic!("{unreadable}"),
             Read::Moved { .. } => continue,
             Read::End => return (records, damages),
         };
@@ -326,7 +327,11 @@ impl Model {
 
 /// A journal of records of these lengths, three a block; what each offset holds; and the first
 /// offset of the last block.
-fn journal_of(lengths: &[usize], limits: Options, coded: bool) -> (MemoryDisk, BTreeMap<u64, Vec<u8>>, u64) {
+pub(super) fn journal_of(
+    lengths: &[usize],
+    limits: Options,
+    coded: bool,
+) -> (MemoryDisk, BTreeMap<u64, Vec<u8>>, u64) {
     let disk = MemoryDisk::new(1);
     let mut written = BTreeMap::new();
     let mut last_block = 0;

@@ -10,14 +10,13 @@ use super::disk::{Disk, DiskFile};
 use super::frame::{BlockHead, ChainHead, Fault, Frame, Joint};
 use super::handed;
 use super::index::{Place, Segment, Shared};
-use super::numbered::Numbered;
+use super::opened::{Dictionaries, Failed, Open};
 use super::pack::{CODEC_ZSTD, Unpacker};
+use super::recovery::SEGMENT_RECORDS_MAX;
 use super::scan::{Scanner, Step};
 use super::segment::Name;
-use super::{Damage, Epoch, varint};
-
-/// Bytes of the dictionaries of one segment at most; those beyond are ignored.
-const DICTIONARIES_BYTES_MAX: usize = 256 << 20;
+use super::unreadable::{ReadError, Unreadable};
+use super::{Damage, DamageKind, Epoch, varint};
 
 /// What [`Reader::read`] gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +34,8 @@ pub enum Read<'a> {
     Link(Link<'a>),
     /// Records that cannot be read; the next call goes on behind them.
     Damage(Damage),
+    /// Records that the disk does not give now; the next call tries again.
+    Unreadable(Unreadable),
     /// The records from `from` to before `to` were removed; the next call goes on at `to`.
     Moved {
         /// Where reading had been.
@@ -54,6 +55,8 @@ pub struct Reader {
     epoch: Epoch,
     /// What it reads leaves the box, so segments are noted before.
     hands_over: bool,
+    /// What the disk does not give is passed over, until a record is given or told as lost.
+    passes_over: bool,
     /// Why the last read gave nothing although there is something.
     withheld: Option<io::Error>,
     /// Offset of the next record to give.
@@ -63,103 +66,6 @@ pub struct Reader {
     chain: ChainReader,
     dictionaries: Dictionaries,
     unpacker: Unpacker,
-}
-
-struct Open {
-    name: Name,
-    /// As it was opened; another file may have taken the name since.
-    thinned: bool,
-    /// Synced length of that file.
-    bytes: u64,
-    scanner: Scanner,
-    /// Why the bytes skipped last were bad.
-    fault: Option<Fault>,
-}
-
-impl Open {
-    /// Goes to where reading must begin for the record at `wanted`: its block, or the beginning of
-    /// its chain. Takes the dictionaries on the way.
-    fn find(&mut self, wanted: u64, dictionaries: &mut Dictionaries, unpacker: &mut Unpacker) {
-        if wanted > self.name.first_offset {
-            self.leap(wanted, dictionaries, unpacker);
-        }
-        let mut chain = ChainReader::default();
-        let mut key = None;
-        loop {
-            match self.scanner.step(self.bytes) {
-                Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
-                    dictionaries.take(unpacker, (number, codec, raw_bytes), content);
-                }
-                Step::Frame { at, frame: Frame::Block { head, .. } } => {
-                    if head.first_offset.saturating_add(u64::from(head.count)) > wanted {
-                        return self.scanner.go_to(at);
-                    }
-                    key = None;
-                }
-                Step::Frame { at, frame: Frame::Chain { head, .. } } => {
-                    let Some(first_offset) = chain.join(&head) else { continue };
-                    if matches!(head.joint, Joint::Key { .. }) && first_offset <= wanted {
-                        key = Some(at);
-                    }
-                    if first_offset.saturating_add(u64::from(head.count)) > wanted {
-                        return self.scanner.go_to(key.unwrap_or(at));
-                    }
-                }
-                Step::Frame { frame: Frame::Contents(_), .. } => {}
-                Step::Bad(fault) => {
-                    self.fault = Some(fault);
-                    chain.next = None;
-                    self.scanner.resync(self.bytes);
-                }
-                Step::End => {
-                    if let Some(key) = key {
-                        self.scanner.go_to(key);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Goes near the record at `wanted` with the table of contents, when there is one.
-    fn leap(&mut self, wanted: u64, dictionaries: &mut Dictionaries, unpacker: &mut Unpacker) {
-        let Some(contents) = self.scanner.contents(self.bytes) else { return };
-        let after = contents.parts.partition_point(|part| part.first_offset <= wanted);
-        let Some(part) = after.checked_sub(1).map(|at| contents.parts[at]) else { return };
-        let start = self.scanner.position();
-        for entry in contents.dictionaries.iter().take_while(|entry| entry.position < part.position) {
-            self.scanner.go_to(entry.position);
-            if let Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } =
-                self.scanner.step(self.bytes)
-            {
-                dictionaries.take(unpacker, (number, codec, raw_bytes), content);
-            }
-        }
-        self.scanner.go_to(part.position.max(start));
-    }
-}
-
-/// The dictionaries of a segment, as far as they were read.
-#[derive(Default)]
-struct Dictionaries {
-    by_number: Numbered<Arc<[u8]>>,
-    bytes: usize,
-}
-
-impl Dictionaries {
-    fn take(&mut self, unpacker: &mut Unpacker, (number, codec, raw_bytes): (u32, u8, u32), content: &[u8]) {
-        let mut raw = Vec::new();
-        // A dictionary that does not unpack is missed by the records that name it.
-        if self.bytes < DICTIONARIES_BYTES_MAX
-            && unpacker.unpack(codec, raw_bytes, content, &mut raw).is_ok()
-            // Read again, it stays the same one.
-            && self.by_number.get(number).is_none_or(|known| **known != *raw)
-        {
-            // An empty one costs its place in the table.
-            self.bytes += raw.len() + size_of::<(u32, Arc<[u8]>)>();
-            self.by_number.insert(number, raw.into());
-        }
-    }
 }
 
 /// The block being read, unpacked.
@@ -209,6 +115,7 @@ impl Reader {
             shared,
             epoch,
             hands_over: false,
+            passes_over: false,
             withheld: None,
             wanted: offset,
             open: None,
@@ -276,6 +183,18 @@ impl Reader {
         self.block.next = 0;
     }
 
+    /// What the disk does not give is passed over, and told as [`DamageKind::Unreadable`], up to the
+    /// next record that is given or told as lost. Else it stops the reader for as long as it lasts.
+    pub fn pass_over(&mut self) {
+        self.passes_over = true;
+    }
+
+    /// Whether something of the segment was passed over that the disk does not give: what else is
+    /// missing in it may be so for that.
+    pub fn has_passed_over(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.scanner.failure().is_some())
+    }
+
     /// The dictionary that records of the current block call `number`.
     pub fn dictionary(&self, number: u32) -> Option<&Arc<[u8]>> {
         self.dictionaries.by_number.get(number)
@@ -318,8 +237,8 @@ impl Reader {
                     if !self.may_give(segment.name) {
                         return Read::End;
                     }
-                    if let Some(damage) = self.advance(&segment, end) {
-                        return Read::Damage(damage);
+                    if let Some(read) = self.advance(&segment, end) {
+                        return read;
                     }
                 }
             }
@@ -357,6 +276,7 @@ impl Reader {
             return Err(None);
         }
         self.wanted = block.next;
+        self.passes_over = false;
         Ok((start, start + length))
     }
 
@@ -385,6 +305,7 @@ impl Reader {
         let wanted = offset >= self.wanted;
         if wanted {
             self.wanted = block.next;
+            self.passes_over = false;
         }
         Link {
             offset,
@@ -417,23 +338,29 @@ impl Reader {
     }
 
     /// Reads one frame of the segment that holds the wanted record.
-    fn advance(&mut self, segment: &Segment, end: u64) -> Option<Damage> {
+    fn advance(&mut self, segment: &Segment, end: u64) -> Option<Read<'static>> {
         if self.open.as_ref().is_none_or(|open| open.name != segment.name) {
-            match self.disk.open(&segment.name.file()) {
-                Ok(file) => {
-                    if !self.enter_segment(segment, file) {
-                        return None;
-                    }
+            let entered = match self.disk.open(&segment.name.file()) {
+                Ok(file) => self.enter_segment(segment, file),
+                Err(error) => return self.cannot_open(segment, end, &error.into()),
+            };
+            match entered {
+                Ok(true) => {}
+                Ok(false) => return None,
+                // Not even its length is given.
+                Err((_, error)) if self.passes_over => {
+                    return Some(Read::Damage(self.lose(end, &Fault::Unreadable(error))));
                 }
-                Err(error) => return self.cannot_open(segment, end, &error),
+                Err((position, error)) => return Some(self.stop(segment, position, error)),
             }
         }
         let open = self.open.as_mut()?;
-        if open.thinned == segment.thinned {
+        if open.thinned == segment.thinned && segment.bytes > 0 {
             open.bytes = segment.bytes;
         }
         let limit = open.bytes;
-        match open.scanner.step(limit) {
+        open.scanner.tolerate(self.passes_over);
+        let damage = match open.scanner.step(limit) {
             Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
                 self.dictionaries.take(&mut self.unpacker, (number, codec, raw_bytes), content);
                 None
@@ -458,31 +385,53 @@ impl Reader {
             Step::Frame { frame: Frame::Contents(_), .. } => None,
             Step::Bad(fault) => {
                 open.fault = Some(fault);
-                open.scanner.resync(limit);
+                let moved = open.resync();
                 self.chain.next = None;
+                if let Err((position, error)) = moved {
+                    return Some(self.stop(segment, position, error));
+                }
                 None
             }
-            Step::End => {
-                let fault = open.fault.take().unwrap_or(Fault::Short);
-                Some(self.lose(end, &fault))
+            Step::Failed(error) => {
+                let position = open.scanner.position();
+                return Some(self.stop(segment, position, error));
             }
-        }
+            Step::End => Some(match open.fault.take() {
+                // A start that could not read its end went on behind all it could hold.
+                None if end == segment.name.first_offset.saturating_add(SEGMENT_RECORDS_MAX) => {
+                    self.unused(end)
+                }
+                fault => self.lose(end, &fault.unwrap_or(Fault::Short)),
+            }),
+        };
+        damage.map(Read::Damage)
+    }
+
+    /// The disk does not give what is wanted. The next try begins with opening the file.
+    fn stop(&mut self, segment: &Segment, position: u64, error: ReadError) -> Read<'static> {
+        self.seek(self.wanted);
+        Read::Unreadable(Unreadable { from_offset: self.wanted, file: segment.name.file(), position, error })
     }
 
     /// Begins with the file of a segment; `false` when another may have taken its name since the
     /// index was read.
-    fn enter_segment(&mut self, segment: &Segment, file: Box<dyn DiskFile>) -> bool {
+    fn enter_segment(&mut self, segment: &Segment, file: Box<dyn DiskFile>) -> Result<bool, Failed> {
         match self.shared.lock().locate(self.wanted) {
             Place::In { segment: now, .. } if (now.name, now.thinned) == (segment.name, segment.thinned) => {}
-            _ => return false,
+            _ => return Ok(false),
         }
-        let Segment { name, thinned, bytes, .. } = *segment;
+        let Segment { name, thinned, mut bytes, .. } = *segment;
+        if bytes == 0 {
+            // The start could not ask for it.
+            bytes = file.length().map_err(|error| (0, error.into()))?;
+        }
         self.dictionaries = Dictionaries::default();
         self.chain.next = None;
         let mut open = Open { name, thinned, bytes, scanner: Scanner::new(file), fault: None };
-        open.find(self.wanted, &mut self.dictionaries, &mut self.unpacker);
+        open.scanner.tolerate(self.passes_over);
+        open.find(self.wanted, &mut self.dictionaries, &mut self.unpacker)?;
         self.open = Some(open);
-        true
+        Ok(true)
     }
 
     /// Makes an unpacked block current. What is missing in front of it, or the block itself when
@@ -533,13 +482,18 @@ impl Reader {
         None
     }
 
-    fn cannot_open(&mut self, segment: &Segment, end: u64, error: &io::Error) -> Option<Damage> {
+    fn cannot_open(&mut self, segment: &Segment, end: u64, error: &ReadError) -> Option<Read<'static>> {
         // It may have been removed since the index was read; then the index says where to go on.
         match self.shared.lock().locate(self.wanted) {
             Place::In { segment: now, .. } if now.name == segment.name => {}
             _ => return None,
         }
-        Some(self.lose(end, &Fault::Unreadable(error.kind())))
+        if !error.is_no_file() && !self.passes_over {
+            return Some(self.stop(segment, 0, *error));
+        }
+        let damage = self.lose(end, &Fault::Unreadable(*error));
+        let cause = format!("{} cannot be opened: {error}", segment.name.file());
+        Some(Read::Damage(Damage { cause, ..damage }))
     }
 
     /// Gives up the records before `to_offset`.
@@ -547,6 +501,17 @@ impl Reader {
         let file = self.open.as_ref().map_or_else(|| "a segment".to_owned(), |open| open.name.file());
         let from_offset = self.wanted;
         self.wanted = to_offset;
-        Damage { from_offset, to_offset, cause: format!("{fault} in {file}") }
+        let kind = match fault {
+            Fault::Unreadable(error) if !error.is_no_file() => DamageKind::Unreadable,
+            _ => DamageKind::Damaged,
+        };
+        self.passes_over = false;
+        Damage { from_offset, to_offset, cause: format!("{fault} in {file}"), kind }
+    }
+
+    /// Goes on behind offsets that no record has.
+    fn unused(&mut self, to_offset: u64) -> Damage {
+        let (kind, cause) = (DamageKind::Unused, "no record was ever given these numbers".to_owned());
+        Damage { from_offset: std::mem::replace(&mut self.wanted, to_offset), to_offset, cause, kind }
     }
 }

@@ -10,10 +10,11 @@ use super::index::{Handed, Index, Segment};
 use super::note;
 use super::scan::Scanner;
 use super::segment::{
-    ASIDE_FOREIGN, ASIDE_FUTURE, ASIDE_UNREADABLE, Found, HEADER_BYTES, Header, Name, is_left_over,
-    read_epoch, read_exact_at, write_epoch,
+    ASIDE_FOREIGN, ASIDE_FUTURE, ASIDE_UNREADABLE, EPOCH_FILE, Found, HEADER_BYTES, Header, Name,
+    is_left_over, is_of_the_file, read_epoch, read_exact_at, write_epoch,
 };
 use super::survey::Survey;
+use super::unreadable::ReadError;
 use super::{Damage, Epoch, OpenError, Recovery};
 
 /// More records than any segment holds: added when the records of one cannot be counted.
@@ -32,6 +33,8 @@ pub(super) struct Recovered {
 struct Candidate {
     name: Name,
     header: Option<Header>,
+    /// The disk gave an error in the place of the header.
+    is_unread: bool,
 }
 
 impl Candidate {
@@ -53,7 +56,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     let mut names = disk.list().map_err(failed("list"))?;
     remove_left_over(disk, &mut names);
     let mut next_sequence = highest_sequence(&names).map_or(0, |sequence| sequence.saturating_add(1));
-    let mut candidates = read_headers(disk, &names, &mut recovery);
+    let mut candidates = read_headers(disk, &names, &mut recovery)?;
     let epoch = establish_epoch(disk, &mut candidates, &mut recovery)?;
     let closed = Closed::take(disk, epoch, highest_sequence(&names));
 
@@ -81,7 +84,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     if let Some((segment, end)) = newest {
         if end < next_offset {
             let cause = format!("{} ends too early", segment.name.file());
-            recovery.damages.push(Damage { from_offset: end, to_offset: next_offset, cause });
+            recovery.damages.push(Damage::new(end, next_offset, cause));
         }
         next_offset = next_offset.max(end);
         index.segments.push_front(segment);
@@ -138,35 +141,43 @@ fn clip_damages(damages: &mut [Damage], index: &Index) {
 }
 
 /// Segment files in order of their creation; those of a newer version are put aside.
-fn read_headers(disk: &dyn Disk, names: &[String], recovery: &mut Recovery) -> Vec<Candidate> {
+fn read_headers(
+    disk: &dyn Disk,
+    names: &[String],
+    recovery: &mut Recovery,
+) -> Result<Vec<Candidate>, OpenError> {
     let mut segments: Vec<Name> = names.iter().filter_map(|name| Name::parse(name)).collect();
     segments.sort_unstable();
     let mut candidates = Vec::with_capacity(segments.len());
     for name in segments {
-        let found = disk.open(&name.file()).map_or(Found::Nothing, |file| Header::read(file.as_ref()));
+        let found = disk.open(&name.file()).and_then(|file| Header::read(file.as_ref()));
+        let is_unread = found.as_ref().is_err_and(|error| !is_of_the_file(error));
         let header = match found {
-            Found::Header(header) if header.name == name => Some(header),
-            Found::Header(_) => {
+            Err(error) if ReadError::from(&error).is_passing() => {
+                return Err(OpenError { action: "open", file: name.file(), source: error });
+            }
+            Ok(Found::Header(header)) if header.name == name => Some(header),
+            Ok(Found::Header(_)) => {
                 put_aside(disk, name, ASIDE_FOREIGN, recovery);
                 continue;
             }
-            Found::Future(version) => {
+            Ok(Found::Future(version)) => {
                 let cause = format!("{} has the format version {version} of a newer Forebay", name.file());
                 put_aside_unknown(disk, name, ASIDE_FUTURE, cause, recovery);
                 continue;
             }
-            Found::Nothing => None,
+            Ok(Found::Nothing) | Err(_) => None,
         };
-        candidates.push(Candidate { name, header });
+        candidates.push(Candidate { name, header, is_unread });
     }
-    candidates
+    Ok(candidates)
 }
 
 /// Puts a segment aside whose records cannot even be counted.
 fn put_aside_unknown(disk: &dyn Disk, name: Name, suffix: &str, cause: String, recovery: &mut Recovery) {
     tracing::error!("{cause}; it is put aside");
     let to_offset = name.first_offset.saturating_add(SEGMENT_RECORDS_MAX);
-    recovery.damages.push(Damage { from_offset: name.first_offset, to_offset, cause });
+    recovery.damages.push(Damage::new(name.first_offset, to_offset, cause));
     put_aside(disk, name, suffix, recovery);
 }
 
@@ -195,10 +206,22 @@ fn establish_epoch(
     candidates: &mut Vec<Candidate>,
     recovery: &mut Recovery,
 ) -> Result<Epoch, OpenError> {
-    let epoch = if let Some(epoch) = read_epoch(disk) {
+    let read = read_epoch(disk);
+    let epoch = if let Ok(Some(epoch)) = read {
         epoch
     } else {
         let known = candidates.iter().rev().find_map(|candidate| Some(candidate.header.as_ref()?.epoch));
+        match read {
+            // A new name would make everything here somebody else's.
+            Err(source) if known.is_none() => {
+                return Err(OpenError { action: "read", file: EPOCH_FILE.to_owned(), source });
+            }
+            _ if known.is_none() && candidates.iter().any(|candidate| candidate.is_unread) => {
+                let source = io::Error::other("no segment tells what the journal is called");
+                return Err(OpenError { action: "read", file: "the heads of the segments".into(), source });
+            }
+            _ => {}
+        }
         recovery.created = known.is_none();
         let random = || {
             let failed = |source| OpenError { action: "make a random", file: "epoch".into(), source };
@@ -250,14 +273,6 @@ enum Newest {
     Unreadable(io::Error),
 }
 
-/// Whether an error says nothing of the file: it may well open at the next try.
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, OutOfMemory, ResourceBusy};
-    // Too many open files, in the process or in the system, have no kind of their own.
-    matches!(error.kind(), Interrupted | OutOfMemory | ResourceBusy)
-        || matches!(error.raw_os_error(), Some(23 | 24))
-}
-
 /// Finds the end of the newest segment, cuts what a crash has torn, and makes the rest durable:
 /// after kill -9 a block may be readable that was never synced, and readers are about to see it.
 ///
@@ -276,10 +291,14 @@ fn recover_newest(
     let opened = disk.open(&name).and_then(|file| Ok((file.length()?, file)));
     let (length, file) = match opened {
         Ok(opened) => opened,
-        Err(error) if is_passing(&error) => return Err(failed("open")(error)),
-        Err(error) => return Ok(Newest::Unreadable(error)),
+        Err(error) if ReadError::from(&error).is_passing() => return Err(failed("open")(error)),
+        Err(error) if is_of_the_file(&error) => return Ok(Newest::Unreadable(error)),
+        Err(error) => return Ok(keep_unread(candidate, closed, 0, None, &error.into())),
     };
     let survey = Survey::of(Scanner::new(file), candidate.name, candidate.header.as_ref(), length);
+    if let Some(error) = survey.failure() {
+        return Ok(keep_unread(candidate, closed, length, survey.readable_end(), &error));
+    }
     let cut = survey.cut().max(closed.map_or(0, |closed| closed.synced_bytes(candidate.name)).min(length));
     if cut < HEADER_BYTES as u64 {
         recovery.torn_bytes += length;
@@ -306,6 +325,23 @@ fn recover_newest(
     Ok(Newest::Found(candidate.segment(cut), known.map_or(end, |known| end.min(known))))
 }
 
+/// A newest segment of which the disk does not give all: nothing of it is cut or told as lost, because
+/// it may be read later. Where its end is not known, offsets go on behind all it can hold.
+fn keep_unread(
+    candidate: &Candidate,
+    closed: Option<Closed>,
+    length: u64,
+    readable_end: Option<u64>,
+    error: &ReadError,
+) -> Newest {
+    let name = candidate.name;
+    tracing::error!("{} cannot be read now: {error}; it is kept, and tried again", name.file());
+    let synced = closed.map_or(0, |closed| closed.synced_bytes(name));
+    let known = closed.filter(|_| synced > 0).map(|closed| closed.next_offset).or(readable_end);
+    let end = known.unwrap_or(name.first_offset.saturating_add(SEGMENT_RECORDS_MAX));
+    Newest::Found(candidate.segment(if synced > 0 { synced } else { length }), end)
+}
+
 /// Writes the last bytes again, because a sync of them may have failed before the process died.
 fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
@@ -329,10 +365,14 @@ pub(super) fn newest_end(disk: &dyn Disk, name: Name, closed: Option<Closed>) ->
     let file = disk.open(&name.file())?;
     let length = file.length()?;
     let header = match Header::read(file.as_ref()) {
-        Found::Header(header) => Some(header),
+        Ok(Found::Header(header)) => Some(header),
         _ => None,
     };
     let survey = Survey::of(Scanner::new(file), name, header.as_ref(), length);
+    if survey.failure().is_some() {
+        let most = name.first_offset.saturating_add(SEGMENT_RECORDS_MAX);
+        return Ok(NewestEnd { bytes: length, offset: survey.readable_end().unwrap_or(most) });
+    }
     let cut = survey.cut().max(closed.map_or(0, |closed| closed.synced_bytes(name)).min(length));
     Ok(NewestEnd { bytes: cut, offset: survey.damages(cut, &mut Vec::new()) })
 }
@@ -348,15 +388,20 @@ pub(super) fn read_headers_only(
     sorted.sort_unstable();
     let mut found = Vec::with_capacity(sorted.len());
     for name in sorted {
-        // What has been removed since the directory was listed is not there.
-        let Ok(file) = disk.open(&name.file()) else { continue };
-        let header = match Header::read(file.as_ref()) {
-            Found::Header(header) if header.name == name => Some(header),
-            Found::Header(_) | Found::Future(_) => continue,
-            Found::Nothing => None,
+        let read = match disk.open(&name.file()) {
+            // What has been removed since the directory was listed is not there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.and_then(|file| Ok((Header::read(file.as_ref())?, file.length()?))),
         };
-        let candidate = Candidate { name, header };
-        let segment = candidate.segment(file.length().unwrap_or(0));
+        let is_unread = read.is_err();
+        let (header, bytes) = match read {
+            Ok((Found::Header(header), bytes)) if header.name == name => (Some(header), bytes),
+            Ok((Found::Header(_) | Found::Future(_), _)) => continue,
+            Ok((Found::Nothing, bytes)) => (None, bytes),
+            Err(_) => (None, 0),
+        };
+        let candidate = Candidate { name, header, is_unread };
+        let segment = candidate.segment(bytes);
         found.push((candidate.header.map(|header| header.epoch), segment));
     }
     let epoch = epoch.or_else(|| found.iter().rev().find_map(|(epoch, _)| *epoch));

@@ -33,6 +33,7 @@ fn read_all(journal: &Journal) -> (Vec<u64>, Vec<Damage>) {
                 records.push(offset);
             }
             Read::Damage(damage) => damages.push(damage),
+            Read::Unreadable(unreadable) => panic!("{unreadable}"),
             Read::Link(link) => panic!("{link:?} was never written"),
             Read::Moved { .. } => {}
             Read::End => return (records, damages),

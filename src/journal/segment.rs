@@ -124,12 +124,10 @@ impl Header {
     }
 
     /// What stands at the front of `file`.
-    pub(super) fn read(file: &dyn DiskFile) -> Found {
+    pub(super) fn read(file: &dyn DiskFile) -> io::Result<Found> {
         let mut bytes = [0; HEADER_BYTES];
-        match read_exact_at(file, 0, &mut bytes) {
-            Ok(true) => Self::parse(&bytes),
-            _ => Found::Nothing,
-        }
+        let whole = read_exact_at(file, 0, &mut bytes)?;
+        Ok(if whole { Self::parse(&bytes) } else { Found::Nothing })
     }
 }
 
@@ -147,11 +145,30 @@ pub(super) fn read_exact_at(file: &dyn DiskFile, position: u64, buffer: &mut [u8
     Ok(true)
 }
 
-/// The epoch that the directory's own file names; `None` when there is none that can be read.
-pub(super) fn read_epoch(disk: &dyn Disk) -> Option<Epoch> {
-    let file = disk.open(EPOCH_FILE).ok()?;
+/// The epoch that the directory's own file names; `None` when it is missing or damaged.
+///
+/// # Errors
+/// Those of the disk in the place of the file: it may well name one.
+pub(super) fn read_epoch(disk: &dyn Disk) -> io::Result<Option<Epoch>> {
     let mut bytes = [0; EPOCH_BYTES];
-    read_exact_at(file.as_ref(), 0, &mut bytes).ok().filter(|whole| *whole)?;
+    let read = disk.open(EPOCH_FILE).and_then(|file| read_exact_at(file.as_ref(), 0, &mut bytes));
+    match read {
+        Ok(true) => Ok(parse_epoch(&bytes)),
+        Ok(false) => Ok(None),
+        Err(error) if is_of_the_file(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error says that this name stands for no file of ours, and will not by waiting.
+pub(super) fn is_of_the_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    const TOO_MANY_LINKS: i32 = 40;
+    matches!(error.kind(), IsADirectory | NotADirectory | NotFound | PermissionDenied)
+        || error.raw_os_error() == Some(TOO_MANY_LINKS)
+}
+
+fn parse_epoch(bytes: &[u8; EPOCH_BYTES]) -> Option<Epoch> {
     let checked = EPOCH_BYTES - 4;
     let version = u16::from_le_bytes([bytes[8], bytes[9]]);
     let valid = bytes[..8] == EPOCH_MAGIC

@@ -5,6 +5,7 @@ use super::chain::{ChainReader, offset_between};
 use super::frame::{ChainHead, Frame, Joint};
 use super::scan::{Scanner, Step};
 use super::segment::{Header, Name};
+use super::unreadable::ReadError;
 
 /// Length and content of a record.
 const RECORD_BYTES_MIN: u64 = 2;
@@ -18,6 +19,8 @@ pub(super) struct Survey {
     proven: u64,
     /// It was synced as a whole before it got its name, so that nothing of it can be torn.
     thinned: bool,
+    /// What the disk said in the place of some of the bytes: what is bad is not known to be so.
+    failure: Option<ReadError>,
 }
 
 /// Bytes of one kind.
@@ -50,22 +53,29 @@ struct Walk {
 }
 
 impl Survey {
-    pub(super) fn of(mut scanner: Scanner, name: Name, header: Option<&Header>, length: u64) -> Self {
+    pub(super) fn of(scanner: Scanner, name: Name, header: Option<&Header>, length: u64) -> Self {
+        let mut scanner = scanner.tolerant();
         let mut survey = Self {
             name,
             runs: vec![Run { at: 0, good: header.is_some(), blocks: None }],
             length,
             proven: 0,
             thinned: header.is_some_and(|header| header.thinned),
+            failure: None,
         };
         let (end, chain) = (name.first_offset, ChainReader::default());
         let mut walk = Walk { chain, end, bad_bytes: 0, broken: false };
         loop {
             let (at, blocks, group_bytes) = match scanner.step(length) {
-                Step::End => return survey,
+                Step::Failed(_) | Step::End => {
+                    survey.failure = scanner.failure();
+                    return survey;
+                }
                 Step::Bad(_) => {
                     let at = scanner.position();
-                    scanner.resync(length);
+                    if scanner.resync(length).is_err() {
+                        scanner.go_to(length);
+                    }
                     walk.bad_bytes += scanner.position() - at;
                     walk.broken = true;
                     survey.runs.push(Run { at, good: false, blocks: None });
@@ -104,6 +114,17 @@ impl Survey {
         }
     }
 
+    /// What the disk said in the place of some of the bytes.
+    pub(super) fn failure(&self) -> Option<ReadError> {
+        self.failure
+    }
+
+    /// The offset behind the last record, when that can be read, whatever is in front of it.
+    pub(super) fn readable_end(&self) -> Option<u64> {
+        let last = self.runs.last().filter(|run| run.good)?;
+        last.blocks.filter(|blocks| blocks.readable).map(|blocks| blocks.end)
+    }
+
     /// Everything before this is known to be synced.
     pub(super) fn proven(&self) -> u64 {
         if self.thinned { self.length } else { self.proven }
@@ -126,7 +147,7 @@ impl Survey {
         let mut tell = |from_offset: u64, to_offset: u64| {
             if to_offset > from_offset {
                 let cause = format!("checksum mismatch in {}", self.name.file());
-                damages.push(Damage { from_offset, to_offset, cause });
+                damages.push(Damage::new(from_offset, to_offset, cause));
             }
             to_offset.max(from_offset)
         };

@@ -102,6 +102,7 @@ fn told(reader: &mut Reader) -> Vec<As> {
                 assert_eq!(bytes, full(offset));
                 tell(offset, offset + 1, As::Full);
             }
+            Read::Unreadable(unreadable) => panic!("{unreadable}"),
             Read::Link(link) => panic!("{link:?} was never written"),
             Read::Damage(Damage { from_offset, to_offset, .. }) => tell(from_offset, to_offset, As::Damaged),
             Read::Moved { from, to } => panic!("{from} to {to} was removed"),

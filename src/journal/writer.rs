@@ -341,7 +341,7 @@ impl Journal {
             bytes: 0,
         };
         if let Ok(file) = self.disk.open(&oldest.name.file()) {
-            count(Scanner::new(file), &oldest, &mut evicted);
+            count(Scanner::new(file).tolerant(), &oldest, &mut evicted);
         }
         if !note.is_empty()
             && let Err(error) = note::write(self.disk.as_ref(), self.epoch, oldest.name, note)
@@ -549,9 +549,13 @@ fn count(mut scanner: Scanner, segment: &Segment, evicted: &mut Evicted) {
             Step::End => return,
             Step::Bad(_) => {
                 chain.next = None;
-                scanner.resync(segment.bytes);
+                if scanner.resync(segment.bytes).is_err() {
+                    return;
+                }
                 continue;
             }
+            // Not of a tolerant scanner.
+            Step::Failed(_) => return,
             Step::Frame { frame: Frame::Block { head, .. }, .. } => {
                 (head.first_offset, head.count, head.base_us)
             }

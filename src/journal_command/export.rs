@@ -10,9 +10,10 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::bytes::{bytes, counted};
-use super::samples;
+use super::samples::Written;
 use super::target::Target;
 use super::{Common, Progress, Site, When};
+use super::{events, samples};
 use crate::backlog::{Identity, pack};
 use crate::clock::now_us;
 use crate::lane::OfflineLane;
@@ -42,7 +43,7 @@ pub struct Export {
     /// What to write.
     #[arg(long, value_enum, default_value = "parquet")]
     format: Format,
-    /// Only this lane; by default telemetry as Parquet, both as a backlog.
+    /// Only this lane, telemetry or events; by default both.
     #[arg(long)]
     lane: Option<String>,
     /// Parquet: only these machines, by name or path; may be given several times.
@@ -62,7 +63,7 @@ pub struct Export {
 /// What an export is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Tables for analysis, one row a sample.
+    /// Tables for analysis, one row a sample and one an event.
     Parquet,
     /// What Kafka does not have, for `forebay journal import` on another box.
     Backlog,
@@ -83,6 +84,8 @@ pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     if written["lanes"].as_array().is_none_or(Vec::is_empty) {
         bail!(match export.format {
             Format::Backlog => "there is nothing to export: Kafka has everything",
+            Format::Parquet if export.lane.as_deref() == Some("events") =>
+                "there is nothing to export: no event fits these machines and times",
             Format::Parquet => "there is nothing to export: no sample fits these machines, tags and times",
         });
     }
@@ -153,11 +156,7 @@ fn note(site: &Site, lane: &str, before: u64) {
 }
 
 fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json> {
-    let lane = export.lane.as_deref().unwrap_or("telemetry");
-    if lane == "events" {
-        bail!("events are no samples, so there is no table of them: they are exported with --format backlog");
-    }
-    let lane = Site::lanes(Some(lane))?[0];
+    let wanted = Site::lanes(export.lane.as_deref())?;
     let filter = Filter {
         devices: export.device.clone(),
         tags: export.tag.clone(),
@@ -165,20 +164,34 @@ fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json>
         until_us: export.until.map(|when| when.0),
     };
     target.check_room(SPARE_BYTES)?;
-    let mut opened = site.open_lane(lane)?;
-    let ranges = past::ranges(&opened, &filter);
-    let total = ranges.iter().map(|range| range.end - range.start).sum();
-    let mut progress = Progress::new("export", total, export.common.json);
-    let written = samples::write(&mut opened, &filter, &ranges, target.path(), &mut progress)?;
-    let lanes = if written.rows == 0 {
-        json!([])
-    } else {
-        json!([{
-            "lane": lane, "rows": written.rows, "files": written.files, "bytes": written.bytes,
-            "damaged_records": written.damaged_records,
-        }])
-    };
+    let mut lanes = Vec::new();
+    if wanted.contains(&"telemetry") {
+        let mut opened = site.open_lane("telemetry")?;
+        let ranges = past::ranges(&opened, &filter);
+        let total = ranges.iter().map(|range| range.end - range.start).sum();
+        let mut progress = Progress::new("export", total, export.common.json);
+        let written = samples::write(&mut opened, &filter, &ranges, target.path(), &mut progress)?;
+        lanes.extend(entry("telemetry", written));
+    }
+    // Beside samples the events say what is missing among them; alone they were not asked for.
+    let alone = wanted == ["events"];
+    if wanted.contains(&"events")
+        && (alone || !lanes.is_empty())
+        && let Ok(mut opened) = site.open_lane("events")
+    {
+        lanes
+            .extend(entry("events", events::write(&mut opened, &filter, target.path(), export.common.json)?));
+    }
     Ok(json!({ "format": "parquet", "lanes": lanes }))
+}
+
+fn entry(lane: &str, written: Written) -> Option<Json> {
+    (written.rows > 0 || written.unreadable_records > 0).then(|| {
+        json!({
+            "lane": lane, "rows": written.rows, "files": written.files, "bytes": written.bytes,
+            "damaged_records": written.damaged_records, "unreadable_records": written.unreadable_records,
+        })
+    })
 }
 
 fn words(written: &Json, folder: &Path) -> String {
@@ -198,6 +211,13 @@ fn words(written: &Json, folder: &Path) -> String {
         if count("damaged_records") > 0 {
             let damaged = counted(count("damaged_records"), "record", "records");
             text += &format!("{damaged} could not be read and are not in it, see `forebay journal verify`\n");
+        }
+        if count("unreadable_records") > 0 {
+            let missing = counted(count("unreadable_records"), "record is", "records are");
+            text += &format!(
+                "{missing} not in it: the disk of this box gives errors in their place; export again when it can be \
+                 read, see `forebay journal verify`\n"
+            );
         }
     }
     text += &format!("Written to {}; the stick may be unmounted and removed.\n", folder.display());

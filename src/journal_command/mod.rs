@@ -4,9 +4,11 @@
 //! box calls synced is read.
 
 mod bytes;
+mod events;
 mod export;
 mod import;
 mod progress;
+mod sample_table;
 mod samples;
 mod site;
 mod status;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use parquet::data_type::ByteArray;
 
 use super::Progress;
-use super::table::{Names, Summary, TableWriter};
+use super::sample_table::{Names, SampleRow, SampleRows, Summary};
+use super::table::{Rows, TableWriter};
 use crate::batch::{Sample, Schema};
+use crate::journal::{Damage, DamageKind};
 use crate::lane::{Body, Item, OfflineLane, StoredBatch, ThinnedBatch};
 use crate::past::Filter;
 use crate::replicate::encode;
@@ -23,8 +25,22 @@ pub struct Written {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Records that could not be read.
+    /// Records that are damaged.
     pub damaged_records: u64,
+    /// Records in whose place the disk gave errors.
+    pub unreadable_records: u64,
+}
+
+impl Written {
+    /// Finishes a table.
+    pub fn of<R: Rows>(
+        table: TableWriter<R>,
+        damaged_records: u64,
+        unreadable_records: u64,
+    ) -> anyhow::Result<Self> {
+        let (rows, files) = (table.written_rows, table.files.max(1));
+        Ok(Self { rows, files, bytes: table.finish()?, damaged_records, unreadable_records })
+    }
 }
 
 /// The names of a device's tags; `None` = not wanted.
@@ -41,17 +57,21 @@ pub fn write(
     folder: &Path,
     progress: &mut Progress,
 ) -> anyhow::Result<Written> {
-    let mut table = TableWriter::new(folder)?;
+    let mut table = TableWriter::<SampleRows>::new(folder)?;
     let mut devices = HashMap::new();
-    let mut damaged_records = 0;
+    let (mut damaged_records, mut unreadable_records) = (0, 0);
     for range in ranges {
         lane.seek(range.start);
         let mut at = range.start;
         while at < range.end {
-            match lane.read() {
-                Item::End => break,
+            match lane.read_all() {
+                Item::End | Item::Unreadable(_) => break,
                 Item::Removed(..) => {}
-                Item::Damage(damage) => damaged_records += damage.to_offset - damage.from_offset,
+                Item::Damage(Damage { from_offset, to_offset, kind, .. }) => match kind {
+                    DamageKind::Damaged => damaged_records += to_offset - from_offset,
+                    DamageKind::Unreadable => unreadable_records += to_offset - from_offset,
+                    DamageKind::Unused => {}
+                },
                 Item::Record(record) => match &record.body {
                     Body::Batch(batch) if filter.has_time(batch.edge_us, batch.edge_us) => {
                         let wanted = wanted(&mut devices, &batch.schema, filter);
@@ -68,8 +88,7 @@ pub fn write(
             at = lane.offset();
         }
     }
-    let (rows, files) = (table.written_rows, table.files.max(1));
-    Ok(Written { rows, files, bytes: table.finish()?, damaged_records })
+    Written::of(table, damaged_records, unreadable_records)
 }
 
 /// Names of the wanted tags, made once for each schema.
@@ -95,18 +114,23 @@ fn wanted(
     Arc::clone(wanted)
 }
 
-fn rows(table: &mut TableWriter, wanted: &Wanted, offset: u64, batch: &StoredBatch) -> anyhow::Result<()> {
+fn rows(
+    table: &mut TableWriter<SampleRows>,
+    wanted: &Wanted,
+    offset: u64,
+    batch: &StoredBatch,
+) -> anyhow::Result<()> {
     for sample in &batch.samples {
         let Ok(tag) = usize::try_from(sample.tag) else { continue };
         let Some(Some(names)) = wanted.get(tag) else { continue };
         let text = encode::text(&batch.schema.tags[tag], &sample.value);
-        table.push(names, (offset, batch.edge_us), sample, text, None)?;
+        table.push(&SampleRow { names, offset, edge_us: batch.edge_us, sample, text, summary: None })?;
     }
     Ok(())
 }
 
 fn thinned_rows(
-    table: &mut TableWriter,
+    table: &mut TableWriter<SampleRows>,
     wanted: &Wanted,
     offset: u64,
     batch: &ThinnedBatch,
@@ -128,7 +152,8 @@ fn thinned_rows(
             quality: thinned.quality,
             source_us: None,
         };
-        table.push(names, (offset, batch.to_us), &sample, text, Some(&summary))?;
+        let (sample, summary) = (&sample, Some(&summary));
+        table.push(&SampleRow { names, offset, edge_us: batch.to_us, sample, text, summary })?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::bytes::{bytes, counted, time};
 use super::{Common, Progress, Site};
-use crate::journal::{BadBytes, Damage, SegmentFile};
+use crate::journal::{BadBytes, Damage, DamageKind, SegmentFile};
 use crate::lane::{Body, Item, OfflineLane, Record};
 
 /// Machines named for one piece of damage at most.
@@ -51,6 +51,8 @@ struct Finding {
     /// First lost offset and behind the last; absent when no record is lost.
     offsets: Option<(u64, u64)>,
     cause: String,
+    /// The disk gave an error in the place of bytes: they may be as they were written.
+    unreadable: bool,
     /// Times of the records before and behind, microseconds since 1970 UTC.
     after_us: Option<i64>,
     before_us: Option<i64>,
@@ -117,7 +119,7 @@ fn read_all(
     let mut devices = BTreeSet::new();
     let mut open = 0;
     loop {
-        let item = lane.read();
+        let item = lane.read_all();
         let offset = lane.offset().saturating_sub(1);
         while number + 1 < segments.len() && segments[number].end <= offset {
             name_devices(&mut lost[open..], &mut devices);
@@ -125,8 +127,9 @@ fn read_all(
             (number, open) = (number + 1, lost.len());
         }
         match item {
-            Item::End => break,
+            Item::End | Item::Unreadable(_) => break,
             Item::Removed(..) => {}
+            Item::Damage(Damage { kind: DamageKind::Unused, .. }) => {}
             Item::Damage(damage) => lost.push(finding(&damage, segments, last_us)),
             Item::Record(record) => {
                 checked.records += 1;
@@ -160,6 +163,7 @@ fn finding(damage: &Damage, segments: &[SegmentFile], last_us: Option<i64>) -> F
         bytes: None,
         offsets: Some((damage.from_offset, damage.to_offset)),
         cause: damage.cause.clone(),
+        unreadable: damage.kind == DamageKind::Unreadable,
         after_us: last_us,
         before_us: None,
         devices: Vec::new(),
@@ -179,14 +183,18 @@ fn describe(record: &Record) -> (Option<i64>, Option<String>) {
 /// they stand side by side.
 fn join(bad: Vec<BadBytes>, mut lost: Vec<Finding>) -> Vec<Finding> {
     let mut rest = Vec::new();
-    for BadBytes { file, from, to, cause } in bad {
+    for BadBytes { file, from, to, cause, is_unreadable } in bad {
         match lost.iter_mut().find(|finding| finding.file == file && finding.bytes.is_none()) {
-            Some(finding) => (finding.bytes, finding.cause) = (Some((from, to)), cause),
+            Some(finding) => {
+                (finding.bytes, finding.cause) = (Some((from, to)), cause);
+                finding.unreadable |= is_unreadable;
+            }
             None => rest.push(Finding {
                 file,
                 bytes: Some((from, to)),
                 offsets: None,
                 cause,
+                unreadable: is_unreadable,
                 after_us: None,
                 before_us: None,
                 devices: Vec::new(),
@@ -214,7 +222,8 @@ fn words(lane: &Checked) -> String {
     }
     for found in &lane.damage {
         let place = found.bytes.map_or_else(String::new, |(from, to)| format!(", bytes {from} to {to}"));
-        text += &format!("  DAMAGED {}{place}: {}\n", found.file, found.cause);
+        let what = if found.unreadable { "UNREADABLE" } else { "DAMAGED" };
+        text += &format!("  {what} {}{place}: {}\n", found.file, found.cause);
         let Some((from, to)) = found.offsets else {
             text += "    no record is lost by it\n";
             continue;
@@ -226,14 +235,22 @@ fn words(lane: &Checked) -> String {
             (None, None) => String::new(),
         };
         let lost = counted(to - from, "record is", "records are");
-        text += &format!("    {lost} lost (offsets {from} to {}){between}\n", to - 1);
+        let fate = if found.unreadable { "not read now" } else { "lost" };
+        text += &format!("    {lost} {fate} (offsets {from} to {}){between}\n", to - 1);
         if !found.devices.is_empty() {
             text += &format!("    machines in this file: {}\n", found.devices.join(", "));
         }
     }
-    match lane.damage.len() {
-        0 => text += "  sound\n",
-        _ => text += "  The box goes on with what is whole, and has told or will tell the loss as a gap.\n",
+    let unreadable = lane.damage.iter().filter(|found| found.unreadable).count();
+    if lane.damage.is_empty() {
+        text += "  sound\n";
+    }
+    if lane.damage.len() > unreadable {
+        text += "  The box goes on with what is whole, and has told or will tell the loss as a gap.\n";
+    }
+    if unreadable > 0 {
+        text += "  The disk gives errors: look at its card, cable or age. What cannot be read now may come back; the \
+                 box tries again by itself.\n";
     }
     text
 }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::rfc3339;
 use crate::event::{Event, Kind};
-use crate::journal::{Damage, Replaced};
+use crate::journal::{Damage, DamageKind, Replaced};
 
 use super::tally::Tally;
 use super::worker::taken::Moved;
@@ -102,11 +102,20 @@ impl Gaps {
     /// Records that cannot be read any more.
     pub(super) fn damaged(&self, damage: &Damage, now_us: i64) -> Event {
         let Self { lane, .. } = self;
-        let Damage { from_offset, to_offset, cause } = damage;
-        let batches = to_offset - from_offset;
-        let text = format!("{lane}: {batches} batches from offset {from_offset} cannot be read: {cause}");
+        let Damage { from_offset, to_offset, cause, kind } = damage;
+        let batches = if *kind == DamageKind::Unused { 0 } else { to_offset - from_offset };
+        let text = match kind {
+            DamageKind::Damaged => {
+                format!("{lane}: {batches} batches from offset {from_offset} cannot be read: {cause}")
+            }
+            DamageKind::Unreadable => format!(
+                "{lane}: {batches} batches from offset {from_offset} are passed over, the disk has given errors for \
+                 too long: {cause}"
+            ),
+            DamageKind::Unused => format!("{lane}: the offsets from {from_offset} to {to_offset}: {cause}"),
+        };
         let data = json!({
-            "lane": lane, "cause": "damage", "detail": cause, "batches": batches,
+            "lane": lane, "cause": kind.code(), "detail": cause, "batches": batches,
             "from_offset": from_offset, "to_offset": to_offset,
         });
         self.event(Kind::Gap, text, data, now_us)
@@ -171,6 +180,12 @@ impl Gaps {
     /// The disk has stopped or begun to work.
     pub(super) fn disk(&self, text: String, working: bool, now_us: i64) -> Event {
         let data = json!({ "what": "disk", "lane": self.lane, "working": working });
+        self.event(Kind::Box, text, data, now_us)
+    }
+
+    /// The disk has stopped or begun to give what is read.
+    pub(super) fn disk_read(&self, text: String, working: bool, now_us: i64) -> Event {
+        let data = json!({ "what": "disk-read", "lane": self.lane, "working": working });
         self.event(Kind::Box, text, data, now_us)
     }
 

@@ -130,19 +130,20 @@ struct Reading<'a> {
 
 /// What is wanted of a device.
 struct Choice {
-    known: Arc<Known>,
+    /// The dictionary that says so.
+    meaning: Arc<[u8]>,
     device: bool,
     /// By tag; `None` for all.
     tags: Option<Vec<bool>>,
 }
 
 impl Choice {
-    fn of(known: &Arc<Known>, wanted: &Wanted<'_>) -> Self {
+    fn of(meaning: &Arc<[u8]>, known: &Known, wanted: &Wanted<'_>) -> Self {
         let schema = &known.schema;
         let tag = |path: &str| wanted.tags.is_none_or(|tags| tags.contains(&path));
         let tags = wanted.tags.map(|_| schema.tags.iter().map(|it| tag(&it.path)).collect());
         let device = wanted.device.is_none_or(|device| device == schema.device);
-        Self { known: Arc::clone(known), device, tags }
+        Self { meaning: Arc::clone(meaning), device, tags }
     }
 
     fn has(&self, tag: u32) -> bool {
@@ -153,11 +154,15 @@ impl Choice {
 
 impl Reading<'_> {
     fn next(&mut self, reader: &mut Reader) -> ControlFlow<()> {
+        // Who looks at the past is shown what is there.
+        reader.pass_over();
         match reader.read() {
             // Another process may have fewer than it seemed.
             Read::End => ControlFlow::Break(()),
             Read::Moved { .. } => ControlFlow::Continue(()),
             Read::Damage(damage) => (self.each)(Past::Lost(&damage)),
+            // Not of a reader that passes over it.
+            Read::Unreadable(_) => ControlFlow::Break(()),
             Read::Link(link) => self.link(&link),
             Read::Record { offset, base_us, bytes } => {
                 let near = base_us.saturating_sub(BLOCK_SPAN_US) <= self.wanted.to_us
@@ -176,23 +181,24 @@ impl Reading<'_> {
     }
 
     fn lost(&mut self, offset: u64, cause: &str) -> ControlFlow<()> {
-        (self.each)(Past::Lost(&Damage {
-            from_offset: offset,
-            to_offset: offset + 1,
-            cause: cause.to_owned(),
-        }))
+        (self.each)(Past::Lost(&Damage::new(offset, offset + 1, cause.to_owned())))
     }
 
     fn link(&mut self, link: &Link<'_>) -> ControlFlow<()> {
+        // Most records are of other devices.
+        let chosen = if link.begins { None } else { self.choices.get(link.dictionary).zip(link.meaning) };
+        if chosen.is_some_and(|(choice, meaning)| !choice.device && Arc::ptr_eq(&choice.meaning, meaning)) {
+            return ControlFlow::Continue(());
+        }
         let known = match self.decoder.known(link) {
             Ok(known) => known,
             Err(fault) if link.wanted => return self.lost(link.offset, &fault.to_string()),
             Err(_) => return ControlFlow::Continue(()),
         };
-        let wanted = self.wanted;
-        let choice = self.choices.get_or_insert_with(link.dictionary, || Choice::of(&known, wanted));
-        if !Arc::ptr_eq(&choice.known, &known) {
-            *choice = Choice::of(&known, wanted);
+        let (wanted, Some(meaning)) = (self.wanted, link.meaning) else { return ControlFlow::Continue(()) };
+        let choice = self.choices.get_or_insert_with(link.dictionary, || Choice::of(meaning, &known, wanted));
+        if !Arc::ptr_eq(&choice.meaning, meaning) {
+            *choice = Choice::of(meaning, &known, wanted);
         }
         if !choice.device {
             return ControlFlow::Continue(());

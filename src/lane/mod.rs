@@ -21,6 +21,7 @@ mod decoder;
 mod gaps;
 mod history;
 mod offline;
+mod patience;
 mod reader;
 mod schemas;
 mod status;
@@ -55,6 +56,7 @@ use crate::panic;
 pub use codec::RecordFault;
 pub use history::{History, Past, Wanted};
 pub use offline::{Item, OfflineLane};
+pub use patience::{Patience, ReadTrouble, Verdict};
 pub use reader::{Body, LaneReader, Record, StoredBatch};
 pub use status::LaneStatus;
 pub use thinned::{Numbers, ThinnedBatch, ThinnedSample};
@@ -69,6 +71,8 @@ pub use writer::LaneWriter;
 pub const QUEUED_SAMPLES_MAX: usize = 64 * 1024;
 /// How long closing tries to store what is left.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// What the disk does not give is tried again for so long, unless the configuration says otherwise.
+pub const SKIP_UNREADABLE_AFTER: Duration = Duration::from_secs(6 * 3600);
 /// An event that finds the queue full is tried again so often.
 const EVENT_RETRY: Duration = Duration::from_millis(50);
 
@@ -113,6 +117,9 @@ pub struct LaneOptions {
     pub sync_bytes: usize,
     /// Batches (or events) in the queue at most.
     pub queue_len: usize,
+    /// What the disk does not give (an error in the place of bytes) is tried again for so long before
+    /// it is passed over.
+    pub skip_unreadable_after: Duration,
 }
 
 impl LaneOptions {
@@ -134,6 +141,7 @@ impl LaneOptions {
             sync_after: Duration::MAX,
             sync_bytes: 4 << 20,
             queue_len: 4096,
+            skip_unreadable_after: SKIP_UNREADABLE_AFTER,
         }
     }
 }
@@ -269,6 +277,7 @@ impl Parts {
             Arc::clone(&shared),
             events.clone(),
             gaps.clone(),
+            Patience::new(options.skip_unreadable_after),
         );
         let mut worker = Worker::new(journal, clock, receiver, Arc::clone(&shared), events, gaps, options);
         if recovery.removal.is_some() {

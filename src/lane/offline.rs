@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Record;
 use super::decoder::{Decoder, decode_row};
-use crate::journal::{Damage, FilesError, JournalFiles, Read, Reader};
+use crate::journal::{Damage, DamageKind, FilesError, JournalFiles, Read, Reader, Unreadable};
 
 /// What [`OfflineLane::read`] gives.
 #[derive(Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub enum Item {
     Record(Record),
     /// Records that cannot be read.
     Damage(Damage),
+    /// Records that the disk does not give now; the next call tries again.
+    Unreadable(Unreadable),
     /// Records that were removed meanwhile, from … to before ….
     Removed(u64, u64),
     /// All that was synced has been read.
@@ -56,6 +58,18 @@ impl OfflineLane {
         self.reader.seek(offset);
     }
 
+    /// Passes over what the disk does not give, up to the next record, as [`Reader::pass_over`].
+    pub fn pass_over(&mut self) {
+        self.reader.pass_over();
+    }
+
+    /// The next record, or what is in its place; what the disk does not give is passed over. For who
+    /// only looks.
+    pub fn read_all(&mut self) -> Item {
+        self.pass_over();
+        self.read()
+    }
+
     /// Ranges of offsets, in order, outside of which no record is of a time between these two,
     /// microseconds since 1970 UTC.
     pub fn between(&self, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
@@ -69,6 +83,7 @@ impl OfflineLane {
                 Read::End => return Item::End,
                 Read::Moved { from, to } => return Item::Removed(from, to),
                 Read::Damage(damage) => return Item::Damage(damage),
+                Read::Unreadable(unreadable) => return Item::Unreadable(unreadable),
                 Read::Record { offset, base_us, bytes } => {
                     let row = decode_row(bytes, base_us);
                     (offset, row.and_then(|row| self.decoder.row(row, &self.reader)))
@@ -81,8 +96,11 @@ impl OfflineLane {
             return match body {
                 Ok(body) => Item::Record(Record { offset, body }),
                 Err(fault) => {
-                    let (from_offset, to_offset) = (offset, offset + 1);
-                    Item::Damage(Damage { from_offset, to_offset, cause: fault.to_string() })
+                    let mut damage = Damage::new(offset, offset + 1, fault.to_string());
+                    if self.reader.has_passed_over() {
+                        damage.kind = DamageKind::Unreadable;
+                    }
+                    Item::Damage(damage)
                 }
             };
         }

@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use super::codec::RecordFault;
 use super::decoder::{Decoder, decode_row};
 use super::gaps::Gaps;
+use super::patience::{Patience, ReadTrouble, Verdict};
 use super::thinned::ThinnedBatch;
 use super::writer::Shared;
 use crate::batch::{GapBefore, Sample, Schema};
 use crate::clock::Clock;
 use crate::event::{Event, Events};
-use crate::journal::{Damage, Epoch, Read, Reader};
+use crate::journal::{Damage, DamageKind, Epoch, Read, Reader, Unreadable};
 
 /// What is to be sent waits so long before it asks again whether its offsets are its own.
 const UNSETTLED: Duration = Duration::from_millis(10);
@@ -64,6 +65,9 @@ pub struct LaneReader {
     shared: Arc<Shared>,
     events: Events,
     gaps: Gaps,
+    patience: Patience,
+    /// It only counts: what the disk does not give is passed over at once.
+    only_counts: bool,
     /// What is missing is given as a record, too.
     gives_gaps: bool,
     /// What lies behind is somebody else's to tell.
@@ -78,10 +82,24 @@ impl LaneReader {
         shared: Arc<Shared>,
         events: Events,
         gaps: Gaps,
+        patience: Patience,
     ) -> Self {
         let synced = shared.synced.subscribe();
-        let (decoder, gives_gaps, end) = Default::default();
-        Self { reader, epoch, clock, decoder, synced, shared, events, gaps, gives_gaps, end }
+        let (decoder, only_counts, gives_gaps, end) = Default::default();
+        Self {
+            reader,
+            epoch,
+            clock,
+            decoder,
+            synced,
+            shared,
+            events,
+            gaps,
+            patience,
+            only_counts,
+            gives_gaps,
+            end,
+        }
     }
 
     /// Identity of the journal; offsets of another epoch mean nothing here.
@@ -103,12 +121,14 @@ impl LaneReader {
     /// Goes on at `offset`: the checkpoint's, or back after an aborted transaction.
     pub fn seek(&mut self, offset: u64) {
         self.reader.seek(offset);
+        self.patience.seek(offset);
         self.end = None;
     }
 
     /// Goes on at the beginning of `range`. What is missing is told as far as its end.
     pub fn seek_range(&mut self, range: Range<u64>) {
         self.reader.seek(range.start);
+        self.patience.seek(range.start);
         self.end = Some(range.end);
     }
 
@@ -167,18 +187,31 @@ impl LaneReader {
             shared: Arc::clone(&self.shared),
             events: self.events.clone(),
             gaps: self.gaps.clone(),
+            patience: self.patience.clone(),
+            only_counts: self.only_counts,
             gives_gaps: false,
             end: None,
         })
     }
 
-    /// Waits until there is something to read, at most `limit`; tells whether there is.
+    /// From now on what the disk does not give is passed over at once, for who only counts.
+    pub(super) fn only_count(&mut self) {
+        self.only_counts = true;
+    }
+
+    /// What the disk does not give, and since when it is tried again; `None` while it gives all.
+    pub fn trouble(&self) -> Option<ReadTrouble> {
+        self.patience.trouble()
+    }
+
+    /// Waits until there is something to read, at most `limit`; tells whether there is. While the
+    /// disk does not give it, until it is time for the next try.
     pub fn wait(&self, limit: Duration) -> bool {
         if self.gives_gaps && self.shared.is_unsettled() {
             std::thread::sleep(limit.min(UNSETTLED));
             return false;
         }
-        self.reader.wait(limit)
+        self.patience.wait(self.reader.offset(), limit, self.clock.as_ref()) && self.reader.wait(limit)
     }
 
     /// Waits until there is something to read; `false` when the lane has been closed and nothing
@@ -191,13 +224,26 @@ impl LaneReader {
     }
 
     /// The next records, at most `records_max`, ending with the one that reaches `bytes_max` bytes
-    /// as stored. Empty when nothing more is synced.
+    /// as stored. Empty when nothing more is synced, and while the disk does not give what is
+    /// wanted: then [`LaneReader::trouble`] says so.
     pub fn next(&mut self, records_max: usize, bytes_max: usize) -> Vec<Record> {
         let mut records = Vec::new();
         let mut bytes_read = 0;
+        if self.patience.pause_left(self.reader.offset(), self.clock.now()).is_some() {
+            return records;
+        }
         while records.len() < records_max && bytes_read < bytes_max {
+            if self.only_counts {
+                self.reader.pass_over();
+            }
             match self.reader.read() {
                 Read::End => break,
+                Read::Unreadable(unreadable) => {
+                    if !self.passes_over(&unreadable) {
+                        break;
+                    }
+                    self.reader.pass_over();
+                }
                 Read::Moved { from, to } => {
                     tracing::warn!("{}: reading goes on at offset {to} instead of {from}", self.gaps.lane);
                     let to = self.clipped(to);
@@ -222,7 +268,35 @@ impl LaneReader {
                 }
             }
         }
+        if let Some(trouble) = self.patience.came_to(self.reader.offset()) {
+            self.tell_trouble(format!("the disk can be read again, no longer: {}", trouble.what), true);
+        }
         records
+    }
+
+    /// Whether what the disk does not give was waited for long enough.
+    fn passes_over(&mut self, unreadable: &Unreadable) -> bool {
+        let verdict = self.patience.stopped(unreadable, self.clock.as_ref());
+        match verdict {
+            Verdict::Wait { is_new: true } => {
+                let words =
+                    format!("disk cannot be read: {unreadable}; tried again by itself, nothing is lost");
+                self.tell_trouble(words, false);
+            }
+            Verdict::PassOver { is_new: true } => {
+                self.tell_trouble(format!("passed over, it was tried for long enough: {unreadable}"), true);
+            }
+            Verdict::Wait { .. } | Verdict::PassOver { .. } => {}
+        }
+        matches!(verdict, Verdict::PassOver { .. })
+    }
+
+    fn tell_trouble(&self, words: String, works: bool) {
+        let text = format!("{}: {words}", self.gaps.lane);
+        tracing::warn!("{text}");
+        if self.gives_gaps {
+            self.events.emit(self.gaps.disk_read(text, works, self.clock.now_us()));
+        }
     }
 
     /// Adds a record, or tells why there is none.
@@ -230,8 +304,12 @@ impl LaneReader {
         match body {
             Ok(body) => records.push(Record { offset, body }),
             Err(fault) => {
-                let (from_offset, to_offset) = (offset, offset + 1);
-                self.tell(&Damage { from_offset, to_offset, cause: fault.to_string() }, records);
+                let mut damage = Damage::new(offset, offset + 1, fault.to_string());
+                if self.reader.has_passed_over() {
+                    // What it needs may have been there.
+                    damage.kind = DamageKind::Unreadable;
+                }
+                self.tell(&damage, records);
             }
         }
     }
@@ -249,7 +327,7 @@ impl LaneReader {
             return;
         }
         self.give_gap(damage.to_offset, &event, records);
-        if self.shared.first_told(damage) {
+        if damage.kind != DamageKind::Unused && self.shared.first_told(damage) {
             self.shared.lost_records.fetch_add(damage.to_offset - damage.from_offset, Ordering::SeqCst);
             tracing::error!("{}", event.text);
             self.events.emit(event);

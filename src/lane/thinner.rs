@@ -26,6 +26,8 @@ pub(super) enum ThinError {
     Record(#[from] AppendError),
     #[error("its records cannot be summed up")]
     Kind,
+    #[error("{0}")]
+    Unreadable(String),
     #[error("a list of tags is none")]
     Schema(#[from] serde_json::Error),
 }
@@ -70,6 +72,10 @@ impl Thinner {
         let mut samples = 0;
         while samples < samples_max {
             let records = self.reader.next(READ_RECORDS, READ_BYTES);
+            if let Some(trouble) = self.reader.trouble() {
+                // What is not given now must not be left out for ever.
+                return Err(ThinError::Unreadable(trouble.what));
+            }
             let done = records.is_empty();
             for record in records {
                 if record.offset >= end {

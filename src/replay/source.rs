@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::job::Job;
+use crate::clock::SystemClock;
 use crate::journal::FilesError;
-use crate::lane::{self, Body, Item, OfflineLane};
+use crate::lane::{self, Body, Item, OfflineLane, Patience, ReadTrouble, SKIP_UNREADABLE_AFTER, Verdict};
 use crate::past::Filter;
 use crate::replicate::{Record, RecordEncoder, Source, SourceFault};
 
@@ -44,6 +45,7 @@ pub struct ReplaySource {
     progress: Arc<Progress>,
     /// Missing offsets before this one are counted.
     counted: u64,
+    patience: Patience,
 }
 
 impl ReplaySource {
@@ -63,6 +65,7 @@ impl ReplaySource {
             encoder: RecordEncoder::default(),
             progress,
             counted: 0,
+            patience: Patience::new(SKIP_UNREADABLE_AFTER),
         })
     }
 
@@ -111,13 +114,18 @@ impl Source for ReplaySource {
         self.progress.exhausted.store(false, Ordering::SeqCst);
         // Nothing is given yet beyond what Kafka has.
         self.progress.given.store(0, Ordering::SeqCst);
+        self.patience.seek(offset);
         self.reader.seek(offset);
         Ok(())
     }
 
     fn next(&mut self, wait: Duration) -> Result<Option<Record<'_>>, SourceFault> {
+        if !self.patience.wait(self.reader.offset(), wait, &SystemClock) {
+            return Ok(None);
+        }
         loop {
             let item = self.reader.read();
+            self.patience.came_to(self.reader.offset());
             self.progress.read.store(self.reader.offset(), Ordering::SeqCst);
             match item {
                 Item::Record(record) if record.offset < self.job.to_offset => {
@@ -135,6 +143,18 @@ impl Source for ReplaySource {
                     self.miss(from, to);
                     continue;
                 }
+                Item::Unreadable(unreadable) => match self.patience.stopped(&unreadable, &SystemClock) {
+                    Verdict::PassOver { .. } => {
+                        self.reader.pass_over();
+                        continue;
+                    }
+                    Verdict::Wait { is_new } => {
+                        if is_new {
+                            tracing::warn!("replay: disk cannot be read: {unreadable}; tried again");
+                        }
+                        return Ok(None);
+                    }
+                },
                 Item::Record(_) | Item::End => {}
             }
             self.progress.exhausted.store(true, Ordering::SeqCst);
@@ -147,6 +167,10 @@ impl Source for ReplaySource {
         self.progress.committed.fetch_max(next_offset, Ordering::SeqCst);
     }
 
+    fn trouble(&self) -> Option<ReadTrouble> {
+        self.patience.trouble()
+    }
+
     fn used(&mut self, _: u64) {}
 
     fn secured(&mut self, _: u64) {}
@@ -157,6 +181,6 @@ impl Source for ReplaySource {
 
     fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
         let other = Self::open(&self.directory, &self.job).map_err(|error| SourceFault(error.to_string()))?;
-        Ok(Box::new(other))
+        Ok(Box::new(Self { patience: self.patience.clone(), ..other }))
     }
 }

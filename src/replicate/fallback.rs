@@ -51,6 +51,8 @@ impl Gate {
             | State::NotLetIn { since_us, .. }
             | State::Settings { since_us, .. } => since_us,
             State::Connecting | State::Up | State::Fenced { .. } | State::Paused { .. } => return false,
+            // The second one could be given nothing either.
+            State::Unreadable { .. } => return false,
             State::Standby | State::Stopped => return false,
         };
         let after_us = i64::try_from(self.after.as_micros()).unwrap_or(i64::MAX);

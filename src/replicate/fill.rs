@@ -1,14 +1,17 @@
 //! Puts records into a transaction: fresh ones, and a share of the backlog.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fault::Fault;
+use super::lane::Shared;
 use super::left_out::{Instead, LeftOut, Refused};
 use super::options::{Backfill, Options};
 use super::progress::Progress;
 use super::transport::{Delivery, Outgoing, Session};
 use super::{Record, Source, SourceFault};
+use crate::clock::Clock;
+use crate::lane::ReadTrouble;
 
 /// Records and bytes of values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +34,11 @@ pub(super) struct Limits {
     pub backlog: Amount,
     /// Longest wait for the first record.
     pub wait: Duration,
+    /// From then on live records are put in for at most this long, so that what is sent meanwhile
+    /// is not kept from readers.
+    pub live_time: Duration,
+    /// The same for all.
+    pub time: Duration,
     /// Now, microseconds since 1970 UTC.
     pub now_us: i64,
 }
@@ -45,6 +53,8 @@ pub(super) struct Filled {
     /// Where we are when it is committed.
     pub progress: Progress,
     pub left_out: Vec<LeftOut>,
+    /// It ended because its time was over.
+    pub is_late: bool,
 }
 
 /// A second place to read the lane from.
@@ -59,6 +69,11 @@ impl Cursor {
     /// Seeks before the next read.
     pub fn forget(&mut self) {
         self.at = None;
+    }
+
+    /// What the disk does not give of the backlog.
+    pub fn trouble(&self) -> Option<ReadTrouble> {
+        self.source.as_ref().and_then(|source| source.trouble())
     }
 
     fn next(&mut self, of: &impl Source, range: Range<u64>) -> Result<Option<Record<'_>>, SourceFault> {
@@ -80,14 +95,17 @@ pub(super) struct Fill<'a, N> {
     session: &'a mut N,
     options: &'a Options,
     refused: &'a Refused,
+    clock: &'a dyn Clock,
     filled: Filled,
-    is_open: bool,
+    /// When it was opened.
+    since: Option<Instant>,
 }
 
 impl<'a, N: Session> Fill<'a, N> {
-    pub fn new(session: &'a mut N, options: &'a Options, refused: &'a Refused, progress: Progress) -> Self {
+    pub fn new(session: &'a mut N, shared: &'a Shared, refused: &'a Refused, progress: Progress) -> Self {
         let filled = Filled { progress, ..Filled::default() };
-        Self { session, options, refused, filled, is_open: false }
+        let Shared { options, clock, .. } = shared;
+        Self { session, options, refused, clock: &**clock, filled, since: None }
     }
 
     /// Live records, then some of the backlog.
@@ -99,7 +117,7 @@ impl<'a, N: Session> Fill<'a, N> {
     ) -> Result<Filled, Fault> {
         let before = self.filled.progress.clone();
         self.live(source, limits)?;
-        self.backlog(source, cursor, limits.backlog)?;
+        self.backlog(source, cursor, limits)?;
         if self.filled.progress != before {
             // Without a record, too: what was left for later, or is gone, is to be known.
             self.open()?;
@@ -109,10 +127,22 @@ impl<'a, N: Session> Fill<'a, N> {
 
     fn live(&mut self, source: &mut impl Source, limits: &Limits) -> Result<(), Fault> {
         let mut wait = limits.wait;
-        while self.filled.live.is_below(limits.live) {
+        while self.filled.live.is_below(limits.live) && !self.is_late(limits.live_time) {
             // Asked before the record is borrowed; in order nobody wants to know.
             let end = if self.options.backfill == Backfill::InOrder { 0 } else { source.end() };
-            let Some(record) = source.next(wait).map_err(journal)? else { break };
+            let Some(record) = source.next(wait).map_err(journal)? else {
+                // What the disk does not give now must not hold up fresh data.
+                let progress = &mut self.filled.progress;
+                if matches!(self.options.backfill, Backfill::LiveFirst { .. })
+                    && source.trouble().is_some()
+                    && progress.leave_for_later(progress.live(), end)
+                {
+                    source.seek(end).map_err(journal)?;
+                    wait = Duration::ZERO;
+                    continue;
+                }
+                break;
+            };
             wait = Duration::ZERO;
             if let Backfill::LiveFirst { after, .. } = self.options.backfill
                 && is_older(&record, after, limits.now_us)
@@ -133,8 +163,8 @@ impl<'a, N: Session> Fill<'a, N> {
         Ok(())
     }
 
-    fn backlog(&mut self, of: &impl Source, cursor: &mut Cursor, limit: Amount) -> Result<(), Fault> {
-        while self.filled.backlog.is_below(limit) {
+    fn backlog(&mut self, of: &impl Source, cursor: &mut Cursor, limits: &Limits) -> Result<(), Fault> {
+        while self.filled.backlog.is_below(limits.backlog) && !self.is_late(limits.time) {
             let Some(range) = self.filled.progress.next_range() else { break };
             let Some(record) = cursor.next(of, range.clone()).map_err(journal)? else { break };
             if record.offset >= range.end {
@@ -174,10 +204,19 @@ impl<'a, N: Session> Fill<'a, N> {
     }
 
     fn open(&mut self) -> Result<(), Fault> {
-        if !std::mem::replace(&mut self.is_open, true) {
+        if self.since.is_none() {
             self.session.begin()?;
+            self.since = Some(self.clock.now());
         }
         Ok(())
+    }
+
+    /// True when it has been open for `time`. One record goes in, whatever the clock says.
+    fn is_late(&mut self, time: Duration) -> bool {
+        let is_late = |since| self.clock.now().saturating_duration_since(since) >= time;
+        let is_late = self.since.is_some_and(is_late);
+        self.filled.is_late |= is_late;
+        is_late
     }
 }
 

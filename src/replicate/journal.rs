@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Record, Source, SourceFault, encode};
 use crate::clock::now_us;
-use crate::lane::{self, Body, LaneReader};
+use crate::lane::{self, Body, LaneReader, ReadTrouble};
 use crate::panic;
 
 /// Records and stored bytes taken from the reader at once.
@@ -92,6 +92,10 @@ impl Source for JournalSource {
 
     fn end(&self) -> u64 {
         self.reader.synced()
+    }
+
+    fn trouble(&self) -> Option<ReadTrouble> {
+        self.reader.trouble()
     }
 
     fn another(&self) -> Result<Box<dyn Source>, SourceFault> {

@@ -22,6 +22,7 @@ use super::stop::Stop;
 use super::transport::{Session, Transport};
 use crate::clock::{Clock, rfc3339};
 use crate::event::{Event, Events, Kind};
+use crate::lane::ReadTrouble;
 use crate::panic;
 
 /// First wait after a fault; doubles with each in a row.
@@ -79,7 +80,7 @@ pub(crate) struct Lane<S, T: Transport> {
 impl<S: Source, T: Transport> Lane<S, T> {
     pub fn new(shared: Arc<Shared>, source: S, transport: T) -> Self {
         let now = shared.clock.now();
-        let size = Size::new(shared.options.transaction_timeout);
+        let size = Size::new(shared.options.transaction_timeout, shared.options.transaction_records_max);
         Self {
             shared,
             source,
@@ -239,7 +240,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.session = Some(session);
         self.last_answer = self.shared.clock.now();
         self.show_progress();
-        if self.shared.status.set(State::Up) {
+        if self.show_line() {
             tracing::info!(lane = self.shared.lane, next_offset = self.progress.live(), "connected to Kafka");
         }
         Ok(Duration::ZERO)
@@ -263,7 +264,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             Ok(limits) => limits,
             Err(wait) => return Ok(wait.min(IDLE)),
         };
-        let filled = Fill::new(session, options, &self.refused, self.progress.clone()).all(
+        let filled = Fill::new(session, &self.shared, &self.refused, self.progress.clone()).all(
             &mut self.source,
             &mut self.cursor,
             &limits,
@@ -306,9 +307,9 @@ impl<S: Source, T: Transport> Lane<S, T> {
             && let Some(session) = &mut self.session
         {
             session.probe()?;
-            self.shared.status.set(State::Up);
             self.last_answer = self.shared.clock.now();
         }
+        self.show_line();
         self.show_progress();
         // Without a wait for a record there is one here.
         Ok(if limits.wait.is_zero() { IDLE } else { Duration::ZERO })
@@ -329,7 +330,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             status.transactions += 1;
         }
         self.show_progress();
-        if self.shared.status.set(State::Up) {
+        if self.show_line() {
             let next_offset = self.progress.live();
             tracing::info!(lane = self.shared.lane, next_offset, "data goes to Kafka");
         }
@@ -360,6 +361,18 @@ impl<S: Source, T: Transport> Lane<S, T> {
         if !self.remembered.as_ref().is_some_and(is_fresh) {
             self.remembered = Some((now, complete));
             self.shared.options.control.keep_complete(&self.shared.lane, self.source.epoch(), complete);
+        }
+    }
+
+    /// Kafka is there; so nothing is in the way but perhaps the own disk. Tells whether data goes again.
+    fn show_line(&self) -> bool {
+        match self.source.trouble().or_else(|| self.cursor.trouble()) {
+            None => self.shared.status.set(State::Up),
+            Some(trouble) => {
+                let ReadTrouble { since_us, what: cause } = trouble;
+                self.report(State::Unreadable { since_us, cause });
+                false
+            }
         }
     }
 

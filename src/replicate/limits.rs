@@ -20,7 +20,7 @@ impl Limits {
         let is_reached = |amount: Amount, limit: Amount| {
             amount.records > 0 && (amount.records >= limit.records || amount.bytes >= limit.bytes)
         };
-        is_reached(filled.live, self.live) || is_reached(filled.backlog, self.backlog)
+        filled.is_late || is_reached(filled.live, self.live) || is_reached(filled.backlog, self.backlog)
     }
 }
 
@@ -49,7 +49,8 @@ pub(super) fn of(
     }
     let sends_backlog = backlog.records > 0 && backlog.bytes > 0;
     let wait = if sends_backlog { Duration::ZERO } else { IDLE };
-    Ok(Limits { live, backlog, wait, now_us })
+    let time = size.target();
+    Ok(Limits { live, backlog, wait, live_time: time.mul_f64(shares.live), time, now_us })
 }
 
 /// Parts of a transaction.

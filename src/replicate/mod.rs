@@ -41,7 +41,9 @@ pub use control::{Memory, Pause, ReplicationControl};
 pub use fallback::Fallback;
 pub use journal::{JournalSource, RecordEncoder};
 pub use lookup::look_up;
-pub use options::{Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, Tls};
+pub use options::{
+    Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, TRANSACTION_RECORDS_MAX, Tls,
+};
 pub use pace::Line;
 pub use status::{Backlogged, Replication, ReplicationStatus, State};
 pub use transport::Delivery;
@@ -49,6 +51,7 @@ pub use window::DailyWindow;
 
 use crate::clock::SystemClock;
 use crate::event::Events;
+use crate::lane::ReadTrouble;
 
 /// One lane of a journal, as the replicator reads it. Calls come from one thread and may block.
 pub trait Source: Send {
@@ -99,6 +102,12 @@ pub trait Source: Send {
 
     /// Behind the last record that could be read now.
     fn end(&self) -> u64;
+
+    /// What the disk does not give at the place of reading, which is tried again meanwhile:
+    /// [`Source::next`] gives nothing for so long. `None` = it gives all.
+    fn trouble(&self) -> Option<ReadTrouble> {
+        None
+    }
 
     /// A second reader of the same lane, which reads on its own.
     ///
@@ -154,6 +163,9 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
     fn end(&self) -> u64 {
         (**self).end()
+    }
+    fn trouble(&self) -> Option<ReadTrouble> {
+        (**self).trouble()
     }
     fn another(&self) -> Result<Box<dyn Source>, SourceFault> {
         (**self).another()

@@ -16,6 +16,11 @@ use super::pace::Line;
 use super::transport::Delivery;
 use super::window::DailyWindow;
 
+/// Records of a transaction at most, unless it is set: in practice its time ends it.
+pub const TRANSACTION_RECORDS_MAX: usize = 1_000_000;
+/// Bytes of values of a transaction at most.
+const TRANSACTION_BYTES_MAX: usize = 1 << 30;
+
 /// Everything about the way to Kafka. Passwords never show in `Debug`.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -104,8 +109,8 @@ impl Options {
             sasl: None,
             transaction_timeout: Duration::from_secs(60),
             commit_interval: Duration::from_secs(1),
-            transaction_records_max: 20_000,
-            transaction_bytes_max: 16 << 20,
+            transaction_records_max: TRANSACTION_RECORDS_MAX,
+            transaction_bytes_max: TRANSACTION_BYTES_MAX,
             record_bytes_max: 900_000,
             create_topics: Some(CreateTopics { partitions: -1, replication: -1 }),
             fenced_retry: Duration::from_secs(60),

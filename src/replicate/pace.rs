@@ -1,6 +1,6 @@
 //! How much goes into a transaction, and when the next may begin.
 //!
-//! **Size.** A transaction costs some round trips whatever it holds. [`Size`] measures that cost as
+//! **Size.** A transaction ends when that much is in it or when its time is over. It costs some round trips whatever it holds. [`Size`] measures that cost as
 //! the shortest transaction of late, and lets the full ones grow until they take ten times as
 //! long, at least one second and at most five: then nine tenths of the line's time carry data, and
 //! live data is never held up for longer.
@@ -19,10 +19,10 @@ const GROWTH: u32 = 10;
 const TAKES_MIN: Duration = Duration::from_secs(1);
 /// … and at most this long.
 const TAKES_MAX: Duration = Duration::from_secs(5);
-/// The smallest part of the greatest size.
-const PART_MIN: f64 = 1.0 / 256.0;
-/// What a lane begins with.
-const PART_START: f64 = 1.0 / 8.0;
+/// No transaction is made smaller than so many records …
+const RECORDS_MIN: f64 = 78.0;
+/// … and a lane begins with so many.
+const RECORDS_START: f64 = 2500.0;
 /// The cheapest transaction is forgotten after so many, because lines change.
 const CHEAPEST_OF: u32 = 64;
 
@@ -33,6 +33,7 @@ const BURST_S: f64 = 2.0;
 #[derive(Debug)]
 pub(crate) struct Size {
     part: f64,
+    part_min: f64,
     /// Shortest transaction of this round, and of the one before.
     cheapest: [Option<Duration>; 2],
     seen: u32,
@@ -40,10 +41,14 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Transactions take at most a quarter of what the broker allows them.
-    pub fn new(transaction_timeout: Duration) -> Self {
+    /// Transactions take at most a quarter of what the broker allows them, and hold at most so many
+    /// records.
+    #[allow(clippy::cast_precision_loss)] // shares and rates: the last digits say nothing, and floats saturate
+    pub fn new(transaction_timeout: Duration, records_max: usize) -> Self {
+        let part = |records: f64| (records / records_max.max(1) as f64).min(1.0);
         Self {
-            part: PART_START,
+            part: part(RECORDS_START),
+            part_min: part(RECORDS_MIN),
             cheapest: [None; 2],
             seen: 0,
             longest: TAKES_MAX.min(transaction_timeout / 4),
@@ -67,16 +72,17 @@ impl Size {
         }
         if is_full {
             let factor = self.target().as_secs_f64() / took.as_secs_f64().max(0.001);
-            self.part = (self.part * factor.clamp(0.25, 2.0)).clamp(PART_MIN, 1.0);
+            self.part = (self.part * factor.clamp(0.25, 2.0)).clamp(self.part_min, 1.0);
         }
     }
 
     /// A transaction was given up: the next ones are smaller, in case it was too long.
     pub fn gave_up(&mut self) {
-        self.part = (self.part / 4.0).max(PART_MIN);
+        self.part = (self.part / 4.0).max(self.part_min);
     }
 
-    fn target(&self) -> Duration {
+    /// How long the next transaction is to take.
+    pub fn target(&self) -> Duration {
         let cheapest = self.cheapest.into_iter().flatten().min().unwrap_or_default();
         (cheapest * GROWTH).clamp(TAKES_MIN.min(self.longest), self.longest)
     }
@@ -229,7 +235,7 @@ mod tests {
 
     /// A line with this round trip and rate; 4 round trips for a transaction.
     fn settle(round_trip: Duration, bytes_per_s: f64, timeout: Duration) -> (f64, f64) {
-        let mut size = Size::new(timeout);
+        let mut size = Size::new(timeout, 20_000);
         size.took(round_trip * 4, false);
         let (mut records, mut took) = (0.0, Duration::ZERO);
         for _ in 0..40 {
@@ -253,7 +259,7 @@ mod tests {
         assert!(took < 5.1, "{took}");
         let (_, took) = settle(Duration::from_millis(100), 60_000.0, Duration::from_secs(10));
         assert!(took < 2.6, "a quarter of the timeout: {took}");
-        let mut size = Size::new(minute);
+        let mut size = Size::new(minute, 20_000);
         (0..20).for_each(|_| size.gave_up());
         assert_eq!(size.of(20_000), 78);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::clock::now_us;
+use crate::clock::{now_us, rfc3339};
 
 /// How a lane is doing. Shared: the replicator writes, everyone else reads.
 #[derive(Debug, Default)]
@@ -95,6 +95,14 @@ pub enum State {
         /// Which, in words.
         cause: String,
     },
+    /// Kafka takes what comes, but the disk of this box does not give what is to be sent next; tried
+    /// again by itself. With fresh data first only the backlog waits.
+    Unreadable {
+        /// Since when.
+        since_us: i64,
+        /// What the disk says, in words.
+        cause: String,
+    },
     /// Another process writes under our name; we do not fight it.
     Fenced {
         /// Since when.
@@ -125,6 +133,7 @@ impl State {
             Self::Refused { .. } => "refused",
             Self::NotLetIn { .. } => "not-let-in",
             Self::Settings { .. } => "settings",
+            Self::Unreadable { .. } => "unreadable",
             Self::Fenced { .. } => "fenced",
             Self::Paused { .. } => "paused",
             Self::Standby => "standby",
@@ -139,6 +148,7 @@ impl State {
             | Self::Refused { since_us, .. }
             | Self::NotLetIn { since_us, .. }
             | Self::Settings { since_us, .. }
+            | Self::Unreadable { since_us, .. }
             | Self::Fenced { since_us, .. }
             | Self::Paused { since_us, .. } => Some(*since_us),
             Self::Connecting | Self::Up | Self::Standby | Self::Stopped => None,
@@ -170,6 +180,12 @@ impl fmt::Display for State {
             Self::Settings { cause, .. } => {
                 write!(f, "this box's settings: {cause}. Everything is kept on disk until this is mended")
             }
+            Self::Unreadable { cause, since_us } => write!(
+                f,
+                "disk cannot be read: {cause}, trying again since {}. Nothing is lost by that yet; look at the disk, its \
+                 card or its cable",
+                rfc3339(*since_us)
+            ),
             Self::Fenced { by, .. } => write!(
                 f,
                 "a second box with the same name writes to Kafka (its boot id is {by}). This box has stopped \
@@ -208,6 +224,9 @@ impl ReplicationStatus {
             }
             (State::Settings { cause, .. }, Some(since_us)) if inner.state.code() == "settings" => {
                 State::Settings { since_us, cause }
+            }
+            (State::Unreadable { cause, .. }, Some(since_us)) if inner.state.code() == "unreadable" => {
+                State::Unreadable { since_us, cause }
             }
             (State::Fenced { by, .. }, Some(since_us)) if inner.state.code() == "fenced" => {
                 State::Fenced { since_us, by }

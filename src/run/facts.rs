@@ -10,17 +10,17 @@ use tokio::sync::watch;
 
 use super::flash::FlashWear;
 use super::rates::Rates;
-use super::storage;
+use super::{storage, trend};
 use crate::clock;
 use crate::control::{Controls, LaneControl};
 use crate::device::Text;
 use crate::event::Event;
 use crate::infer::{self, predictions::Predictions};
-use crate::lane::{LaneStatus, LaneWriter, WhenFull};
+use crate::lane::{History, LaneStatus, LaneWriter, WhenFull};
 use crate::replicate::{Replication, ReplicationStatus, Replicator, State};
 use crate::status::facts::{
     Backfill, DiskError, EVENTS_SHOWN_MAX, Facts, Identity, Lane, Metric, MetricKind, NotRead, Prediction,
-    PredictionState, Reserve, ToIt, ToItState,
+    PredictionState, Reserve, ToIt, ToItState, Trend, TrendWanted,
 };
 use crate::twin::Cause;
 
@@ -38,11 +38,13 @@ pub struct LaneFacts {
     pub second: Option<Arc<ReplicationStatus>>,
     /// Rates, fed once a second.
     pub rates: Mutex<Rates>,
+    /// What is on its disk.
+    pub history: History,
 }
 
 impl LaneFacts {
     /// Of a lane that is written by `writer` and sent by `replicator`.
-    pub fn new(name: &'static str, writer: &LaneWriter, replicator: &Replicator) -> Self {
+    pub fn new(name: &'static str, writer: &LaneWriter, replicator: &Replicator, history: History) -> Self {
         Self {
             name,
             writer: writer.clone(),
@@ -50,6 +52,7 @@ impl LaneFacts {
             replication: replicator.status(),
             second: replicator.fallback_status(),
             rates: Mutex::default(),
+            history,
         }
     }
 
@@ -361,6 +364,10 @@ impl Facts for BoxFacts {
         metrics.push(self.last_commits());
         metrics
     }
+
+    fn trend(&self, wanted: &TrendWanted<'_>) -> Trend {
+        trend::read(self.lanes.first().map(|telemetry| &telemetry.history), wanted)
+    }
 }
 
 #[allow(clippy::cast_precision_loss)] // counts as metrics have them
@@ -529,6 +536,7 @@ fn to_it_state(replication: &Replication) -> ToItState {
         State::Waiting { since_us, cause } => waiting(*since_us, "unreachable", cause),
         State::Refused { since_us, cause } => waiting(*since_us, "refused", cause),
         State::Settings { since_us, cause } => waiting(*since_us, "configuration", cause),
+        State::Unreadable { since_us, cause } => waiting(*since_us, "disk", cause),
         State::NotLetIn { since_us, cause } => waiting(*since_us, "not-trusted", cause),
         State::Fenced { since_us, .. } => ToItState::Fenced { since_us: *since_us },
         State::Paused { since_us, by } => ToItState::Paused { since_us: *since_us, by: by.clone() },

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::event::{Event, Events, Kind};
-use crate::replicate::{Replication, ReplicationStatus};
+use crate::replicate::{Replication, ReplicationStatus, State};
 
 /// Shorter outages are no news: a broker that restarts is away for a moment.
 const NEWS_US: i64 = 5_000_000;
@@ -19,6 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 struct Line {
     /// Since when it has been said to be away, microseconds since 1970 UTC.
     away_us: Option<i64>,
+    /// Records that the second cluster had taken when it was said that it takes data.
+    second_from: Option<u64>,
 }
 
 impl Line {
@@ -38,11 +40,33 @@ impl Line {
             _ => None,
         }
     }
+
+    /// The same of the second cluster: its `what`, its text, and the records it has taken since.
+    fn look_at_second(&mut self, seen: &Replication) -> Option<(&'static str, String, u64)> {
+        match self.second_from {
+            // Only a commit shows that it takes data.
+            None if seen.state == State::Up && seen.last_commit_us > self.away_us? => {
+                self.second_from = Some(seen.records);
+                let text = "The second Kafka takes the data while the first is away".to_owned();
+                Some(("second-kafka-begins", text, 0))
+            }
+            Some(from) if seen.state == State::Standby => {
+                self.second_from = None;
+                let records = seen.records - from;
+                let text = format!(
+                    "The second Kafka gets no more data, the first is back; it has taken {records} records since it was told"
+                );
+                Some(("second-kafka-ends", text, records))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Watches one lane's replication until `stop`.
 pub async fn watch(
     status: Arc<ReplicationStatus>,
+    second: Option<Arc<ReplicationStatus>>,
     box_path: String,
     events: Events,
     stop: CancellationToken,
@@ -50,9 +74,15 @@ pub async fn watch(
     let mut line = Line::default();
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         let now_us = clock::now_us();
-        if let Some((what, text, seconds)) = line.look(&status.snapshot(), now_us) {
-            let data = json!({ "what": what, "seconds": seconds });
+        let tell = |text: String, data| {
             events.emit(Event { kind: Kind::Box, edge_time: now_us, device: box_path.clone(), text, data });
+        };
+        if let Some((what, text, seconds)) = line.look(&status.snapshot(), now_us) {
+            tell(text, json!({ "what": what, "seconds": seconds }));
+        }
+        let second = second.as_ref().and_then(|second| line.look_at_second(&second.snapshot()));
+        if let Some((what, text, records)) = second {
+            tell(text, json!({ "what": what, "records": records }));
         }
     }
 }
@@ -60,7 +90,6 @@ pub async fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replicate::State;
 
     #[test]
     fn an_outage_is_told_once_when_it_lasts_and_once_when_it_is_over() {
@@ -82,5 +111,24 @@ mod tests {
         let (what, text, seconds) = line.look(&up(25 * S), 26 * S).expect("it is over");
         assert_eq!((what, text.as_str(), seconds), ("kafka-back", "Kafka takes data again after 15 s", 15));
         assert_eq!(line.look(&up(26 * S), 27 * S), None);
+    }
+
+    #[test]
+    fn a_second_cluster_that_takes_over_is_told_and_its_end_too() {
+        let mut line = Line { away_us: Some(10), second_from: None };
+        let seen = |state, last_commit_us, records| Replication {
+            state,
+            last_commit_us,
+            records,
+            ..Replication::default()
+        };
+        assert_eq!(line.look_at_second(&seen(State::Standby, 0, 0)), None);
+        assert_eq!(line.look_at_second(&seen(State::Up, 0, 0)), None, "connected, nothing committed yet");
+        assert_eq!(line.look_at_second(&seen(State::Up, 5, 7)), None, "of an outage before");
+        assert!(line.look_at_second(&seen(State::Up, 11, 7)).is_some_and(|it| it.0 == "second-kafka-begins"));
+        assert_eq!(line.look_at_second(&seen(State::Up, 12, 9)), None, "said once");
+        let (what, _, records) = line.look_at_second(&seen(State::Standby, 12, 30)).expect("it is over");
+        assert_eq!((what, records), ("second-kafka-ends", 23));
+        assert_eq!(line.look_at_second(&seen(State::Standby, 12, 30)), None);
     }
 }

@@ -12,6 +12,7 @@ mod refused;
 mod service;
 mod stop;
 mod storage;
+mod trend;
 mod trim;
 
 use std::collections::HashMap;

@@ -67,6 +67,7 @@ impl Opener {
             thin_interval: lane.thin_interval,
             full_for: lane.full_for,
             keep: config.journal.keep,
+            skip_unreadable_after: config.journal.skip_unreadable_after,
             reserve_bytes,
             segment_bytes: config.journal.segment_bytes,
             sync_interval: config.journal.sync_interval,
@@ -199,7 +200,7 @@ impl Begin {
             }
             let replicator = Replicator::start(kafka, source, &boot, Some(self.events.clone()))
                 .with_context(|| format!("no thread for the {name} lane"))?;
-            facts.push(LaneFacts::new(name, &lane.writer, &replicator));
+            facts.push(LaneFacts::new(name, &lane.writer, &replicator, lane.history));
             replicators.push(replicator);
             opened.push((lane.lane, lane.writer));
         }
@@ -208,6 +209,7 @@ impl Begin {
         // The first lane's replicator speaks for both.
         let line = line::watch(
             replicators[0].status(),
+            replicators[0].fallback_status(),
             self.box_path.clone(),
             self.events.clone(),
             self.stop.clone(),

@@ -32,10 +32,12 @@ pub enum Mutant {
     ReorderedRetry,
     /// A batch that is sent again is stored again.
     DoubledRetry,
+    /// What the disk does not give is taken for zeros. Only where reading fails.
+    ErrorIsZeros,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoSync,
         Self::NoChecksum,
         Self::TrimBeforeCommit,
@@ -45,6 +47,7 @@ impl Mutant {
         Self::LostGap,
         Self::ReorderedRetry,
         Self::DoubledRetry,
+        Self::ErrorIsZeros,
     ];
 }
 

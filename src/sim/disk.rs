@@ -12,6 +12,8 @@ use crate::journal::{Disk, DiskFile, varint};
 
 /// A disk that is not filling up has so much room.
 const FREE_BYTES: u64 = 1 << 40;
+/// Number of the error of a disk that does not give what is read.
+const EIO: i32 = 5;
 
 /// The power of the box, which all its disks share.
 #[derive(Clone, Default)]
@@ -168,12 +170,30 @@ impl SimDisk {
     pub fn mend(&self) {
         self.set(|faults| *faults = Faults::default());
         self.inner().revive();
+        self.mend_reads();
     }
 
     /// True while nothing keeps the disk from being written.
     pub fn is_sound(&self) -> bool {
         let Faults { writes, removals, read_only, room, .. } = self.state().faults;
         writes == 0 && removals == 0 && !read_only && room.is_none()
+    }
+
+    /// Reading these bytes of a file fails from now on, or opening it.
+    pub fn fail_reads(&self, name: &str, bytes: Option<Range<usize>>) {
+        match bytes {
+            Some(bytes) => self.inner().fail_reads(name, Some((bytes, EIO))),
+            None => self.inner().fail_opens(name, Some(EIO)),
+        }
+    }
+
+    /// Everything is given again.
+    pub fn mend_reads(&self) {
+        let inner = self.inner();
+        for name in inner.names() {
+            inner.fail_reads(&name, None);
+            inner.fail_opens(&name, None);
+        }
     }
 
     /// Where the last block went, or was to go; asked once.
@@ -202,6 +222,7 @@ impl SimDisk {
         state.faults = Faults { slow: state.faults.slow, ..Faults::default() };
         state.inner.revive();
         drop(state);
+        self.mend_reads();
         self.launder();
     }
 
@@ -377,7 +398,13 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(position, buffer)
+        match self.file.read_at(position, buffer) {
+            Err(_) if self.disk.context.mutant == Some(Mutant::ErrorIsZeros) => {
+                buffer.fill(0);
+                Ok(buffer.len())
+            }
+            read => read,
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

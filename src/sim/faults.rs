@@ -81,6 +81,34 @@ impl World {
         self.context.say(|| format!("disk {lane}: {kind:?} {draw} {count}"));
     }
 
+    /// A disk begins to give errors in the place of bytes, or stops it. Decided apart from all else, so
+    /// that a seed without it stays what it is.
+    pub(super) fn hurt_reads(&mut self) {
+        let fate = &mut self.read_fate;
+        if fate.below(25) > 0 {
+            return;
+        }
+        let lane = fate.below(2);
+        let disk = &self.disks[lane];
+        let segments = || disk.names().into_iter().filter(|name| name.ends_with(".segment"));
+        match (fate.below(3), segments().nth(fate.below(segments().count().max(1)))) {
+            (0, Some(name)) => {
+                let start = fate.below(disk.length(&name).max(1));
+                let end = start + 1 + fate.below(400);
+                self.context.say(|| format!("disk {lane}: bytes {start} to {end} of {name} are not given"));
+                disk.fail_reads(&name, Some(start..end));
+            }
+            (1, Some(name)) => {
+                self.context.say(|| format!("disk {lane}: {name} is not opened"));
+                disk.fail_reads(&name, None);
+            }
+            _ => {
+                self.context.say(|| format!("disk {lane}: everything is given"));
+                disk.mend_reads();
+            }
+        }
+    }
+
     fn outage(&mut self) {
         let is_down = self.fate.below(2) == 0;
         self.network.weather().is_down = is_down;

@@ -333,6 +333,8 @@ impl Oracle {
                 wrong = Some((*offset, "was seen"));
             } else if std::mem::replace(&mut kept.is_told, true) {
                 wrong = Some((*offset, "was told before"));
+            } else if cause == "unreadable" {
+                wrong = Some((*offset, "is only not given for a while"));
             } else if cause == "damage" && !kept.is_damaged {
                 wrong = Some((*offset, "was never damaged"));
             }

@@ -60,6 +60,8 @@ pub struct Plan {
     pub kinds: Vec<Kind>,
     /// Nothing breaks any more.
     pub is_calm: bool,
+    /// For a while the disks give errors in the place of bytes.
+    pub reads_fail: bool,
     pub transaction_timeout: Duration,
     pub producer_expiry: Duration,
     budget_bytes: u64,
@@ -81,6 +83,7 @@ impl Plan {
             devices: of(&[1, 2, 4]),
             kinds: Vec::new(),
             is_calm: false,
+            reads_fail: false,
             transaction_timeout: ms(of(&[10_000, 60_000])),
             producer_expiry: ms(of(&[30_000, 600_000])),
             budget_bytes: of(&[6_000, 20_000, PLENTY_BYTES]) as u64,
@@ -116,6 +119,8 @@ impl Plan {
             sync_interval: self.sync_interval,
             sync_bytes: self.sync_bytes,
             queue_len: self.queue_len,
+            // Every error passes before that, so nothing may be passed over.
+            skip_unreadable_after: Duration::from_secs(365 * 24 * 3600),
             ..options
         }
     }

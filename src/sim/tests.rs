@@ -19,7 +19,13 @@ fn number(name: &str) -> Option<u64> {
 
 /// One run.
 fn run(seed: u64, mutant: Option<Mutant>, is_logged: bool) -> Context {
+    run_with(seed, mutant, is_logged, mutant == Some(Mutant::ErrorIsZeros))
+}
+
+/// One run, with disks that give errors in the place of bytes for a while or without.
+fn run_with(seed: u64, mutant: Option<Mutant>, is_logged: bool, reads_fail: bool) -> Context {
     let mut world = World::new(seed, mutant, is_logged);
+    world.plan.reads_fail = reads_fail;
     let context = world.context.clone();
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.live())) {
         context.fail(|| format!("a panic: {}", crate::panic::words(&*panic)));
@@ -28,15 +34,15 @@ fn run(seed: u64, mutant: Option<Mutant>, is_logged: bool) -> Context {
 }
 
 /// What was violated, with the end of the log.
-fn report(seed: u64, mutant: Option<Mutant>) -> String {
-    let again = run(seed, mutant, true);
+fn report(seed: u64, reads_fail: bool) -> String {
+    let again = run_with(seed, None, true, reads_fail);
     let broken = again.failure().unwrap_or_else(|| "nothing, when it was run again".to_owned());
     let log = again.lines().join("\n");
     format!("seed {seed}: {broken}\nFOREBAY_SIM_SEED={seed} runs it again; its log ends with\n{log}\n")
 }
 
 /// Runs seeds on all cores; those that failed, and why. Ends after `most` failures.
-fn failures(seeds: Range<u64>, mutant: Option<Mutant>, most: usize) -> BTreeMap<u64, String> {
+fn failures(seeds: Range<u64>, run: impl Fn(u64) -> Context + Sync, most: usize) -> BTreeMap<u64, String> {
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(BTreeMap::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -48,7 +54,7 @@ fn failures(seeds: Range<u64>, mutant: Option<Mutant>, most: usize) -> BTreeMap<
                     if seed >= seeds.end || failed.lock().unwrap().len() >= most {
                         return;
                     }
-                    if let Some(failure) = run(seed, mutant, false).failure() {
+                    if let Some(failure) = run(seed).failure() {
                         failed.lock().unwrap().insert(seed, failure);
                     }
                 }
@@ -60,15 +66,29 @@ fn failures(seeds: Range<u64>, mutant: Option<Mutant>, most: usize) -> BTreeMap<
 
 #[test]
 fn every_synced_record_arrives_once_and_in_order_or_is_told_as_lost() {
+    all_hold(false);
+}
+
+#[test]
+fn what_a_disk_does_not_give_for_a_while_arrives_later() {
+    all_hold(true);
+}
+
+fn all_hold(reads_fail: bool) {
     let seeds = match number("FOREBAY_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("FOREBAY_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    let failed = failures(seeds.clone(), None, FAILURES_MAX);
+    let failed = failures(seeds.clone(), |seed| run_with(seed, None, false, reads_fail), FAILURES_MAX);
     let Some(first) = failed.keys().next() else { return };
     let list: Vec<_> = failed.iter().map(|(seed, failure)| format!("{seed}: {failure}")).collect();
     let list = list.join("\n");
-    panic!("{}\n{} of {} seeds failed:\n{list}", report(*first, None), failed.len(), seeds.end - seeds.start);
+    panic!(
+        "{}\n{} of {} seeds failed:\n{list}",
+        report(*first, reads_fail),
+        failed.len(),
+        seeds.end - seeds.start
+    );
 }
 
 #[test]
@@ -78,7 +98,7 @@ fn the_oracle_notices_every_mistake() {
     let mut unnoticed = Vec::new();
     for mutant in Mutant::ALL {
         let most = if counts { usize::MAX } else { 1 };
-        let noticed = failures(0..SEEDS, Some(mutant), most);
+        let noticed = failures(0..SEEDS, |seed| run(seed, Some(mutant), false), most);
         if counts {
             println!("{mutant:?}: noticed by {} of {SEEDS} seeds", noticed.len());
         }

@@ -45,6 +45,8 @@ pub struct World {
     pub broker: Broker,
     pub network: Network,
     pub oracles: [Oracle; 2],
+    /// Decides what the disks do not give.
+    pub(super) read_fate: Fate,
     /// One of the places of the journal's name has decayed.
     pub name_decays: bool,
     /// The file that says which segments were sent has decayed.
@@ -92,6 +94,7 @@ impl World {
             broker,
             network,
             oracles,
+            read_fate: Fate::new(seed ^ 0xe10),
             name_decays: false,
             handed_decays: false,
             pollers,
@@ -106,6 +109,9 @@ impl World {
         for _ in 0..self.plan.steps {
             if self.context.has_failed() {
                 break;
+            }
+            if self.plan.reads_fail {
+                self.hurt_reads();
             }
             self.step();
             self.survive();

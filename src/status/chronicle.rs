@@ -182,6 +182,8 @@ fn of_box(event: &Event, speech: &Speech) -> Option<String> {
             let away = speech.duration(event.data.get("seconds")?.as_f64()?);
             Some(fill(words.event_it_back, &[&away]))
         }
+        "second-kafka-begins" => Some(words.event_second_begins.to_owned()),
+        "second-kafka-ends" => Some(words.event_second_ends.to_owned()),
         "clock-jump" => {
             let seconds = event.data.get("seconds")?.as_f64()?;
             let sign = if seconds > 0.0 { "+" } else { "" };

@@ -1,6 +1,8 @@
 //! What the page must know beside the twin: numbers of the box, the journal, the way to IT and
 //! the models. Plain copies; the page never waits for those who know them.
 
+use std::time::Duration;
+
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
@@ -34,6 +36,50 @@ pub trait Facts: Send + Sync {
 
     /// Further numbers for `/metrics`.
     fn metrics(&self) -> Vec<Metric>;
+
+    /// A curve out of the past. The one call that reads the disk, for [`TREND_READ_MAX`] at most.
+    fn trend(&self, wanted: &TrendWanted<'_>) -> Trend;
+}
+
+/// Longest time for reading a curve.
+pub const TREND_READ_MAX: Duration = Duration::from_secs(2);
+
+/// Which curve.
+#[derive(Debug, Clone, Copy)]
+pub struct TrendWanted<'a> {
+    /// Path of the machine.
+    pub device: &'a str,
+    /// Path of the tag.
+    pub tag: &'a str,
+    /// Begin, microseconds since 1970 UTC.
+    pub from_us: i64,
+    /// End.
+    pub to_us: i64,
+    /// A value that is not followed by another holds for so long at most, microseconds: one that does
+    /// not change is sent again before.
+    pub hold_us: i64,
+    /// Equal steps from begin to end.
+    pub steps: usize,
+}
+
+/// A curve out of the past.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Trend {
+    /// One entry for each step; `None` where nothing good is stored.
+    pub steps: Vec<Option<TrendStep>>,
+    /// Reading took too long: the rest is missing.
+    pub is_cut: bool,
+}
+
+/// What a value was during one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrendStep {
+    /// Lowest.
+    pub low: f64,
+    /// Highest.
+    pub high: f64,
+    /// Mean over time.
+    pub mean: f64,
 }
 
 /// A machine that is configured and not read, because its files have faults.

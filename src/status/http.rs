@@ -17,10 +17,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::frame::{self, Cell, Place};
 use super::machine::{Machine, Part};
-use super::speech::Speech;
+use super::speech::{Speech, plain};
 use super::view::View;
 use super::words::Language;
-use super::{Options, chronicle, live, machine, metrics, page, view};
+use super::{Options, chronicle, live, machine, metrics, page, trend, view};
 use crate::status::facts::Facts;
 use crate::twin::Twin;
 
@@ -47,6 +47,8 @@ pub(super) struct Site {
     waiting: Semaphore,
     /// One page is made at a time: a flood of requests costs one core at most, never the poller's.
     making: Semaphore,
+    /// The past is read from the disk for one reader at a time.
+    pub(super) reading: Semaphore,
     /// Tells an open page that it comes from another process or other files.
     pub(super) build: String,
 }
@@ -66,6 +68,7 @@ impl Site {
             live: Arc::new(Semaphore::new(options.web_clients_max)),
             waiting: Semaphore::new(options.web_clients_max),
             making: Semaphore::new(1),
+            reading: Semaphore::new(1),
             build: format!("{files:08x}{started:x}"),
             options,
             address,
@@ -120,6 +123,7 @@ impl Asked {
 pub(super) enum Page {
     Overview,
     Machine(String),
+    Trend(trend::Asked),
     Events,
 }
 
@@ -134,7 +138,17 @@ impl Page {
         match self {
             Self::Overview => "/".to_owned(),
             Self::Machine(name) => format!("/m/{}", frame::encode(name)),
+            Self::Trend(asked) => asked.path(),
             Self::Events => "/events".to_owned(),
+        }
+    }
+
+    /// The machine this page is about.
+    pub(super) fn machine(&self) -> Option<&str> {
+        match self {
+            Self::Machine(name) => Some(name),
+            Self::Trend(asked) => Some(&asked.device),
+            Self::Overview | Self::Events => None,
         }
     }
 
@@ -146,13 +160,22 @@ impl Page {
                 page::overview_cells(&view, part, speech)
             }
             Self::Machine(name) => page::machine_cells(&machine_of(site, name, asked, speech)?, speech),
+            // The past does not change; the clock shows that the box is there.
+            Self::Trend(_) => Vec::new(),
             Self::Events => page::event_cells(&chronicle::events(&*site.facts, speech), speech),
         };
         cells.push(clock(site, speech));
         Some(cells)
     }
 
-    fn make(&self, site: &Site, asked: &Asked, speech: &Speech, place: &Place) -> Option<Made> {
+    /// The page; `past` is what was read for it.
+    fn make(
+        &self,
+        site: &Site,
+        asked: &Asked,
+        past: Option<&trend::Past>,
+        (speech, place): (&Speech, &Place),
+    ) -> Option<Made> {
         let words = speech.words;
         Some(match self {
             Self::Overview => {
@@ -163,6 +186,10 @@ impl Page {
                 let machine = machine_of(site, name, asked, speech)?;
                 Made { title: machine.row.name.clone(), body: page::machine(&machine, place, speech) }
             }
+            Self::Trend(wanted) => Made {
+                title: plain(&format!("{} {}", wanted.device, wanted.tag)),
+                body: trend::page(wanted, past?, place, speech),
+            },
             Self::Events => {
                 let events = chronicle::events(&*site.facts, speech);
                 Made { title: words.events.to_owned(), body: page::events(&events, speech) }
@@ -220,6 +247,8 @@ pub(super) fn router(site: Arc<Site>) -> Router {
                 live::stream(Page::Machine(name), site, query, headers, request)
             }),
         )
+        .route("/m/{device}/trend/{tag}/{span}", get(show_trend))
+        .route("/live/m/{device}/trend/{tag}/{span}", get(live_trend))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics_text))
         .route("/api/v1/status.json", get(status_json))
@@ -242,17 +271,48 @@ async fn show(
     Query(query): Asking,
     headers: HeaderMap,
 ) -> Response {
-    let Some(_turn) = site.turn().await else { return too_many(&site, &headers) };
     let asked = Asked::read(&query, &headers, site.options.language);
     let speech = Speech::now(asked.language);
+    let past = match &page {
+        Page::Trend(wanted) => trend::read(&site, wanted, speech.now_us).await,
+        Page::Overview | Page::Machine(_) | Page::Events => None,
+    };
+    let Some(_turn) = site.turn().await else { return too_many(&site, &headers) };
     let path = page.path();
     let place = Place { path: &path, chosen: asked.chosen, part: asked.part, build: &site.build };
-    let Some(made) = page.make(&site, &asked, &speech, &place) else {
+    let Some(made) = page.make(&site, &asked, past.as_ref(), (&speech, &place)) else {
         return refuse(&site, &headers, StatusCode::NOT_FOUND, |words| words.no_such_machine);
     };
     let identity = site.facts.identity();
     let html = frame::frame(&identity, &clock(&site, &speech), &made.title, &made.body, &place, &speech);
     text("text/html; charset=utf-8", html.into_string())
+}
+
+type TrendPath = Path<(String, String, String)>;
+
+async fn show_trend(
+    site: State<Arc<Site>>,
+    query: Asking,
+    headers: HeaderMap,
+    Path((device, tag, span)): TrendPath,
+) -> Response {
+    match trend::Asked::read(device, tag, &span) {
+        Some(asked) => show(Page::Trend(asked), site, query, headers).await,
+        None => refuse(&site, &headers, StatusCode::NOT_FOUND, |words| words.not_found),
+    }
+}
+
+async fn live_trend(
+    site: State<Arc<Site>>,
+    query: Asking,
+    headers: HeaderMap,
+    Path((device, tag, span)): TrendPath,
+    request: Request,
+) -> Response {
+    match trend::Asked::read(device, tag, &span) {
+        Some(asked) => live::stream(Page::Trend(asked), site, query, headers, request).await,
+        None => refuse(&site, &headers, StatusCode::NOT_FOUND, |words| words.not_found),
+    }
 }
 
 async fn healthz(State(site): State<Arc<Site>>, Query(query): Asking, headers: HeaderMap) -> Response {

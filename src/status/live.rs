@@ -43,9 +43,7 @@ pub(super) async fn stream(
     request: Request,
 ) -> Response {
     let asked = Asked::read(&query, &headers, site.options.language);
-    if let Page::Machine(name) = &page
-        && !site.knows(name)
-    {
+    if page.machine().is_some_and(|name| !site.knows(name)) {
         return refuse(&site, &headers, StatusCode::NOT_FOUND, |words| words.no_such_machine);
     }
     if asked.once {

@@ -5,6 +5,7 @@ use forebay_connector::{Quality, Scalar, Value};
 use super::facts::{Facts, NotRead};
 use super::judge::{Letter, was_read, worth, worth_words};
 use super::speech::{Speech, plain, sentence};
+use super::trend;
 use super::view::{PredictionRow, Row, not_read_row, prediction_rows, row};
 use super::words::fill;
 use crate::device::{Device, Tag, Transform};
@@ -43,6 +44,8 @@ pub(super) struct TagRow {
     pub(super) index: usize,
     pub(super) name: String,
     pub(super) desc: String,
+    /// Where its curve is; texts and times have none.
+    pub(super) trend: Option<String>,
     pub(super) value: String,
     pub(super) unit: String,
     pub(super) bar: Option<Bar>,
@@ -172,6 +175,7 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
         index,
         name,
         desc: plain(&tag.desc),
+        trend: has_trend(tag).then(|| trend::path_of_day(&device.name, &tag.path)),
         unit: if bits.is_some() || *value == Value::Null { String::new() } else { unit(tag) },
         value: bits.filter(|_| *value != Value::Null).unwrap_or_else(|| say_value(tag, value, speech)),
         bar: bar(tag, value, speech),
@@ -180,6 +184,15 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
         away: !matches!(state.link, Link::Up { .. }) || state.verified == Some(false),
         age,
     }
+}
+
+/// Numbers and yes or no have a curve.
+fn has_trend(tag: &Tag) -> bool {
+    let is_text = matches!(
+        tag.data_type.scalar,
+        Scalar::String(_) | Scalar::Wstring(_) | Scalar::Dtl | Scalar::DateTime
+    );
+    !is_text && tag.data_type.array_len.is_none()
 }
 
 /// What the device said when it refused this tag, with the fix; the connector's words.

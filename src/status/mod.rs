@@ -22,6 +22,7 @@ mod metrics;
 mod page;
 mod speech;
 mod tiles;
+mod trend;
 mod verdict;
 mod view;
 mod words;

@@ -146,7 +146,10 @@ pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Mark
                         @let [mark, value, bar, age] = tag_cells(tag, speech);
                         div.tag {
                             (spot(&mark))
-                            span.name { b { (tag.name) } span { (tag.desc) } }
+                            @match &tag.trend {
+                                Some(trend) => { a.name href=(place.to(trend)) { b { (tag.name) } span { (tag.desc) } } }
+                                None => { span.name { b { (tag.name) } span { (tag.desc) } } }
+                            }
                             (spot(&bar)) (spot(&value)) (spot(&age))
                         }
                     }

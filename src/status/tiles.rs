@@ -123,6 +123,7 @@ fn it_cause(cause: &Cause, speech: &Speech) -> String {
         "unreachable" | "lost" => words.it_unreachable.to_owned(),
         "timeout" => words.it_timeout.to_owned(),
         "configuration" => fill(words.it_settings, &[&sentence(&cause.message)]),
+        "disk" => fill(words.it_disk, &[&sentence(&cause.message)]),
         "refused" => words.it_refused.to_owned(),
         "not-trusted" => words.it_not_trusted.to_owned(),
         _ if cause.message.trim().is_empty() => words.it_other.to_owned(),

@@ -58,6 +58,7 @@ fn note(given: &Given, speech: &Speech) -> String {
             let words = speech.words;
             let waits = match cause.code.as_str() {
                 "configuration" => words.note_settings,
+                "disk" => words.note_disk,
                 _ => words.note_it_waits,
             };
             // What may be lost is not called kept.

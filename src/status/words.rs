@@ -114,6 +114,16 @@ words! {
     many_days: "{0} days", "{0} Tage";
     over_a_year: "more than a year", "mehr als ein Jahr";
 
+    // The past of a value.
+    trend_hour: "1 hour", "1 Stunde";
+    trend_day: "24 hours", "24 Stunden";
+    trend_week: "7 days", "7 Tage";
+    trend_low_high: "Lowest {0}, highest {1}.", "Tiefster Wert {0}, höchster {1}.";
+    trend_nothing: "This box has no numbers of that time: nothing was stored, or it has made room for newer values.",
+        "Diese Box hat aus dieser Zeit keine Zahlen: Nichts wurde gespeichert, oder Neueres brauchte den Platz.";
+    trend_cut: "There is too much to read at once: the end of the curve is missing. Choose a shorter time.",
+        "Zu viel auf einmal zu lesen: Das Ende der Kurve fehlt. Bitte eine kürzere Zeit wählen.";
+
     // Verdicts.
     none_set_up: "No machine is set up yet. Machines are described in the folder “devices” of this box.",
         "Noch keine Maschine eingerichtet. Maschinen stehen im Ordner „devices“ dieser Box.";
@@ -152,6 +162,8 @@ words! {
     note_it_waits: "IT has taken nothing since {0}", "Die IT nimmt seit {0} nichts ab";
     note_settings: "Nothing goes to IT since {0}: this box’s own settings are wrong",
         "Nichts geht seit {0} an die IT: Eigene Einstellungen dieser Box sind falsch";
+    note_disk: "The disk of this box cannot be read since {0}",
+        "Der Datenträger dieser Box lässt sich seit {0} nicht lesen";
     note_kept: "; the values are kept here.", "; die Werte bleiben hier gespeichert.";
     note_paused: "Nothing goes to IT: paused by {0} since {1}.", "Nichts geht an die IT: angehalten von {0} seit {1}.";
     note_fenced: "Nothing goes to IT: another box uses the name {0}.",
@@ -209,6 +221,8 @@ words! {
     kept_here: "Nothing is lost: {0} records are kept here.", "Nichts geht verloren: {0} Datensätze liegen hier.";
     waiting_here: "{0} records wait here.", "{0} Datensätze warten hier.";
     it_settings: "This box’s own settings are wrong: {0}", "Eigene Einstellungen dieser Box sind falsch: {0}";
+    it_disk: "What is to be sent cannot be read from this box’s disk, it is tried again: {0}",
+        "Was zu senden ist, lässt sich vom Datenträger dieser Box nicht lesen, es wird weiter versucht: {0}";
     it_unreachable: "IT cannot be reached: network or server off?",
         "IT nicht erreichbar: Netzwerk oder Server aus?";
     it_timeout: "IT does not answer in time", "IT antwortet nicht rechtzeitig";
@@ -351,6 +365,10 @@ words! {
     event_clock: "the clock of the box was set by {0} s", "die Uhr der Box wurde um {0} s gestellt";
     event_it_away: "nothing goes to IT", "nichts geht an die IT";
     event_it_back: "IT takes data again, after {0}", "die IT nimmt wieder Daten ab, nach {0}";
+    event_second_begins: "the second Kafka takes the data while the first is away",
+        "das zweite Kafka nimmt die Daten ab, solange das erste fehlt";
+    event_second_ends: "the first Kafka is back, the second one gets no more data",
+        "das erste Kafka ist wieder da, das zweite bekommt nichts mehr";
     event_disk_bad: "the disk does not accept data; new values wait in memory",
         "die Platte nimmt nichts an; neue Werte warten im Arbeitsspeicher";
     event_disk_good: "the disk works again", "die Platte arbeitet wieder";

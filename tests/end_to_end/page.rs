@@ -30,6 +30,14 @@ fn the_page_says_when_a_controller_goes_and_comes_back_without_any_kafka() {
         assert!(browser.fits_across(), "{width} px");
         browser.picture(&format!("end-to-end-{width}"));
     }
+    // What was stored is there to be looked at; while press-a was away there is a hole.
+    let address = page.trim_start_matches("http://").to_owned();
+    let past = wait_for("the past", PATIENCE, || {
+        let past = crate::support::get(&address, "/m/press-a/trend/e2e.level/1h?lang=en")?;
+        past.contains("Lowest 41.2").then_some(past)
+    });
+    let line = past.split("class=\"line\" d=\"").nth(1).and_then(|rest| rest.split('"').next());
+    assert!(line.is_some_and(|line| line.contains('M')), "{past}");
     let waiting = wait_for("status", PATIENCE, || {
         let numbers = gateway.status()?["to_it"]["numbers"].clone();
         numbers["backlog_records"].as_u64().filter(|records| *records > 0)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use forebay::backlog::Manifest;
@@ -18,6 +19,9 @@ const BYTES_MAX: usize = 64 << 10;
 const INPUT_MAX: Duration = Duration::from_secs(20);
 /// Growth of resident memory over all inputs, in MB.
 const GROWTH_MB_MAX: u64 = 64;
+
+/// Set in the process that does the work of a test.
+const ALONE: &str = "FOREBAY_TEST_ALONE";
 
 /// Pieces of text that mean something to a parser.
 const WORDS: [&str; 28] = [
@@ -116,12 +120,36 @@ fn fuzz(target: &str, inputs: &[Vec<u8>], read: impl Fn(&[u8])) {
     assert!(after <= before + GROWTH_MB_MAX, "{target}: {before} MB before, {after} MB after");
 }
 
+/// Does `work` of the test with this name in a process of its own, whose memory no other test uses.
+fn alone(test: &str, work: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return work();
+    }
+    let output = Command::new(std::env::current_exe().expect("it runs"))
+        .args([test, "--exact", "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .expect("this test starts itself");
+    let said = super::said_by(&output);
+    print!("{said}");
+    assert!(output.status.success() && said.contains(" inputs tried"), "{test} failed");
+}
+
 fn bytes(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 #[test]
 fn no_text_of_another_box_or_of_kafka_makes_us_panic() {
+    alone("fuzz::texts::no_text_of_another_box_or_of_kafka_makes_us_panic", texts_of_others);
+}
+
+#[test]
+fn no_configuration_makes_the_check_panic() {
+    alone("fuzz::texts::no_configuration_makes_the_check_panic", configurations);
+}
+
+fn texts_of_others() {
     let mut manifest = Manifest::new("Werk1", "box", "telemetry", "000102030405060708090a0b0c0d0e0f", (0, 7));
     let empty = serde_json::to_vec(&manifest).expect("JSON");
     let name = "0000000000000001-0000000000000000.segment".to_owned();
@@ -143,8 +171,7 @@ fn no_text_of_another_box_or_of_kafka_makes_us_panic() {
     });
 }
 
-#[test]
-fn no_configuration_makes_the_check_panic() {
+fn configurations() {
     let folder = tempfile::tempdir().expect("a folder");
     let cases = fs::read_dir(root().join("tests/cases"))
         .expect("it is there")

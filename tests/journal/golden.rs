@@ -119,7 +119,7 @@ fn read_version_1(change: impl Fn(&str, &mut Vec<u8>)) -> std::collections::BTre
                     assert_eq!(told.insert(offset, None), None);
                 });
             }
-            other @ (Read::Moved { .. } | Read::Link(_)) => panic!("{other:?}"),
+            other @ (Read::Moved { .. } | Read::Link(_) | Read::Unreadable(_)) => panic!("{other:?}"),
             Read::End => return told,
         }
     }

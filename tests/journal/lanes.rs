@@ -307,6 +307,7 @@ fn a_reader_follows_the_writer_while_segments_go() {
                     }
                     forebay::journal::Read::Link(link) => panic!("{link:?} was never written"),
                     forebay::journal::Read::Damage(damage) => panic!("{damage:?}"),
+                    forebay::journal::Read::Unreadable(unreadable) => panic!("{unreadable}"),
                     forebay::journal::Read::End => {}
                 }
             }

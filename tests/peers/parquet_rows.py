@@ -1,16 +1,18 @@
-"""Prints every row of a folder of Parquet files as one JSON line, read by pyarrow.
+"""Prints every row of those Parquet files of a folder whose names begin with a word as one JSON line, read by pyarrow.
 
 It knows nothing of Forebay. Times are microseconds since 1970, floats as hexadecimal so that no
 digit is lost.
 """
 
 import json
+import pathlib
 import sys
 
 import pyarrow as pa
 import pyarrow.dataset
 
-table = pyarrow.dataset.dataset(sys.argv[1], format="parquet")
+files = sorted(str(file) for file in pathlib.Path(sys.argv[1]).glob(sys.argv[2] + "-*.parquet"))
+table = pyarrow.dataset.dataset(files, format="parquet")
 print(json.dumps({field.name: str(field.type) for field in table.schema}))
 
 

@@ -26,6 +26,8 @@ use crate::support::wait_for;
 /// Names the directory in which the other process runs.
 const HOUR: &str = "FOREBAY_TEST_HOUR";
 const SOAK: &str = "FOREBAY_TEST_SOAK";
+/// Where that process finds its broker, which keeps what it gets in memory and so lives in another.
+const BROKER: &str = "FOREBAY_TEST_BROKER";
 /// How much faster the clock runs for the hour, and for the two hours.
 const FASTER_HOUR: u32 = 180;
 const FASTER_SOAK: u32 = 360;
@@ -201,8 +203,8 @@ fn hour(root: &Path) {
 fn soak(directory: &Path) {
     let hours = number_from_environment("FOREBAY_SOAK_HOURS", 2);
     let clock = Fast::start(FASTER_SOAK);
-    let broker = Broker::start("soak").expect("a broker");
-    let options = Options::new(broker.bootstrap(), "soak", "Werk1", "box");
+    let broker = std::env::var(BROKER).expect("an address");
+    let options = Options::new(&broker, "soak", "Werk1", "box");
     let (Opened { lane, writer, reader, .. }, mut told) = open(directory, &clock, 64 << 20);
     let replicator =
         Replicator::start(options, JournalSource::new("telemetry", reader), "boot", None).expect("a thread");
@@ -253,9 +255,8 @@ fn long_process() {
 }
 
 /// Runs one of them; what it says, which ends in order.
-fn run(variable: &str, directory: &Path) {
-    let process =
-        Victim::start("power::hour::long_process", &[(variable, directory.to_str().expect("UTF-8"))]);
+fn run(environment: &[(&str, &str)]) {
+    let process = Victim::start("power::hour::long_process", environment);
     let (succeeded, lines) = process.finish();
     lines.iter().filter(|line| !line.is_empty()).for_each(|line| println!("{line}"));
     assert!(succeeded, "it failed");
@@ -264,11 +265,12 @@ fn run(variable: &str, directory: &Path) {
 #[test]
 fn an_hour_on_a_small_disk_that_others_fill_loses_nothing_that_was_taken() {
     let image = Image::new(64 << 20, 80 << 20);
-    run(HOUR, &image.path());
+    run(&[(HOUR, image.path().to_str().expect("UTF-8"))]);
 }
 
 #[test]
 fn two_hours_use_no_more_at_the_end_than_in_the_middle() {
     let folder = tempfile::tempdir().expect("a folder");
-    run(SOAK, folder.path());
+    let broker = Broker::start("soak").expect("a broker");
+    run(&[(SOAK, folder.path().to_str().expect("UTF-8")), (BROKER, broker.bootstrap())]);
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay::batch::{Batch, Sample};
-use forebay::event::Events;
+use forebay::clock::rfc3339;
+use forebay::event::{Event, Events, Kind};
 use forebay::lane::{Lane, LaneOptions, Opened};
 use forebay_connector::{Quality, Scalar, Value};
 use serde_json::{Value as Json, json};
@@ -16,10 +17,10 @@ use crate::device::device;
 use crate::support::{PATIENCE, root, tool};
 
 /// Column types as pyarrow calls them, then every row.
-fn read_by_pyarrow(folder: &Path) -> (Json, Vec<Json>) {
+fn read_by_pyarrow(folder: &Path, table: &str) -> (Json, Vec<Json>) {
     let output = Command::new(tool("parquet/bin/python"))
         .arg(root().join("tests/peers/parquet_rows.py"))
-        .arg(folder)
+        .args([folder.as_os_str(), table.as_ref()])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -78,7 +79,7 @@ fn a_stranger_reads_every_value() {
 
     let (stick, json) = export(&daemon, &[]);
     assert_eq!((&json["lanes"][0]["rows"], &json["lanes"][0]["files"]), (&10.into(), &1.into()), "{json}");
-    let (types, rows) = read_by_pyarrow(&super::backlog::exported(stick.path()));
+    let (types, rows) = read_by_pyarrow(&super::backlog::exported(stick.path()), "samples");
     for (column, kind) in [
         ("device", "string"),
         ("edge_time", "timestamp[us, tz=UTC]"),
@@ -130,7 +131,7 @@ fn only_what_is_asked_for_is_exported_beside_the_running_box() {
     assert_eq!(rows(&["--until", &at(10), "--tag", "group0.tag0"]), 10);
     assert_eq!(rows(&["--from", &at(100), "--until", &at(200), "--tag", "group0.tag0"]), 100);
     let (stick, _) = export(&daemon, &["--from", &at(100), "--until", &at(102)]);
-    let (_, found) = read_by_pyarrow(&super::backlog::exported(stick.path()));
+    let (_, found) = read_by_pyarrow(&super::backlog::exported(stick.path()), "samples");
     let offsets: Vec<_> = found.iter().map(|row| row["offset"].as_u64().unwrap()).collect();
     assert_eq!(offsets, [100, 100, 100, 101, 101, 101]);
 
@@ -138,9 +139,46 @@ fn only_what_is_asked_for_is_exported_beside_the_running_box() {
     let to = stick.path().to_str().unwrap();
     let nothing = daemon.journal(&["export", "--to", to, "--device", "none"]).unwrap_err();
     assert!(nothing.contains("no sample fits"), "{nothing}");
-    let wrong = daemon.journal(&["export", "--to", to, "--lane", "events"]).unwrap_err();
-    assert!(wrong.contains("--format backlog"), "{wrong}");
     assert_eq!(stick.path().read_dir().unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn events_come_beside_the_samples_and_say_what_is_missing() {
+    let daemon = Daemon::new("box-1", None, "away");
+    daemon.fill(0, 100);
+    let options = LaneOptions::new("events", daemon.lane("events"), "Werk1/box-1");
+    let Opened { lane, writer, .. } = Lane::open(options, Events::new().0).unwrap();
+    let at = |seconds: i64| *START_US + seconds * 1_000_000;
+    let gap = json!({ "tags": "*", "from": rfc3339(at(10)), "to": rfc3339(at(20)), "cause": "stopped" });
+    let events = [
+        (Kind::DeviceState, at(0), "Werk1/Halle/box-1-oven", json!({ "state": "up" })),
+        (Kind::DeviceState, at(1), "Werk1/Halle/box-1-press", json!({ "state": "up" })),
+        (Kind::Gap, at(30), "Werk1/Halle/box-1-press", gap.clone()),
+    ];
+    for (kind, edge_time, device, data) in events {
+        let (device, text) = (device.to_owned(), "in words: \"äöü\"".to_owned());
+        writer.try_append_event(Event { kind, edge_time, device, text, data }).unwrap();
+    }
+    assert_eq!(lane.close(), 0);
+    let read = |arguments: &[&str]| {
+        let (stick, json) = export(&daemon, arguments);
+        let (types, rows) = read_by_pyarrow(&super::backlog::exported(stick.path()), "events");
+        let told = json["lanes"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((&told["lane"], &told["rows"]), (&"events".into(), &rows.len().into()), "{json}");
+        assert_eq!(types["edge_time"], "timestamp[us, tz=UTC]");
+        rows
+    };
+    let all = read(&[]);
+    let offsets: Vec<_> = all.iter().map(|row| row["offset"].as_u64().unwrap()).collect();
+    assert_eq!(offsets, [0, 1, 2]);
+    assert_eq!(all[2]["text"], "in words: \"äöü\"");
+    let data: Json = serde_json::from_str(all[2]["data"].as_str().unwrap()).unwrap();
+    assert_eq!((data, &all[2]["edge_time"]), (gap, &at(30).into()));
+    assert_eq!(read(&["--device", "box-1-oven"]).len(), 2, "its own, and what is missing");
+    // The gap was told after the time that is wanted, and is about it.
+    let until = rfc3339(at(15));
+    let within = read(&["--lane", "events", "--from", &rfc3339(at(5)), "--until", &until]);
+    assert_eq!((within.len(), &within[0]["kind"]), (1, &"gap".into()));
 }
 
 #[test]
@@ -178,7 +216,7 @@ fn thinned_data_comes_with_what_it_sums_up() {
     }
     assert_eq!(lane.close(), 0);
     let (stick, _) = export(&daemon, &["--tag", "group0.tag0"]);
-    let (_, rows) = read_by_pyarrow(&super::backlog::exported(stick.path()));
+    let (_, rows) = read_by_pyarrow(&super::backlog::exported(stick.path()), "samples");
     let (thinned, full): (Vec<_>, Vec<_>) = rows.iter().partition(|row| !row["thinned_from"].is_null());
     println!("{} thinned, {} full", thinned.len(), full.len());
     assert!(thinned.len() > 10 && full.len() > 1000);

@@ -165,6 +165,7 @@ fn reading_beside_a_writer_that_thins_and_removes_never_sees_damage() {
                 Item::Record(record) => last = record.offset,
                 Item::Removed(..) => removed += 1,
                 Item::Damage(damage) => panic!("{damage:?}"),
+                Item::Unreadable(unreadable) => panic!("{unreadable}"),
                 Item::End => break,
             }
         }

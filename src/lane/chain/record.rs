@@ -122,7 +122,7 @@ fn code_tags<C: Coder>(
     if !C::WRITES {
         samples.resize_with(count, blank);
     }
-    let ascending = coder.bit(samples.windows(2).all(|pair| pair[0].tag < pair[1].tag))?;
+    let ascending = coder.bit(C::WRITES && samples.windows(2).all(|pair| pair[0].tag < pair[1].tag))?;
     let (mut next, mut end) = (0u32, 0);
     for sample in samples.iter_mut() {
         if ascending {
@@ -146,7 +146,7 @@ fn code_tags<C: Coder>(
 }
 
 fn code_qualities<C: Coder>(coder: &mut C, device: &mut Device, samples: &mut [Sample]) -> Option<()> {
-    let good = coder.bit(samples.iter().all(|sample| sample.quality.is_good()))?;
+    let good = coder.bit(C::WRITES && samples.iter().all(|sample| sample.quality.is_good()))?;
     for sample in samples {
         let tag = device.tag(sample.tag)?;
         if good {
@@ -166,7 +166,7 @@ fn code_sources<C: Coder>(
     edge_us: i64,
     samples: &mut [Sample],
 ) -> Option<()> {
-    if coder.bit(samples.iter().all(|sample| sample.source_us.is_none()))? {
+    if coder.bit(C::WRITES && samples.iter().all(|sample| sample.source_us.is_none()))? {
         samples.iter_mut().for_each(|sample| sample.source_us = None);
         return Some(());
     }

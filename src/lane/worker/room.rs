@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::{FREE_SPACE_EVERY, Worker};
 use crate::journal::{Evicted, SegmentInfo};
-use crate::lane::WhenFull;
 use crate::lane::reader::LaneReader;
 use crate::lane::tally::Tally;
 use crate::lane::thinner::{ThinError, Thinner};
+use crate::lane::{Patience, WhenFull};
 
 /// Samples summed up or counted between two looks at the queue: some milliseconds.
 const SAMPLES_AT_ONCE: usize = 20_000;
@@ -31,8 +31,9 @@ pub(super) const NOTE_FOR: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Room {
     job: Option<Job>,
-    /// First offset up to which segments cannot be thinned, for a reason that stays.
-    unthinnable: Vec<u64>,
+    /// First offsets of segments that cannot be thinned, and until when; for a reason that stays
+    /// without an end.
+    unthinnable: Vec<(u64, Option<Instant>)>,
     /// Bytes of the journal when the file system became short: it grows no further.
     short_at_bytes: Option<u64>,
     looked_at: Option<Instant>,
@@ -188,7 +189,10 @@ impl Worker {
     /// is short and not the budget `full`, nothing is given up.
     fn begin_job(&mut self, full: bool) -> bool {
         let segments = self.journal.segments();
-        self.room.unthinnable.retain(|offset| segments.iter().any(|it| it.first_offset == *offset));
+        let now = self.clock.now();
+        self.room.unthinnable.retain(|(offset, until)| {
+            until.is_none_or(|until| until > now) && segments.iter().any(|it| it.first_offset == *offset)
+        });
         match self.choose(&segments, full) {
             Some(Choice::Thin(first_offset)) => self.begin_thinning(first_offset),
             Some(Choice::Evict) => self.begin_counting(),
@@ -216,7 +220,7 @@ impl Worker {
             thins
                 && !segment.thinned
                 && !segment.handed
-                && !self.room.unthinnable.contains(&segment.first_offset)
+                && !self.room.unthinnable.iter().any(|(offset, _)| *offset == segment.first_offset)
         };
         let evicts = full && !segments.is_empty() && self.options.when_full.contains(&WhenFull::Evict);
         let secured = self.shared.secured.load(Ordering::SeqCst);
@@ -245,7 +249,7 @@ impl Worker {
                 let thinner = Thinner::new(thinning, reader, self.options.thin_interval);
                 self.room.job = Some(Job::Thin(Box::new(thinner)));
             }
-            Ok(None) => self.room.unthinnable.push(first_offset),
+            Ok(None) => self.room.unthinnable.push((first_offset, None)),
             Err(error) => {
                 self.thinning_failed(&error);
             }
@@ -256,7 +260,8 @@ impl Worker {
     fn begin_counting(&mut self) -> bool {
         let range = self.journal.oldest_range();
         match self.lane_reader(range.0) {
-            Ok(reader) => {
+            Ok(mut reader) => {
+                reader.only_count();
                 self.room.job = Some(Job::Count(Box::new(Count { reader, range, tally: Tally::default() })));
                 true
             }
@@ -272,7 +277,8 @@ impl Worker {
         let range = self.journal.oldest_range();
         let mut tally = Tally::default();
         match self.lane_reader(range.0) {
-            Ok(reader) => {
+            Ok(mut reader) => {
+                reader.only_count();
                 let mut count = Count { reader, range, tally };
                 while !count.step() {}
                 tally = count.tally;
@@ -287,7 +293,9 @@ impl Worker {
         let reader = self.journal.reader(offset)?;
         let (clock, shared) = (self.clock.clone(), self.shared.clone());
         let (events, gaps) = (self.events.clone(), self.gaps.clone());
-        Ok(LaneReader::new(reader, self.journal.epoch(), clock, shared, events, gaps))
+        // Each of them begins anew with what the disk does not give.
+        let patience = Patience::new(self.options.skip_unreadable_after);
+        Ok(LaneReader::new(reader, self.journal.epoch(), clock, shared, events, gaps, patience))
     }
 
     fn step_job(&mut self) -> Step {
@@ -299,9 +307,16 @@ impl Worker {
                     Step::More
                 }
                 Ok(true) => self.replace(*thinner),
+                Err(ThinError::Unreadable(words)) => {
+                    // Others may be thinned meanwhile; the disk may give this one later.
+                    tracing::warn!("{}: a segment is not summed up now: {words}", self.options.name);
+                    let until = self.clock.now() + THIN_PAUSE;
+                    self.room.unthinnable.push((thinner.first_offset(), Some(until)));
+                    Step::Done
+                }
                 Err(error) => {
                     if !matches!(error, ThinError::Disk(_)) {
-                        self.room.unthinnable.push(thinner.first_offset());
+                        self.room.unthinnable.push((thinner.first_offset(), None));
                     }
                     self.thinning_failed(&error);
                     Step::Done
@@ -336,7 +351,7 @@ impl Worker {
                 self.events.emit(event);
             }
             // It was sent meanwhile, or its rows would be as long as its samples.
-            Ok(None) => self.room.unthinnable.push(first_offset),
+            Ok(None) => self.room.unthinnable.push((first_offset, None)),
             Err(error) => self.thinning_failed(&error),
         }
         Step::Done

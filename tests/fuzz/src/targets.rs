@@ -27,6 +27,7 @@ pub fn journal(input: &[u8]) {
             Read::Link(link) if !link.wanted => continue,
             Read::Link(link) => (link.offset, link.offset + 1),
             Read::Damage(damage) => (damage.from_offset, damage.to_offset),
+            Read::Unreadable(unreadable) => panic!("no disk fails here: {unreadable}"),
             Read::Moved { from, to } => (from, to),
         };
         assert!(next <= from && from < to && to <= end, "from {from} to {to} behind {next} of {end}");
