@@ -25,13 +25,17 @@ const SCAN_US: i64 = 30_000_000;
 const START_US: i64 = 1_767_225_600_000_000 + 1_234_567_000;
 
 /// A clock that goes on when it is told to.
-struct StepClock {
+pub(super) struct StepClock {
     us: Mutex<i64>,
     start: Instant,
 }
 
 impl StepClock {
-    fn forward(&self, us: i64) {
+    pub(super) fn new() -> Self {
+        Self { us: Mutex::new(START_US), start: Instant::now() }
+    }
+
+    pub(super) fn forward(&self, us: i64) {
         *self.us.lock().unwrap() += us;
     }
 }
@@ -74,7 +78,7 @@ struct World {
 
 impl World {
     fn new(options: LaneOptions) -> Self {
-        let clock = Arc::new(StepClock { us: Mutex::new(START_US), start: Instant::now() });
+        let clock = Arc::new(StepClock::new());
         let disk = MemoryDisk::new(1);
         let (press, mixer) = (device("press", 6), device("mixer", 3));
         let (events, receiver) = Events::new();

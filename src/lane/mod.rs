@@ -25,6 +25,8 @@ mod patience;
 mod reader;
 mod schemas;
 mod status;
+#[cfg(test)]
+mod taken_tests;
 mod tally;
 #[cfg(test)]
 mod tests;
