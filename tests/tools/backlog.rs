@@ -109,7 +109,10 @@ fn a_backlog_goes_through_other_boxes_exactly_once() {
     // Once more, when everything has been sent.
     other.journal(&["import", folder]).unwrap();
     wait_imported(&other);
-    assert_eq!(std::fs::read_dir(other.state().join("import")).unwrap().count(), 0, "removed when done");
+    // The box may not have looked yet when it was asked.
+    wait_for("removal of what is done", PATIENCE, || {
+        (std::fs::read_dir(other.state().join("import")).unwrap().count() == 0).then_some(())
+    });
 
     // Box A comes back and sends the rest.
     dark.configure(Some(&brokers), "portable");
