@@ -7,6 +7,7 @@ mod careless;
 mod hour;
 pub mod image;
 mod lanes;
+mod read_errors;
 mod rot;
 mod start;
 mod state;

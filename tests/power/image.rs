@@ -1,5 +1,6 @@
 //! A small ext4 of its own, whose power can be cut.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -99,6 +100,29 @@ impl Image {
         self.ram.path()
     }
 
+    /// From this byte on the device gives an error where it is read. Gives what was there. Nothing may
+    /// be written there until [`Image::restore`].
+    pub fn cut(&self, at: u64) -> Vec<u8> {
+        // Nothing of it is to be written later.
+        let root = std::fs::File::open(self.path()).expect("the mounted folder");
+        rustix::fs::syncfs(&root).expect("it syncs");
+        let content = std::fs::read(self.file()).expect("the memory behind the disk");
+        let file = std::fs::OpenOptions::new().write(true).open(self.file()).expect("it is ours");
+        file.set_len(at).expect("it becomes shorter");
+        content[usize::try_from(at).expect("small")..].to_vec()
+    }
+
+    /// Gives the device back what [`Image::cut`] took.
+    pub fn restore(&self, rest: &[u8]) {
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.file()).expect("it is ours");
+        file.write_all(rest).expect("there is room");
+    }
+
+    /// Bytes of the device that are there.
+    pub fn length(&self) -> u64 {
+        std::fs::metadata(self.file()).expect("it is ours").len()
+    }
+
     /// Mounts it. A mount namespace that was made meanwhile (`ip netns exec` makes one) may still
     /// hold the file system that was shut down: then it is tried again.
     pub fn mount(&mut self) {
@@ -128,11 +152,20 @@ impl Image {
 
     /// Makes ext4 find an error, as a worn-out disk does; what follows says its mount option `errors`.
     pub fn break_down(&self) {
+        self.set("trigger_fs_error", 1);
+    }
+
+    /// Makes ext4 give away all blocks: else it keeps some for itself, however full it is.
+    pub fn reserve_nothing(&self) {
+        self.set("reserved_clusters", 0);
+    }
+
+    /// Writes one of ext4's own settings.
+    fn set(&self, setting: &str, value: u32) {
         let output = Command::new("findmnt").args(["-n", "-o", "SOURCE"]).arg(self.path()).output();
         let device = String::from_utf8(output.expect("findmnt runs").stdout).expect("UTF-8");
         let name = device.trim().trim_start_matches("/dev/");
-        let trigger = format!("/sys/fs/ext4/{name}/trigger_fs_error");
-        as_root(&["sh", "-c", &format!("echo 1 > {trigger}")]);
+        as_root(&["sh", "-c", &format!("echo {value} > /sys/fs/ext4/{name}/{setting}")]);
     }
 
     /// Repairs it while it is not mounted.
