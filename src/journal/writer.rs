@@ -43,6 +43,9 @@ pub struct Journal {
     pub(super) rewritten_bytes: u64,
     pub(super) device_bytes: u64,
     removal_unsynced: bool,
+    /// Files that another at the same offset has replaced, and that could not be removed. They must
+    /// go before that one: alone they would pass for a segment.
+    left: Vec<Name>,
 }
 
 /// The segment that is being written.
@@ -61,7 +64,7 @@ impl Journal {
     /// # Errors
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovery), OpenError> {
-        let Recovered { index, epoch, next_sequence, recovery, on_disk } = recover(disk.as_ref())?;
+        let Recovered { index, epoch, next_sequence, recovery, on_disk, left } = recover(disk.as_ref())?;
         let frames = FrameWriter::new().map_err(|source| OpenError {
             action: "start",
             file: "the compressor".into(),
@@ -84,6 +87,7 @@ impl Journal {
             rewritten_bytes: 0,
             device_bytes: 0,
             removal_unsynced: false,
+            left,
         };
         Ok((journal, recovery))
     }
@@ -474,18 +478,23 @@ impl Journal {
 
     /// Frees what a failed write took, where that is possible. It need not be: what is left is
     /// never read, because the next segment begins at the same offset.
-    fn abandon(&self, active: &Active) {
+    fn abandon(&mut self, active: &Active) {
         let freed = if active.bytes == 0 {
             self.disk.remove(&active.name.file())
         } else {
             active.file.truncate(active.bytes)
         };
+        // The name may come back after a crash as long as the directory is not synced.
+        self.removal_unsynced |= active.bytes == 0;
         if let Err(error) = freed {
             tracing::warn!("cannot cut {} after a failed write: {error}", active.name.file());
+            if active.bytes == 0 {
+                self.left.push(active.name);
+            }
         }
     }
 
-    fn publish(&self, active: &Active, next_offset: u64, now_us: i64) {
+    fn publish(&mut self, active: &Active, next_offset: u64, now_us: i64) {
         let mut superseded = None;
         {
             let mut index = self.shared.lock();
@@ -505,15 +514,24 @@ impl Journal {
             index.grow(active.name, active.gathering.last_part());
         }
         self.shared.notify();
-        if let Some(segment) = superseded
-            && let Err(error) = self.disk.remove(&segment.name.file())
-        {
-            tracing::warn!("cannot remove {}: {error}", segment.name.file());
+        if let Some(segment) = superseded {
+            self.removal_unsynced = true;
+            if let Err(error) = self.disk.remove(&segment.name.file()) {
+                tracing::warn!("cannot remove {}: {error}", segment.name.file());
+                self.left.push(segment.name);
+            }
         }
     }
 
     /// Takes the oldest segment from the readers, then from the disk.
     fn remove_oldest(&mut self) -> io::Result<u64> {
+        while let Some(name) = self.left.last() {
+            match self.disk.remove(&name.file()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => drop(self.left.pop()),
+            }
+            self.removal_unsynced = true;
+        }
         // Oldest first, each durable before the next: a crash never leaves a hole.
         if self.removal_unsynced {
             self.disk.sync_directory()?;
