@@ -220,6 +220,7 @@ impl Worker {
             thins
                 && !segment.thinned
                 && !segment.handed
+                && !self.taken.holds(&(segment.first_offset..segment.end_offset))
                 && !self.room.unthinnable.iter().any(|(offset, _)| *offset == segment.first_offset)
         };
         let evicts = full && !segments.is_empty() && self.options.when_full.contains(&WhenFull::Evict);
