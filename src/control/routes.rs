@@ -254,7 +254,11 @@ async fn do_trim(controls: &Controls, request: Request) -> Answer {
         Ok(Ok(trimmed)) => {
             if trimmed.segments > 0 {
                 let files = counted(trimmed.segments, "file", "files");
-                tracing::info!(lane, "an operator had {files} removed, {} are free now", bytes(trimmed.bytes));
+                tracing::info!(
+                    lane,
+                    "an operator had {files} removed, {} are free now",
+                    bytes(trimmed.bytes)
+                );
             }
             Ok(json!(trimmed))
         }
@@ -294,7 +298,9 @@ async fn do_replay(controls: &Controls, request: Request) -> Answer {
             answer["new"] = is_new.into();
             Ok(answer)
         }
-        Ok(Err(error @ (ReplayError::Wrong(_) | ReplayError::Unknown(_)))) => Err(Refusal::bad(error.to_string())),
+        Ok(Err(error @ (ReplayError::Wrong(_) | ReplayError::Unknown(_)))) => {
+            Err(Refusal::bad(error.to_string()))
+        }
         Ok(Err(error @ (ReplayError::Journal(_) | ReplayError::File(_)))) => {
             Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
         }

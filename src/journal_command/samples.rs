@@ -100,11 +100,7 @@ pub fn write(
 }
 
 /// Names of the wanted tags, made once for each schema.
-fn wanted(
-    known: &mut Devices,
-    schema: &Arc<Schema>,
-    filter: &Filter,
-) -> Arc<Wanted> {
+fn wanted(known: &mut Devices, schema: &Arc<Schema>, filter: &Filter) -> Arc<Wanted> {
     // Holding the schema keeps its address its own.
     let address = Arc::as_ptr(schema).addr();
     let (_, wanted) = known.entry(address).or_insert_with(|| {

@@ -127,7 +127,8 @@ mod tests {
         let first = first.finish().unwrap();
         let third = Target::create(stick.path(), "data").unwrap();
         let (second, third) = (second.finish().unwrap(), third.finish().unwrap());
-        let names = [&first, &second, &third].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        let names =
+            [&first, &second, &third].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
         assert_eq!(names, ["data", "data-2", "data-3"]);
         assert_eq!(fs::read_to_string(first.join("mine")).unwrap(), "1");
         assert_eq!(fs::read_to_string(second.join("mine")).unwrap(), "2");

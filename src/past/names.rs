@@ -61,7 +61,8 @@ impl Names {
             let near = nearest(unknown, names.iter().copied().chain(paths));
             return Err(unknown_name("machine", unknown, near, &names));
         }
-        let wanted = |path: &str| filter.devices.is_empty() || filter.devices.iter().any(|it| is_device(it, path));
+        let wanted =
+            |path: &str| filter.devices.is_empty() || filter.devices.iter().any(|it| is_device(it, path));
         let of_wanted = self.0.iter().filter(|(path, _)| wanted(path)).flat_map(|(_, tags)| tags);
         let tags: BTreeSet<&str> = of_wanted.map(String::as_str).collect();
         let unknown = filter.tags.iter().find(|wanted| !tags.iter().any(|tag| is_tag(wanted, tag)));
@@ -79,7 +80,9 @@ fn unknown_name(what: &str, unknown: &str, near: Option<&str>, known: &[&str]) -
     let listed = known.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ");
     text += &match known.len() {
         0 => format!("; it has no {what} at all"),
-        count @ ..=LISTED_MAX => format!("{} {what}{}: {listed}", begin(near), if count == 1 { "" } else { "s" }),
+        count @ ..=LISTED_MAX => {
+            format!("{} {what}{}: {listed}", begin(near), if count == 1 { "" } else { "s" })
+        }
         count => format!("{} {what}s: {listed} and {} more", begin(near), count - LISTED_MAX),
     };
     UnknownName(text)
@@ -131,7 +134,10 @@ mod tests {
             "the journal knows no machine \"mixer\"; it knows the machines: oven, press-3"
         );
         let of_one = said(&["oven"], &["oil.temp"]);
-        assert_eq!(of_one, "the journal knows no tag \"oil.temp\"; it knows the tag: heat", "of the machines asked for");
+        assert_eq!(
+            of_one, "the journal knows no tag \"oil.temp\"; it knows the tag: heat",
+            "of the machines asked for"
+        );
         assert!(said(&[], &["oil.tmp"]).contains("did you mean \"oil.temp\"?"));
         assert!(said(&[], &["gas.*"]).starts_with("the journal knows no tag \"gas.*\"; it knows"));
         let many: Vec<String> = (0..30).map(|number| format!("m{number}")).collect();

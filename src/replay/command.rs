@@ -124,7 +124,8 @@ pub fn run(replay: &Replay, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let interrupted = on_interrupt();
     let answer = client.post("/v1/replay", &json!(order))?;
     let is_known = answer["new"] == false;
-    let job: Job = serde_json::from_value(answer.clone()).context("the running forebay is of another version")?;
+    let job: Job =
+        serde_json::from_value(answer.clone()).context("the running forebay is of another version")?;
     let quiet = replay.common.json;
     if !quiet {
         out.write_all(begun(&job, is_known, &command(replay, &job.order)).as_bytes())?;
@@ -220,7 +221,8 @@ fn watch(client: &Client, job: Job, quiet: bool, interrupted: &AtomicBool) -> an
         let answer = client
             .get(&format!("/v1/replay/{id}"))
             .with_context(|| format!("the replay {id} goes on by itself when forebay runs again"))?;
-        let job: Job = serde_json::from_value(answer.clone()).context("the running forebay is of another version")?;
+        let job: Job =
+            serde_json::from_value(answer.clone()).context("the running forebay is of another version")?;
         progress.set(job.next_offset.saturating_sub(job.from_offset));
         if job.state.is_over() || interrupted.load(Ordering::SeqCst) {
             return Ok((job, answer));
@@ -275,6 +277,10 @@ fn list(client: &Client, json: bool, out: &mut impl Write) -> anyhow::Result<Exi
 }
 
 fn show(job: &Json, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    if json { writeln!(out, "{job}")? } else { writeln!(out, "{}", words::line(job))? };
+    if json {
+        writeln!(out, "{job}")?
+    } else {
+        writeln!(out, "{}", words::line(job))?
+    };
     Ok(())
 }

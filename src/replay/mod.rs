@@ -27,7 +27,7 @@ use crate::event::{Event, Events, Kind};
 use crate::journal::FilesError;
 use crate::lane::OfflineLane;
 use crate::past::{self, Filter, Names, UnknownName};
-use crate::replicate::{Backfill, Delivery, Options, Replicator, ReplicationStatus};
+use crate::replicate::{Backfill, Delivery, Options, ReplicationStatus, Replicator};
 use source::ReplaySource;
 
 /// Folder of the jobs below `paths.state`.
@@ -227,7 +227,11 @@ impl Replays {
 
     /// The job that this order gave before, if it did.
     fn known(&self, order: &Order) -> Result<Option<Job>, ReplayError> {
-        self.lock().iter().find(|known| known.order.id == order.id).map(|known| same(known, order)).transpose()
+        self.lock()
+            .iter()
+            .find(|known| known.order.id == order.id)
+            .map(|known| same(known, order))
+            .transpose()
     }
 
     /// Whether all machines that are asked for are known.
@@ -317,7 +321,9 @@ impl Replays {
             job.sent = self.sent(lane);
             let why = match self.lane(lane) {
                 _ if job.sent.is_some() => String::new(),
-                Some(status) => format!("what Kafka has already is not known yet; {}", status.snapshot().state),
+                Some(status) => {
+                    format!("what Kafka has already is not known yet; {}", status.snapshot().state)
+                }
                 None => "the journal is not open yet".to_owned(),
             };
             let mut cancelled = false;

@@ -44,7 +44,11 @@ pub fn line(job: &Json) -> String {
 pub fn progress(job: &Job) -> String {
     use super::State;
     let sent = counted(job.records, "record", "records");
-    let sent = if job.interrupted { format!("{sent} sent since the box started anew") } else { format!("{sent} sent") };
+    let sent = if job.interrupted {
+        format!("{sent} sent since the box started anew")
+    } else {
+        format!("{sent} sent")
+    };
     let state = match job.state {
         State::Done if nothing_fits(job) => {
             "done, 0 records sent: the journal holds nothing of that time and these machines".to_owned()
@@ -52,7 +56,8 @@ pub fn progress(job: &Job) -> String {
         State::Done => format!("done, {sent}"),
         State::Cancelled => format!("cancelled, {sent}; what was sent stays in Kafka"),
         State::Sending => {
-            let (all, read) = (job.to_offset - job.from_offset, job.next_offset.saturating_sub(job.from_offset));
+            let (all, read) =
+                (job.to_offset - job.from_offset, job.next_offset.saturating_sub(job.from_offset));
             let part = (read * 100).checked_div(all).unwrap_or(100);
             format!("{part} % read, {sent}; {}", job.text)
         }
@@ -71,7 +76,8 @@ pub fn nothing_fits(job: &Job) -> bool {
 pub fn rest(job: &Job) -> String {
     let mut text = String::new();
     if job.unsent > 0 {
-        let (are, come) = if job.unsent == 1 { ("is", "comes as a normal one") } else { ("are", "come as normal ones") };
+        let (are, come) =
+            if job.unsent == 1 { ("is", "comes as a normal one") } else { ("are", "come as normal ones") };
         let records = counted(job.unsent, "record", "records");
         text += &format!("; {records} {are} not sent yet and {come}");
     }
