@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::daemon::{Daemon, START_US, STEP_US, noise, wait_committed};
+use crate::kafka::assert_plain;
 use crate::kafka_cluster::{Cluster, Consumed, consume};
 use crate::support::{PATIENCE, wait_for};
 
@@ -171,7 +172,7 @@ fn a_replay_takes_only_what_kafka_had_and_the_rest_comes_once() {
     daemon.write("forebay.toml", &waiting);
     daemon.start();
     wait_committed(&daemon, ALL.unsigned_abs(), PATIENCE);
-    let output = daemon.command(&["replay", "--from", "31m ago", "--id", "early"]);
+    let output = daemon.command(&["replay", "--from", "5h ago", "--id", "early"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{text}");
     assert!(output.status.success(), "{output:?}");
@@ -210,7 +211,7 @@ fn an_id_keeps_the_times_it_was_first_given() {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.success(), out.into_owned(), err.into_owned())
     };
-    let relative = ["--from", "45m ago", "--id", "again"];
+    let relative = ["--from", "5h ago", "--id", "again"];
     let (done, first, _) = run(&relative);
     assert!(done && first.contains("done, 1,000 records sent"), "{first}");
     let meaning = first.lines().next().unwrap().strip_prefix("again: ").unwrap().to_owned();
@@ -228,7 +229,7 @@ fn an_id_keeps_the_times_it_was_first_given() {
     let (done, third, said) = run(&command.split(' ').collect::<Vec<_>>());
     assert!(done && third.lines().next() == Some(known.as_str()), "{third}{said}");
     // Other words are another replay, and the refusal says how to ask for this one.
-    let (done, _, refused) = run(&["--from", "40m ago", "--id", "again"]);
+    let (done, _, refused) = run(&["--from", "4h ago", "--id", "again"]);
     assert!(!done && refused.contains(&command) && refused.contains("choose another id"), "{refused}");
     daemon.stop();
     let read = consume(&brokers, &["same.telemetry"], true, Duration::from_secs(3));
@@ -243,7 +244,7 @@ fn who_stops_watching_is_told_how_it_goes_on() {
     daemon.start();
     let config = daemon.config();
     let watching = Command::new(env!("CARGO_BIN_EXE_forebay"))
-        .args(["replay", "--from", "1h ago", "--id", "dark", "--config"])
+        .args(["replay", "--from", "5h ago", "--id", "dark", "--config"])
         .arg(&config)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -267,11 +268,20 @@ fn who_stops_watching_is_told_how_it_goes_on() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    let (_, status) = daemon.journal(&["status"]).unwrap();
+    let status = wait_for("trouble in words", PATIENCE, || {
+        let (_, status) = daemon.journal(&["status"]).unwrap();
+        status.contains("nothing listens at 127.0.0.1:").then_some(status)
+    });
     assert!(
         status.contains("replay dark: telemetry from 20") && status.contains("not known yet"),
         "{status}"
     );
+    assert_plain(&status);
+    // The original is kept for who knows it, as a detail.
+    let log = daemon.log();
+    let (raw, words): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| line.contains("detail="));
+    assert!(raw.iter().any(|line| line.contains("Connection refused")), "{log}");
+    words.into_iter().for_each(assert_plain);
     assert!(daemon.command(&["replay", "--cancel", "dark"]).status.success());
     let (_, status) = daemon.journal(&["status"]).unwrap();
     assert!(!status.contains("dark"), "{status}");
