@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::{Controls, LaneControl};
+use crate::amount::{bytes, counted};
 use crate::lane::{Before, TrimError, TrimOrder};
 use crate::replay::{Order, ReplayError};
 use crate::replicate::Replication;
@@ -251,12 +252,14 @@ async fn do_trim(controls: &Controls, request: Request) -> Answer {
         tokio::task::spawn_blocking(move || writer.trim(TrimOrder { before, unsent }, TRIM_MAX)).await;
     match trimming {
         Ok(Ok(trimmed)) => {
-            tracing::info!(
-                lane,
-                "an operator removed {} segments, {} bytes",
-                trimmed.segments,
-                trimmed.bytes
-            );
+            if trimmed.segments > 0 {
+                let files = counted(trimmed.segments, "file", "files");
+                tracing::info!(
+                    lane,
+                    "an operator had {files} removed, {} are free now",
+                    bytes(trimmed.bytes)
+                );
+            }
             Ok(json!(trimmed))
         }
         Ok(Err(error @ TrimError::Unsent { .. })) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
@@ -290,8 +293,14 @@ async fn do_replay(controls: &Controls, request: Request) -> Answer {
     let synced = *controls.lane(&order.lane)?.writer.synced().borrow();
     let replays = Arc::clone(&controls.replays);
     match tokio::task::spawn_blocking(move || replays.order(order, synced)).await {
-        Ok(Ok(job)) => Ok(json!(job)),
-        Ok(Err(error @ ReplayError::Wrong(_))) => Err(Refusal::bad(error.to_string())),
+        Ok(Ok((job, is_new))) => {
+            let mut answer = json!(job);
+            answer["new"] = is_new.into();
+            Ok(answer)
+        }
+        Ok(Err(error @ (ReplayError::Wrong(_) | ReplayError::Unknown(_)))) => {
+            Err(Refusal::bad(error.to_string()))
+        }
         Ok(Err(error @ (ReplayError::Journal(_) | ReplayError::File(_)))) => {
             Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
         }

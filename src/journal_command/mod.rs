@@ -3,7 +3,6 @@
 //! Everything here may run beside the box: nothing that only reads takes a lock, and only what the
 //! box calls synced is read.
 
-mod bytes;
 mod events;
 mod export;
 mod import;
@@ -24,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::amount as bytes;
 pub use progress::Progress;
 pub use site::{Site, load};
 pub use when::When;

@@ -30,6 +30,7 @@ pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         "pid": pid,
         "lanes": lanes,
         "imports": imports,
+        "replays": site.running.as_ref().map_or(json!([]), |running| running["replays"].clone()),
     });
     if common.json {
         writeln!(out, "{status}")?;
@@ -80,6 +81,12 @@ fn words(status: &Json) -> String {
     }
     for import in status["imports"].as_array().into_iter().flatten() {
         text += &format!("\nimported: {}\n", import_words(import));
+    }
+    for replay in status["replays"].as_array().into_iter().flatten() {
+        // Those that are over are in `forebay replay --list`.
+        if !matches!(replay["state"].as_str(), Some("done" | "cancelled")) {
+            text += &format!("\nreplay {}\n", crate::replay::line(replay));
+        }
     }
     text
 }

@@ -219,9 +219,14 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 lane,
                 "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
             ),
-            (None, None) => {
-                tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal")
-            }
+            (None, None) => match &self.shared.options.replay {
+                Some(id) => tracing::info!(lane, "the replay {id} begins"),
+                None => tracing::info!(
+                    lane,
+                    "Kafka does not know {} yet: sending all that is stored of it",
+                    self.shared.options.edge
+                ),
+            },
         }
         self.refused.look_again(self.shared.clock.now());
         self.progress = found.checkpoint.as_ref().map(Progress::of).unwrap_or_default();
@@ -381,6 +386,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         let mut status = self.shared.status.lock();
         status.next_offset = Some(self.progress.live());
         status.complete_below = Some(self.progress.complete_below());
+        status.left = self.progress.ranges();
         status.backlog = self.backlog.look(&self.progress, &self.shared.options, now_us);
     }
 

@@ -22,6 +22,7 @@ mod lookup;
 pub mod mock;
 mod options;
 mod pace;
+mod plain;
 mod progress;
 mod reports;
 mod session;

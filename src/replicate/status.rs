@@ -20,6 +20,8 @@ pub struct Replication {
     pub next_offset: Option<u64>,
     /// All offsets below are committed; less than `next_offset` while a backlog waits.
     pub complete_below: Option<u64>,
+    /// Ranges below `next_offset` that are not committed, from the first offset to before the second.
+    pub left: Vec<(u64, u64)>,
     /// Records committed since the process started.
     pub records: u64,
     /// Bytes of values in them, before compression.
