@@ -83,7 +83,7 @@ pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let mut written = written.map_err(|error| target.explain(error))?;
     if written["lanes"].as_array().is_none_or(Vec::is_empty) {
         bail!(match export.format {
-            Format::Backlog => "there is nothing to export: Kafka has everything",
+            Format::Backlog => "there is nothing to export: Kafka has everything that is stored",
             Format::Parquet if export.lane.as_deref() == Some("events") =>
                 "there is nothing to export: no event fits these machines and times",
             Format::Parquet => "there is nothing to export: no sample fits these machines, tags and times",
@@ -109,11 +109,14 @@ fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json
     let mut found: Vec<(&str, OfflineLane, u64)> = Vec::new();
     let mut total = 0;
     for lane in Site::lanes(export.lane.as_deref())? {
-        let Ok(opened) = site.open_lane(lane) else { continue };
+        let Some(opened) = site.find_lane(lane)? else { continue };
         let from = site.committed(lane).unwrap_or(0).max(opened.files().first_offset());
         let segments = opened.files().segments();
         total += segments.iter().filter(|it| it.end > from).map(|it| it.bytes).sum::<u64>();
         found.push((lane, opened, from));
+    }
+    if found.is_empty() {
+        bail!(site.no_journal());
     }
     target.check_room(total + SPARE_BYTES)?;
     let mut progress = Progress::new("export", total, export.common.json);

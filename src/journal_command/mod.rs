@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+pub use bytes::time;
 pub use progress::Progress;
 pub use site::{Site, load};
 pub use when::When;

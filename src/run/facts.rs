@@ -234,7 +234,7 @@ fn is_full(status: &LaneStatus, next: WhenFull) -> bool {
 fn backlog(status: &LaneStatus) -> u64 {
     status
         .next_offset
-        .saturating_sub(status.committed.unwrap_or(status.first_offset).max(status.first_offset))
+        .saturating_sub(status.confirmed.unwrap_or(status.first_offset).max(status.first_offset))
 }
 
 /// The same while newer data goes first: what was sent before its turn is not missing.
@@ -258,6 +258,7 @@ impl Facts for BoxFacts {
         let per_s = |rate: fn(&Rates) -> f64| self.lanes.iter().map(|lane| rate(&lock(&lane.rates))).sum();
         let oldest_us = statuses.iter().filter_map(|status| status.oldest_unsent_us).min();
         let seen = statuses.iter().any(|status| status.committed.is_some());
+        let perhaps = |status: &LaneStatus| status.perhaps_sent_records;
         let replications: Vec<Replication> =
             self.lanes.iter().map(|lane| lane.replication.snapshot()).collect();
         let backfill = backfill(&replications);
@@ -280,6 +281,7 @@ impl Facts for BoxFacts {
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
             backlog_records: statuses.iter().zip(&replications).map(|(lane, sent)| unsent(lane, sent)).sum(),
+            perhaps_sent_records: statuses.iter().map(perhaps).sum(),
             records_per_s: per_s(Rates::committed_per_s),
             intake_per_s: per_s(Rates::appended_per_s),
             committed_records: self.lanes.iter().map(|lane| lane.replication.snapshot().records).sum(),
@@ -317,6 +319,7 @@ impl Facts for BoxFacts {
             left_s: left_s.min_by(f64::total_cmp).filter(|_| measured),
             oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
             dropped_records: sum(|status| status.evicted_records),
+            perhaps_dropped_records: sum(|status| status.perhaps_evicted_records),
             thinned_left_s,
             history_bytes: sum(|status| status.history_bytes),
             thinned_bytes: sum(|status| status.thinned_bytes),
