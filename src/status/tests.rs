@@ -385,6 +385,71 @@ fn the_json_names_moments_and_states_in_one_way() {
 }
 
 #[test]
+fn what_may_be_in_kafka_is_not_called_lost_and_nothing_is_called_kept_beside_a_loss() {
+    let given = given();
+    let cause = Cause { code: "unreachable".to_owned(), message: "all brokers down".to_owned() };
+    given.facts.set(|a| {
+        a.to_it.state = ToItState::Waiting { since_us: NOW_US, cause };
+        a.to_it.backlog_records = 149;
+    });
+    let texts = |given: &Given, language| {
+        let view = given.view(language);
+        let lines = view.to_it.lines.iter().chain(&view.reserve.lines);
+        lines.map(|line| line.text.clone()).collect::<Vec<_>>().join("; ")
+    };
+    assert!(texts(&given, Language::En).contains("Nothing is lost: 149 records are kept here."));
+    given.facts.set(|a| a.to_it.perhaps_sent_records = 100);
+    assert!(
+        texts(&given, Language::En)
+            .contains("Nothing is lost: up to 149 records are still to be sent, IT may")
+    );
+    assert!(texts(&given, Language::De).contains("Bis zu 149 Datensätze sind noch zu senden, einen Teil"));
+    given.facts.set(|a| a.reserve.perhaps_dropped_records = 30);
+    let text = texts(&given, Language::En);
+    assert!(!text.contains("Nothing is lost") && !text.contains("records lost"), "{text}");
+    assert!(text.contains("30 records removed since the start may be lost"), "{text}");
+    assert!(text.contains("Up to 149 records wait here, IT may have some"), "{text}");
+    assert!(!given.verdict().1.contains("kept here"), "{:?}", given.verdict());
+    given.facts.set(|a| (a.reserve.dropped_records, a.to_it.perhaps_sent_records) = (7, 0));
+    let text = texts(&given, Language::En);
+    assert!(
+        text.contains("7 records lost since the start") && text.contains("149 records wait here"),
+        "{text}"
+    );
+    let json = serde_json::to_value(given.view(Language::En)).expect("plain data");
+    let numbers = &json["reserve"]["numbers"];
+    assert_eq!((&numbers["dropped_records"], &numbers["perhaps_dropped_records"]), (&7.into(), &30.into()));
+}
+
+#[test]
+fn removals_say_why_and_whether_it_may_have_them() {
+    let given = given();
+    for (cause, perhaps, english, german) in [
+        ("disk-budget", false, "removed unsent: the room on the disk", "ungesendet gelöscht: Platz"),
+        (
+            "disk-full",
+            true,
+            "IT may not have all of them: the room",
+            "die IT hat womöglich nicht alle: Der Platz",
+        ),
+        ("operator", false, "removed unsent, because somebody", "ungesendet gelöscht, weil es jemand"),
+        ("operator", true, "somebody asked for it; IT may", "weil es jemand so wollte; die IT"),
+    ] {
+        let (from, to) = ("2026-02-11T13:00:00Z", "2026-02-11T13:10:00Z");
+        let mut data = serde_json::json!({ "lane": "telemetry", "cause": cause, "from": from, "to": to });
+        if perhaps {
+            data["perhaps_sent"] = true.into();
+        }
+        let event = plant::event(NOW_US, Kind::Gap, "Werk1/box-1", "English", data);
+        given.facts.set(|a| a.events = vec![event]);
+        for (language, words) in [(Language::En, english), (Language::De, german)] {
+            let told = &super::chronicle::events(&*given.facts, &speech(language))[0].text;
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
+}
+
+#[test]
 fn events_of_models_and_of_the_box_are_german_on_a_german_page() {
     let given = given();
     let instruction = format!("Lager prüfen {}", "und seine Schmierung ".repeat(12));
