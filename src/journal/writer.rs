@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chain::{BlockCoder, ChainReader, ChainWriter, Coded, Place};
 use super::closed::Closed;
+use super::confirmed::confirmed_of;
 use super::contents::Gathering;
 use super::dictionaries::Dictionaries;
 use super::disk::{Disk, DiskFile, touched_bytes};
@@ -39,6 +40,10 @@ pub struct Journal {
     chain: ChainWriter,
     out: Vec<u8>,
     pub(super) committed: u64,
+    /// Remembered of the time before this start, see [`Journal::confirm`].
+    pub(super) confirmed: u64,
+    /// Behind what was there at the start.
+    pub(super) opened_at: u64,
     written_bytes: u64,
     pub(super) rewritten_bytes: u64,
     pub(super) device_bytes: u64,
@@ -70,6 +75,7 @@ impl Journal {
             file: "the compressor".into(),
             source,
         })?;
+        let opened_at = index.next_offset;
         let journal = Self {
             disk,
             options,
@@ -83,6 +89,8 @@ impl Journal {
             chain: ChainWriter::default(),
             out: Vec::new(),
             committed: 0,
+            confirmed: 0,
+            opened_at,
             written_bytes: 0,
             rewritten_bytes: 0,
             device_bytes: 0,
@@ -315,11 +323,13 @@ impl Journal {
         index.segments.len() > 1 && index.bytes() + self.pending.bytes() as u64 > bytes
     }
 
-    /// Offsets of the oldest segment that were not committed; what [`Journal::evict_oldest`] loses.
+    /// Offsets of the oldest segment that were neither committed nor confirmed; what
+    /// [`Journal::evict_oldest`] loses.
     pub fn oldest_range(&self) -> (u64, u64) {
         let index = self.shared.lock();
         let end = index.end(0);
-        (index.first_offset().max(self.committed).min(end), end)
+        let confirmed = index.segments.front().map_or(0, |oldest| confirmed_of(oldest, self.confirmed));
+        (index.first_offset().max(self.committed).max(confirmed).min(end), end)
     }
 
     /// Removes the oldest segment, unless it is the only one, and says what is lost by that.

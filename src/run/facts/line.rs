@@ -12,7 +12,7 @@ use crate::twin::Cause;
 pub(super) fn backlog(status: &LaneStatus) -> u64 {
     status
         .next_offset
-        .saturating_sub(status.committed.unwrap_or(status.first_offset).max(status.first_offset))
+        .saturating_sub(status.confirmed.unwrap_or(status.first_offset).max(status.first_offset))
 }
 
 /// The same while newer data goes first: what was sent before its turn is not missing.
@@ -55,6 +55,7 @@ impl BoxFacts {
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
             backlog_records: statuses.iter().zip(&replications).map(|(lane, sent)| unsent(lane, sent)).sum(),
+            perhaps_sent_records: statuses.iter().map(|status| status.perhaps_sent_records).sum(),
             records_per_s: per_s(Rates::committed_per_s),
             intake_per_s: per_s(Rates::appended_per_s),
             committed_records: self.lanes.iter().map(|lane| lane.replication.snapshot().records).sum(),

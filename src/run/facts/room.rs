@@ -71,6 +71,7 @@ impl BoxFacts {
             left_s: left_s.min_by(f64::total_cmp).filter(|_| measured),
             oldest_unsent_us: statuses.iter().filter_map(|status| status.oldest_unsent_us).min(),
             dropped_records: sum(|status| status.evicted_records),
+            perhaps_dropped_records: sum(|status| status.perhaps_evicted_records),
             thinned_left_s,
             history_bytes: sum(|status| status.history_bytes),
             thinned_bytes: sum(|status| status.thinned_bytes),

@@ -74,3 +74,31 @@ fn events_of_machines_are_told_in_the_readers_language() {
         "a text without words of ours stays English, and says so"
     );
 }
+
+#[test]
+fn removals_say_why_and_whether_it_may_have_them() {
+    let given = given();
+    for (cause, perhaps, english, german) in [
+        ("disk-budget", false, "removed unsent: the room on the disk", "ungesendet gelöscht: Platz"),
+        (
+            "disk-full",
+            true,
+            "IT may not have all of them: the room",
+            "die IT hat womöglich nicht alle: Der Platz",
+        ),
+        ("operator", false, "removed unsent, because somebody", "ungesendet gelöscht, weil es jemand"),
+        ("operator", true, "somebody asked for it; IT may", "weil es jemand so wollte; die IT"),
+    ] {
+        let (from, to) = ("2026-02-11T13:00:00Z", "2026-02-11T13:10:00Z");
+        let mut data = serde_json::json!({ "lane": "telemetry", "cause": cause, "from": from, "to": to });
+        if perhaps {
+            data["perhaps_sent"] = true.into();
+        }
+        let event = plant::event(NOW_US, Kind::Gap, "Werk1/box-1", "English", data);
+        given.facts.set(|a| a.events = vec![event]);
+        for (language, words) in [(Language::En, english), (Language::De, german)] {
+            let told = &super::super::chronicle::events(&*given.facts, &speech(language))[0].text;
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
+}

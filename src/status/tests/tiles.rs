@@ -146,3 +146,40 @@ fn reserve_and_predictions_are_told_in_words() {
     assert_eq!(now.predictions.headline, "press-4: Hauptlager");
     assert_eq!(now.predictions.lines[0].letter, Some(Letter::F));
 }
+
+#[test]
+fn what_may_be_in_kafka_is_not_called_lost_and_nothing_is_called_kept_beside_a_loss() {
+    let given = given();
+    let cause = Cause { code: "unreachable".to_owned(), message: "all brokers down".to_owned() };
+    given.facts.set(|a| {
+        a.to_it.state = ToItState::Waiting { since_us: NOW_US, cause };
+        a.to_it.backlog_records = 149;
+    });
+    let texts = |given: &Given, language| {
+        let view = given.view(language);
+        let lines = view.to_it.lines.iter().chain(&view.reserve.lines);
+        lines.map(|line| line.text.clone()).collect::<Vec<_>>().join("; ")
+    };
+    assert!(texts(&given, Language::En).contains("Nothing is lost: 149 records are kept here."));
+    given.facts.set(|a| a.to_it.perhaps_sent_records = 100);
+    assert!(
+        texts(&given, Language::En)
+            .contains("Nothing is lost: up to 149 records are still to be sent, IT may")
+    );
+    assert!(texts(&given, Language::De).contains("Bis zu 149 Datensätze sind noch zu senden, einen Teil"));
+    given.facts.set(|a| a.reserve.perhaps_dropped_records = 30);
+    let text = texts(&given, Language::En);
+    assert!(!text.contains("Nothing is lost") && !text.contains("records lost"), "{text}");
+    assert!(text.contains("30 records removed since the start may be lost"), "{text}");
+    assert!(text.contains("Up to 149 records wait here, IT may have some"), "{text}");
+    assert!(!given.verdict().1.contains("kept here"), "{:?}", given.verdict());
+    given.facts.set(|a| (a.reserve.dropped_records, a.to_it.perhaps_sent_records) = (7, 0));
+    let text = texts(&given, Language::En);
+    assert!(
+        text.contains("7 records lost since the start") && text.contains("149 records wait here"),
+        "{text}"
+    );
+    let json = serde_json::to_value(given.view(Language::En)).expect("plain data");
+    let numbers = &json["reserve"]["numbers"];
+    assert_eq!((&numbers["dropped_records"], &numbers["perhaps_dropped_records"]), (&7.into(), &30.into()));
+}
