@@ -13,8 +13,8 @@ use crate::journal_command::Site;
 /// Which lane of which box.
 #[derive(Debug, Args)]
 pub struct Switch {
-    /// The site's configuration.
-    #[arg(long, default_value = "/etc/forebay/forebay.toml")]
+    /// The box's configuration.
+    #[arg(long, value_name = "FILE", default_value = "/etc/forebay/forebay.toml")]
     config: PathBuf,
     /// Only this lane (telemetry or events); by default both.
     #[arg(long)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::worker::Worker;
 use super::writer::{LaneWriter, Message};
+use crate::amount::counted;
 
 /// A request that finds the queue full is tried again so often.
 const RETRY: Duration = Duration::from_millis(5);
@@ -50,8 +51,9 @@ pub struct Trimmed {
 pub enum TrimError {
     /// It would lose data, and nobody said that it may.
     #[error(
-        "{records} records of lane {lane} are not in Kafka yet (from offset {from_offset}): nothing was removed. \
-         Send them first, export them, or add --unsent to lose them; the loss is then recorded as a gap"
+        "{} of lane {lane} {} not in Kafka yet (from offset {from_offset}): nothing was removed. Send first, \
+         export, or add --unsent to lose what is not there; the loss is then recorded as a gap",
+        counted(*.records, "record", "records"), if *.records == 1 { "is" } else { "are" }
     )]
     Unsent {
         /// Name of the lane.
