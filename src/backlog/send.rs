@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pack::sync_folder;
 use super::{BacklogSource, FileError, IMPORT_FOLDER, Manifest};
+use crate::amount::counted;
 use crate::clock::now_us;
 use crate::control::Switches;
 use crate::event::{Event, Events, Kind};
@@ -315,8 +316,8 @@ impl Imports {
 
     fn tell(&self, manifest: &Manifest, how: &str, what: &str) {
         let Manifest { site, edge, lane, from, to, epoch, exported, .. } = manifest;
-        let records = to - from;
-        let text = format!("The backlog of {edge} ({lane}, {records} records, exported {exported}) {how}");
+        let records = counted(to - from, "record", "records");
+        let text = format!("The backlog of {edge} ({lane}, {records}, exported {exported}) {how}");
         tracing::info!("{text}");
         let data = json!({
             "what": what, "site": site, "edge": edge, "lane": lane, "epoch": epoch,

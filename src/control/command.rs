@@ -19,8 +19,8 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Which lane of which box.
 #[derive(Debug, Args)]
 pub struct Switch {
-    /// The site's configuration.
-    #[arg(long, default_value = "/etc/forebay/forebay.toml")]
+    /// The box's configuration.
+    #[arg(long, value_name = "FILE", default_value = "/etc/forebay/forebay.toml")]
     config: PathBuf,
     /// Only this lane (telemetry or events); by default both.
     #[arg(long)]

@@ -25,11 +25,7 @@ const SPARE_BYTES: u64 = 1 << 20;
 /// Longest time for noting an export without a running box.
 const NOTE_MAX: Duration = Duration::from_secs(60);
 
-/// Writes data to a folder, for example on a USB stick: tables for analysis, or a backlog for
-/// another box.
-///
-/// Makes a new folder below --to, which gets its name when it is complete. By default all samples and
-/// events go to Parquet files; with --format backlog everything that Kafka does not have yet.
+/// What is exported, and where to.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -48,7 +44,8 @@ pub struct Export {
     /// What to write.
     #[arg(long, value_enum, default_value = "parquet")]
     format: Format,
-    /// Only this lane, telemetry or events; by default both.
+    /// Only telemetry (measured values) or only events (gaps, machines that come and go); by default
+    /// both.
     #[arg(long)]
     lane: Option<String>,
     /// Parquet: only these machines, by name or path; may be given several times.

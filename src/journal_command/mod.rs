@@ -31,11 +31,11 @@ pub use when::When;
 /// Where the box is described, and how to answer.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// The site's configuration.
-    #[arg(long, default_value = "/etc/forebay/forebay.toml")]
+    /// The box's configuration.
+    #[arg(long, value_name = "FILE", default_value = "/etc/forebay/forebay.toml", display_order = 90)]
     pub config: PathBuf,
     /// Answer as JSON.
-    #[arg(long)]
+    #[arg(long, display_order = 91)]
     pub json: bool,
 }
 
@@ -47,6 +47,10 @@ pub enum JournalCommand {
     /// Reads every byte and names what is damaged; ends with 1 when something is.
     Verify(verify::Verify),
     /// Writes data to a folder, for example a USB stick: as Parquet, or as a backlog for another box.
+    ///
+    /// Makes a new folder below --to, which gets its name when it is complete. By default all samples
+    /// and events go to Parquet files, for analysis; with --format backlog everything that Kafka does
+    /// not have yet, as it is, so that another box can send it.
     Export(export::Export),
     /// Takes in the backlog of another box; this box sends it under the other one's name.
     Import(import::Import),

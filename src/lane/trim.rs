@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::worker::Worker;
 use super::writer::{LaneWriter, Message};
+use crate::amount::{counted, number};
 
 /// A request that finds the queue full is tried again so often.
 const RETRY: Duration = Duration::from_millis(5);
@@ -79,20 +80,19 @@ pub enum TrimError {
 }
 
 fn refusal(lane: &str, (records, perhaps): (u64, u64), from_offset: u64, heard: bool) -> String {
-    let all = records + perhaps;
+    let all = counted(records + perhaps, "record", "records");
     let (what, how) = match (records, perhaps) {
-        (_, 0) => (format!("{all} records of lane {lane} are not in Kafka yet"), "Send them first"),
-        _ if heard => {
-            (format!("Kafka has not confirmed {all} records of lane {lane} yet"), "Send them first")
-        }
-        (0, _) => (format!("it is not known whether Kafka has {all} records of lane {lane}"), KNOWN_LATER),
+        (_, 0) => (format!("of lane {lane}, Kafka does not have {all} yet"), "Send first"),
+        _ if heard => (format!("of lane {lane}, Kafka has not confirmed {all} yet"), "Send first"),
+        (0, _) => (format!("of lane {lane}, it is not known whether Kafka has {all}"), KNOWN_LATER),
         _ => {
-            let which = format!("{records} were never sent, of {perhaps} it is not known");
-            (format!("Kafka is not known to have {all} records of lane {lane}: {which}"), KNOWN_LATER)
+            let (never, perhaps) = (number(records), number(perhaps));
+            let which = format!("{never} never sent, of {perhaps} it is not known");
+            (format!("of lane {lane}, Kafka is not known to have {all}: {which}"), KNOWN_LATER)
         }
     };
     format!(
-        "{what} (from offset {from_offset}): nothing was removed. {how}, export them, or add --unsent to remove them all \
+        "{what} (from offset {from_offset}): nothing was removed. {how}, export, or add --unsent to remove all \
          the same; what is or may be lost by that is recorded as a gap"
     )
 }

@@ -60,7 +60,7 @@ pub struct Replay {
     /// Only this machine, by name or path; may be given several times.
     #[arg(long)]
     device: Vec<String>,
-    /// telemetry or events.
+    /// telemetry (measured values) or events (gaps, machines that come and go).
     #[arg(long, default_value = "telemetry")]
     lane: String,
     /// Name of this replay: letters, digits and -; by default a random one.
