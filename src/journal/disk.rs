@@ -5,12 +5,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes that a device writes when `length` bytes are written at `at` and synced: the blocks they
-/// touch, and what ext4 writes with each sync (measured: its journal's descriptor, the inode and
+const BLOCK_BYTES: u64 = 4096;
+
+/// Bytes that ext4 itself writes with each sync (measured: its journal's descriptor, the inode and
 /// the commit block).
+pub const SYNC_BYTES: u64 = 3 * BLOCK_BYTES;
+
+/// Bytes that a device writes when `length` bytes are written at `at` and synced: the blocks they
+/// touch, and [`SYNC_BYTES`].
 pub(super) fn touched_bytes(at: u64, length: u64) -> u64 {
-    const BLOCK_BYTES: u64 = 4096;
-    const SYNC_BYTES: u64 = 3 * BLOCK_BYTES;
     ((at + length).div_ceil(BLOCK_BYTES) - at / BLOCK_BYTES) * BLOCK_BYTES + SYNC_BYTES
 }
 
