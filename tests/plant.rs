@@ -244,6 +244,7 @@ impl FakeFacts {
                 version: "0.1.0".to_owned(),
                 started_us: now - 26 * 60 * MINUTE_US,
                 clock_synchronised: Some(true),
+                clock_jump: None,
             },
             to_it: ToIt {
                 backfill: None,

@@ -15,7 +15,7 @@ use super::{BacklogSource, FileError, IMPORT_FOLDER, Manifest};
 use crate::amount::counted;
 use crate::clock::now_us;
 use crate::control::Switches;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::replicate::{Backfill, Options, Replicator, State, look_up};
 
 /// The folder is looked at so often, and whenever somebody says that there is something new.
@@ -239,7 +239,7 @@ impl Imports {
         };
         let progress = source.progress();
         let (raised, mut received) = Events::new();
-        self.tell(&manifest, "is being sent", "import-started");
+        self.tell(&manifest, "is being sent", What::ImportStarted);
         let replicator = match Replicator::start(options.clone(), source, &self.boot, Some(raised)) {
             Ok(replicator) => replicator,
             Err(error) => return Outcome::Held(format!("no thread to send it: {error}")),
@@ -307,14 +307,14 @@ impl Imports {
     fn finish(&self, folder: &Path, manifest: &Manifest, how: &str) -> Outcome {
         match remove(folder) {
             Ok(()) => {
-                self.tell(manifest, how, "import-done");
+                self.tell(manifest, how, What::ImportDone);
                 Outcome::Done
             }
             Err(error) => Outcome::Held(format!("it {how}, but {error}: remove it by hand")),
         }
     }
 
-    fn tell(&self, manifest: &Manifest, how: &str, what: &str) {
+    fn tell(&self, manifest: &Manifest, how: &str, what: What) {
         let Manifest { site, edge, lane, from, to, epoch, exported, .. } = manifest;
         let records = counted(to - from, "record", "records");
         let text = format!("The backlog of {edge} ({lane}, {records}, exported {exported}) {how}");

@@ -66,7 +66,7 @@ use std::io;
 
 pub use chain::{BlockCoder, CODED_DICTIONARIES_MAX, Coded, Link};
 pub use confirmed::Known;
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use disk::{Disk, DiskFile, RealDisk, SYNC_BYTES};
 pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
 pub use holes::Hole;

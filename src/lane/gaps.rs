@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Value as Json, json};
 
 use crate::clock::rfc3339;
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, What};
 use crate::journal::{Damage, DamageKind, Replaced};
 
 use super::tally::Tally;
@@ -65,7 +65,7 @@ impl Gaps {
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
         let (sent, words) = (sent(was_handed), why.words());
-        let text = format!("{lane}: {batches} batches from {from} to {to} removed {sent}, {words}");
+        let text = format!("{lane}: {batches} records from {from} to {to} removed {sent}, {words}");
         let mut data = json!({
             "lane": lane, "cause": why.code(), "batches": batches, "samples": samples,
             "from": from, "to": to, "from_offset": from_offset, "to_offset": to_offset,
@@ -89,7 +89,7 @@ impl Gaps {
         let (from, to) = times(tally);
         let (lane, batches, sent) = (&self.lane, tally.batches, sent(was_handed));
         event.text =
-            format!("{lane}: {batches} batches from {from} to {to} removed {sent}, an operator asked for it");
+            format!("{lane}: {batches} records from {from} to {to} removed {sent}, an operator asked for it");
         event.data["cause"] = "operator".into();
         event
     }
@@ -107,7 +107,7 @@ impl Gaps {
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
         let text = format!(
-            "{lane}: {batches} batches from {from} to {to} summed up over {interval_s} s each, {}",
+            "{lane}: {batches} records from {from} to {to} summed up over {interval_s} s each, {}",
             why.words()
         );
         let mut data = json!({
@@ -139,10 +139,10 @@ impl Gaps {
         let batches = if *kind == DamageKind::Unused { 0 } else { to_offset - from_offset };
         let text = match kind {
             DamageKind::Damaged => {
-                format!("{lane}: {batches} batches from offset {from_offset} cannot be read: {cause}")
+                format!("{lane}: {batches} records from offset {from_offset} cannot be read: {cause}")
             }
             DamageKind::Unreadable => format!(
-                "{lane}: {batches} batches from offset {from_offset} are passed over, the disk has given errors for \
+                "{lane}: {batches} records from offset {from_offset} are passed over, the disk has given errors for \
                  too long: {cause}"
             ),
             DamageKind::Unused => format!("{lane}: the offsets from {from_offset} to {to_offset}: {cause}"),
@@ -158,7 +158,7 @@ impl Gaps {
     pub(super) fn moved(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
         let Self { lane, .. } = self;
         let batches = to_offset - from_offset;
-        let text = format!("{lane}: {batches} batches from offset {from_offset} are no longer on this disk");
+        let text = format!("{lane}: {batches} records from offset {from_offset} are no longer on this disk");
         let data = json!({
             "lane": lane, "cause": "removed", "batches": batches,
             "from_offset": from_offset, "to_offset": to_offset,
@@ -174,7 +174,7 @@ impl Gaps {
         let batches = end - start;
         let which = if perhaps_sent { "perhaps other" } else { "other" };
         let text = format!(
-            "{lane}: {batches} batches cannot be sent: the disk had lost its end or was put back from a copy, and \
+            "{lane}: {batches} records cannot be sent: the disk had lost its end or was put back from a copy, and \
              Kafka has {which} records under their offsets from {start}"
         );
         let mut data = json!({
@@ -192,11 +192,11 @@ impl Gaps {
         let Moved { from: Range { start, end }, to } = moved;
         let batches = end - start;
         let text = format!(
-            "{lane}: {batches} batches from offset {start} got new offsets from {to}: the disk had lost its end or \
+            "{lane}: {batches} records from offset {start} got new offsets from {to}: the disk had lost its end or \
              was put back from a copy, and Kafka has other records under theirs"
         );
         let data = json!({
-            "what": "new-offsets", "lane": lane, "batches": batches, "from_offset": start, "to_offset": end,
+            "what": What::NewOffsets, "lane": lane, "batches": batches, "from_offset": start, "to_offset": end,
             "new_from_offset": to, "new_to_offset": to + batches,
         });
         self.event(Kind::Box, text, data, now_us)
@@ -212,13 +212,29 @@ impl Gaps {
 
     /// The disk has stopped or begun to work.
     pub(super) fn disk(&self, text: String, working: bool, now_us: i64) -> Event {
-        let data = json!({ "what": "disk", "lane": self.lane, "working": working });
+        let data = json!({ "what": What::Disk, "lane": self.lane, "working": working });
+        self.event(Kind::Box, text, data, now_us)
+    }
+
+    /// Less is free than is to be left to others.
+    pub(super) fn disk_short(&self, text: String, (free, reserve): (u64, u64), now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let data =
+            json!({ "what": What::DiskShort, "lane": lane, "free_bytes": free, "reserve_bytes": reserve });
+        self.event(Kind::Box, text, data, now_us)
+    }
+
+    /// The disk cannot hold what the budget promises.
+    pub(super) fn disk_small(&self, text: String, (budget, room): (u64, u64), now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let data =
+            json!({ "what": What::DiskSmall, "lane": lane, "budget_bytes": budget, "room_bytes": room });
         self.event(Kind::Box, text, data, now_us)
     }
 
     /// The disk has stopped or begun to give what is read.
     pub(super) fn disk_read(&self, text: String, working: bool, now_us: i64) -> Event {
-        let data = json!({ "what": "disk-read", "lane": self.lane, "working": working });
+        let data = json!({ "what": What::DiskRead, "lane": self.lane, "working": working });
         self.event(Kind::Box, text, data, now_us)
     }
 

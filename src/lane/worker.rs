@@ -130,7 +130,11 @@ impl Worker {
                 room >> 20
             );
             tracing::warn!("{text}");
-            self.events.emit(self.gaps.disk(text, true, self.clock.now_us()));
+            self.events.emit(self.gaps.disk_small(
+                text,
+                (self.options.budget_bytes, room),
+                self.clock.now_us(),
+            ));
         }
     }
 

@@ -23,7 +23,7 @@ pub use words::line;
 
 use crate::clock::{now_us, rfc3339};
 use crate::control::Switches;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::journal::FilesError;
 use crate::lane::OfflineLane;
 use crate::past::{self, Filter, Names, UnknownName};
@@ -276,12 +276,12 @@ impl Replays {
             let id = job.order.id.clone();
             match self.send(&job, stop) {
                 Outcome::Stopped => return,
-                Outcome::Cancelled => self.tell(&id, "replay-cancelled", "was cancelled"),
+                Outcome::Cancelled => self.tell(&id, What::ReplayCancelled, "was cancelled"),
                 Outcome::Done => {
                     self.change(&id, |job| {
                         (job.state, job.next_offset, job.text) = (State::Done, job.to_offset, String::new());
                     });
-                    self.tell(&id, "replay-done", "is in Kafka");
+                    self.tell(&id, What::ReplayDone, "is in Kafka");
                 }
                 Outcome::Trouble(why) => {
                     self.change(&id, |job| job.text = why);
@@ -423,7 +423,7 @@ impl Replays {
         }
     }
 
-    fn tell(&self, id: &str, what: &str, how: &str) {
+    fn tell(&self, id: &str, what: What, how: &str) {
         let Some(job) = self.get(id) else { return };
         let Order { lane, from_us, to_us, devices, .. } = &job.order;
         let (from, to) = (rfc3339(*from_us), rfc3339(*to_us));

@@ -21,7 +21,7 @@ use super::status::{ReplicationStatus, State};
 use super::stop::Stop;
 use super::transport::{Session, Transport};
 use crate::clock::{Clock, rfc3339};
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::lane::ReadTrouble;
 use crate::panic;
 
@@ -420,7 +420,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         if self.report(state.clone()) {
             let Options { site, edge, .. } = &self.shared.options;
             let (box_path, data) =
-                (format!("{site}/{edge}"), json!({"what": "fenced", "lane": self.shared.lane}));
+                (format!("{site}/{edge}"), json!({"what": What::Fenced, "lane": self.shared.lane}));
             self.emit(Kind::Box, box_path, state.to_string(), data);
         }
         self.shared.options.fenced_retry

@@ -21,7 +21,7 @@ use super::reports::Reports;
 use super::topics::{self, DEAD_LETTERS};
 use super::transport::{Outgoing, Reason, Session, Transport};
 use crate::clock::{now_us, rfc3339};
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, What};
 
 /// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
 const SLICE: Duration = Duration::from_secs(2);
@@ -68,7 +68,7 @@ impl Kafka {
              sent again by themselves; `forebay replay` sends what the journal still holds"
         );
         tracing::warn!(lane, "{text}");
-        let data = json!({"what": "topic-new", "lane": lane, "topic": topic, "next_offset": next_offset});
+        let data = json!({"what": What::TopicNew, "lane": lane, "topic": topic, "next_offset": next_offset});
         let device = format!("{site}/{edge}");
         if let Some(events) = events {
             events.emit(Event { kind: Kind::Box, edge_time: now_us(), device, text, data });

@@ -9,16 +9,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::flash::FlashWear;
+use super::flash::{FlashWear, Journalled};
 use super::trend;
 use crate::clock;
 use crate::control::Controls;
 use crate::device::Text;
-use crate::event::Event;
+use crate::event::{Event, What};
 use crate::infer::{self, predictions::Predictions};
 use crate::status::facts::{
-    EVENTS_SHOWN_MAX, Facts, Identity, Metric, NotRead, Prediction, PredictionState, Reserve, ToIt, Trend,
-    TrendWanted,
+    ClockJump, EVENTS_SHOWN_MAX, Facts, Identity, Metric, NotRead, Prediction, PredictionState, Reserve,
+    ToIt, Trend, TrendWanted,
 };
 
 pub use lanes::{LaneFacts, Lanes};
@@ -33,6 +33,8 @@ pub struct BoxFacts {
     pub predictions: Arc<Predictions>,
     /// The latest events, newest first.
     pub latest: Mutex<VecDeque<Event>>,
+    /// The last time that the clock was set.
+    pub clock_jump: Mutex<Option<ClockJump>>,
     /// Machines whose files have faults.
     pub not_read: Vec<NotRead>,
     /// Since when the disk does not work, microseconds since 1970; 0 = it works.
@@ -56,9 +58,9 @@ impl BoxFacts {
         flash: FlashWear,
         controls: Arc<Controls>,
     ) -> Self {
-        let (lanes, latest, disk_broken_us) = Default::default();
+        let (lanes, latest, clock_jump, disk_broken_us) = Default::default();
         let flash = Mutex::new(flash);
-        Self { identity, lanes, predictions, latest, not_read, disk_broken_us, flash, controls }
+        Self { identity, lanes, predictions, latest, clock_jump, not_read, disk_broken_us, flash, controls }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
@@ -72,20 +74,25 @@ impl BoxFacts {
         let mut latest = lock(&self.latest);
         latest.push_front(event.clone());
         latest.truncate(EVENTS_SHOWN_MAX);
+        if event.what() == Some(What::ClockJump) {
+            let by_s = event.data.get("seconds").and_then(serde_json::Value::as_f64).unwrap_or_default();
+            *lock(&self.clock_jump) = Some(ClockJump { at_us: event.edge_time, by_s });
+        }
     }
 
     /// Called once a second.
     pub fn tick(&self) {
         let mut broken = false;
-        let mut device_bytes = 0;
+        let mut journalled = Journalled::default();
         for lane in self.lanes.iter() {
             let status = lane.status.borrow();
             let committed = lane.replication.snapshot().records;
             lock(&lane.rates).push(status.records, committed, status.written_bytes);
             broken |= status.error.is_some();
-            device_bytes += status.device_bytes;
+            journalled.device_bytes += status.device_bytes;
+            journalled.syncs += status.syncs;
         }
-        lock(&self.flash).look(Instant::now(), device_bytes);
+        lock(&self.flash).look(Instant::now(), journalled);
         let mut since = lock(&self.disk_broken_us);
         *since = match (broken, *since) {
             (false, _) => 0,
@@ -96,7 +103,8 @@ impl BoxFacts {
 }
 impl Facts for BoxFacts {
     fn identity(&self) -> Identity {
-        self.identity.clone()
+        let (clock_synchronised, clock_jump) = (clock::is_synchronised(), *lock(&self.clock_jump));
+        Identity { clock_synchronised, clock_jump, ..self.identity.clone() }
     }
 
     fn to_it(&self) -> ToIt {

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::control::Controls;
 use crate::device::Device;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::lane::{self, Lane, LaneOptions, LaneWriter};
 use crate::poll;
 use crate::replicate::{JournalSource, Options as KafkaOptions, Replicator};
@@ -322,7 +322,7 @@ impl Begin {
             edge_time: clock::now_us(),
             device: self.box_path.clone(),
             text,
-            data: json!({ "what": "disk", "working": working }),
+            data: json!({ "what": What::Disk, "working": working }),
         });
     }
 }
@@ -338,7 +338,7 @@ pub fn open_state(directory: &Path, place: &SetOnce<State>, box_path: &str, even
         Ok(opened) => {
             if let Some(put_aside) = opened.put_aside {
                 let text = format!("The small state was damaged: {put_aside}");
-                box_event(events, box_path, "state-put-aside", text);
+                box_event(events, box_path, text, &json!({ "what": What::StatePutAside }));
             }
             // Nobody else sets it.
             let _once = place.set(opened.state);
@@ -346,7 +346,7 @@ pub fn open_state(directory: &Path, place: &SetOnce<State>, box_path: &str, even
         // Only the exact times of gaps over a restart depend on it.
         Err(error) => {
             let text = format!("Going on without the small state: {error}");
-            box_event(events, box_path, "no-state", text);
+            box_event(events, box_path, text, &json!({ "what": What::NoState }));
         }
     }
 }

@@ -112,8 +112,20 @@ pub struct Identity {
     /// Start of the process, microseconds since 1970 UTC.
     #[serde(rename = "started", serialize_with = "crate::clock::serialize_us")]
     pub started_us: i64,
-    /// Whether the clock is set by the network; `None` when that is not known.
+    /// Whether somebody keeps the clock right; `None` when that is not known.
     pub clock_synchronised: Option<bool>,
+    /// The last time that the clock was set by more than 2 s since the start.
+    pub clock_jump: Option<ClockJump>,
+}
+
+/// The clock of the box was set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ClockJump {
+    /// When, by the new clock, microseconds since 1970 UTC.
+    #[serde(rename = "at", serialize_with = "crate::clock::serialize_us")]
+    pub at_us: i64,
+    /// By how much, seconds; negative = back.
+    pub by_s: f64,
 }
 
 /// How the connection to Kafka is.
@@ -292,15 +304,20 @@ impl Reserve {
 /// How the flash wears.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Flash {
-    /// Bytes written a day, mean of the last day; `None` in the first minutes.
+    /// Bytes that Forebay writes a day, with what the file system adds; mean of the last day, `None`
+    /// in the first minutes.
     pub written_bytes_per_day: Option<f64>,
     /// Bytes it endures in its life: `flash_endurance` of the configuration, an assumption.
     pub endurance_bytes: u64,
     /// How long a new one would last at this rate, years.
     pub years: Option<f64>,
-    /// The kernel counted what reached the device, whoever wrote it; else it is estimated from
-    /// what the journal wrote.
+    /// The kernel counted what Forebay wrote; else it is estimated from what the journal wrote.
     pub measured: bool,
+    /// Bytes a day that all programs together write to the device; `None` where the file system has
+    /// no device of its own.
+    pub device_bytes_per_day: Option<f64>,
+    /// How long a new one would last at that rate, years.
+    pub device_years: Option<f64>,
 }
 
 /// The journal cannot write.

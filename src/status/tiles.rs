@@ -78,7 +78,7 @@ fn errand(errand: &Errand, speech: &Speech) -> Line {
             Line { letter: Some(Letter::M), text: fill(words.errand_held, &[&plain(&errand.name)]) }
         }
         ErrandKind::Import => line(fill(words.errand_import, &[&plain(&errand.name), &percent])),
-        ErrandKind::Replay => line(fill(words.errand_replay, &[&percent])),
+        ErrandKind::Replay => line(fill(words.errand_replay, &[&plain(&errand.name), &percent])),
     }
 }
 
@@ -137,12 +137,12 @@ fn it_cause(cause: &Cause, speech: &Speech) -> String {
     match cause.code.as_str() {
         "unreachable" | "lost" => words.it_unreachable.to_owned(),
         "timeout" => words.it_timeout.to_owned(),
-        "configuration" => fill(words.it_settings, &[&sentence(&cause.message)]),
-        "disk" => fill(words.it_disk, &[&sentence(&cause.message)]),
+        "configuration" => fill(words.it_settings, &[&speech.local_times(&sentence(&cause.message))]),
+        "disk" => fill(words.it_disk, &[&speech.local_times(&sentence(&cause.message))]),
         "refused" => words.it_refused.to_owned(),
         "not-trusted" => words.it_not_trusted.to_owned(),
         _ if cause.message.trim().is_empty() => words.it_other.to_owned(),
-        _ => format!("{}: {}", words.it_other, plain(&cause.message)),
+        _ => format!("{}: {}", words.it_other, speech.local_times(&plain(&cause.message))),
     }
 }
 
@@ -161,9 +161,7 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     if let Some(more) = numbers.thinned_left_s.filter(|_| !numbers.full) {
         lines.push(line(fill(words.then_thinned, &[&speech.duration(more)])));
     }
-    if let (Some(years), Some(per_day)) = (numbers.flash.years, numbers.flash.written_bytes_per_day) {
-        lines.push(line(flash(&numbers.flash, years, per_day, speech)));
-    }
+    lines.extend(flash(&numbers.flash, speech));
     if numbers.dropped_records > 0 {
         lines.push(line(fill(words.dropped, &[&speech.count(numbers.dropped_records)])));
     }
@@ -172,7 +170,7 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     }
     let (letter, headline) = match (&numbers.disk_error, numbers.left_s) {
         (Some(error), _) => {
-            lines.insert(0, line(sentence(&error.message)));
+            lines.insert(0, line(speech.local_times(&sentence(&error.message))));
             (Some(Letter::F), words.disk_broken.to_owned())
         }
         (None, _) if numbers.full => {
@@ -191,13 +189,30 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     Tile { letter, headline, lines, numbers }
 }
 
+/// What others write is told from so many times of what Forebay writes on,
+const OTHERS_TOLD_FROM: f64 = 2.0;
+/// and when it wears the flash out within so many years.
+const OTHERS_TOLD_YEARS: f64 = 10.0;
+
 /// Years of flash life, and on what that rests.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a size for people
-fn flash(flash: &Flash, years: f64, per_day: f64, speech: &Speech) -> String {
+fn flash(flash: &Flash, speech: &Speech) -> Vec<Line> {
     let words = speech.words;
-    let years = if years >= 100.0 { "> 100".to_owned() } else { speech.number(years, 0) };
-    let parts = [years, speech.bytes(per_day as u64), speech.bytes(flash.endurance_bytes)];
-    fill(words.flash_years, &[&parts[0], &parts[1], &parts[2]])
+    let (Some(years), Some(per_day)) = (flash.years, flash.written_bytes_per_day) else { return Vec::new() };
+    let endurance = speech.bytes(flash.endurance_bytes);
+    let own = fill(words.flash_own, &[&amount(per_day, speech), &endurance, &speech.lifetime(years)]);
+    let mut lines = vec![line(own)];
+    if let (Some(years), Some(all)) = (flash.device_years, flash.device_bytes_per_day)
+        && all >= per_day * OTHERS_TOLD_FROM
+        && years < OTHERS_TOLD_YEARS
+    {
+        lines.push(line(fill(words.flash_all, &[&amount(all, speech), &speech.lifetime(years)])));
+    }
+    lines
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a size for people
+fn amount(bytes: f64, speech: &Speech) -> String {
+    speech.bytes(bytes as u64)
 }
 
 /// Predictions shown on the overview at most; the machines' pages show all.

@@ -166,7 +166,7 @@ impl Worker {
                     reserve >> 20
                 );
                 tracing::warn!("{text}");
-                self.events.emit(self.gaps.disk(text, true, self.clock.now_us()));
+                self.events.emit(self.gaps.disk_short(text, (free, reserve), self.clock.now_us()));
             }
             let bytes = self.journal.bytes();
             self.room.short_at_bytes = Some(self.room.short_at_bytes.map_or(bytes, |at| at.min(bytes)));

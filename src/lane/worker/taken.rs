@@ -117,7 +117,7 @@ impl Worker {
             if let Err(error) = self.journal.hand_over(range.clone()) {
                 // It is told once more by the next start, which does no harm.
                 tracing::warn!(
-                    "{}: it cannot be noted that lost batches were told: {error}",
+                    "{}: it cannot be noted that lost records were told: {error}",
                     self.options.name
                 );
             }

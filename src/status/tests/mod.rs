@@ -18,7 +18,9 @@ use forebay_connector::{Quality, Value};
 use jiff::tz::TimeZone;
 use plant::{FakeFacts, MINUTE_US, all_good, bearing, plant as six_machines, take_away};
 
-use super::facts::{Backfill, DiskError, PredictionState, ToItState};
+use super::facts::{
+    Backfill, ClockJump, DiskError, Errand, ErrandKind, Flash, Lane, PredictionState, ToItState,
+};
 use super::frame::{self, Place};
 use super::judge::Letter;
 use super::machine::machine;

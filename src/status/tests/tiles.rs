@@ -183,3 +183,54 @@ fn what_may_be_in_kafka_is_not_called_lost_and_nothing_is_called_kept_beside_a_l
     let numbers = &json["reserve"]["numbers"];
     assert_eq!((&numbers["dropped_records"], &numbers["perhaps_dropped_records"]), (&7.into(), &30.into()));
 }
+
+#[test]
+fn flash_wears_by_what_forebay_writes_and_others_are_told_apart() {
+    let given = given();
+    let lines = |language, own: f64, device: Option<f64>| {
+        let years = |per_day: f64| 30e12 / per_day / 365.25;
+        given.facts.set(|a| {
+            a.reserve.flash = Flash {
+                written_bytes_per_day: Some(own),
+                endurance_bytes: 30_000_000_000_000,
+                years: Some(years(own)),
+                measured: true,
+                device_bytes_per_day: device,
+                device_years: device.map(years),
+            };
+        });
+        let lines: Vec<String> =
+            given.view(language).reserve.lines.into_iter().map(|line| line.text).collect();
+        lines[1..].to_vec()
+    };
+    let own = "Forebay writes 1.2 GB a day: flash that endures 30 TB lasts about 68 years";
+    assert_eq!(lines(Language::En, 1.2e9, None), [own]);
+    assert_eq!(lines(Language::En, 1.2e9, Some(2e9)), [own], "what others write is no news");
+    let all = "all programs together write 739 GB a day to this disk: then it lasts about 41 days";
+    assert_eq!(lines(Language::En, 1.2e9, Some(739e9)), [own, all]);
+    let german = lines(Language::De, 40e9, Some(200e9));
+    assert_eq!(german[0], "Forebay schreibt 40 GB am Tag: Flash, der 30 TB aushält, hält etwa 2 Jahre");
+    assert!(german[1].ends_with("am Tag auf diese Platte: dann hält er etwa 5 Monate"), "{german:?}");
+}
+
+#[test]
+fn what_is_sent_besides_has_the_name_to_stop_it_by() {
+    let given = given();
+    let errand = |kind, name: &str| Errand {
+        kind,
+        name: name.to_owned(),
+        lane: "telemetry".to_owned(),
+        done: 30,
+        total: 120,
+        held: false,
+    };
+    let errands = vec![errand(ErrandKind::Replay, "after-the-fire"), errand(ErrandKind::Import, "box-2")];
+    given.facts.set(|a| a.to_it.errands = errands);
+    let lines: Vec<String> = given.view(Language::En).to_it.lines.into_iter().map(|line| line.text).collect();
+    assert_eq!(
+        lines[1..],
+        ["replay after-the-fire sends history again: 25 %", "backlog of box-2: 25 % sent"]
+    );
+    let german = &given.view(Language::De).to_it.lines[1].text;
+    assert_eq!(german, "Wiederholung after-the-fire sendet Vergangenes noch einmal: 25 %");
+}

@@ -124,3 +124,36 @@ fn the_worst_letter_wins() {
     let row = view.machines.iter().find(|row| row.name == "press-4").expect("it is there");
     assert_eq!((row.good, row.total), (9, 13));
 }
+
+#[test]
+fn a_clock_that_nobody_sets_or_that_was_set_is_told() {
+    let given = given();
+    assert_eq!(
+        (given.view(Language::En).clock, given.view(Language::En).clock_note.as_str()),
+        ("clock ok", "")
+    );
+    given.facts.set(|a| a.identity.clock_synchronised = Some(false));
+    let view = given.view(Language::De);
+    assert_eq!(view.clock, "Uhr nicht gestellt");
+    let free = "Niemand stellt die Uhr dieser Box (kein Zeitserver?): Zeiten können falsch sein, die Reihenfolge der Werte stimmt.";
+    assert_eq!(view.clock_note, free);
+    let part = crate::status::machine::Part::of(view.machines.len(), page::MACHINES_SHOWN_MAX, 1);
+    let html = page::overview(&view, part, &place(), &speech(Language::De)).into_string();
+    assert!(html.contains(free), "{html}");
+    let metrics = super::super::metrics::text(&view, &[]);
+    assert!(metrics.contains("\nforebay_clock_synchronised 0\n"), "{metrics}");
+
+    let jump = |at_us, by_s| {
+        let clock_jump = Some(ClockJump { at_us, by_s });
+        given
+            .facts
+            .set(|a| (a.identity.clock_synchronised, a.identity.clock_jump) = (Some(true), clock_jump));
+        given.view(Language::En).clock_note
+    };
+    let back = "The clock of this box was set back by 1.5 s (14:32): earlier times may be off by as much.";
+    assert_eq!(jump(NOW_US - 4 * MINUTE_US, -1.5), back);
+    assert!(jump(NOW_US - 4 * MINUTE_US, 7200.0).contains("set forward by 2 h (14:32)"));
+    assert_eq!(jump(NOW_US - 25 * 60 * MINUTE_US, -1.5), "", "no longer news");
+    let json = serde_json::to_value(given.view(Language::En)).expect("plain data");
+    assert_eq!(json["identity"]["clock_jump"]["by_s"], -1.5, "but the API has it");
+}
