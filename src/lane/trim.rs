@@ -92,12 +92,12 @@ fn refusal(lane: &str, (records, perhaps): (u64, u64), from_offset: u64, heard: 
         }
     };
     format!(
-        "{what} (from offset {from_offset}): nothing was removed. {how}, export them, or add --unsent to remove them all \
-         the same; what is or may be lost by that is recorded as a gap"
+        "{what} (from offset {from_offset}): nothing was removed. {how}, export them, or add --unsent to remove \
+         them all the same; what is or may be lost by that is recorded as a gap"
     )
 }
 
-const KNOWN_LATER: &str = "Let the box reach Kafka first, then it is known";
+const KNOWN_LATER: &str = "Let the box reach Kafka first to know it";
 
 impl LaneWriter {
     /// Has the lane remove what `order` says; waits at most `limit` and blocks meanwhile.
