@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -182,10 +183,10 @@ impl JournalFiles {
         files.collect()
     }
 
-    /// What is known of the records, when all before `confirmed` were confirmed. Only for who knows
+    /// What is known of the records in `range`, when all before `confirmed` were confirmed. Only for who knows
     /// that no process has the journal open.
-    pub fn known(&self, confirmed: u64) -> Known {
-        self.disk.shared.lock().known(&(0..u64::MAX), confirmed)
+    pub fn known(&self, range: Range<u64>, confirmed: u64) -> Known {
+        self.disk.shared.lock().known(&range, confirmed)
     }
 
     /// A reader that begins at `offset`.

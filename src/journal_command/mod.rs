@@ -44,7 +44,7 @@ pub struct Common {
 pub enum JournalCommand {
     /// Shows what is on disk, and how much of it Kafka does not have.
     Status(Common),
-    /// Reads every byte and names what is damaged; ends with 1 when something is.
+    /// Reads every byte and names what is damaged or missing; ends with 1 when something is.
     Verify(verify::Verify),
     /// Writes data to a folder, for example a USB stick: as Parquet, or as a backlog for another box.
     ///

@@ -1,6 +1,7 @@
 //! `forebay journal status`.
 
 use std::io::Write;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -53,8 +54,11 @@ fn describe(site: &Site, name: &str, found: &OfflineLane, switch: Option<&Replic
     let missing: u64 = between.map(|hole| hole.offsets.end - hole.offsets.start).sum();
     let oldest_us = segments.iter().map(|segment| segment.created_us).find(|us| *us != 0);
     let kafka = match site.lane(name) {
-        Some(running) => kafka_says(&running["journal"], first, next),
-        None => remembered(files, switch.and_then(|it| it.recall_complete(name, &files.epoch().to_string()))),
+        Some(running) => kafka_says(&running["journal"], first..next, &holes),
+        None => {
+            let confirmed = switch.and_then(|it| it.recall_complete(name, &files.epoch().to_string()));
+            remembered(files, confirmed.unwrap_or(0), &holes)
+        }
     };
     let holes: Vec<Json> = holes.iter().map(hole_json).collect();
     json!({
@@ -89,17 +93,33 @@ fn hole_json(hole: &Hole) -> Json {
     })
 }
 
-/// What the running box knows of what Kafka has, in records.
-fn kafka_says(journal: &Json, first: u64, next: u64) -> Json {
-    let confirmed = journal["confirmed"].as_u64().unwrap_or(0).clamp(first, next) - first;
-    let rest = next - first - confirmed;
+/// What the running box knows of what Kafka has, in records that are there.
+fn kafka_says(journal: &Json, all: Range<u64>, holes: &[Hole]) -> Json {
+    let confirmed = journal["confirmed"].as_u64().unwrap_or(0).clamp(all.start, all.end);
+    let there = |range: Range<u64>| {
+        let missing: u64 = holes.iter().map(|hole| within(&hole.offsets, &range)).sum();
+        range.end - range.start - missing
+    };
+    let rest = there(confirmed..all.end);
     let perhaps = journal["perhaps_sent_records"].as_u64().unwrap_or(0).min(rest);
+    let confirmed = there(all.start..confirmed);
     json!({ "heard": journal["heard"], "confirmed": confirmed, "perhaps": perhaps, "not_sent": rest - perhaps })
 }
 
+/// How many of these offsets lie in that range.
+fn within(offsets: &Range<u64>, range: &Range<u64>) -> u64 {
+    offsets.end.min(range.end).saturating_sub(offsets.start.max(range.start))
+}
+
 /// The same of a box that does not run.
-fn remembered(files: &JournalFiles, confirmed: Option<u64>) -> Json {
-    let known = files.known(confirmed.unwrap_or(0));
+fn remembered(files: &JournalFiles, confirmed: u64, holes: &[Hole]) -> Json {
+    let mut known = files.known(0..u64::MAX, confirmed);
+    for hole in holes {
+        let missing = files.known(hole.offsets.clone(), confirmed);
+        known.confirmed -= missing.confirmed;
+        known.perhaps -= missing.perhaps;
+        known.unsent -= missing.unsent;
+    }
     json!({
         "heard": false, "confirmed": known.confirmed, "perhaps": known.perhaps, "not_sent": known.unsent,
     })
@@ -186,17 +206,14 @@ fn kafka_words(kafka: &Json, oldest_us: Option<i64>) -> String {
         return format!("{} not in Kafka yet{oldest}", number(not_sent));
     }
     let mut parts = Vec::new();
-    if confirmed > 0 {
-        parts.push(format!("Kafka has {}", number(confirmed)));
-    }
     if perhaps > 0 {
         parts.push(format!("of {} it is not known until the box reaches Kafka", number(perhaps)));
     }
     if not_sent > 0 {
-        parts.push(format!("{} were never sent", number(not_sent)));
+        parts.push(format!("{} never sent", counted(not_sent, "was", "were")));
     }
-    let all = parts.join(", ");
-    if confirmed > 0 && !oldest.is_empty() { format!("{all}{oldest} of these") } else { all + &oldest }
+    let open = parts.join(", ") + &oldest;
+    if confirmed > 0 { format!("Kafka has {}; {open}", number(confirmed)) } else { open }
 }
 
 /// What the way to Kafka does.

@@ -97,7 +97,7 @@ fn refusal(lane: &str, (records, perhaps): (u64, u64), from_offset: u64, heard: 
     )
 }
 
-const KNOWN_LATER: &str = "Let the box reach Kafka first, then it is known";
+const KNOWN_LATER: &str = "Let the box reach Kafka first to know it";
 
 impl LaneWriter {
     /// Has the lane remove what `order` says; waits at most `limit` and blocks meanwhile.

@@ -46,7 +46,7 @@ fn what_kafka_has_confirmed_is_known_without_kafka_and_without_a_box() {
         );
         let (_, text) = daemon.journal(&["status"]).unwrap();
         assert!(
-            text.contains("30,000 records (offsets 0 to 29999); Kafka has 20,000, 10,000 were never sent"),
+            text.contains("30,000 records (offsets 0 to 29999); Kafka has 20,000; 10,000 were never sent"),
             "{text}"
         );
         if !running {

@@ -36,6 +36,14 @@ fn a_missing_file_is_told_between_those_beside_it_and_in_front() {
     let records = 20_000 - (to - from);
     let records = format!("{},{:03} records (offsets 0 to 19999)", records / 1000, records % 1000);
     assert!(text.contains(&records), "{text}");
+    assert!(
+        text.contains(&format!(
+            "(offsets 0 to 19999); {},{:03} not in",
+            (20_000 - (to - from)) / 1000,
+            (20_000 - (to - from)) % 1000
+        )),
+        "{text}"
+    );
     assert!(text.contains(&format!("files are gone between {before} and {after}")), "{text}");
     // In front: known from the end of the last run, and from the running box.
     std::fs::write(&files[1], kept).unwrap();
