@@ -158,7 +158,7 @@ fn text(event: &Event, name: &str, speech: &Speech) -> Option<String> {
 }
 
 fn of_box(event: &Event, speech: &Speech) -> Option<String> {
-    let words = speech.words;
+    let (words, importer) = (speech.words, data(event, "importer"));
     match data(event, "what")? {
         "started" => {
             let version = plain(data(event, "version")?);
@@ -174,6 +174,8 @@ fn of_box(event: &Event, speech: &Speech) -> Option<String> {
             let works = event.data.get("working")?.as_bool()?;
             Some(if works { words.event_disk_good } else { words.event_disk_bad }.to_owned())
         }
+        "fenced" if importer.is_some() => Some(fill(words.note_fenced_import, &[&plain(importer?)])),
+        "shut-out" => Some(words.event_shut_out.to_owned()),
         // The path ends in the name of the box.
         "fenced" => Some(fill(words.note_fenced, &[&plain(event.device.rsplit('/').next()?)])),
         // The English text also says why.

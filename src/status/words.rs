@@ -168,6 +168,8 @@ words! {
     note_paused: "Nothing goes to IT: paused by {0} since {1}.", "Nichts geht an die IT: angehalten von {0} seit {1}.";
     note_fenced: "Nothing goes to IT: another box uses the name {0}.",
         "Nichts geht an die IT: Eine andere Box benutzt den Namen {0}.";
+    note_fenced_import: "Nothing goes to IT just now: {0} sends a backlog of this box.",
+        "Im Augenblick geht nichts an die IT: {0} sendet einen Rückstand dieser Box.";
 
     // Causes: the hint stands in brackets in the verdict, the sentence beside the machine.
     hint_unreachable: "cable or PLC off?", "Kabel oder SPS aus?";
@@ -237,6 +239,11 @@ words! {
         "Solange bekommt der zweite IT-Standort die Daten: bisher {0} Datensätze.";
     it_paused: "Paused", "Angehalten";
     it_paused_by: "by {0} since {1}", "von {0} seit {1}";
+    fenced_import: "Waits for another box", "Wartet auf eine andere Box";
+    fenced_import_fix: "{0} sends a backlog of this box; it goes on by itself after that.",
+        "{0} sendet einen Rückstand dieser Box; danach geht es von selbst weiter.";
+    shut_out: "at {0} somebody else sent under the name of this box: a second box, or an import of its backlog?",
+        "um {0} hat jemand anderes unter dem Namen dieser Box gesendet: eine zweite Box oder ein Import ihres Rückstands?";
     errand_import: "backlog of {0}: {1} % sent", "Rückstand von {0}: {1} % gesendet";
     errand_held: "backlog of {0} is held: see forebay journal status", "Rückstand von {0} steht: siehe forebay journal status";
     errand_replay: "sends history again: {0} %", "sendet Vergangenes noch einmal: {0} %";
@@ -365,6 +372,8 @@ words! {
     event_clock: "the clock of the box was set by {0} s", "die Uhr der Box wurde um {0} s gestellt";
     event_it_away: "nothing goes to IT", "nichts geht an die IT";
     event_it_back: "IT takes data again, after {0}", "die IT nimmt wieder Daten ab, nach {0}";
+    event_shut_out: "somebody else has sent under the name of this box: a second box, or an import of its backlog",
+        "jemand anderes hat unter dem Namen dieser Box gesendet: eine zweite Box oder ein Import ihres Rückstands";
     event_second_begins: "the second Kafka takes the data while the first is away",
         "das zweite Kafka nimmt die Daten ab, solange das erste fehlt";
     event_second_ends: "the first Kafka is back, the second one gets no more data",

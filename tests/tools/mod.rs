@@ -4,5 +4,6 @@ mod backlog;
 mod control;
 mod daemon;
 mod export;
+mod held;
 mod journal;
 mod replay;
