@@ -61,6 +61,8 @@ pub enum What {
     SecondKafkaEnds,
     /// Another box has the same name.
     Fenced,
+    /// Somebody else has sent under the name of this box.
+    ShutOut,
     /// A topic had been deleted and is new.
     TopicNew,
     /// The disk takes data, or does not.
@@ -81,6 +83,8 @@ pub enum What {
     NoModel,
     /// The backlog of another box is being sent.
     ImportStarted,
+    /// It cannot be sent as it is.
+    ImportHeld,
     /// It is in Kafka.
     ImportDone,
     /// A replay is in Kafka.
@@ -91,7 +95,7 @@ pub enum What {
 
 impl What {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Started,
         Self::ClockJump,
         Self::KafkaAway,
@@ -99,6 +103,7 @@ impl What {
         Self::SecondKafkaBegins,
         Self::SecondKafkaEnds,
         Self::Fenced,
+        Self::ShutOut,
         Self::TopicNew,
         Self::Disk,
         Self::DiskShort,
@@ -109,6 +114,7 @@ impl What {
         Self::NoState,
         Self::NoModel,
         Self::ImportStarted,
+        Self::ImportHeld,
         Self::ImportDone,
         Self::ReplayDone,
         Self::ReplayCancelled,

@@ -10,6 +10,7 @@ mod once;
 mod poison;
 mod second;
 mod secured;
+mod shut_out;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -251,6 +251,8 @@ impl FakeFacts {
                 errands: Vec::new(),
                 second_records: None,
                 second_up: false,
+                shut_out: 0,
+                shut_out_us: None,
                 state: ToItState::Up,
                 delay_s: Some(0.8),
                 backlog_records: 3,

@@ -32,6 +32,10 @@ pub struct Manifest {
     pub edge: String,
     /// `telemetry` or `events`.
     pub lane: String,
+    /// `kafka.topic_prefix` of that box: where its own records go. `None` = exported by a version that did not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_prefix: Option<String>,
     /// Identity of the journal, 32 hexadecimal digits.
     pub epoch: String,
     /// First offset in it.
@@ -80,6 +84,7 @@ impl Manifest {
             site: site.into(),
             edge: edge.into(),
             lane: lane.into(),
+            topic_prefix: None,
             epoch: epoch.into(),
             from: range.0,
             to: range.1,
@@ -114,7 +119,8 @@ impl Manifest {
             let version = self.version;
             return Err(format!("it has version {version}, this Forebay knows {VERSION}: use a newer one"));
         }
-        for (name, id) in [("site", &self.site), ("edge", &self.edge)] {
+        let prefix = self.topic_prefix.iter().map(|prefix| ("topic_prefix", prefix));
+        for (name, id) in [("site", &self.site), ("edge", &self.edge)].into_iter().chain(prefix) {
             let fits = (1..=ID_BYTES_MAX).contains(&id.len())
                 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
             if !fits {

@@ -7,8 +7,10 @@
 
 mod manifest;
 mod pack;
+mod ready;
 mod send;
 mod source;
+mod state;
 mod unpack;
 
 use std::path::PathBuf;
@@ -16,8 +18,9 @@ use std::path::PathBuf;
 pub use manifest::{FILE as MANIFEST_FILE, FileEntry, FileSum, Manifest, ManifestError};
 pub(crate) use pack::sync_folder;
 pub use pack::{Identity, PackError, pack};
-pub use send::{Import, ImportState, Imports};
+pub use send::Imports;
 pub use source::BacklogSource;
+pub use state::{Finished, Import, ImportState};
 pub use unpack::{UnpackError, Unpacked, unpack};
 
 /// Folder below `paths.state` in which imported backlogs wait.

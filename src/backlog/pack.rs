@@ -20,6 +20,8 @@ pub struct Identity {
     pub edge: String,
     /// `telemetry` or `events`.
     pub lane: String,
+    /// `kafka.topic_prefix`.
+    pub topic_prefix: String,
 }
 
 /// A backlog was not made.
@@ -54,8 +56,9 @@ pub fn pack(
     if from >= to || segments.is_empty() {
         return Ok(None);
     }
-    let Identity { site, edge, lane } = identity;
+    let Identity { site, edge, lane, topic_prefix } = identity;
     let mut manifest = Manifest::new(site, edge, lane, &files.epoch().to_string(), (from, to));
+    manifest.topic_prefix = Some(topic_prefix.clone());
     for segment in &segments {
         let path = files.directory().join(&segment.file);
         let file = match File::open(&path) {

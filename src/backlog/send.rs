@@ -1,67 +1,35 @@
 //! Sending imported backlogs, one after the other, until each is in Kafka.
+//!
+//! The box that a backlog comes from may be alive. So before anything is announced to Kafka under
+//! its name, [`super::ready`] finds out whether the backlog can be sent; and what fails after that
+//! is tried again with growing pauses.
 
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::pack::sync_folder;
+use super::ready::{self, Ready};
+use super::state::{FINISHED_MAX, Finished, Import, ImportState, Pauses};
 use super::{BacklogSource, FileError, IMPORT_FOLDER, Manifest};
 use crate::amount::counted;
 use crate::clock::now_us;
 use crate::control::Switches;
 use crate::event::{Event, Events, Kind, What};
-use crate::replicate::{Backfill, Options, Replicator, State, look_up};
+use crate::replicate::{Backfill, Options, Replicator, State, importer, importer_boot};
 
 /// The folder is looked at so often, and whenever somebody says that there is something new.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The replicator's progress is looked at so often.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
-/// Longest look at the other box's checkpoint.
-const LOOK_UP_MAX: Duration = Duration::from_secs(10);
 /// Beside the manifest: records before the backlog may stay missing.
 pub(crate) const ACCEPT_GAP_FILE: &str = "accept-gap";
-
-/// One backlog that waits or is being sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Import {
-    /// Folder below `import` in the state.
-    pub name: String,
-    /// Site of the box it comes from.
-    pub site: String,
-    /// That box.
-    pub edge: String,
-    /// Lane.
-    pub lane: String,
-    /// Epoch of its journal.
-    pub epoch: String,
-    /// First offset.
-    pub from: u64,
-    /// Behind the last.
-    pub to: u64,
-    /// Behind the last that Kafka has; `from` until that is known.
-    pub next_offset: u64,
-    /// How far it is.
-    #[serde(flatten)]
-    pub state: ImportState,
-}
-
-/// How far a backlog is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", content = "text", rename_all = "kebab-case")]
-pub enum ImportState {
-    /// Not begun.
-    Waiting,
-    /// Being sent; in words what Kafka says.
-    Sending(String),
-    /// Somebody must do something, in words what.
-    Held(String),
-}
 
 /// All backlogs of a box.
 pub struct Imports {
@@ -72,6 +40,10 @@ pub struct Imports {
     boot: String,
     events: Events,
     list: Mutex<Vec<Import>>,
+    /// The latest that are in Kafka.
+    finished: Mutex<VecDeque<Finished>>,
+    /// Of those that had to be given up, when each may be tried again.
+    pauses: Mutex<HashMap<String, Pauses>>,
     /// Somebody says that there is something new.
     new: Mutex<bool>,
     nudge: Condvar,
@@ -80,20 +52,27 @@ pub struct Imports {
 /// Why sending one has ended.
 enum Outcome {
     Done,
-    Held(String),
+    /// Not now.
+    Not(ImportState),
+    /// Not now, and whoever has the name was disturbed by the attempt. Kafka has everything below
+    /// this offset.
+    Disturbed(ImportState, u64),
     Stopped,
 }
 
 impl Imports {
     /// Backlogs below the state folder, to be sent the way of `kafka`.
     pub fn new(state: &Path, kafka: Options, switches: Switches, events: Events) -> Arc<Self> {
+        let boot = importer_boot(&kafka.site, &kafka.edge);
         Arc::new(Self {
             folder: state.join(IMPORT_FOLDER),
             kafka,
             switches,
-            boot: format!("{:016x}", fastrand::u64(..)),
+            boot,
             events,
             list: Mutex::default(),
+            finished: Mutex::default(),
+            pauses: Mutex::default(),
             new: Mutex::default(),
             nudge: Condvar::new(),
         })
@@ -102,6 +81,11 @@ impl Imports {
     /// What waits or is being sent.
     pub fn list(&self) -> Vec<Import> {
         self.lock().clone()
+    }
+
+    /// The latest that are in Kafka, the newest last.
+    pub fn finished(&self) -> Vec<Finished> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Looks at the folder at once.
@@ -122,44 +106,77 @@ impl Imports {
 
     fn run(&self, stop: &CancellationToken) {
         self.sweep();
+        let mut is_asked = true;
         while !stop.is_cancelled() {
             self.refresh();
             for import in self.list() {
                 if stop.is_cancelled() {
                     return;
                 }
+                if !is_asked && !self.is_due(&import.name) {
+                    continue;
+                }
                 match self.send(&import, stop) {
                     Outcome::Stopped => return,
-                    Outcome::Done => self.lock().retain(|known| known.name != import.name),
-                    Outcome::Held(why) => self.set(&import.name, ImportState::Held(why)),
+                    Outcome::Done => self.forget(&import.name),
+                    Outcome::Not(state) => self.set(&import.name, state, None),
+                    Outcome::Disturbed(state, next_offset) => {
+                        let pause = self.pauses().entry(import.name.clone()).or_default().next(next_offset);
+                        self.set(&import.name, state, Some(pause));
+                    }
                 }
             }
-            self.pause(stop);
+            is_asked = self.pause(stop);
         }
     }
 
-    /// Waits until somebody says that there is something new, at most [`LOOK_EVERY`].
-    fn pause(&self, stop: &CancellationToken) {
+    /// Waits until somebody says that there is something new, at most [`LOOK_EVERY`]; whether somebody did.
+    fn pause(&self, stop: &CancellationToken) -> bool {
         let end = Instant::now() + LOOK_EVERY;
         let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
         while !*new && Instant::now() < end && !stop.is_cancelled() {
             new = self.nudge.wait_timeout(new, WATCH_EVERY).unwrap_or_else(PoisonError::into_inner).0;
         }
-        *new = false;
+        std::mem::take(&mut new)
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, HashMap<String, Pauses>> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_due(&self, name: &str) -> bool {
+        self.pauses().get(name).is_none_or(Pauses::is_over)
+    }
+
+    fn forget(&self, name: &str) {
+        self.lock().retain(|known| known.name != name);
+        self.pauses().remove(name);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Import>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, name: &str, state: ImportState) {
-        if let Some(import) = self.lock().iter_mut().find(|import| import.name == name) {
-            if let ImportState::Held(why) = &state
-                && import.state != state
-            {
-                tracing::warn!("backlog {name} is not sent: {why}");
-            }
-            import.state = state;
+    /// Shows what is with a backlog, and tells it when somebody must do something.
+    fn set(&self, name: &str, state: ImportState, pause: Option<Duration>) {
+        let (now_us, mut list) = (now_us(), self.lock());
+        let Some(import) = list.iter_mut().find(|import| import.name == name) else { return };
+        import.next_try_us = pause.map(|pause| now_us + i64::try_from(pause.as_micros()).unwrap_or(0));
+        let is_new = import.become_(state, now_us);
+        let import = import.clone();
+        drop(list);
+        let ImportState::Held(why) = &import.state else { return };
+        if is_new {
+            let Import { site, edge, lane, epoch, from, to, .. } = &import;
+            let text = format!("The backlog of {edge} ({lane}) is held: {why}");
+            tracing::warn!("{text}");
+            self.emit(
+                text,
+                json!({
+                    "what": What::ImportHeld, "site": site, "edge": edge, "lane": lane, "epoch": epoch,
+                    "from_offset": from, "to_offset": to,
+                }),
+            );
         }
     }
 
@@ -188,12 +205,28 @@ impl Imports {
     fn read(&self, name: String) -> Import {
         let manifest = Manifest::read(&self.folder.join(&name));
         let state = match &manifest {
-            Ok(_) => ImportState::Waiting,
+            Ok(_) => ImportState::Waiting(String::new()),
             Err(error) => ImportState::Held(format!("{error}; remove the folder")),
         };
         let manifest = manifest.unwrap_or_else(|_| Manifest::new("", "", "", "", (0, 0)));
         let Manifest { site, edge, lane, epoch, from, to, .. } = manifest;
-        Import { name, site, edge, lane, epoch, from, to, next_offset: from, state }
+        let (next_offset, since_us) = (from, now_us());
+        Import {
+            name,
+            site,
+            edge,
+            lane,
+            epoch,
+            from,
+            to,
+            next_offset,
+            had: None,
+            since_us,
+            next_try_us: None,
+            looked_us: None,
+            is_begun: false,
+            state,
+        }
     }
 
     /// Removes what an import that was cut off has left.
@@ -212,40 +245,81 @@ impl Imports {
         }
     }
 
-    /// Sends one backlog; blocks until it is in Kafka, somebody must do something, or `stop`.
+    /// Sends one backlog; blocks until it is in Kafka, cannot go on now, or `stop`.
     fn send(&self, import: &Import, stop: &CancellationToken) -> Outcome {
+        let held = |why: String| Outcome::Not(ImportState::Held(why));
         let folder = self.folder.join(&import.name);
         let manifest = match Manifest::read(&folder) {
             Ok(manifest) => manifest,
-            Err(error) => return Outcome::Held(format!("{error}; remove the folder")),
+            Err(error) => return held(format!("{error}; remove the folder")),
         };
+        let options = self.options(&manifest);
+        let accept_gap = folder.join(ACCEPT_GAP_FILE).exists();
+        let is_over = || stop.is_cancelled();
+        let know = |below| self.know(&import.name, below);
+        let ready = ready::look(&options, &folder, &manifest, accept_gap, is_over, know);
+        let import = self.looked(import);
+        match ready {
+            _ if stop.is_cancelled() => return Outcome::Stopped,
+            Ready::Done => return self.finish(&folder, &manifest, &import),
+            Ready::Wait(what) => return Outcome::Not(ImportState::Waiting(what)),
+            Ready::Held(why) => return held(why),
+            Ready::Now => {}
+        }
+        let source = match BacklogSource::open(&folder, manifest.clone(), accept_gap, self.events.clone()) {
+            Ok(source) => source,
+            Err(error) => return held(error.to_string()),
+        };
+        if !import.is_begun {
+            let how = match import.had {
+                Some(had) if had > 0 => format!("is being sent; Kafka has {had} of the records already"),
+                _ => "is being sent".to_owned(),
+            };
+            self.tell(&manifest, &how, What::ImportStarted, &import);
+            if let Some(known) = self.lock().iter_mut().find(|known| known.name == import.name) {
+                known.is_begun = true;
+            }
+        }
+        match self.replicate(options, source, &manifest, &import, stop) {
+            Outcome::Done => self.finish(&folder, &manifest, &import),
+            other => other,
+        }
+    }
+
+    /// The way to Kafka under the name of the box that the backlog comes from.
+    fn options(&self, manifest: &Manifest) -> Options {
         let mut options = self.kafka.clone();
         options.site.clone_from(&manifest.site);
         options.edge.clone_from(&manifest.edge);
+        options.guest = true;
         // It waited long enough, and nothing comes after it; a second cluster has its own way.
         options.backfill = Backfill::InOrder;
         options.fallback = None;
         if let Some((_, switch)) = self.switches.iter().find(|(lane, _)| *lane == manifest.lane) {
             options.control = Arc::clone(switch);
         }
-        // Whoever has sent it already is not disturbed.
-        if self.is_sent(&options, &manifest) {
-            return self.finish(&folder, &manifest, "is in Kafka already");
-        }
-        let accept_gap = folder.join(ACCEPT_GAP_FILE).exists();
-        let source = match BacklogSource::open(&folder, manifest.clone(), accept_gap, self.events.clone()) {
-            Ok(source) => source,
-            Err(error) => return Outcome::Held(error.to_string()),
-        };
+        options
+    }
+
+    fn replicate(
+        &self,
+        options: Options,
+        source: BacklogSource,
+        manifest: &Manifest,
+        import: &Import,
+        stop: &CancellationToken,
+    ) -> Outcome {
         let progress = source.progress();
         let (raised, mut received) = Events::new();
-        self.tell(&manifest, "is being sent", What::ImportStarted);
-        let replicator = match Replicator::start(options.clone(), source, &self.boot, Some(raised)) {
+        let replicator = match Replicator::start(options, source, &self.boot, Some(raised)) {
             Ok(replicator) => replicator,
-            Err(error) => return Outcome::Held(format!("no thread to send it: {error}")),
+            Err(error) => {
+                return Outcome::Not(ImportState::Held(format!("no thread to send it: {error}")));
+            }
         };
         let status = replicator.status();
         loop {
+            let is_over = replicator.is_over();
             let next_offset = progress.load(Ordering::SeqCst);
             while let Ok(event) = received.try_recv() {
                 // That another box of this name writes is no news here: it is the one that the
@@ -254,77 +328,119 @@ impl Imports {
                     self.events.emit(event);
                 }
             }
-            if next_offset >= manifest.to {
-                replicator.join();
-                return self.finish(&folder, &manifest, "is in Kafka");
-            }
             let now = status.snapshot();
             self.show(&import.name, next_offset, &now.state);
-            if let Some(outcome) = self.blocked(&now.state, &options, &manifest) {
+            let ended = if next_offset >= manifest.to {
+                Some(Outcome::Done)
+            } else if stop.is_cancelled() {
+                Some(Outcome::Stopped)
+            } else {
+                ends(&now.state, is_over, &manifest.edge).map(|state| match now.announced {
+                    0 => Outcome::Not(state),
+                    _ => Outcome::Disturbed(state, next_offset),
+                })
+            };
+            if let Some(outcome) = ended {
                 replicator.join();
-                return match outcome {
-                    Outcome::Done => self.finish(&folder, &manifest, "was sent by the box itself"),
-                    other => other,
-                };
-            }
-            if stop.is_cancelled() {
-                replicator.join();
-                return Outcome::Stopped;
+                return outcome;
             }
             std::thread::sleep(WATCH_EVERY);
         }
     }
 
-    fn is_sent(&self, options: &Options, manifest: &Manifest) -> bool {
-        look_up(options, &manifest.lane, &manifest.epoch, LOOK_UP_MAX).is_some_and(|next| next >= manifest.to)
+    /// Notes how much of it Kafka has.
+    fn know(&self, name: &str, below: u64) {
+        if let Some(import) = self.lock().iter_mut().find(|import| import.name == name) {
+            let next_offset = below.clamp(import.from, import.to);
+            import.next_offset = import.next_offset.max(next_offset);
+            import.had.get_or_insert(next_offset - import.from);
+        }
     }
 
-    /// What ends the sending although not all is sent.
-    fn blocked(&self, state: &State, options: &Options, manifest: &Manifest) -> Option<Outcome> {
-        let edge = &manifest.edge;
-        match state {
-            State::Fenced { .. } if self.is_sent(options, manifest) => Some(Outcome::Done),
-            State::Fenced { .. } => Some(Outcome::Held(format!(
-                "somebody else sends what {edge} has: {edge} itself, or another box that imported the same; looked at again \
-                 every {} s",
-                LOOK_EVERY.as_secs()
-            ))),
-            State::Waiting { cause, .. } if cause.contains("--accept-gap") => {
-                Some(Outcome::Held(cause.clone()))
-            }
-            _ => None,
-        }
+    /// It is known now whether it can be sent: what else is known of it.
+    fn looked(&self, import: &Import) -> Import {
+        let mut list = self.lock();
+        let Some(known) = list.iter_mut().find(|known| known.name == import.name) else {
+            return import.clone();
+        };
+        known.looked_us = Some(now_us());
+        known.clone()
     }
 
     fn show(&self, name: &str, next_offset: u64, state: &State) {
+        let shown = match state {
+            State::Waiting { cause, .. } => ImportState::Waiting(format!(
+                "Kafka does not take data: {cause}. It is tried again by itself"
+            )),
+            State::Unreadable { .. } => ImportState::Held(state.to_string()),
+            State::Connecting | State::Up => ImportState::Sending(state.to_string()),
+            // What is left ends it, and is shown then.
+            _ => return,
+        };
         if let Some(import) = self.lock().iter_mut().find(|import| import.name == name) {
             import.next_offset = import.next_offset.max(next_offset);
-            import.state = ImportState::Sending(state.to_string());
+            import.next_try_us = None;
         }
+        self.set(name, shown, None);
     }
 
     /// Kafka has it: it goes.
-    fn finish(&self, folder: &Path, manifest: &Manifest, how: &str) -> Outcome {
-        match remove(folder) {
-            Ok(()) => {
-                self.tell(manifest, how, What::ImportDone);
-                Outcome::Done
+    fn finish(&self, folder: &Path, manifest: &Manifest, import: &Import) -> Outcome {
+        let had = import.had.unwrap_or(0);
+        let how = match had {
+            0 => "is in Kafka".to_owned(),
+            had if had == import.to - import.from => {
+                "was in Kafka already, or told there as lost: nothing of it was sent again".to_owned()
             }
-            Err(error) => Outcome::Held(format!("it {how}, but {error}: remove it by hand")),
+            had => format!("is in Kafka; {had} of the records were there before"),
+        };
+        if let Err(error) = remove(folder) {
+            return Outcome::Not(ImportState::Held(format!("it {how}, but {error}: remove it by hand")));
         }
+        self.tell(manifest, &how, What::ImportDone, import);
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        if finished.len() == FINISHED_MAX {
+            finished.pop_front();
+        }
+        finished.push_back(Finished::new(import, now_us()));
+        Outcome::Done
     }
 
-    fn tell(&self, manifest: &Manifest, how: &str, what: What) {
+    fn tell(&self, manifest: &Manifest, how: &str, what: What, import: &Import) {
         let Manifest { site, edge, lane, from, to, epoch, exported, .. } = manifest;
         let records = counted(to - from, "record", "records");
         let text = format!("The backlog of {edge} ({lane}, {records}, exported {exported}) {how}");
         tracing::info!("{text}");
-        let data = json!({
-            "what": what, "site": site, "edge": edge, "lane": lane, "epoch": epoch,
-            "from_offset": from, "to_offset": to,
-        });
+        self.emit(
+            text,
+            json!({
+                "what": what, "site": site, "edge": edge, "lane": lane, "epoch": epoch,
+                "from_offset": from, "to_offset": to, "records_there_before": import.had,
+            }),
+        );
+    }
+
+    fn emit(&self, text: String, data: serde_json::Value) {
         let device = format!("{}/{}", self.kafka.site, self.kafka.edge);
         self.events.emit(Event { kind: Kind::Box, edge_time: now_us(), device, text, data });
+    }
+}
+
+/// What ends the sending although not all is sent, as it is shown then.
+fn ends(state: &State, is_over: bool, edge: &str) -> Option<ImportState> {
+    match state {
+        State::Fenced { by, .. } => {
+            let who = importer(by).map_or_else(|| format!("{edge} itself"), str::to_owned);
+            Some(ImportState::Waiting(format!("{who} sends under the name of {edge} now and goes first")))
+        }
+        State::Refused { cause, .. } | State::NotLetIn { cause, .. } | State::Settings { cause, .. } => {
+            Some(ImportState::Held(cause.clone()))
+        }
+        State::Paused { by, .. } => Some(ImportState::Waiting(format!("paused by {by}"))),
+        State::Waiting { cause, .. } if is_over => Some(ImportState::Waiting(cause.clone())),
+        // The thread has ended and does not say why.
+        _ if is_over => Some(ImportState::Waiting(String::new())),
+        _ => None,
     }
 }
 

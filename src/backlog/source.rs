@@ -94,9 +94,8 @@ impl Source for BacklogSource {
         let Manifest { from, edge, lane, .. } = &self.manifest;
         if offset < *from && !self.accept_gap {
             return Err(SourceFault(format!(
-                "records {offset} to {from} of lane {lane} of {edge} are neither in Kafka nor in this backlog: import \
-                 the backlog that has them first, or let {edge} send them; if they are lost for good, import this one \
-                 again with --accept-gap"
+                "records {offset} to {} of {lane} of {edge} are neither in Kafka nor in its backlog",
+                from - 1
             )));
         }
         let offset = offset.max(*from);

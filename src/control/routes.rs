@@ -118,6 +118,7 @@ async fn status(State(controls): State<Arc<Controls>>) -> Response {
         "site": controls.site,
         "lanes": lanes,
         "imports": controls.imports.list(),
+        "imported": controls.imports.finished(),
         "replays": controls.replays.list(),
     })))
 }
@@ -147,6 +148,8 @@ fn replication(now: &Replication) -> Json {
         "transactions": now.transactions,
         "aborts": now.aborts,
         "too_large": now.too_large,
+        "shut_out": now.shut_out,
+        "shut_out_us": (now.shut_out_us != 0).then_some(now.shut_out_us),
     })
 }
 

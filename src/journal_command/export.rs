@@ -161,6 +161,7 @@ fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json
             site: site.config.edge.site.clone(),
             edge: site.config.edge.id.clone(),
             lane: (*lane).to_owned(),
+            topic_prefix: site.config.kafka.topic_prefix.clone(),
         };
         match pack(opened.files(), &identity, *from, &folder, |bytes| progress.add(bytes))? {
             Some(manifest) => {

@@ -13,6 +13,7 @@ use super::{Common, Site};
 use crate::journal::{Hole, JournalFiles};
 use crate::lane::OfflineLane;
 use crate::replicate::ReplicationControl;
+use crate::replicate::shut_out_words;
 
 /// Shows both lanes.
 pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
@@ -27,14 +28,15 @@ pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         });
     }
     let pid = site.running.as_ref().and_then(|running| running["pid"].as_u64());
-    let imports = site.running.as_ref().map_or(json!([]), |running| running["imports"].clone());
+    let of_box = |key: &str| site.running.as_ref().map_or(json!([]), |running| running[key].clone());
     let status = json!({
         "directory": site.config.journal.directory,
         "running": pid.is_some(),
         "pid": pid,
         "lanes": lanes,
-        "imports": imports,
-        "replays": site.running.as_ref().map_or(json!([]), |running| running["replays"].clone()),
+        "replays": of_box("replays"),
+        "imports": of_box("imports"),
+        "imported": of_box("imported"),
     });
     if common.json {
         writeln!(out, "{status}")?;
@@ -147,6 +149,9 @@ fn words(status: &Json) -> String {
             text += &format!("\nreplay {}\n", crate::replay::line(replay));
         }
     }
+    for done in status["imported"].as_array().into_iter().flatten() {
+        text += &format!("\nimported: {}\n", imported_words(done));
+    }
     text
 }
 
@@ -177,6 +182,13 @@ fn lane_words(lane: &Json) -> Vec<String> {
     }
     lines.extend(lane["missing"].as_array().into_iter().flatten().map(missing_words));
     lines.extend(sending_words(lane).map(|words| format!("{:<10} {words}", "")));
+    let shut_out = &lane["replication"]["shut_out"];
+    if let Some(words) = shut_out_words(
+        shut_out.as_u64().unwrap_or(0),
+        lane["replication"]["shut_out_us"].as_i64().unwrap_or(0),
+    ) {
+        lines.push(format!("{:<10} {words}", ""));
+    }
     if let Some(error) = lane["error"].as_str() {
         lines.push(format!("{:<10} DISK: {error}", ""));
     }
@@ -236,16 +248,79 @@ fn sending_words(lane: &Json) -> Option<String> {
 fn import_words(import: &Json) -> String {
     let (from, to) = (import["from"].as_u64().unwrap_or(0), import["to"].as_u64().unwrap_or(0));
     let next = import["next_offset"].as_u64().unwrap_or(from).clamp(from, to.max(from));
-    let state = match (import["state"].as_str(), import["text"].as_str()) {
-        (Some("sending"), Some(text)) => format!("being sent; {text}"),
-        (Some("held"), Some(text)) => format!("HELD: {text}"),
+    let since = import["since_us"].as_i64().map(|us| format!(" since {}", time(us))).unwrap_or_default();
+    let text = import["text"].as_str().filter(|text| !text.is_empty());
+    let state = match (import["state"].as_str(), text) {
+        (Some("sending"), Some(text)) => format!("being sent{since}; {text}"),
+        (Some("held"), Some(text)) => format!("HELD{since}: {text}"),
+        (Some("waiting"), Some(text)) => format!("waits{since}: {text}"),
         _ => "waits for its turn".to_owned(),
     };
+    let again = import["next_try_us"].as_i64().map(|us| format!("; tried again at {}", time(us)));
+    let had = import["had"].as_u64().filter(|had| *had > 0);
+    let had = had.map(|had| format!(" ({} of them were there before)", number(had)));
     format!(
-        "{} of {}, {} of {} sent; {state}",
+        "{} of {}: {} of {} in Kafka{}; {state}{}",
         import["lane"].as_str().unwrap_or_default(),
         import["edge"].as_str().unwrap_or_default(),
         number(next - from),
         counted(to - from, "record", "records"),
+        had.unwrap_or_default(),
+        again.unwrap_or_default(),
     )
+}
+
+/// One that is done.
+fn imported_words(done: &Json) -> String {
+    let count = |key: &str| done[key].as_u64().unwrap_or(0);
+    let had = match count("had") {
+        0 => String::new(),
+        had if had == count("records") => ", had all of them before: nothing was sent again".to_owned(),
+        had => format!(", had {} of them before", number(had)),
+    };
+    format!(
+        "{} of {}: Kafka has all {} since {}{had}",
+        done["lane"].as_str().unwrap_or_default(),
+        done["edge"].as_str().unwrap_or_default(),
+        counted(count("records"), "record", "records"),
+        time(done["done_us"].as_i64().unwrap_or(0)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_that_waits_says_what_for_and_since_when() {
+        let mut import = json!({
+            "lane": "telemetry", "edge": "box-1", "from": 100, "to": 1100, "next_offset": 100, "had": null,
+            "since_us": 1_795_277_347_000_000_i64, "next_try_us": null, "state": "waiting", "text": "",
+        });
+        assert_eq!(
+            import_words(&import),
+            "telemetry of box-1: 0 of 1,000 records in Kafka; waits for its turn"
+        );
+        import["text"] = "sending is paused".into();
+        import["next_try_us"] = 1_795_277_407_000_000_i64.into();
+        let words = import_words(&import);
+        assert!(
+            words.contains(
+                "; waits since 2026-11-21T16:09:07Z: sending is paused; tried again at 2026-11-21T16:10:07Z"
+            ),
+            "{words}"
+        );
+        import["state"] = "held".into();
+        import["had"] = 300.into();
+        import["next_offset"] = 400.into();
+        let words = import_words(&import);
+        assert!(
+            words.contains("300 of 1,000 records in Kafka (300 of them were there before); HELD since"),
+            "{words}"
+        );
+        let done = json!({
+            "lane": "events", "edge": "box-1", "records": 7, "had": 7, "done_us": 1_795_277_347_000_000_i64,
+        });
+        assert!(imported_words(&done).ends_with("had all of them before: nothing was sent again"));
+    }
 }

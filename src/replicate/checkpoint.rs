@@ -180,7 +180,7 @@ fn read(
                 continue;
             }
         };
-        if take(&message, place, epoch, nonce, &mut found) {
+        if take(&message, place, epoch, Some(nonce), &mut found) {
             found.nonce_offset = message.offset();
             return Ok(found);
         }
@@ -196,13 +196,19 @@ fn read(
 }
 
 /// Takes in one record; true when it is our nonce.
-fn take(message: &BorrowedMessage<'_>, place: &Place, epoch: &str, nonce: &str, found: &mut Found) -> bool {
+pub(super) fn take(
+    message: &BorrowedMessage<'_>,
+    place: &Place,
+    epoch: &str,
+    nonce: Option<&str>,
+    found: &mut Found,
+) -> bool {
     let (Some(suffix), Some(payload)) = (message.key().and_then(|key| place.suffix(key)), message.payload())
     else {
         return false;
     };
     if suffix == "nonce" {
-        return serde_json::from_slice::<Nonce>(payload).is_ok_and(|read| read.nonce == nonce);
+        return serde_json::from_slice::<Nonce>(payload).is_ok_and(|read| Some(read.nonce.as_str()) == nonce);
     }
     match serde_json::from_slice::<Checkpoint>(payload) {
         Ok(read) if read.epoch == epoch => found.add(Some(read)),
@@ -215,8 +221,20 @@ fn take(message: &BorrowedMessage<'_>, place: &Place, epoch: &str, nonce: &str, 
     false
 }
 
+/// Boot id of whoever wrote this record, if it is about our lane and the journal `epoch`.
+pub(super) fn writer(message: &BorrowedMessage<'_>, place: &Place, epoch: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Writer {
+        epoch: String,
+        boot: String,
+    }
+    message.key().and_then(|key| place.suffix(key))?;
+    let read: Writer = serde_json::from_slice(message.payload()?).ok()?;
+    (read.epoch == epoch).then_some(read.boot)
+}
+
 /// Sorts an error of the reader: a missing right ends it, the rest heals by itself.
-fn reading_refused(error: &KafkaError, place: &Place, options: &Options) -> Result<(), Fault> {
+pub(super) fn reading_refused(error: &KafkaError, place: &Place, options: &Options) -> Result<(), Fault> {
     match error.rdkafka_error_code() {
         Some(Code::TopicAuthorizationFailed) => Err(Fault::Refused(format!(
             "{} may not read topic {1}: grant Read on Topic {1}",
@@ -257,7 +275,7 @@ pub(super) fn find_other(
     other
 }
 
-fn assign(consumer: &BaseConsumer<Reports>, place: &Place, from: i64) -> Result<(), Fault> {
+pub(super) fn assign(consumer: &BaseConsumer<Reports>, place: &Place, from: i64) -> Result<(), Fault> {
     let mut partitions = TopicPartitionList::new();
     partitions
         .add_partition_offset(&place.topic, place.partition, Offset::Offset(from))

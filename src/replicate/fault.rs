@@ -65,6 +65,13 @@ pub(crate) enum Fault {
     Stopped,
 }
 
+impl Fault {
+    /// Neither a step on the way nor another producer: something is wrong.
+    pub fn is_trouble(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::NotLetIn(_) | Self::Refused(_) | Self::Settings(_))
+    }
+}
+
 /// A record that a rule of its topic forbids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {

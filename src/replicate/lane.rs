@@ -4,8 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use super::Source;
 use super::batch_size::BatchSize;
 use super::checkpoint::Checkpoint;
@@ -21,7 +19,7 @@ use super::status::{ReplicationStatus, State};
 use super::stop::Stop;
 use super::transport::{Session, Transport};
 use crate::clock::{Clock, rfc3339};
-use crate::event::{Event, Events, Kind, What};
+use crate::event::{Event, Events, Kind};
 use crate::lane::ReadTrouble;
 use crate::panic;
 
@@ -54,11 +52,17 @@ pub(crate) struct Shared {
 pub(crate) struct Lane<S, T: Transport> {
     pub shared: Arc<Shared>,
     source: S,
-    transport: T,
+    pub(super) transport: T,
     /// `None` = to be opened.
     session: Option<T::Session>,
     /// The broker has given our place to another producer, and nobody has looked yet to whom.
-    is_fenced: bool,
+    pub(super) is_fenced: bool,
+    /// Kafka was heard within the transaction timeout when that happened.
+    pub(super) was_heard: bool,
+    /// When it was last told that somebody else sends under our name.
+    pub(super) shut_out_told_us: Option<i64>,
+    /// Of a guest: it has ended by itself, and its state says why.
+    pub(super) is_over: bool,
     batch: BatchSize,
     refused: Refused,
     /// What Kafka has.
@@ -87,6 +91,9 @@ impl<S: Source, T: Transport> Lane<S, T> {
             transport,
             session: None,
             is_fenced: false,
+            was_heard: false,
+            shut_out_told_us: None,
+            is_over: false,
             batch: BatchSize::new(now),
             refused: Refused::default(),
             progress: Progress::default(),
@@ -109,19 +116,24 @@ impl<S: Source, T: Transport> Lane<S, T> {
     /// Works until asked to end. A panic is one more fault, recovered from like the others: with a
     /// new producer and from the checkpoint.
     pub fn run(mut self) {
-        while !self.shared.stop.is_set() {
+        while !self.shared.stop.is_set() && !self.is_over {
             let pause = catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(|panic| {
                 self.session = None;
                 let words = panic::words(&*panic);
                 let cause = format!("a fault inside Forebay, please report it: {words}");
                 self.report(State::Waiting { since_us: self.shared.clock.now_us(), cause });
+                self.is_over = self.has_disturbed();
                 self.back_off()
             });
-            self.shared.stop.sleep(pause);
+            if !self.is_over {
+                self.shared.stop.sleep(pause);
+            }
         }
         self.end_session();
         self.remember(Duration::ZERO);
-        self.shared.status.set(State::Stopped);
+        if !self.is_over {
+            self.shared.status.set(State::Stopped);
+        }
     }
 
     /// The next piece of work: a session is opened, a transaction sent, or a short time waited for
@@ -164,6 +176,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         if matches!(fault, Fault::Lost(_)) {
             self.size.gave_up();
         }
+        self.is_over |= fault.is_trouble() && self.has_disturbed();
         match fault {
             // Ends the loop: it is only said after the flag was set.
             Fault::Stopped => return Duration::ZERO,
@@ -182,6 +195,8 @@ impl<S: Source, T: Transport> Lane<S, T> {
             }
             Fault::Fenced => {
                 self.is_fenced = true;
+                let silence = self.shared.clock.now().saturating_duration_since(self.last_answer);
+                self.was_heard = silence < self.shared.options.transaction_timeout;
                 return Duration::ZERO;
             }
             Fault::TooLarge { offsets } => return self.shrink(&offsets),
@@ -201,6 +216,12 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.back_off()
     }
 
+    /// A guest has announced itself under another one's name. What is in its way then is no reason to
+    /// do so again by itself: whoever has started it decides when.
+    fn has_disturbed(&self) -> bool {
+        self.shared.options.guest && self.shared.status.lock().announced > 0
+    }
+
     fn end_session(&mut self) {
         if let Some(mut session) = self.session.take() {
             let more = self.wire.measured(&self.shared.options.line, session.wire_bytes());
@@ -216,6 +237,8 @@ impl<S: Source, T: Transport> Lane<S, T> {
         let found = session.found();
         match (&found.checkpoint, &found.other_epoch) {
             (Some(_), _) => {}
+            // It is not about this box, and was said already.
+            _ if self.shared.options.guest => {}
             (None, Some(other)) => tracing::warn!(
                 lane,
                 "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
@@ -409,23 +432,6 @@ impl<S: Source, T: Transport> Lane<S, T> {
         }
     }
 
-    /// A second box, or only an outage longer than the transaction timeout? Looks, and waits as
-    /// long as a second box writes.
-    fn fenced(&mut self) -> Duration {
-        let Some(by) = self.transport.find_other() else {
-            self.is_fenced = false;
-            return self.back_off();
-        };
-        let state = State::Fenced { since_us: self.shared.clock.now_us(), by };
-        if self.report(state.clone()) {
-            let Options { site, edge, .. } = &self.shared.options;
-            let (box_path, data) =
-                (format!("{site}/{edge}"), json!({"what": What::Fenced, "lane": self.shared.lane}));
-            self.emit(Kind::Box, box_path, state.to_string(), data);
-        }
-        self.shared.options.fenced_retry
-    }
-
     /// A record that was refused alone is left out, other records are tried in smaller batches.
     /// When there is nothing more to leave out, someone must raise the limit.
     fn shrink(&mut self, refused: &[(u64, usize)]) -> Duration {
@@ -489,7 +495,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
     }
 
     /// Shows the state and logs it when it is new.
-    fn report(&self, state: State) -> bool {
+    pub(super) fn report(&self, state: State) -> bool {
         let text = state.to_string();
         let is_new = self.shared.status.set(state);
         if is_new {
@@ -498,7 +504,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         is_new
     }
 
-    fn emit(&self, kind: Kind, device: String, text: String, data: serde_json::Value) {
+    pub(super) fn emit(&self, kind: Kind, device: String, text: String, data: serde_json::Value) {
         if let Some(events) = &self.shared.events {
             events.emit(Event { kind, edge_time: self.shared.clock.now_us(), device, text, data });
         }
@@ -506,7 +512,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
 
     /// Wait before the next attempt: doubling from 100 ms to 10 s, spread by a random half so
     /// that boxes that lost Kafka together do not come back together.
-    fn back_off(&mut self) -> Duration {
+    pub(super) fn back_off(&mut self) -> Duration {
         let full = BACKOFF.saturating_mul(1 << self.in_a_row.min(7)).min(BACKOFF_MAX);
         self.in_a_row = self.in_a_row.saturating_add(1);
         full.mul_f64(0.5 + fastrand::f64() / 2.0)

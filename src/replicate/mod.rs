@@ -12,6 +12,7 @@ mod control;
 pub mod encode;
 mod fallback;
 pub(crate) mod fault;
+mod fenced;
 mod fill;
 mod identity;
 mod journal;
@@ -41,13 +42,14 @@ use std::time::Duration;
 pub use checkpoint::{Checkpoint, Nonce};
 pub use control::{Memory, Pause, ReplicationControl};
 pub use fallback::Fallback;
+pub(crate) use fenced::shut_out_words;
 pub use journal::{JournalSource, RecordEncoder};
-pub use lookup::look_up;
+pub use lookup::{NotSeen, Onlooker, Seen};
 pub use options::{
     Backfill, CreateTopics, Located, Mechanism, Mode, Options, Password, Sasl, TRANSACTION_RECORDS_MAX, Tls,
 };
 pub use pace::Line;
-pub use status::{Backlogged, Replication, ReplicationStatus, State};
+pub use status::{Backlogged, Replication, ReplicationStatus, State, importer, importer_boot};
 pub use transport::Delivery;
 pub use window::DailyWindow;
 
@@ -239,6 +241,11 @@ impl Replicator {
     fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         self.threads.push(std::thread::Builder::new().name(name).spawn(work)?);
         Ok(())
+    }
+
+    /// A guest that has ended by itself; its state says why.
+    pub fn is_over(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// How the way to the second cluster is doing; `None` without one.

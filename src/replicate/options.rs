@@ -68,6 +68,9 @@ pub struct Options {
     /// Id of a replay: history that is sent once more, with a transactional id, a checkpoint and a
     /// header of its own; `None` for everything else.
     pub replay: Option<String>,
+    /// We send what another box has, under its name and only until it is done. What goes wrong after
+    /// we have announced ourselves, and so shut out others of that name, ends it.
+    pub guest: bool,
 }
 
 /// What is promised.
@@ -122,6 +125,7 @@ impl Options {
             control: Arc::default(),
             fallback: None,
             replay: None,
+            guest: false,
         }
     }
 
@@ -130,7 +134,8 @@ impl Options {
         format!("{}.{name}", self.prefix)
     }
 
-    /// Transactional id of a lane; the broker lets only one process write under it.
+    /// Transactional id of a lane; the broker lets only one process write under it. It is the same
+    /// whatever the prefix of the topics is (ADR 11).
     pub fn transactional_id(&self, lane: &str) -> String {
         format!("forebay.{}.{}.{}", self.site, self.edge, self.stream(lane))
     }

@@ -270,6 +270,7 @@ impl KafkaSession {
         if !self.is_transactional() {
             return Ok(());
         }
+        self.shared.status.lock().announced += 1;
         let end = Instant::now() + self.shared.options.transaction_timeout;
         loop {
             self.stopped()?;

@@ -48,6 +48,26 @@ pub struct Replication {
     pub wire_bytes: u64,
     /// What waits while newer data goes first; `None` = nothing.
     pub backlog: Option<Backlogged>,
+    /// How often a producer was announced to the brokers, which shuts out others of this name.
+    pub announced: u64,
+    /// How often somebody else has announced himself under our name while we were sending.
+    pub shut_out: u64,
+    /// The last time, microseconds since 1970 UTC; 0 = never.
+    pub shut_out_us: i64,
+}
+
+/// In the boot id of who sends a backlog of another box: between its number and the path of the box
+/// that really sends.
+const IMPORTED_BY: &str = " import by ";
+
+/// Boot id of a box that sends a backlog of another one, with the name by which that can tell it.
+pub fn importer_boot(site: &str, edge: &str) -> String {
+    format!("{:016x}{IMPORTED_BY}{site}/{edge}", fastrand::u64(..))
+}
+
+/// Path of the box that really sends, if this is the boot id of an import.
+pub fn importer(boot: &str) -> Option<&str> {
+    boot.split_once(IMPORTED_BY).map(|(_, path)| path)
 }
 
 /// What waits while newer data goes first.
@@ -143,6 +163,11 @@ impl State {
         }
     }
 
+    /// Path of the box that sends a backlog of ours just now, and for which we wait.
+    pub fn importer(&self) -> Option<&str> {
+        if let Self::Fenced { by, .. } = self { importer(by) } else { None }
+    }
+
     /// Since when it has been so, where that matters.
     pub fn since_us(&self) -> Option<i64> {
         match self {
@@ -188,11 +213,18 @@ impl fmt::Display for State {
                  card or its cable",
                 rfc3339(*since_us)
             ),
-            Self::Fenced { by, .. } => write!(
-                f,
-                "a second box with the same name writes to Kafka (its boot id is {by}). This box has stopped \
-                 sending and keeps everything on disk; give each box its own edge name"
-            ),
+            Self::Fenced { by, .. } => match importer(by) {
+                Some(path) => write!(
+                    f,
+                    "{path} sends a backlog of this box that was imported there. This box sends nothing meanwhile, \
+                     keeps everything on disk and goes on by itself when that is done"
+                ),
+                None => write!(
+                    f,
+                    "a second box with the same name writes to Kafka (its boot id is {by}). This box has stopped \
+                     sending and keeps everything on disk; give each box its own edge name"
+                ),
+            },
             Self::Paused { by, .. } => write!(
                 f,
                 "paused by {by}: nothing is sent until `forebay resume`, everything is kept on disk"
@@ -261,6 +293,18 @@ impl ReplicationStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_name_is_used_for_an_import_learns_by_whom() {
+        let by = importer_boot("Werk1", "box-2");
+        let fenced = State::Fenced { since_us: 1, by };
+        assert_eq!(fenced.importer(), Some("Werk1/box-2"));
+        let words = fenced.to_string();
+        assert!(words.starts_with("Werk1/box-2 sends a backlog of this box"), "{words}");
+        let second = State::Fenced { since_us: 1, by: "00112233".into() };
+        assert_eq!(second.importer(), None);
+        assert!(second.to_string().contains("a second box with the same name"));
+    }
 
     #[test]
     fn trouble_keeps_its_beginning() {

@@ -111,7 +111,7 @@ fn policy(options: &Options, topic: &str) -> Option<String> {
 }
 
 /// `None` = there is no such topic.
-fn partitions(
+pub(super) fn partitions(
     client: &Client<Reports>,
     options: &Options,
     topic: &str,

@@ -148,6 +148,8 @@ pub enum ToItState {
     Fenced {
         /// Since when, microseconds since 1970 UTC.
         since_us: i64,
+        /// Path of the box that only sends a backlog of this one, if it is that.
+        importer: Option<String>,
     },
     /// Someone has paused it.
     Paused {
@@ -165,10 +167,14 @@ impl Serialize for ToItState {
             Self::Up => ("up", None, None),
             Self::Connecting => ("connecting", None, None),
             Self::Waiting { since_us, cause } => ("waiting", Some(*since_us), Some(cause)),
-            Self::Fenced { since_us } => ("fenced", Some(*since_us), None),
+            Self::Fenced { since_us, .. } => ("fenced", Some(*since_us), None),
             Self::Paused { since_us, .. } => ("paused", Some(*since_us), None),
         };
-        let by = if let Self::Paused { by, .. } = self { Some(by) } else { None };
+        let by = match self {
+            Self::Paused { by, .. } => Some(by),
+            Self::Fenced { importer, .. } => importer.as_ref(),
+            _ => None,
+        };
         let mut fields = serializer.serialize_struct("ToItState", 5)?;
         fields.serialize_field("state", state)?;
         fields.serialize_field("since", &since_us.map(crate::clock::rfc3339))?;
@@ -210,6 +216,11 @@ pub struct ToIt {
     pub second_records: Option<u64>,
     /// The second Kafka takes data now.
     pub second_up: bool,
+    /// How often somebody else has sent under the name of this box, since the start.
+    pub shut_out: u64,
+    /// The last time, if that is less than an hour ago, microseconds since 1970 UTC.
+    #[serde(serialize_with = "serialize_moment")]
+    pub shut_out_us: Option<i64>,
 }
 
 /// Something that is sent besides the box's own new data.

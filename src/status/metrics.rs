@@ -114,6 +114,11 @@ fn of_the_box(view: &View) -> Vec<Metric> {
             "1 when another box uses the same edge id.",
             one(flag(matches!(it.state, ToItState::Fenced { .. }))),
         ),
+        counter(
+            "forebay_kafka_shut_out_total",
+            "How often somebody else has sent under the name of this box, since the start.",
+            one(float(it.shut_out)),
+        ),
         gauge(
             "forebay_kafka_delay_seconds",
             "Age of the oldest record Kafka has not confirmed.",

@@ -38,6 +38,10 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
             let lines = [line(it_cause(cause, speech)), line(kept(&numbers, reserve, speech))];
             (Some(Letter::M), headline, lines.into_iter().chain(second(&numbers, speech)).collect())
         }
+        ToItState::Fenced { importer: Some(path), .. } => {
+            let goes_on = fill(words.fenced_import_fix, &[&plain(path)]);
+            (Some(Letter::M), words.fenced_import.to_owned(), vec![line(goes_on)])
+        }
         ToItState::Fenced { .. } => {
             let fix = fill(words.fenced_fix, &[&plain(&identity.edge_id)]);
             (Some(Letter::F), words.fenced.to_owned(), vec![line(fix)])
@@ -53,6 +57,10 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
         }
     };
     lines.extend(numbers.errands.iter().take(ERRANDS_SHOWN_MAX).map(|it| errand(it, speech)));
+    if let Some(us) = numbers.shut_out_us {
+        let text = fill(words.shut_out, &[&speech.moment(us)]);
+        lines.push(Line { letter: Some(Letter::M), text });
+    }
     Tile { letter, headline, lines, numbers }
 }
 

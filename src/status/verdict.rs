@@ -65,6 +65,9 @@ fn note(given: &Given, speech: &Speech) -> String {
             let kept = if given.reserve.is_losing() { "." } else { words.note_kept };
             fill(waits, &[&speech.moment(*since_us)]) + kept
         }
+        ToItState::Fenced { importer: Some(path), .. } => {
+            fill(speech.words.note_fenced_import, &[&plain(path)])
+        }
         ToItState::Fenced { .. } => fill(speech.words.note_fenced, &[&plain(&given.identity.edge_id)]),
         ToItState::Paused { since_us, by } => {
             fill(speech.words.note_paused, &[&plain(by), &speech.moment(*since_us)])

@@ -194,6 +194,8 @@ words! {
     note_paused: "Nothing goes to IT: paused by {0} since {1}.", "Nichts geht an die IT: angehalten von {0} seit {1}.";
     note_fenced: "Nothing goes to IT: another box uses the name {0}.",
         "Nichts geht an die IT: Eine andere Box benutzt den Namen {0}.";
+    note_fenced_import: "Nothing goes to IT just now: {0} sends a backlog of this box.",
+        "Im Augenblick geht nichts an die IT: {0} sendet einen Rückstand dieser Box.";
 
     // Causes: the hint stands in brackets in the verdict, the sentence beside the machine.
     hint_unreachable: "cable or PLC off?", "Kabel oder SPS aus?";
@@ -267,6 +269,11 @@ words! {
         "Solange bekommt der zweite IT-Standort die Daten: bisher {0} Datensätze.";
     it_paused: "Paused", "Angehalten";
     it_paused_by: "by {0} since {1}", "von {0} seit {1}";
+    fenced_import: "Waits for another box", "Wartet auf eine andere Box";
+    fenced_import_fix: "{0} sends a backlog of this box; it goes on by itself after that.",
+        "{0} sendet einen Rückstand dieser Box; danach geht es von selbst weiter.";
+    shut_out: "at {0} somebody else sent under the name of this box: a second box, or an import of its backlog?",
+        "um {0} hat jemand anderes unter dem Namen dieser Box gesendet: eine zweite Box oder ein Import ihres Rückstands?";
     errand_import: "backlog of {0}: {1} % sent", "Rückstand von {0}: {1} % gesendet";
     errand_held: "backlog of {0} is held: see forebay journal status", "Rückstand von {0} steht: siehe forebay journal status";
     errand_replay: "replay {0} sends history again: {1} %", "Wiederholung {0} sendet Vergangenes noch einmal: {1} %";

@@ -4,6 +4,7 @@ mod backlog;
 mod control;
 mod daemon;
 mod export;
+mod held;
 mod journal;
 mod known;
 mod missing;

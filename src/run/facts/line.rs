@@ -8,6 +8,9 @@ use crate::run::rates::Rates;
 use crate::status::facts::{Backfill, ToIt, ToItState};
 use crate::twin::Cause;
 
+/// For so long the page says that somebody else has sent under our name.
+const SHUT_OUT_SHOWN_US: i64 = 3_600_000_000;
+
 /// Records that Kafka has not confirmed.
 pub(super) fn backlog(status: &LaneStatus) -> u64 {
     status
@@ -52,6 +55,11 @@ impl BoxFacts {
             errands: self.controls.errands(),
             second_records: (!seconds.is_empty()).then(|| seconds.iter().map(|lane| lane.records).sum()),
             second_up: seconds.iter().any(|lane| lane.state == State::Up),
+            shut_out: replications.iter().map(|lane| lane.shut_out).sum(),
+            shut_out_us: replications.iter().map(|lane| lane.shut_out_us).max().filter(|us| {
+                // Long after it nobody needs to look for anybody.
+                *us > clock::now_us() - SHUT_OUT_SHOWN_US
+            }),
             state: states.into_iter().max_by_key(urgency).unwrap_or_default(),
             delay_s,
             backlog_records: statuses.iter().zip(&replications).map(|(lane, sent)| unsent(lane, sent)).sum(),
@@ -100,7 +108,10 @@ fn to_it_state(replication: &Replication) -> ToItState {
         State::Settings { since_us, cause } => waiting(*since_us, "configuration", cause),
         State::Unreadable { since_us, cause } => waiting(*since_us, "disk", cause),
         State::NotLetIn { since_us, cause } => waiting(*since_us, "not-trusted", cause),
-        State::Fenced { since_us, .. } => ToItState::Fenced { since_us: *since_us },
+        State::Fenced { since_us, .. } => {
+            let importer = replication.state.importer().map(str::to_owned);
+            ToItState::Fenced { since_us: *since_us, importer }
+        }
         State::Paused { since_us, by } => ToItState::Paused { since_us: *since_us, by: by.clone() },
     }
 }

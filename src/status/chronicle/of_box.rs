@@ -20,6 +20,10 @@ pub(super) fn of_box(event: &Event, speech: &Speech) -> Option<String> {
         What::KafkaBack => fill(words.it_back, &[&speech.duration(event.data.get("seconds")?.as_f64()?)]),
         What::SecondKafkaBegins => words.second_begins.to_owned(),
         What::SecondKafkaEnds => fill(words.second_ends, &[&count("records")?]),
+        What::Fenced if text("importer").is_some() => {
+            fill(speech.words.note_fenced_import, &[&text("importer")?])
+        }
+        What::ShutOut => words.shut_out.to_owned(),
         // The path ends in the name of the box.
         What::Fenced => fill(speech.words.note_fenced, &[&plain(event.device.rsplit('/').next()?)]),
         What::TopicNew => fill(words.topic_new, &[&text("topic")?]),
@@ -38,6 +42,7 @@ pub(super) fn of_box(event: &Event, speech: &Speech) -> Option<String> {
         What::NoState => words.no_state.to_owned(),
         What::NoModel => fill(words.no_model, &[&text("model")?]),
         What::ImportStarted => fill(words.import_started, &[&text("edge")?, &records()?]),
+        What::ImportHeld => fill(words.import_held, &[&text("edge")?]),
         What::ImportDone => fill(words.import_done, &[&text("edge")?, &records()?]),
         What::ReplayDone => match number(event, "missing").unwrap_or_default() {
             0 => fill(words.replay_done, &[&text("replay")?]),
@@ -70,7 +75,9 @@ fn clock_jump(seconds: f64, speech: &Speech) -> String {
 pub(super) fn detail(event: &Event) -> &str {
     let is_bad = || event.data.get("working").is_some_and(|it| it == false);
     match event.what() {
-        Some(What::KafkaAway | What::StatePutAside | What::NoState) => &event.text,
+        Some(What::KafkaAway | What::ShutOut | What::ImportHeld | What::StatePutAside | What::NoState) => {
+            &event.text
+        }
         Some(What::Disk | What::DiskRead) if is_bad() => &event.text,
         _ => "",
     }

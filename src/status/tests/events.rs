@@ -85,7 +85,7 @@ fn data_of(what: What) -> serde_json::Value {
         What::ClockJump => json!({"seconds": 7200.0}),
         What::KafkaAway | What::KafkaBack => json!({"seconds": 240}),
         What::SecondKafkaBegins | What::SecondKafkaEnds => json!({"records": 12_400}),
-        What::Fenced => json!({"lane": "telemetry"}),
+        What::Fenced | What::ShutOut => json!({"lane": "telemetry", "times": 1}),
         What::TopicNew => json!({"lane": "telemetry", "topic": "forebay.telemetry", "next_offset": 7}),
         What::Disk | What::DiskRead => json!({"lane": "telemetry", "working": false}),
         What::DiskShort => json!({"lane": "telemetry", "free_bytes": 1 << 20, "reserve_bytes": 1 << 26}),
@@ -95,7 +95,7 @@ fn data_of(what: What) -> serde_json::Value {
         What::NewOffsets => json!({"lane": "telemetry", "batches": 12, "from_offset": 3, "to_offset": 15}),
         What::StatePutAside | What::NoState => json!({}),
         What::NoModel => json!({"model": "bearing"}),
-        What::ImportStarted | What::ImportDone => {
+        What::ImportStarted | What::ImportHeld | What::ImportDone => {
             json!({"site": "Werk1", "edge": "box-2", "lane": "telemetry", "from_offset": 3, "to_offset": 15})
         }
         What::ReplayDone | What::ReplayCancelled => {

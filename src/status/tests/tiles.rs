@@ -29,8 +29,15 @@ fn the_way_to_it_is_told_in_words() {
     });
     assert_eq!(tile(&given).2, "12\u{202f}400 Datensätze zu senden | fertig in etwa 10 min");
 
-    given.facts.set(|a| a.to_it.state = ToItState::Fenced { since_us: NOW_US });
+    given.facts.set(|a| a.to_it.state = ToItState::Fenced { since_us: NOW_US, importer: None });
     assert_eq!(tile(&given).0, Some(Letter::F));
+    let importer = Some("Werk1/box-2".to_owned());
+    given.facts.set(|a| a.to_it.state = ToItState::Fenced { since_us: NOW_US, importer });
+    let (letter, headline, lines) = tile(&given);
+    assert_eq!((letter, headline.as_str()), (Some(Letter::M), "Wartet auf eine andere Box"));
+    assert!(lines.contains("Werk1/box-2 sendet einen Rückstand dieser Box"), "{lines}");
+    given.facts.set(|a| (a.to_it.state, a.to_it.shut_out_us) = (ToItState::Up, Some(NOW_US - 4 * MINUTE_US)));
+    assert!(tile(&given).2.contains("hat jemand anderes unter dem Namen dieser Box gesendet"));
 }
 
 #[test]

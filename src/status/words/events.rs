@@ -85,6 +85,9 @@ words! {
         "weiter ohne den kleinen Zustand der Box: Nach einem Neustart sind die Zeiten von Lücken ungenauer";
     no_model: "the model {0} is in none of the folders for models",
         "das Modell {0} ist in keinem der Ordner für Modelle";
+    shut_out: "somebody else has sent under the name of this box: a second box, or an import of its backlog",
+        "jemand anderes hat unter dem Namen dieser Box gesendet: eine zweite Box oder ein Import ihres Rückstands";
+    import_held: "the backlog of {0} is held", "der Rückstand von {0} steht";
     import_started: "the backlog of {0} is being sent ({1} records)",
         "der Rückstand von {0} wird gesendet ({1} Datensätze)";
     import_done: "the backlog of {0} is with IT ({1} records)",
