@@ -200,8 +200,8 @@ mod tests {
         let facts = wear.facts();
         let per_day = facts.written_bytes_per_day.unwrap();
         assert!(
-            facts.measured && (per_day - 14_288_000.0).abs() < 1.0,
-            "2 MB and 1000 syncs of 12 KiB: {facts:?}"
+            facts.measured && (per_day - 22_480_000.0).abs() < 1.0,
+            "2 MB and 1000 syncs of 20 KiB: {facts:?}"
         );
     }
 
