@@ -253,6 +253,7 @@ impl FakeFacts {
                 state: ToItState::Up,
                 delay_s: Some(0.8),
                 backlog_records: 3,
+                perhaps_sent_records: 0,
                 records_per_s: 41.3,
                 intake_per_s: 41.0,
                 committed_records: 3_961_022,

@@ -17,7 +17,7 @@ use super::{Controls, LaneControl};
 use crate::amount::{bytes, counted};
 use crate::lane::{Before, TrimError, TrimOrder};
 use crate::replay::{Order, ReplayError};
-use crate::replicate::Replication;
+use crate::replicate::{Pause, Replication};
 
 /// Bytes of a request's body at most.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -181,7 +181,15 @@ async fn switch(controls: &Controls, request: Request, pause: bool) -> Answer {
     let names: Vec<&str> = meant.iter().map(|(name, _)| *name).collect();
     let state = if pause { "paused" } else { "resumed" };
     tracing::info!("sending {} is {state} by {by}", names.join(" and "));
-    let answer = json!({ "lanes": names, "paused": pause });
+    let before: Vec<Json> = meant
+        .iter()
+        .filter_map(|(name, switch)| {
+            let Pause { since_us, by } = switch.paused()?;
+            Some(json!({ "lane": name, "since_us": since_us, "by": by }))
+        })
+        .collect();
+    // Who was not paused is told so.
+    let answer = json!({ "lanes": names, "paused": pause, "paused_before": before });
     // Remembering it writes to the disk.
     let switching = tokio::task::spawn_blocking(move || {
         let done = meant.iter().map(|(_, switch)| if pause { switch.pause(&by) } else { switch.resume() });

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 /// Bytes that a device writes when `length` bytes are written at `at` and synced: the blocks they
 /// touch, and what ext4 writes with each sync (measured: its journal's descriptor, the inode and
-/// the commit block).
+/// the commit block; two more where the file gets new blocks).
 pub(super) fn touched_bytes(at: u64, length: u64) -> u64 {
     const BLOCK_BYTES: u64 = 4096;
-    const SYNC_BYTES: u64 = 3 * BLOCK_BYTES;
-    ((at + length).div_ceil(BLOCK_BYTES) - at / BLOCK_BYTES) * BLOCK_BYTES + SYNC_BYTES
+    let (held, needed) = (at.div_ceil(BLOCK_BYTES), (at + length).div_ceil(BLOCK_BYTES));
+    let of_file_system = if needed > held { 5 } else { 3 };
+    (needed - at / BLOCK_BYTES + of_file_system) * BLOCK_BYTES
 }
 
 /// One directory. Names are plain file names.

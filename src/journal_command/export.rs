@@ -99,7 +99,7 @@ pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 /// Why an export would be empty.
 fn why_nothing(export: &Export, site: &Site) -> String {
     let (lane, what) = match (export.format, export.lane.as_deref()) {
-        (Format::Backlog, _) => return "Kafka has everything".to_owned(),
+        (Format::Backlog, _) => return "Kafka has everything that is stored".to_owned(),
         (Format::Parquet, Some("events")) => ("events", "no event fits these machines and times"),
         (Format::Parquet, _) => ("telemetry", "no sample fits these machines, tags and times"),
     };
@@ -142,11 +142,14 @@ fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json
     let mut found: Vec<(&str, OfflineLane, u64)> = Vec::new();
     let mut total = 0;
     for lane in Site::lanes(export.lane.as_deref())? {
-        let Ok(opened) = site.open_lane(lane) else { continue };
+        let Some(opened) = site.find_lane(lane)? else { continue };
         let from = site.committed(lane).unwrap_or(0).max(opened.files().first_offset());
         let segments = opened.files().segments();
         total += segments.iter().filter(|it| it.end > from).map(|it| it.bytes).sum::<u64>();
         found.push((lane, opened, from));
+    }
+    if found.is_empty() {
+        bail!(site.no_journal());
     }
     target.check_room(total + SPARE_BYTES)?;
     let mut progress = Progress::new("export", total, export.common.json);

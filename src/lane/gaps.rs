@@ -15,6 +15,32 @@ use super::worker::taken::Moved;
 const DEVICES_MAX: usize = 200;
 const TAGS_MAX: usize = 2000;
 
+/// Why there is no more room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// The lane's budget is used up.
+    Budget,
+    /// The file system has less left than it is to keep, whoever has filled it.
+    Disk,
+}
+
+impl NoRoom {
+    /// Stable word for `data.cause`.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Budget => "disk-budget",
+            Self::Disk => "disk-full",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Budget => "the disk budget is reached",
+            Self::Disk => "the disk has too little free space left",
+        }
+    }
+}
+
 /// Makes the events of one lane.
 #[derive(Debug, Clone)]
 pub(super) struct Gaps {
@@ -25,24 +51,23 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// The oldest records were removed to keep the budget. Of what was handed to a replicator it
+    /// The oldest records were removed for lack of room. Of what was handed to a replicator it
     /// is not known whether Kafka has it.
     pub(super) fn evicted(
         &self,
         (from_offset, to_offset): (u64, u64),
         tally: &Tally,
         was_handed: bool,
+        why: NoRoom,
         now_us: i64,
     ) -> Event {
         let Self { lane, .. } = self;
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
-        let sent = sent(was_handed);
-        let text = format!(
-            "{lane}: {batches} batches from {from} to {to} removed {sent}, the disk budget is reached"
-        );
+        let (sent, words) = (sent(was_handed), why.words());
+        let text = format!("{lane}: {batches} batches from {from} to {to} removed {sent}, {words}");
         let mut data = json!({
-            "lane": lane, "cause": "disk-budget", "batches": batches, "samples": samples,
+            "lane": lane, "cause": why.code(), "batches": batches, "samples": samples,
             "from": from, "to": to, "from_offset": from_offset, "to_offset": to_offset,
         });
         if was_handed {
@@ -60,7 +85,7 @@ impl Gaps {
         was_handed: bool,
         now_us: i64,
     ) -> Event {
-        let mut event = self.evicted(range, tally, was_handed, now_us);
+        let mut event = self.evicted(range, tally, was_handed, NoRoom::Budget, now_us);
         let (from, to) = times(tally);
         let (lane, batches, sent) = (&self.lane, tally.batches, sent(was_handed));
         event.text =
@@ -69,16 +94,24 @@ impl Gaps {
         event
     }
 
-    /// Records were summed up to keep the budget.
-    pub(super) fn thinned(&self, replaced: &Replaced, tally: &Tally, interval_s: u64, now_us: i64) -> Event {
+    /// Records were summed up for lack of room.
+    pub(super) fn thinned(
+        &self,
+        replaced: &Replaced,
+        tally: &Tally,
+        interval_s: u64,
+        why: NoRoom,
+        now_us: i64,
+    ) -> Event {
         let Self { lane, .. } = self;
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
         let text = format!(
-            "{lane}: {batches} batches from {from} to {to} summed up over {interval_s} s each, the disk budget is reached"
+            "{lane}: {batches} batches from {from} to {to} summed up over {interval_s} s each, {}",
+            why.words()
         );
         let mut data = json!({
-            "lane": lane, "cause": "disk-budget", "interval_s": interval_s, "batches": batches,
+            "lane": lane, "cause": why.code(), "interval_s": interval_s, "batches": batches,
             "samples": samples, "from": from, "to": to,
             "from_offset": replaced.from_offset, "to_offset": replaced.to_offset,
             "bytes_before": replaced.bytes_before, "bytes": replaced.bytes,

@@ -133,6 +133,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.report(State::Paused { since_us: pause.since_us, by: pause.by });
             return PAUSED;
         }
+        self.shared.status.resumed();
         if let Some(gate) = &self.gate
             && !gate.is_open(self.shared.clock.now_us())
         {
@@ -245,6 +246,8 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.session = Some(session);
         self.last_answer = self.shared.clock.now();
         self.show_progress();
+        // Kafka may have forgotten what it had confirmed.
+        self.remember(REMEMBER);
         if self.show_line() {
             tracing::info!(lane = self.shared.lane, next_offset = self.progress.live(), "connected to Kafka");
         }
@@ -352,11 +355,11 @@ impl<S: Source, T: Transport> Lane<S, T> {
         }
     }
 
-    /// Notes how far Kafka has come, for a second cluster that takes over after a restart; at most
-    /// once in `interval`, because it costs a sync.
+    /// Notes how far Kafka has come, for what is said while it is away after a restart, and for a
+    /// second cluster that takes over then; at most once in `interval`, because it costs a sync.
     fn remember(&mut self, interval: Duration) {
         let complete = self.progress.complete_below();
-        if self.shared.options.fallback.is_none() || self.shared.status.lock().complete_below.is_none() {
+        if self.gate.is_some() || self.shared.status.lock().complete_below.is_none() {
             return;
         }
         let now = self.shared.clock.now();

@@ -28,6 +28,7 @@ mod reports;
 mod session;
 mod status;
 pub(crate) mod stop;
+mod template;
 mod topics;
 pub(crate) mod transport;
 mod window;

@@ -196,7 +196,7 @@ impl fmt::Display for State {
             ),
             Self::Paused { by, .. } => write!(
                 f,
-                "paused by {by}: nothing is sent until someone resumes it, everything is kept on disk"
+                "paused by {by}: nothing is sent until `forebay resume`, everything is kept on disk"
             ),
             Self::Standby => f.write_str("the second Kafka is not needed"),
             Self::Stopped => f.write_str("replication has ended"),
@@ -239,6 +239,14 @@ impl ReplicationStatus {
         let new = inner.state != state;
         inner.state = state;
         new
+    }
+
+    /// Nothing is paused any more; whether Kafka takes data shows when it has been asked.
+    pub(super) fn resumed(&self) {
+        let mut inner = self.lock();
+        if matches!(inner.state, State::Paused { .. }) {
+            inner.state = State::Connecting;
+        }
     }
 
     /// Waiting since now, or since it began.

@@ -42,6 +42,7 @@ use crate::status::{self, Facts, Language};
 use crate::twin::{DeviceTwin, Twin};
 
 use facts::BoxFacts;
+pub use kafka::remembered;
 use storage::{Begin, Closed, Lanes, Opener, Storage, Writers, not_stored, open_state};
 pub use trim::{hand_over_without_box, trim_without_box};
 

@@ -221,10 +221,30 @@ impl Begin {
             opened[0].1.status(),
             self.stop.clone(),
         );
-        let tasks = vec![tokio::spawn(line), tokio::spawn(save)];
+        let tasks = vec![tokio::spawn(line), tokio::spawn(save), tokio::spawn(self.remember(&opened))];
         // Nobody else sets them.
         let _once = self.writers.0.set([opened[0].1.clone(), opened[1].1.clone()]);
         Ok(Storage { replicators, lanes: opened, tasks, _only_one: only_one })
+    }
+
+    /// Tells the lanes what is remembered of Kafka, as soon as the small state is open.
+    fn remember(&self, opened: &[(Lane, LaneWriter)]) -> impl Future<Output = ()> + use<> {
+        let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
+        let switches = self.controls.switches.clone();
+        let writers: Vec<LaneWriter> = opened.iter().map(|(_, writer)| writer.clone()).collect();
+        async move {
+            if stop.run_until_cancelled(state.wait()).await.is_none() {
+                return;
+            }
+            // Remembering a correction writes to the disk.
+            let told = tokio::task::spawn_blocking(move || {
+                for ((lane, switch), writer) in switches.iter().zip(&writers) {
+                    kafka::remember_confirmed(writer, lane, switch);
+                }
+            });
+            // Without it less is known.
+            let _panicked = told.await;
+        }
     }
 
     /// Tries to open the lanes until it works or `stop`, and begins then.

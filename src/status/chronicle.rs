@@ -99,7 +99,16 @@ fn of_gap(event: &Event, speech: &Speech) -> Option<String> {
     let words = speech.words;
     let (from, to) = (moment(event, "from", speech)?, moment(event, "to", speech)?);
     match (data(event, "cause")?, data(event, "tags")) {
-        ("disk-budget", _) => Some(fill(words.event_evicted, &[&from, &to])),
+        (cause @ ("disk-budget" | "disk-full" | "operator"), _) => {
+            let perhaps = event.data.get("perhaps_sent").is_some_and(|perhaps| perhaps == true);
+            let text = match (cause == "operator", perhaps) {
+                (false, false) => words.event_evicted,
+                (false, true) => words.event_evicted_perhaps,
+                (true, false) => words.event_removed,
+                (true, true) => words.event_removed_perhaps,
+            };
+            Some(fill(text, &[&from, &to]))
+        }
         (cause, Some("*")) => Some(fill(words.event_gap, &[&from, &to, known_hint(cause, speech)?])),
         _ => None,
     }

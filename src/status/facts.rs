@@ -182,6 +182,8 @@ pub struct ToIt {
     pub delay_s: Option<f64>,
     /// Records that Kafka has not confirmed.
     pub backlog_records: u64,
+    /// Of `backlog_records`, those that Kafka may have, as long as it was not heard since the start.
+    pub perhaps_sent_records: u64,
     /// Records confirmed per second, mean of about 10 s.
     pub records_per_s: f64,
     /// Records journalled per second, mean of about 10 s.
@@ -251,8 +253,10 @@ pub struct Reserve {
     /// Edge time of the oldest record not confirmed, microseconds since 1970 UTC.
     #[serde(rename = "oldest_unsent", serialize_with = "serialize_moment")]
     pub oldest_unsent_us: Option<i64>,
-    /// Records dropped unsent for lack of room since the start.
+    /// Records removed since the start that were never given to Kafka: they are lost.
     pub dropped_records: u64,
+    /// Records removed since the start of which Kafka may have some.
+    pub perhaps_dropped_records: u64,
     /// How much longer it lasts when the oldest values are summed up, seconds; `None` when that is
     /// not configured, or nothing was summed up yet, so that nobody knows what it saves.
     pub thinned_left_s: Option<f64>,
@@ -278,9 +282,10 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// Whether values are lost, or will be unless somebody acts: what waits may not be called kept.
+    /// Whether values are or may be lost, or will be unless somebody acts: what waits may not be called kept.
     pub fn is_losing(&self) -> bool {
-        self.full || self.disk_error.is_some()
+        let has_lost = self.dropped_records > 0 || self.perhaps_dropped_records > 0;
+        self.full || self.disk_error.is_some() || has_lost
     }
 }
 

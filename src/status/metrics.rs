@@ -226,8 +226,13 @@ fn of_the_journal(view: &View) -> Vec<Metric> {
         ),
         counter(
             "forebay_journal_dropped_records_total",
-            "Records dropped unsent for lack of room.",
+            "Records removed that were never given to Kafka: they are lost.",
             one(float(reserve.dropped_records)),
+        ),
+        counter(
+            "forebay_journal_perhaps_dropped_records_total",
+            "Records removed of which Kafka may have some.",
+            one(float(reserve.perhaps_dropped_records)),
         ),
         gauge(
             "forebay_journal_failed",

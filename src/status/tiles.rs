@@ -26,14 +26,16 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
     let backlog = speech.count(numbers.backlog_records);
     let (letter, headline, mut lines) = match &numbers.state {
         ToItState::Connecting => {
-            let left = (numbers.backlog_records > 0).then(|| line(fill(words.records_left, &[&backlog])));
+            let left = match numbers.perhaps_sent_records {
+                0 => words.records_left,
+                _ => words.waiting_here_perhaps,
+            };
+            let left = (numbers.backlog_records > 0).then(|| line(fill(left, &[&backlog])));
             (None, words.it_connecting.to_owned(), left.into_iter().collect())
         }
         ToItState::Waiting { since_us, cause } => {
             let headline = fill(words.it_waiting, &[&speech.moment(*since_us)]);
-            let kept = if reserve.is_losing() { words.waiting_here } else { words.kept_here };
-            let kept = fill(kept, &[&backlog]);
-            let lines = [line(it_cause(cause, speech)), line(kept)];
+            let lines = [line(it_cause(cause, speech)), line(kept(&numbers, reserve, speech))];
             (Some(Letter::M), headline, lines.into_iter().chain(second(&numbers, speech)).collect())
         }
         ToItState::Fenced { .. } => {
@@ -42,8 +44,8 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
         }
         ToItState::Paused { since_us, by } => {
             let by = fill(words.it_paused_by, &[&plain(by), &speech.moment(*since_us)]);
-            let kept = if reserve.is_losing() { words.waiting_here } else { words.kept_here };
-            (Some(Letter::M), words.it_paused.to_owned(), vec![line(by), line(fill(kept, &[&backlog]))])
+            let lines = vec![line(by), line(kept(&numbers, reserve, speech))];
+            (Some(Letter::M), words.it_paused.to_owned(), lines)
         }
         ToItState::Up => {
             let (headline, lines) = sending(&numbers, &backlog, speech);
@@ -52,6 +54,19 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
     };
     lines.extend(numbers.errands.iter().take(ERRANDS_SHOWN_MAX).map(|it| errand(it, speech)));
     Tile { letter, headline, lines, numbers }
+}
+
+/// How much waits here, and whether that is all there ever was. As long as Kafka was not heard, it may
+/// have some of it.
+fn kept(numbers: &ToIt, reserve: &Reserve, speech: &Speech) -> String {
+    let words = speech.words;
+    let kept = match (reserve.is_losing(), numbers.perhaps_sent_records > 0) {
+        (false, false) => words.kept_here,
+        (false, true) => words.kept_here_perhaps,
+        (true, false) => words.waiting_here,
+        (true, true) => words.waiting_here_perhaps,
+    };
+    fill(kept, &[&speech.count(numbers.backlog_records)])
 }
 
 /// What is sent besides.
@@ -151,6 +166,9 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     }
     if numbers.dropped_records > 0 {
         lines.push(line(fill(words.dropped, &[&speech.count(numbers.dropped_records)])));
+    }
+    if numbers.perhaps_dropped_records > 0 {
+        lines.push(line(fill(words.perhaps_dropped, &[&speech.count(numbers.perhaps_dropped_records)])));
     }
     let (letter, headline) = match (&numbers.disk_error, numbers.left_s) {
         (Some(error), _) => {

@@ -220,6 +220,10 @@ words! {
     it_waiting: "Waiting since {0}", "Wartet seit {0}";
     kept_here: "Nothing is lost: {0} records are kept here.", "Nichts geht verloren: {0} Datensätze liegen hier.";
     waiting_here: "{0} records wait here.", "{0} Datensätze warten hier.";
+    kept_here_perhaps: "Nothing is lost: up to {0} records are still to be sent, IT may have some of them already.",
+        "Nichts geht verloren: Bis zu {0} Datensätze sind noch zu senden, einen Teil hat die IT vielleicht schon.";
+    waiting_here_perhaps: "Up to {0} records wait here, IT may have some of them already.",
+        "Bis zu {0} Datensätze warten hier, einen Teil hat die IT vielleicht schon.";
     it_settings: "This box’s own settings are wrong: {0}", "Eigene Einstellungen dieser Box sind falsch: {0}";
     it_disk: "What is to be sent cannot be read from this box’s disk, it is tried again: {0}",
         "Was zu senden ist, lässt sich vom Datenträger dieser Box nicht lesen, es wird weiter versucht: {0}";
@@ -259,6 +263,8 @@ words! {
     room_used: "{0} of {1} used", "{0} von {1} belegt";
     oldest_unsent: "oldest unsent value {0}", "ältester ungesendeter Wert {0}";
     dropped: "{0} records lost since the start", "{0} Datensätze seit dem Start verloren";
+    perhaps_dropped: "{0} records removed since the start may be lost: IT may not have all of them",
+        "{0} seit dem Start gelöschte Datensätze sind vielleicht verloren: Die IT hat womöglich nicht alle";
     predictions: "Predictions", "Vorhersagen";
     nothing_unusual: "Nothing unusual", "Nichts Auffälliges";
     models_run_one: "1 model runs", "1 Modell läuft";
@@ -372,6 +378,12 @@ words! {
     event_disk_bad: "the disk does not accept data; new values wait in memory",
         "die Platte nimmt nichts an; neue Werte warten im Arbeitsspeicher";
     event_disk_good: "the disk works again", "die Platte arbeitet wieder";
+    event_evicted_perhaps: "values from {0} to {1} removed, IT may not have all of them: the room on the disk is used up",
+        "Werte von {0} bis {1} gelöscht, die IT hat womöglich nicht alle: Der Platz auf der Platte ist verbraucht";
+    event_removed: "values from {0} to {1} removed unsent, because somebody asked for it",
+        "Werte von {0} bis {1} ungesendet gelöscht, weil es jemand so wollte";
+    event_removed_perhaps: "values from {0} to {1} removed, because somebody asked for it; IT may not have all of them",
+        "Werte von {0} bis {1} gelöscht, weil es jemand so wollte; die IT hat womöglich nicht alle";
     event_evicted: "values from {0} to {1} removed unsent: the room on the disk is used up",
         "Werte von {0} bis {1} ungesendet gelöscht: Platz auf der Platte verbraucht";
 

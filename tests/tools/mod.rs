@@ -5,4 +5,6 @@ mod control;
 mod daemon;
 mod export;
 mod journal;
+mod known;
+mod missing;
 mod replay;

@@ -204,6 +204,11 @@ impl Taken {
         !self.again.is_empty() || self.told < self.moved.len() || self.told_at.is_some()
     }
 
+    /// Some of these offsets are Kafka's for other records: summed up, those would count twice.
+    pub(super) fn holds(&self, offsets: &Range<u64>) -> bool {
+        self.unnoted.iter().any(|range| range.start < offsets.end && offsets.start < range.end)
+    }
+
     fn note_moved(&mut self, from: u64, to: u64) {
         let untold = self.moved.len() > self.told;
         let last = self.moved.last_mut().filter(|last| {
