@@ -27,7 +27,7 @@ use crate::event::{Event, Events, Kind, What};
 use crate::journal::FilesError;
 use crate::lane::OfflineLane;
 use crate::past::{self, Filter, Names, UnknownName};
-use crate::replicate::{Backfill, Delivery, Options, ReplicationStatus, Replicator};
+use crate::replicate::{self, Backfill, Delivery, Options, ReplicationStatus, Replicator};
 use source::ReplaySource;
 
 /// Folder of the jobs below `paths.state`.
@@ -319,12 +319,13 @@ impl Replays {
         let mut job = job.clone();
         while job.sent.is_none() {
             job.sent = self.sent(lane);
-            let why = match self.lane(lane) {
+            let why = match self.lane(lane).map(|status| status.snapshot().state) {
                 _ if job.sent.is_some() => String::new(),
-                Some(status) => {
-                    format!("what Kafka has already is not known yet; {}", status.snapshot().state)
-                }
                 None => "the journal is not open yet".to_owned(),
+                Some(replicate::State::Connecting) => {
+                    "the box is asking Kafka what it has already".to_owned()
+                }
+                Some(state) => state.to_string(),
             };
             let mut cancelled = false;
             self.change(id, |known| {

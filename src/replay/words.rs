@@ -54,6 +54,9 @@ pub fn progress(job: &Job) -> String {
             "done, 0 records sent: the journal holds nothing of that time and these machines".to_owned()
         }
         State::Done => format!("done, {sent}"),
+        State::Cancelled if !job.interrupted && job.records == 0 => {
+            "cancelled before anything was sent".to_owned()
+        }
         State::Cancelled => format!("cancelled, {sent}; what was sent stays in Kafka"),
         State::Sending => {
             let (all, read) =
@@ -150,6 +153,12 @@ mod tests {
         );
         let anew = Job { interrupted: true, records: 0, ..job(State::Done) };
         assert_eq!(progress(&anew), "done, 0 records sent since the box started anew");
+        let cancelled = Job { records: 0, ..job(State::Cancelled) };
+        assert_eq!(progress(&cancelled), "cancelled before anything was sent");
+        assert!(
+            progress(&job(State::Cancelled))
+                .starts_with("cancelled, 1,234 records sent; what was sent stays")
+        );
         let empty = Job { records: 0, ..job(State::Done) };
         assert!(progress(&empty).contains("holds nothing of that time"));
         assert!(line(&serde_json::json!(empty)).starts_with("fire: events from 2026-"));

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::clock::{now_us, rfc3339};
+use crate::amount::time;
+use crate::clock::now_us;
 
 /// How a lane is doing. Shared: the replicator writes, everyone else reads.
 #[derive(Debug, Default)]
@@ -211,7 +212,7 @@ impl fmt::Display for State {
                 f,
                 "disk cannot be read: {cause}, trying again since {}. Nothing is lost by that yet; look at the disk, its \
                  card or its cable",
-                rfc3339(*since_us)
+                time(*since_us)
             ),
             Self::Fenced { by, .. } => match importer(by) {
                 Some(path) => write!(
