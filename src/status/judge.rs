@@ -5,7 +5,7 @@ use std::time::Duration;
 use forebay_connector::{OptionValue, Quality};
 use serde::Serialize;
 
-use super::speech::{Speech, plain};
+use super::speech::Speech;
 use super::words::Words;
 use crate::device::Device;
 use crate::twin::{Cause, Current, DeviceState, Link};
@@ -211,8 +211,8 @@ pub(super) fn cause_sentence(cause: &Cause, words: &Words) -> String {
         "not-verified" => words.cause_not_verified,
         "configuration" => words.cause_configuration,
         "panic" => words.cause_panic,
-        _ if cause.message.trim().is_empty() => words.cause_other,
-        _ => return plain(&cause.message),
+        // What the connector says stands on the machine's page, for the engineer and in English.
+        _ => words.cause_other,
     }
     .to_owned()
 }

@@ -200,7 +200,7 @@ fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {
             "k",
             "facts",
             html! {
-                dl { @for (label, value) in &machine.connection { div { dt { (label) } dd { (value) } } } }
+                dl { @for (label, value) in &machine.connection { div { dt { (label) } dd lang=[(*label == words.for_engineer).then_some("en")] { (value) } } } }
             },
         ),
     ]

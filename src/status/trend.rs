@@ -141,11 +141,11 @@ pub(super) fn page(asked: &Asked, past: &Past, place: &Place, speech: &Speech) -
         false => fill(words.trend_low_high, &[&say(tag, low, None, speech), &say(tag, high, None, speech)]),
     };
     let times = [&speech.moment(past.from_us), &speech.moment(past.to_us), &speech.zone_name()];
-    let title = past.device.title.get(speech.language.code());
+    let about = [past.device.title.get(speech.language.code()), &tag.desc].map(plain);
+    let about = about.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" · ");
     html! {
         section.verdict { div.says {
-            h1.text { (plain(&asked.device)) ": " (plain(&asked.tag)) " " small { (plain(title)) } }
-            @if !tag.desc.is_empty() { div.note { (plain(&tag.desc)) } }
+            h1.text { (plain(&asked.device)) ": " (plain(&asked.tag)) " " small { (about) } }
             div.note.summary { (summary) }
             @if past.trend.is_cut { div.note { (words.trend_cut) } }
             div.note.when { (fill(words.trend_from_to, &times.map(String::as_str))) }
@@ -196,7 +196,8 @@ fn say(tag: &Tag, number: f64, decimals: Option<usize>, speech: &Speech) -> Stri
     };
     match unit(tag) {
         unit if unit.is_empty() => said,
-        unit => format!("{said} {unit}"),
+        // A line never ends between the two.
+        unit => format!("{said}\u{a0}{unit}"),
     }
 }
 
@@ -210,7 +211,7 @@ fn times_below(marks: &[TimeMark], span: Span, speech: &Speech) -> Markup {
     html! {
         svg.times aria-hidden="true" {
             @for mark in marks {
-                text x={ (format!("{:.2}", mark.share * 100.0)) "%" } y="15" text-anchor="middle" { (said(mark)) }
+                text x={ (format!("{:.2}", mark.share * 100.0)) "%" } y="22" text-anchor="middle" { (said(mark)) }
             }
         }
     }

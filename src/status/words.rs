@@ -291,10 +291,10 @@ words! {
         "Der Platz ist verbraucht: Die ältesten Werte werden verdichtet.";
     full_since: "in full since {0}, summed up before", "vollständig seit {0}, davor verdichtet";
     then_thinned: "then about {0} more, the oldest summed up", "danach etwa {0} mehr, die ältesten verdichtet";
-    flash_own: "Forebay writes {0} a day: flash that endures {1} lasts {2}",
-        "Forebay schreibt {0} am Tag: Flash, der {1} aushält, hält {2}";
-    flash_all: "all programs together write {0} a day to this disk: then it lasts {1}",
-        "alle Programme zusammen schreiben {0} am Tag auf diese Platte: dann hält er {1}";
+    flash_own: "flash lasts {2} at Forebay’s {0} a day (if it endures {1})",
+        "Flash hält {2} bei Forebays {0} am Tag (wenn er {1} aushält)";
+    flash_all: "only {1} at the {0} a day of all programs together",
+        "nur {1} bei den {0} am Tag aller Programme zusammen";
     room_used: "{0} of {1} used", "{0} von {1} belegt";
     oldest_unsent: "oldest unsent value {0}", "ältester ungesendeter Wert {0}";
     dropped: "{0} records lost since the start", "{0} Datensätze seit dem Start verloren";

@@ -145,6 +145,8 @@ fn clock_flash_and_replays_are_told_on_every_screen() {
                 assert!(said.contains(expected), "{said}");
             }
             assert!(clock.starts_with('S'), "{clock}");
+            let header = height(&browser, "header");
+            assert!(look.width < 800 || header < 60, "{header} px: all of it stands in one line");
             assert!(browser.text("#t-reserve").contains("739 GB"), "{}", browser.text("#t-reserve"));
             assert!(browser.fits_across());
             browser.picture(&format!("clock-{name}-{language}"));

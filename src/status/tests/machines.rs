@@ -17,6 +17,19 @@ fn values_older_than_three_scans_are_doubtful() {
 }
 
 #[test]
+fn a_cause_that_nobody_knows_is_told_in_the_readers_language_and_its_detail_as_english() {
+    let given = given();
+    take_away(&given.twin, "press-4", NOW_US, "a new code");
+    let (_, cause) = letter_of(&given.view(Language::De), "press-4");
+    assert_eq!(cause, "Keine Daten, Ursache unbekannt");
+    let speech = speech(Language::De);
+    let machine = machine(given.twin.device("press-4").expect("a machine"), &*given.facts, 1, &speech);
+    let html = page::machine(&machine, &place(), &speech).into_string();
+    let detail = "<dt>Für den Techniker</dt><dd lang=\"en\">cannot connect to 192.168.10.21:102";
+    assert!(html.contains(detail), "{html}");
+}
+
+#[test]
 fn a_failed_check_spoils_every_value() {
     let given = given();
     given.twin.device("press-3").expect("a machine").state().verified = Some(false);

@@ -80,9 +80,9 @@ words! {
     new_numbers: "{0} records got new numbers, nothing is lost: the disk had lost its end or was put back from a copy",
         "{0} Datensätze haben neue Nummern, nichts ging verloren: Die Platte hatte ihr Ende verloren oder war eine Kopie";
     state_put_aside: "the small state of the box was damaged, it is begun anew",
-        "der kleine Zustand der Box war beschädigt, er wird neu begonnen";
+        "der Merkspeicher der Box war beschädigt, er wird neu begonnen";
     no_state: "going on without the small state of the box: after a restart the times of gaps are less exact",
-        "weiter ohne den kleinen Zustand der Box: Nach einem Neustart sind die Zeiten von Lücken ungenauer";
+        "weiter ohne den Merkspeicher der Box: Nach einem Neustart sind die Zeiten von Lücken ungenauer";
     no_model: "the model {0} is in none of the folders for models",
         "das Modell {0} ist in keinem der Ordner für Modelle";
     shut_out: "somebody else has sent under the name of this box: a second box, or an import of its backlog",
