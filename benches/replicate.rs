@@ -203,7 +203,7 @@ fn plain(cluster: &kafka_cluster::Cluster, prefix: &str, values: &[Vec<u8>], rec
         .set("acks", "all")
         .set("compression.codec", "zstd")
         .set("compression.level", "1")
-        .set("linger.ms", "5")
+        .set("linger.ms", "25")
         .set("queue.buffering.max.messages", "50000")
         .set("delivery.report.only.error", "true");
     let producer: BaseProducer = config.create().expect("a producer");

@@ -41,7 +41,7 @@ fn run(cluster: &Cluster, topic: &str, mut command: Command, records: u64) -> f6
     cluster.create_topic(topic, 4);
     let output = command
         .args(["-P", "-t", topic, "-b", &cluster.brokers(), "-a", "-1", "-z", "zstd"])
-        .args(["-X", "compression.level=1", "-X", "linger.ms=5"])
+        .args(["-X", "compression.level=1", "-X", "linger.ms=25"])
         .args(["-X", "queue.buffering.max.messages=50000"])
         .args(["-c", &records.to_string()])
         .output()

@@ -23,6 +23,8 @@ const TAKES_MAX: Duration = Duration::from_secs(5);
 const RECORDS_MIN: f64 = 78.0;
 /// … and a lane begins with so many.
 const RECORDS_START: f64 = 2500.0;
+/// A transaction holds at most this many times what the one before held.
+const STEP_MAX: f64 = 4.0;
 /// The cheapest transaction is forgotten after so many, because lines change.
 const CHEAPEST_OF: u32 = 64;
 
@@ -72,7 +74,7 @@ impl Size {
         }
         if is_full {
             let factor = self.target().as_secs_f64() / took.as_secs_f64().max(0.001);
-            self.part = (self.part * factor.clamp(0.25, 2.0)).clamp(self.part_min, 1.0);
+            self.part = (self.part * factor.clamp(0.25, STEP_MAX)).clamp(self.part_min, 1.0);
         }
     }
 

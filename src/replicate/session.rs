@@ -116,6 +116,7 @@ impl Transport for Kafka {
             seen_topic: Cell::new(Instant::now()),
             found: Found::default(),
             is_open: false,
+            begun_us: 0,
             has_dead_letters: false,
             not_idempotent: Arc::clone(&self.not_idempotent),
             identity: Identity::new(fingerprint, shared.clock.now()),
@@ -155,6 +156,8 @@ pub(super) struct KafkaSession {
     found: Found,
     /// A transaction is open.
     is_open: bool,
+    /// When it was opened, microseconds since 1970 UTC.
+    begun_us: i64,
     /// The dead-letter topic was looked for and is there.
     has_dead_letters: bool,
     not_idempotent: Arc<AtomicBool>,
@@ -173,6 +176,7 @@ impl Session for KafkaSession {
                 .map_err(|error| self.sort(&error, &self.topic, "opening a transaction"))?;
         }
         self.is_open = true;
+        self.begun_us = now_us();
         Ok(())
     }
 
@@ -193,7 +197,8 @@ impl Session for KafkaSession {
             headers = headers.insert(Header { key: "replay", value: Some(replay.as_str()) });
         }
         // Brokers refuse records from the future; the value keeps the time as it was read.
-        let timestamp_ms = record.edge_us.min(now_us()).max(0) / 1000;
+        let is_past = record.edge_us <= self.begun_us;
+        let timestamp_ms = if is_past { record.edge_us } else { record.edge_us.min(now_us()) }.max(0) / 1000;
         self.put(
             BaseRecord::to(&self.topic)
                 .key(record.key)
@@ -370,14 +375,14 @@ impl KafkaSession {
         record: BaseRecord<'_, K, [u8]>,
     ) -> Result<(), Fault> {
         let topic = record.topic;
-        let start = Instant::now();
+        let mut since = None;
         let mut record = record;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
                     record = back;
-                    self.wait(start, topic)?;
+                    self.wait(*since.get_or_insert_with(Instant::now), topic)?;
                 }
                 Err((error, _)) => {
                     return Err(self.trouble(topic).unwrap_or_else(|| self.sort(&error, topic, "sending")));
