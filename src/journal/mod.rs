@@ -46,6 +46,7 @@ mod reader;
 mod recovery;
 #[cfg(test)]
 mod recovery_tests;
+mod removal;
 mod scan;
 mod search;
 mod segment;
