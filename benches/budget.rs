@@ -1,5 +1,5 @@
-//! Six weeks without Kafka: `cargo bench --bench budget` on 32 MiB, `-- 2048` on 2 GiB (an hour or
-//! two), `-- 0` without. Real lane, journal and directory below `target/`; only the clock is set
+//! Six weeks without Kafka: `cargo bench --bench budget` on 32 MiB, `-- 2048 noisy` on 2 GiB with
+//! values that fill it with a tenth of the samples, `-- 0` without. Real lane, journal and directory below `target/`; only the clock is set
 //! forward. Then what summing up saves for four shapes of data.
 
 #[path = "../tests/device.rs"]
@@ -24,6 +24,8 @@ const WEEK_S: u64 = 7 * 24 * 3600;
 const START_US: i64 = 1_767_225_600_000_000;
 /// Tags that fill about 60 % of a budget of 32 MiB in a week, one value a second each.
 const TAGS_OF_32_MIB: u64 = 70;
+/// The same of 2 GiB, for values without any regularity.
+const NOISY_TAGS_OF_2_GIB: u64 = 300;
 const TAGS_MAX: u64 = 100;
 const QUEUE_FULL: Duration = Duration::from_millis(1);
 
@@ -61,15 +63,16 @@ fn main() {
     // `cargo test --benches` only asks whether it runs; `cargo bench` adds this argument.
     let short = !std::env::args().any(|argument| argument == "--bench");
     let budget_mib = std::env::args().find_map(|argument| argument.parse::<u64>().ok()).unwrap_or(32);
+    let noisy = std::env::args().any(|argument| argument == "noisy");
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-budget");
     if directory.exists() {
         fs::remove_dir_all(&directory).expect("last run's files go");
     }
     fs::create_dir_all(&directory).expect("target/ can be written");
     match budget_mib {
-        _ if short => six_weeks(&directory, 1, WEEK_S / 50),
+        _ if short => six_weeks(&directory, 1, WEEK_S / 50, false),
         0 => {}
-        budget_mib => six_weeks(&directory, budget_mib, WEEK_S),
+        budget_mib => six_weeks(&directory, budget_mib, WEEK_S, noisy),
     }
     let scans: u64 = if short { 2_000 } else { 100_000 };
     for shape in [Shape::SlowChanges, Shape::SlowEvery, Shape::Noisy, Shape::Counters] {
@@ -102,8 +105,9 @@ fn samples(values: impl Iterator<Item = (u32, Value)>) -> Vec<Sample> {
 }
 
 /// A week here lasts `week_s`; the budget is right for a true one.
-fn six_weeks(directory: &Path, budget_mib: u64, week_s: u64) {
-    let tags = (TAGS_OF_32_MIB * budget_mib / 32).max(2);
+fn six_weeks(directory: &Path, budget_mib: u64, week_s: u64, noisy: bool) {
+    let tags = if noisy { NOISY_TAGS_OF_2_GIB * budget_mib / 2048 } else { TAGS_OF_32_MIB * budget_mib / 32 };
+    let tags = tags.max(2);
     let sizes = (0..tags.div_ceil(TAGS_MAX)).map(|index| (tags - index * TAGS_MAX).min(TAGS_MAX));
     let devices: Vec<Arc<Device>> = sizes
         .enumerate()
@@ -128,11 +132,14 @@ fn six_weeks(directory: &Path, budget_mib: u64, week_s: u64) {
     let mut removed = 0;
     for second in 0..6 * week_s {
         for (device, tenths) in devices.iter().zip(&mut tenths) {
-            let walk = tenths.iter_mut().zip(0..).map(|(tenths, tag)| {
+            let values = tenths.iter_mut().zip(0..).map(|(tenths, tag)| {
+                if noisy {
+                    return (tag, Value::Lreal(random.f64()));
+                }
                 *tenths += random.i32(-1..=1);
                 (tag, Value::Lreal(f64::from(*tenths) / 10.0))
             });
-            let samples = samples(walk);
+            let samples = samples(values);
             hand_over(
                 &lane.writer,
                 Batch { device: Arc::clone(device), edge_us: clock.now_us(), samples, gap: None },

@@ -3,7 +3,8 @@
 //! producer that sends the same bytes with the same settings. All to the same broker in the same run.
 //!
 //! `cargo bench --bench replicate`, optionally `-- <records>` and `drain` for the first part only, with
-//! numbers of tags for some of its shapes only (`-- 1000000 drain 20`).
+//! numbers of tags for some of its shapes only (`-- 1000000 drain 20`), and `parts` for what makes the
+//! difference.
 //! Needs `tests/setup` (the broker is a real Kafka on loopback) and `benches/rdkafka_performance`,
 //! which builds that program.
 
@@ -19,6 +20,8 @@ mod kafka_cluster;
 mod network;
 #[path = "replicate_parts/outer.rs"]
 mod outer;
+#[path = "replicate_parts/prepared.rs"]
+mod prepared;
 #[allow(dead_code)] // the tests use the rest of it
 #[path = "../tests/support.rs"]
 mod support;
@@ -48,13 +51,14 @@ fn main() {
     }
     let numbers: Vec<u64> = arguments.iter().filter_map(|text| text.parse().ok()).collect();
     let records = numbers.first().copied().unwrap_or(1_000_000);
+    let parts = arguments.iter().any(|text| text == "parts");
     let only_drain = arguments.iter().any(|text| text == "drain");
     let cluster = kafka_cluster::Cluster::start(1);
     // Warms up the broker's JVM, unmeasured.
     plain(&cluster, "warm", &encoded(20, 100_000), records / 4);
     for (tags, records) in [(1, records * 4), (20, records), (200, records / 10)] {
         if numbers.len() < 2 || numbers[1..].contains(&u64::from(tags)) {
-            drain::drain(&cluster, tags, records);
+            drain::drain(&cluster, tags, records, parts);
         }
     }
     if only_drain {

@@ -1,9 +1,13 @@
 //! Time: the wall clock as the rest uses it, microseconds since 1970 UTC, and the clock that what
 //! waits and measures is given, so that a simulation can own it.
 
+mod kernel;
+
 use std::time::Instant;
 
 use serde::Serializer;
+
+pub use kernel::is_synchronised;
 
 /// Wall and monotonic time. What has deadlines, ages or pauses asks this and not the system.
 pub trait Clock: Send + Sync {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -40,6 +40,92 @@ pub enum Kind {
     ModelState,
     /// The box: started, clock jumped, fenced, disk full.
     Box,
+}
+
+/// What an event of the box itself is about: `what` of its data, documented in docs/kafka.md.
+/// Emitters use it and the page matches on it, so that no event is without words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Forebay has started.
+    Started,
+    /// The clock was set.
+    ClockJump,
+    /// Nothing goes to Kafka.
+    KafkaAway,
+    /// Kafka takes data again.
+    KafkaBack,
+    /// The second Kafka takes data.
+    SecondKafkaBegins,
+    /// It gets no more.
+    SecondKafkaEnds,
+    /// Another box has the same name.
+    Fenced,
+    /// Somebody else has sent under the name of this box.
+    ShutOut,
+    /// A topic had been deleted and is new.
+    TopicNew,
+    /// The disk takes data, or does not.
+    Disk,
+    /// The file system has less room than is to be left to others.
+    DiskShort,
+    /// The budget is larger than the disk.
+    DiskSmall,
+    /// The disk gives what is read, or does not.
+    DiskRead,
+    /// Records were stored again under new offsets.
+    NewOffsets,
+    /// The small state was damaged.
+    StatePutAside,
+    /// There is no small state.
+    NoState,
+    /// A model is not there.
+    NoModel,
+    /// The backlog of another box is being sent.
+    ImportStarted,
+    /// It cannot be sent as it is.
+    ImportHeld,
+    /// It is in Kafka.
+    ImportDone,
+    /// A replay is in Kafka.
+    ReplayDone,
+    /// A replay was cancelled.
+    ReplayCancelled,
+}
+
+impl What {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::Started,
+        Self::ClockJump,
+        Self::KafkaAway,
+        Self::KafkaBack,
+        Self::SecondKafkaBegins,
+        Self::SecondKafkaEnds,
+        Self::Fenced,
+        Self::ShutOut,
+        Self::TopicNew,
+        Self::Disk,
+        Self::DiskShort,
+        Self::DiskSmall,
+        Self::DiskRead,
+        Self::NewOffsets,
+        Self::StatePutAside,
+        Self::NoState,
+        Self::NoModel,
+        Self::ImportStarted,
+        Self::ImportHeld,
+        Self::ImportDone,
+        Self::ReplayDone,
+        Self::ReplayCancelled,
+    ];
+}
+
+impl Event {
+    /// What an event of the box itself is about.
+    pub fn what(&self) -> Option<What> {
+        What::deserialize(self.data.get("what")?).ok()
+    }
 }
 
 /// Events waiting for their lane at most; beyond that they are counted and logged, never waited for.

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the map. Data flows one way: [`poll`] → [`journal`] → [`replicate`];
 //! [`twin`] feeds [`infer`] and [`status`].
 
+pub mod amount;
 pub mod backlog;
 pub mod batch;
 pub mod clock;

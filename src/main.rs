@@ -13,7 +13,18 @@ use forebay::{config, demo, infer, logging, replay, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
-#[command(version)]
+#[command(
+    version,
+    after_help = "\
+`forebay run` is the service on the box beside the machines. All other commands ask it, or look at its
+files without disturbing it; they need root or the user of the service.
+
+  forebay check /etc/forebay/forebay.toml    are the files right?
+  forebay journal status                     what is stored, how much of it Kafka does not have, and why
+  forebay demo                               everything simulated; nothing else is needed
+
+`forebay <COMMAND> --help` has the options and examples of a command, docs/operations.md more."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -45,13 +56,22 @@ enum Command {
         options: demo::DemoOptions,
     },
     /// Looks at what is stored, checks it, takes it to another place, or removes it.
+    #[command(after_help = "\
+The journal is what the box has stored on its disk: telemetry (measured values) and events (gaps,
+machines that come and go). Records stay until Kafka has them, and after that as history for as long
+as `keep` and the budget in forebay.toml allow.
+
+  forebay journal status
+  forebay journal export --to /media/stick --device press-3 --from \"2h ago\"
+
+All but import and trim only read. To send history again there is `forebay replay`.")]
     Journal {
         #[command(subcommand)]
         command: JournalCommand,
     },
-    /// Stops sending to Kafka; machines are read and everything is stored as before.
+    /// Stops sending to Kafka until `resume`; machines are read and everything is stored as before.
     Pause(Switch),
-    /// Takes up sending again.
+    /// Takes up sending to Kafka again.
     Resume(Switch),
     Replay(Replay),
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.

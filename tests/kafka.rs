@@ -45,10 +45,20 @@ fn wait_state(replicator: &Replicator, code: &str, limit: Duration) -> State {
         if state != seen {
             // For whoever has to find out why it did not come.
             println!("state {}: {state}", state.code());
+            assert_plain(&state.to_string());
             seen = state.clone();
         }
         Some(state).filter(|state| state.code() == code)
     })
+}
+
+/// What people read is in words, and not in those of librdkafka and OpenSSL.
+pub fn assert_plain(text: &str) {
+    for raw in
+        ["Local:", "Broker:", "ipv4#", "/bootstrap", "rdkafka", "(after ", "error:0", "SSL routines", "PID{"]
+    {
+        assert!(!text.contains(raw), "{raw}: {text}");
+    }
 }
 
 #[test]

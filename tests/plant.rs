@@ -244,6 +244,7 @@ impl FakeFacts {
                 version: "0.1.0".to_owned(),
                 started_us: now - 26 * 60 * MINUTE_US,
                 clock_synchronised: Some(true),
+                clock_jump: None,
             },
             to_it: ToIt {
                 backfill: None,
@@ -255,6 +256,7 @@ impl FakeFacts {
                 state: ToItState::Up,
                 delay_s: Some(0.8),
                 backlog_records: 3,
+                perhaps_sent_records: 0,
                 records_per_s: 41.3,
                 intake_per_s: 41.0,
                 committed_records: 3_961_022,

@@ -9,19 +9,31 @@ use crate::kafka_cluster::Cluster;
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/rdkafka_performance");
 
+/// As ours, but that `offset` does not count.
+const HEADERS: [&str; 6] =
+    ["-H", "edge=box-1", "-H", "epoch=00112233445566778899aabbccddeeff", "-H", "offset=123456"];
+
 /// Records a second by the program's own clock, which starts with the first record; one record,
 /// repeated.
 pub fn one_record(cluster: &Cluster, topic: &str, key: &str, value: &[u8], records: u64) -> f64 {
     let value = std::str::from_utf8(value).expect("JSON");
     let mut command = Command::new(PROGRAM);
-    command.args(["-k", key, "-s", &value.len().to_string(), "-m", value]);
+    command.args(["-k", key, "-s", &value.len().to_string(), "-m", value]).args(HEADERS);
     run(cluster, topic, command, records)
 }
 
 /// The same with the records of a file in turn, by the program with our patch.
-pub fn same_records(cluster: &Cluster, topic: &str, file: &Path, records: u64) -> f64 {
+pub fn same_records(
+    cluster: &Cluster,
+    topic: &str,
+    file: &Path,
+    records: u64,
+    has_headers: bool,
+    settings: &[&str],
+) -> f64 {
     let mut command = Command::new(format!("{PROGRAM}-records"));
     command.args(["-k", "from the file", "-s", "1", "-m", "x"]).env("RECORDS", file);
+    command.args(settings).args(if has_headers { &HEADERS[..] } else { &[] });
     run(cluster, topic, command, records)
 }
 
@@ -31,7 +43,6 @@ fn run(cluster: &Cluster, topic: &str, mut command: Command, records: u64) -> f6
         .args(["-P", "-t", topic, "-b", &cluster.brokers(), "-a", "-1", "-z", "zstd"])
         .args(["-X", "compression.level=1", "-X", "linger.ms=5"])
         .args(["-X", "queue.buffering.max.messages=50000"])
-        .args(["-H", "edge=box-1", "-H", "epoch=00112233445566778899aabbccddeeff", "-H", "offset=123456"])
         .args(["-c", &records.to_string()])
         .output()
         .expect("benches/rdkafka_performance builds the programs");

@@ -18,9 +18,10 @@ use super::pack::sync_folder;
 use super::ready::{self, Ready};
 use super::state::{FINISHED_MAX, Finished, Import, ImportState, Pauses};
 use super::{BacklogSource, FileError, IMPORT_FOLDER, Manifest};
+use crate::amount::counted;
 use crate::clock::now_us;
 use crate::control::Switches;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::replicate::{Backfill, Options, Replicator, State, importer, importer_boot};
 
 /// The folder is looked at so often, and whenever somebody says that there is something new.
@@ -173,7 +174,7 @@ impl Imports {
             self.emit(
                 text,
                 json!({
-                    "what": "import-held", "site": site, "edge": edge, "lane": lane, "epoch": epoch,
+                    "what": What::ImportHeld, "site": site, "edge": edge, "lane": lane, "epoch": epoch,
                     "from_offset": from, "to_offset": to,
                 }),
             );
@@ -276,7 +277,7 @@ impl Imports {
                 Some(had) if had > 0 => format!("is being sent; Kafka has {had} of the records already"),
                 _ => "is being sent".to_owned(),
             };
-            self.tell(&manifest, &how, "import-started", &import);
+            self.tell(&manifest, &how, What::ImportStarted, &import);
             if let Some(known) = self.lock().iter_mut().find(|known| known.name == import.name) {
                 known.is_begun = true;
             }
@@ -388,7 +389,7 @@ impl Imports {
         if let Err(error) = remove(folder) {
             return Outcome::Not(ImportState::Held(format!("it {how}, but {error}: remove it by hand")));
         }
-        self.tell(manifest, &how, "import-done", import);
+        self.tell(manifest, &how, What::ImportDone, import);
         let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         if finished.len() == FINISHED_MAX {
             finished.pop_front();
@@ -397,10 +398,10 @@ impl Imports {
         Outcome::Done
     }
 
-    fn tell(&self, manifest: &Manifest, how: &str, what: &str, import: &Import) {
+    fn tell(&self, manifest: &Manifest, how: &str, what: What, import: &Import) {
         let Manifest { site, edge, lane, from, to, epoch, exported, .. } = manifest;
-        let records = to - from;
-        let text = format!("The backlog of {edge} ({lane}, {records} records, exported {exported}) {how}");
+        let records = counted(to - from, "record", "records");
+        let text = format!("The backlog of {edge} ({lane}, {records}, exported {exported}) {how}");
         tracing::info!("{text}");
         self.emit(
             text,

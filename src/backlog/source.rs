@@ -69,7 +69,7 @@ impl BacklogSource {
         let Damage { from_offset, to_offset, cause, kind } = damage;
         let batches = to_offset - from_offset;
         let text = format!(
-            "{lane} of {edge}, imported: {batches} batches from offset {from_offset} cannot be read: {cause}"
+            "{lane} of {edge}, imported: {batches} records from offset {from_offset} cannot be read: {cause}"
         );
         tracing::error!("{text}");
         let data = json!({

@@ -81,6 +81,8 @@ impl Controls {
 
     /// The lanes work from now on.
     pub fn open(&self, lanes: Vec<LaneControl>) {
+        let ways = lanes.iter().map(|lane| (lane.name, Arc::clone(&lane.replication)));
+        self.replays.open(ways.collect());
         // They are opened once.
         let _before = self.lanes.set(lanes);
     }

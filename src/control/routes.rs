@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::{Controls, LaneControl};
+use crate::amount::{bytes, counted};
 use crate::lane::{Before, TrimError, TrimOrder};
 use crate::replay::{Order, ReplayError};
-use crate::replicate::Replication;
+use crate::replicate::{Pause, Replication};
 
 /// Bytes of a request's body at most.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -183,7 +184,15 @@ async fn switch(controls: &Controls, request: Request, pause: bool) -> Answer {
     let names: Vec<&str> = meant.iter().map(|(name, _)| *name).collect();
     let state = if pause { "paused" } else { "resumed" };
     tracing::info!("sending {} is {state} by {by}", names.join(" and "));
-    let answer = json!({ "lanes": names, "paused": pause });
+    let before: Vec<Json> = meant
+        .iter()
+        .filter_map(|(name, switch)| {
+            let Pause { since_us, by } = switch.paused()?;
+            Some(json!({ "lane": name, "since_us": since_us, "by": by }))
+        })
+        .collect();
+    // Who was not paused is told so.
+    let answer = json!({ "lanes": names, "paused": pause, "paused_before": before });
     // Remembering it writes to the disk.
     let switching = tokio::task::spawn_blocking(move || {
         let done = meant.iter().map(|(_, switch)| if pause { switch.pause(&by) } else { switch.resume() });
@@ -254,12 +263,14 @@ async fn do_trim(controls: &Controls, request: Request) -> Answer {
         tokio::task::spawn_blocking(move || writer.trim(TrimOrder { before, unsent }, TRIM_MAX)).await;
     match trimming {
         Ok(Ok(trimmed)) => {
-            tracing::info!(
-                lane,
-                "an operator removed {} segments, {} bytes",
-                trimmed.segments,
-                trimmed.bytes
-            );
+            if trimmed.segments > 0 {
+                let files = counted(trimmed.segments, "file", "files");
+                tracing::info!(
+                    lane,
+                    "an operator had {files} removed, {} are free now",
+                    bytes(trimmed.bytes)
+                );
+            }
             Ok(json!(trimmed))
         }
         Ok(Err(error @ TrimError::Unsent { .. })) => Err(Refusal(StatusCode::CONFLICT, error.to_string())),
@@ -293,8 +304,14 @@ async fn do_replay(controls: &Controls, request: Request) -> Answer {
     let synced = *controls.lane(&order.lane)?.writer.synced().borrow();
     let replays = Arc::clone(&controls.replays);
     match tokio::task::spawn_blocking(move || replays.order(order, synced)).await {
-        Ok(Ok(job)) => Ok(json!(job)),
-        Ok(Err(error @ ReplayError::Wrong(_))) => Err(Refusal::bad(error.to_string())),
+        Ok(Ok((job, is_new))) => {
+            let mut answer = json!(job);
+            answer["new"] = is_new.into();
+            Ok(answer)
+        }
+        Ok(Err(error @ (ReplayError::Wrong(_) | ReplayError::Unknown(_)))) => {
+            Err(Refusal::bad(error.to_string()))
+        }
         Ok(Err(error @ (ReplayError::Journal(_) | ReplayError::File(_)))) => {
             Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
         }

@@ -5,13 +5,18 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+const BLOCK_BYTES: u64 = 4096;
+
+/// Bytes that ext4 itself writes with a sync, at most (measured: its journal's descriptor, the inode
+/// and the commit block; two more where the file gets new blocks).
+pub const SYNC_BYTES: u64 = 5 * BLOCK_BYTES;
+
 /// Bytes that a device writes when `length` bytes are written at `at` and synced: the blocks they
-/// touch, and what ext4 writes with each sync (measured: its journal's descriptor, the inode and
-/// the commit block).
+/// touch, and what ext4 itself writes.
 pub(super) fn touched_bytes(at: u64, length: u64) -> u64 {
-    const BLOCK_BYTES: u64 = 4096;
-    const SYNC_BYTES: u64 = 3 * BLOCK_BYTES;
-    ((at + length).div_ceil(BLOCK_BYTES) - at / BLOCK_BYTES) * BLOCK_BYTES + SYNC_BYTES
+    let (held, needed) = (at.div_ceil(BLOCK_BYTES), (at + length).div_ceil(BLOCK_BYTES));
+    let of_file_system = if needed > held { SYNC_BYTES } else { SYNC_BYTES - 2 * BLOCK_BYTES };
+    (needed - at / BLOCK_BYTES) * BLOCK_BYTES + of_file_system
 }
 
 /// One directory. Names are plain file names.

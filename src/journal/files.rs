@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::scan::{Scanner, Step};
 use super::segment::{
     CLOSED_FILE, EPOCH_FILE, Found, HANDED_FILE, HEADER_BYTES, Header, NOTE_FILE, Name, read_epoch,
 };
-use super::{Damage, Epoch, Reader};
+use super::{Damage, Epoch, Known, Reader};
 
 /// A directory that is no journal, or cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,7 @@ pub struct BadBytes {
 /// A journal opened for looking.
 pub struct JournalFiles {
     directory: PathBuf,
-    disk: Arc<Readonly>,
+    pub(super) disk: Arc<Readonly>,
     epoch: Epoch,
     torn_bytes: u64,
     missing: Option<Damage>,
@@ -134,6 +135,7 @@ impl JournalFiles {
             missing = closed.and_then(|closed| closed.missing_in_front(first_offset));
         }
         index.segments = oldest_to_newest(found);
+        handed::look(&disk, epoch, &mut index);
         *disk.shared.lock() = index;
         Ok(Self { directory: directory.to_owned(), disk: Arc::new(disk), epoch, torn_bytes, missing })
     }
@@ -179,6 +181,12 @@ impl JournalFiles {
             created_us: segment.created_us,
         });
         files.collect()
+    }
+
+    /// What is known of the records in `range`, when all before `confirmed` were confirmed. Only for who knows
+    /// that no process has the journal open.
+    pub fn known(&self, range: Range<u64>, confirmed: u64) -> Known {
+        self.disk.shared.lock().known(&range, confirmed)
     }
 
     /// A reader that begins at `offset`.
@@ -274,10 +282,10 @@ fn oldest_to_newest(mut found: Vec<Segment>) -> VecDeque<Segment> {
 }
 
 /// A directory that is only looked at.
-struct Readonly {
+pub(super) struct Readonly {
     directory: PathBuf,
     /// What is not there any more leaves the index.
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
 }
 
 impl Readonly {

@@ -96,16 +96,7 @@ fn ranges(index: &Index) -> Vec<Range> {
 /// without a file nothing could be thinned after the next start. The caller syncs the directory.
 pub(super) fn restore(disk: &dyn Disk, epoch: Epoch, index: &mut Index, created: bool) -> OnDisk {
     let known = if created { Some(Vec::new()) } else { read(disk, epoch) };
-    for segment in &mut index.segments {
-        let sequence = segment.name.sequence;
-        segment.handed = match &known {
-            None => Handed::Perhaps,
-            Some(ranges) if ranges.iter().any(|(first, last)| (*first..=*last).contains(&sequence)) => {
-                Handed::Yes
-            }
-            Some(_) => Handed::No,
-        };
-    }
+    mark_all(index, known.as_deref());
     let mut on_disk = OnDisk::default();
     if created {
         let _without_it_all_counts_as_seen = store(disk, epoch, index, &mut on_disk);
@@ -114,6 +105,24 @@ pub(super) fn restore(disk: &dyn Disk, epoch: Epoch, index: &mut Index, created:
         on_disk.absent = remove(disk).is_ok();
     }
     on_disk
+}
+
+/// Marks the segments as the file says, for who only looks.
+pub(super) fn look(disk: &dyn Disk, epoch: Epoch, index: &mut Index) {
+    mark_all(index, read(disk, epoch).as_deref());
+}
+
+fn mark_all(index: &mut Index, known: Option<&[Range]>) {
+    for segment in &mut index.segments {
+        let sequence = segment.name.sequence;
+        segment.handed = match known {
+            None => Handed::Perhaps,
+            Some(ranges) if ranges.iter().any(|(first, last)| (*first..=*last).contains(&sequence)) => {
+                Handed::Yes
+            }
+            Some(_) => Handed::No,
+        };
+    }
 }
 
 /// Makes durable that records of the segment `name` are about to be given away.

@@ -63,6 +63,7 @@ struct State {
     capacity: usize,
     failing_syncs: usize,
     failing_directory_syncs: usize,
+    failing_removes: usize,
     /// Stops everything when the next file is synced: the process dies between write and sync.
     dying: bool,
     dead: bool,
@@ -129,6 +130,7 @@ impl MemoryDisk {
             capacity: usize::MAX,
             failing_syncs: 0,
             failing_directory_syncs: 0,
+            failing_removes: 0,
             dying: false,
             dead: false,
             changes_left: None,
@@ -147,6 +149,11 @@ impl MemoryDisk {
     /// The next `count` syncs of the directory fail.
     pub(crate) fn fail_directory_syncs(&self, count: usize) {
         self.state().failing_directory_syncs = count;
+    }
+
+    /// The next `count` removals of files fail.
+    pub(crate) fn fail_removes(&self, count: usize) {
+        self.state().failing_removes = count;
     }
 
     /// Nothing works any more from the next sync of a file on, as for a process that is killed
@@ -170,7 +177,8 @@ impl MemoryDisk {
     pub(crate) fn revive(&self) {
         let mut state = self.state();
         (state.dying, state.dead, state.changes_left) = (false, false, None);
-        (state.failing_syncs, state.failing_directory_syncs, state.capacity) = (0, 0, usize::MAX);
+        (state.failing_syncs, state.failing_directory_syncs, state.failing_removes) = (0, 0, 0);
+        state.capacity = usize::MAX;
     }
 
     /// Reading these bytes of a file gives the error of this number from now on; `None` ends that.
@@ -297,6 +305,10 @@ impl Disk for MemoryDisk {
         state.alive()?;
         if !state.names.contains_key(name) {
             return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        if state.failing_removes > 0 {
+            state.failing_removes -= 1;
+            return Err(io::Error::other("the file cannot be removed"));
         }
         state.set(name, None);
         Ok(())

@@ -23,6 +23,7 @@
 mod asked;
 mod chain;
 mod closed;
+mod confirmed;
 mod contents;
 mod dictionaries;
 mod disk;
@@ -30,6 +31,7 @@ mod files;
 mod frame;
 mod frame_one;
 mod handed;
+mod holes;
 mod index;
 #[cfg(test)]
 pub(crate) mod memory_disk;
@@ -63,9 +65,11 @@ use std::fmt;
 use std::io;
 
 pub use chain::{BlockCoder, CODED_DICTIONARIES_MAX, Coded, Link};
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use confirmed::Known;
+pub use disk::{Disk, DiskFile, RealDisk, SYNC_BYTES};
 pub use files::{BadBytes, FilesError, JournalFiles, SegmentFile, is_segment_name};
 pub use frame::BODY_BYTES_MAX;
+pub use holes::Hole;
 pub use numbered::Numbered;
 pub use reader::{Read, Reader};
 pub use segment::FORMAT_VERSION;

@@ -30,6 +30,11 @@ impl<T> Numbered<T> {
         }
     }
 
+    /// Everything, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.small.iter().flatten().chain(self.large.values())
+    }
+
     /// What has this number, made when there is nothing.
     pub fn get_or_insert_with(&mut self, number: u32, make: impl FnOnce() -> T) -> &mut T {
         let Some(place) = Self::place(number) else { return self.large.entry(number).or_insert_with(make) };

@@ -200,6 +200,12 @@ impl Reader {
         self.dictionaries.by_number.get(number)
     }
 
+    /// All dictionaries of the segment being read, as far as reading has come; at its last record,
+    /// all that it has.
+    pub fn dictionaries(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.dictionaries.by_number.values()
+    }
+
     /// Waits until something can be read, at most `limit`; tells whether it can.
     pub fn wait(&self, limit: Duration) -> bool {
         self.shared.wait(self.wanted, limit)

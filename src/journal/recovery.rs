@@ -27,6 +27,8 @@ pub(super) struct Recovered {
     pub next_sequence: u64,
     pub recovery: Recovery,
     pub on_disk: OnDisk,
+    /// Files that should be gone and are not.
+    pub left: Vec<Name>,
 }
 
 /// A segment file and its header.
@@ -62,6 +64,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
 
     let mut next_offset = closed.map_or(0, |closed| closed.next_offset);
     let mut newest = None;
+    let mut left = Vec::new();
     while let Some(candidate) = candidates.pop() {
         // A removed file's name still says that everything before its first offset was synced.
         next_offset = next_offset.max(candidate.name.first_offset);
@@ -70,7 +73,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
                 newest = Some((segment, end));
                 break;
             }
-            Newest::Torn => remove_torn(disk, candidate.name),
+            Newest::Torn => left.extend(remove_torn(disk, candidate.name)),
             Newest::Unreadable(error) => {
                 let cause = format!("{} cannot be opened: {error}", candidate.name.file());
                 put_aside_unknown(disk, candidate.name, ASIDE_UNREADABLE, cause, &mut recovery);
@@ -88,7 +91,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
         }
         next_offset = next_offset.max(end);
         index.segments.push_front(segment);
-        push_older(disk, candidates, &mut index.segments);
+        left.extend(push_older(disk, candidates, &mut index.segments));
     }
     index.next_offset = next_offset;
     recovery.damages.extend(closed.and_then(|closed| closed.missing_in_front(index.first_offset())));
@@ -97,7 +100,7 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
     recovery.removal = note::read(disk, epoch, &index);
     next_sequence = next_sequence.max(1);
     disk.sync_directory().map_err(failed("sync"))?;
-    Ok(Recovered { index, epoch, next_sequence, recovery, on_disk })
+    Ok(Recovered { index, epoch, next_sequence, recovery, on_disk, left })
 }
 
 /// Removes what was being written when the journal ended; nothing of it was promised.
@@ -183,10 +186,10 @@ fn put_aside_unknown(disk: &dyn Disk, name: Name, suffix: &str, cause: String, r
 
 /// Removes a segment of which nothing was ever synced. It may stay: the next one begins at the same
 /// offset and replaces it.
-fn remove_torn(disk: &dyn Disk, name: Name) {
-    if let Err(error) = disk.remove(&name.file()) {
-        tracing::warn!("cannot remove {}, of which nothing was synced: {error}", name.file());
-    }
+fn remove_torn(disk: &dyn Disk, name: Name) -> Option<Name> {
+    let error = disk.remove(&name.file()).err()?;
+    tracing::warn!("cannot remove {}, of which nothing was synced: {error}", name.file());
+    Some(name)
 }
 
 fn put_aside(disk: &dyn Disk, name: Name, suffix: &str, recovery: &mut Recovery) {
@@ -247,8 +250,13 @@ fn establish_epoch(
 }
 
 /// Adds the older segments in front of the newest. One that begins where a later one begins was
-/// given up before anything of it was synced, and is removed.
-fn push_older(disk: &dyn Disk, mut candidates: Vec<Candidate>, segments: &mut VecDeque<Segment>) {
+/// given up before anything of it was synced, and is removed; those that could not be are given.
+fn push_older(
+    disk: &dyn Disk,
+    mut candidates: Vec<Candidate>,
+    segments: &mut VecDeque<Segment>,
+) -> Vec<Name> {
+    let mut left = Vec::new();
     while let Some(candidate) = candidates.pop() {
         let name = candidate.name;
         let later = segments.front().map_or(u64::MAX, |segment| segment.name.first_offset);
@@ -256,11 +264,13 @@ fn push_older(disk: &dyn Disk, mut candidates: Vec<Candidate>, segments: &mut Ve
         if name.first_offset >= later {
             if let Err(error) = disk.remove(&name.file()) {
                 tracing::warn!("cannot remove {}, which a later segment replaces: {error}", name.file());
+                left.push(name);
             }
         } else {
             segments.push_front(candidate.segment(length.unwrap_or(0)));
         }
     }
+    left
 }
 
 /// What the newest segment is.

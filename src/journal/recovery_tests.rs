@@ -185,6 +185,40 @@ fn what_a_failed_sync_has_left_is_written_again_before_it_is_shown() {
     }
 }
 
+/// A file is given up after a failed sync, and another begins at its offset. Once that one is trimmed,
+/// what is left of the first may not come back in its place, whether it could be removed or not.
+#[test]
+fn what_was_given_up_never_passes_for_a_segment() {
+    for (failing_removes, restarts) in [(0, false), (1, false), (1, true), (2, true)] {
+        for seed in 0..40 {
+            let disk = MemoryDisk::new(seed);
+            let (mut journal, _) = open(&disk);
+            journal.append(&0u64.to_le_bytes(), 1).unwrap();
+            disk.fail_syncs(1);
+            disk.fail_removes(failing_removes);
+            assert!(journal.sync(1).is_err());
+            while segments(&disk).len() < 4 {
+                journal.sync(1).unwrap();
+                if restarts {
+                    (journal, _) = open(&disk);
+                }
+                journal.append(&journal.next_offset().to_le_bytes(), 1).unwrap();
+            }
+            journal.sync(1).unwrap();
+            let next = journal.next_offset();
+            let _removed = journal.trim(next);
+            let first = journal.first_offset();
+            assert!(first > 0, "something is trimmed");
+            let (journal, recovery) = open(&disk.crash(seed));
+            assert_eq!(recovery.damages, []);
+            let (records, damages) = read_all(&journal);
+            let from = journal.first_offset();
+            let what = format!("{failing_removes} removals failed, restarts: {restarts}, seed {seed}");
+            assert_eq!((records, damages), ((from..next).collect(), vec![]), "{what}");
+        }
+    }
+}
+
 #[test]
 fn a_power_cut_never_hides_what_was_removed() {
     let mut seen = std::collections::BTreeSet::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chain::{BlockCoder, ChainReader, ChainWriter, Coded, Place};
 use super::closed::Closed;
+use super::confirmed::confirmed_of;
 use super::contents::Gathering;
 use super::dictionaries::Dictionaries;
 use super::disk::{Disk, DiskFile, touched_bytes};
@@ -39,10 +40,17 @@ pub struct Journal {
     chain: ChainWriter,
     out: Vec<u8>,
     pub(super) committed: u64,
+    /// Remembered of the time before this start, see [`Journal::confirm`].
+    pub(super) confirmed: u64,
+    /// Behind what was there at the start.
+    pub(super) opened_at: u64,
     written_bytes: u64,
     pub(super) rewritten_bytes: u64,
     pub(super) device_bytes: u64,
     removal_unsynced: bool,
+    /// Files that another at the same offset has replaced, and that could not be removed. They must
+    /// go before that one: alone they would pass for a segment.
+    left: Vec<Name>,
 }
 
 /// The segment that is being written.
@@ -61,12 +69,13 @@ impl Journal {
     /// # Errors
     /// [`OpenError`] when the directory does not work. Damaged content is no error.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Recovery), OpenError> {
-        let Recovered { index, epoch, next_sequence, recovery, on_disk } = recover(disk.as_ref())?;
+        let Recovered { index, epoch, next_sequence, recovery, on_disk, left } = recover(disk.as_ref())?;
         let frames = FrameWriter::new().map_err(|source| OpenError {
             action: "start",
             file: "the compressor".into(),
             source,
         })?;
+        let opened_at = index.next_offset;
         let journal = Self {
             disk,
             options,
@@ -80,10 +89,13 @@ impl Journal {
             chain: ChainWriter::default(),
             out: Vec::new(),
             committed: 0,
+            confirmed: 0,
+            opened_at,
             written_bytes: 0,
             rewritten_bytes: 0,
             device_bytes: 0,
             removal_unsynced: false,
+            left,
         };
         Ok((journal, recovery))
     }
@@ -311,11 +323,13 @@ impl Journal {
         index.segments.len() > 1 && index.bytes() + self.pending.bytes() as u64 > bytes
     }
 
-    /// Offsets of the oldest segment that were not committed; what [`Journal::evict_oldest`] loses.
+    /// Offsets of the oldest segment that were neither committed nor confirmed; what
+    /// [`Journal::evict_oldest`] loses.
     pub fn oldest_range(&self) -> (u64, u64) {
         let index = self.shared.lock();
         let end = index.end(0);
-        (index.first_offset().max(self.committed).min(end), end)
+        let confirmed = index.segments.front().map_or(0, |oldest| confirmed_of(oldest, self.confirmed));
+        (index.first_offset().max(self.committed).max(confirmed).min(end), end)
     }
 
     /// Removes the oldest segment, unless it is the only one, and says what is lost by that.
@@ -474,18 +488,23 @@ impl Journal {
 
     /// Frees what a failed write took, where that is possible. It need not be: what is left is
     /// never read, because the next segment begins at the same offset.
-    fn abandon(&self, active: &Active) {
+    fn abandon(&mut self, active: &Active) {
         let freed = if active.bytes == 0 {
             self.disk.remove(&active.name.file())
         } else {
             active.file.truncate(active.bytes)
         };
+        // The name may come back after a crash as long as the directory is not synced.
+        self.removal_unsynced |= active.bytes == 0;
         if let Err(error) = freed {
             tracing::warn!("cannot cut {} after a failed write: {error}", active.name.file());
+            if active.bytes == 0 {
+                self.left.push(active.name);
+            }
         }
     }
 
-    fn publish(&self, active: &Active, next_offset: u64, now_us: i64) {
+    fn publish(&mut self, active: &Active, next_offset: u64, now_us: i64) {
         let mut superseded = None;
         {
             let mut index = self.shared.lock();
@@ -505,15 +524,24 @@ impl Journal {
             index.grow(active.name, active.gathering.last_part());
         }
         self.shared.notify();
-        if let Some(segment) = superseded
-            && let Err(error) = self.disk.remove(&segment.name.file())
-        {
-            tracing::warn!("cannot remove {}: {error}", segment.name.file());
+        if let Some(segment) = superseded {
+            self.removal_unsynced = true;
+            if let Err(error) = self.disk.remove(&segment.name.file()) {
+                tracing::warn!("cannot remove {}: {error}", segment.name.file());
+                self.left.push(segment.name);
+            }
         }
     }
 
     /// Takes the oldest segment from the readers, then from the disk.
     fn remove_oldest(&mut self) -> io::Result<u64> {
+        while let Some(name) = self.left.last() {
+            match self.disk.remove(&name.file()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => drop(self.left.pop()),
+            }
+            self.removal_unsynced = true;
+        }
         // Oldest first, each durable before the next: a crash never leaves a hole.
         if self.removal_unsynced {
             self.disk.sync_directory()?;

@@ -17,7 +17,7 @@ use super::{events, samples};
 use crate::backlog::{Identity, pack};
 use crate::clock::now_us;
 use crate::lane::OfflineLane;
-use crate::past::{self, Filter};
+use crate::past::{self, Filter, Names};
 use crate::run;
 
 /// Room for manifests, folders and the file system's own needs.
@@ -25,11 +25,12 @@ const SPARE_BYTES: u64 = 1 << 20;
 /// Longest time for noting an export without a running box.
 const NOTE_MAX: Duration = Duration::from_secs(60);
 
-/// Writes a new folder below `--to`; it appears there when it is complete.
+/// What is exported, and where to.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  forebay journal export --to /media/stick --device press-3 --from \"2 days ago\"
+  forebay journal export --to /media/stick --device press-3 --from \"2 days ago\" --until \"1 day ago\"
+  forebay journal export --to /media/stick --device press-3 --tag \"hydraulics.*\"
   forebay journal export --to /media/stick --format backlog
 
 A running box is not disturbed; only what it has synced is exported. When the stick is full, nothing
@@ -38,12 +39,13 @@ pub struct Export {
     #[command(flatten)]
     common: Common,
     /// An existing folder, for example where a USB stick is mounted.
-    #[arg(long)]
+    #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
     /// What to write.
     #[arg(long, value_enum, default_value = "parquet")]
     format: Format,
-    /// Only this lane, telemetry or events; by default both.
+    /// Only telemetry (measured values) or only events (gaps, machines that come and go); by default
+    /// both.
     #[arg(long)]
     lane: Option<String>,
     /// Parquet: only these machines, by name or path; may be given several times.
@@ -53,10 +55,10 @@ pub struct Export {
     #[arg(long)]
     tag: Vec<String>,
     /// Parquet: only from this time on, for example 2026-11-20 or "2h ago".
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     from: Option<When>,
-    /// Parquet: only before this time.
-    #[arg(long)]
+    /// Parquet: only before this time; by default all there is.
+    #[arg(long, value_name = "TIME")]
     until: Option<When>,
 }
 
@@ -82,12 +84,7 @@ pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     };
     let mut written = written.map_err(|error| target.explain(error))?;
     if written["lanes"].as_array().is_none_or(Vec::is_empty) {
-        bail!(match export.format {
-            Format::Backlog => "there is nothing to export: Kafka has everything",
-            Format::Parquet if export.lane.as_deref() == Some("events") =>
-                "there is nothing to export: no event fits these machines and times",
-            Format::Parquet => "there is nothing to export: no sample fits these machines, tags and times",
-        });
+        bail!("there is nothing to export: {}", why_nothing(export, &site));
     }
     let folder = target.finish()?;
     written["folder"] = json!(folder);
@@ -97,6 +94,42 @@ pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         out.write_all(words(&written, &folder).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why an export would be empty.
+fn why_nothing(export: &Export, site: &Site) -> String {
+    let (lane, what) = match (export.format, export.lane.as_deref()) {
+        (Format::Backlog, _) => return "Kafka has everything that is stored".to_owned(),
+        (Format::Parquet, Some("events")) => ("events", "no event fits these machines and times"),
+        (Format::Parquet, _) => ("telemetry", "no sample fits these machines, tags and times"),
+    };
+    match site.open_lane(lane) {
+        Ok(mut opened) => format!("{what}. The journal of lane {lane}: {}", past::extent(&mut opened)),
+        Err(error) => format!("{what}, and {error}"),
+    }
+}
+
+/// Whether the journal knows all machines and tags that are asked for.
+fn check_names(site: &Site, wanted: &[&str], filter: &Filter) -> anyhow::Result<()> {
+    if filter.devices.is_empty() && filter.tags.is_empty() {
+        return Ok(());
+    }
+    let mut names = match site.open_lane("telemetry") {
+        Ok(mut lane) => Names::of_telemetry(&mut lane),
+        Err(_) => Names::default(),
+    };
+    // Of some machines there are events only, of the box itself always.
+    if wanted.contains(&"events")
+        && filter.devices.iter().any(|device| !names.has_device(device))
+        && let Ok(mut lane) = site.open_lane("events")
+    {
+        let mut all = names.clone();
+        all.add_events(&mut lane);
+        if wanted == ["events"] || filter.devices.iter().all(|device| all.has_device(device)) {
+            names = all;
+        }
+    }
+    Ok(names.check(filter)?)
 }
 
 fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json> {
@@ -109,11 +142,14 @@ fn backlog(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json
     let mut found: Vec<(&str, OfflineLane, u64)> = Vec::new();
     let mut total = 0;
     for lane in Site::lanes(export.lane.as_deref())? {
-        let Ok(opened) = site.open_lane(lane) else { continue };
+        let Some(opened) = site.find_lane(lane)? else { continue };
         let from = site.committed(lane).unwrap_or(0).max(opened.files().first_offset());
         let segments = opened.files().segments();
         total += segments.iter().filter(|it| it.end > from).map(|it| it.bytes).sum::<u64>();
         found.push((lane, opened, from));
+    }
+    if found.is_empty() {
+        bail!(site.no_journal());
     }
     target.check_room(total + SPARE_BYTES)?;
     let mut progress = Progress::new("export", total, export.common.json);
@@ -164,6 +200,7 @@ fn tables(export: &Export, site: &Site, target: &Target) -> anyhow::Result<Json>
         from_us: export.from.map(|when| when.0),
         until_us: export.until.map(|when| when.0),
     };
+    check_names(site, &wanted, &filter)?;
     target.check_room(SPARE_BYTES)?;
     let mut lanes = Vec::new();
     if wanted.contains(&"telemetry") {
@@ -191,6 +228,7 @@ fn entry(lane: &str, written: Written) -> Option<Json> {
         json!({
             "lane": lane, "rows": written.rows, "files": written.files, "bytes": written.bytes,
             "damaged_records": written.damaged_records, "unreadable_records": written.unreadable_records,
+            "absent_devices": written.absent_devices,
         })
     })
 }
@@ -209,6 +247,9 @@ fn words(written: &Json, folder: &Path) -> String {
             counted(count("files"), "file", "files"),
             bytes(count("bytes")),
         );
+        for device in lane["absent_devices"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+            text += &format!("of {device} the journal holds nothing of that time\n");
+        }
         if count("damaged_records") > 0 {
             let damaged = counted(count("damaged_records"), "record", "records");
             text += &format!("{damaged} could not be read and are not in it, see `forebay journal verify`\n");

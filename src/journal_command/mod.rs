@@ -3,7 +3,6 @@
 //! Everything here may run beside the box: nothing that only reads takes a lock, and only what the
 //! box calls synced is read.
 
-mod bytes;
 mod events;
 mod export;
 mod import;
@@ -24,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::amount as bytes;
 pub use progress::Progress;
 pub use site::{Site, load};
 pub use when::When;
@@ -31,11 +31,11 @@ pub use when::When;
 /// Where the box is described, and how to answer.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// The site's configuration.
-    #[arg(long, default_value = "/etc/forebay/forebay.toml")]
+    /// The box's configuration.
+    #[arg(long, value_name = "FILE", default_value = "/etc/forebay/forebay.toml", display_order = 90)]
     pub config: PathBuf,
     /// Answer as JSON.
-    #[arg(long)]
+    #[arg(long, display_order = 91)]
     pub json: bool,
 }
 
@@ -44,9 +44,13 @@ pub struct Common {
 pub enum JournalCommand {
     /// Shows what is on disk, and how much of it Kafka does not have.
     Status(Common),
-    /// Reads every byte and names what is damaged; ends with 1 when something is.
+    /// Reads every byte and names what is damaged or missing; ends with 1 when something is.
     Verify(verify::Verify),
     /// Writes data to a folder, for example a USB stick: as Parquet, or as a backlog for another box.
+    ///
+    /// Makes a new folder below --to, which gets its name when it is complete. By default all samples
+    /// and events go to Parquet files, for analysis; with --format backlog everything that Kafka does
+    /// not have yet, as it is, so that another box can send it.
     Export(export::Export),
     /// Takes in the backlog of another box; this box sends it under the other one's name.
     Import(import::Import),

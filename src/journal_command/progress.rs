@@ -42,6 +42,17 @@ impl Progress {
         }
     }
 
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.shows
+    }
+
+    /// Writes a line of its own to the standard error, above the bar.
+    pub fn say(&mut self, line: &str) {
+        let clear = if self.drawn.take().is_some() { "\r\x1b[K" } else { "" };
+        self.draw(&format!("{clear}{line}\n"));
+    }
+
     fn draw(&self, text: &str) {
         let mut terminal = std::io::stderr().lock();
         // A bar that cannot be drawn is no reason to stop.

@@ -13,11 +13,11 @@ use super::table::{Rows, TableWriter};
 use crate::batch::{Sample, Schema};
 use crate::journal::{Damage, DamageKind};
 use crate::lane::{Body, Item, OfflineLane, StoredBatch, ThinnedBatch};
-use crate::past::Filter;
+use crate::past::{Filter, is_device};
 use crate::replicate::encode;
 
 /// What was written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// Rows.
     pub rows: u64,
@@ -29,6 +29,8 @@ pub struct Written {
     pub damaged_records: u64,
     /// Records in whose place the disk gave errors.
     pub unreadable_records: u64,
+    /// Machines that were asked for and have nothing in the time that was asked for.
+    pub absent_devices: Vec<String>,
 }
 
 impl Written {
@@ -39,12 +41,15 @@ impl Written {
         unreadable_records: u64,
     ) -> anyhow::Result<Self> {
         let (rows, files) = (table.written_rows, table.files.max(1));
-        Ok(Self { rows, files, bytes: table.finish()?, damaged_records, unreadable_records })
+        let bytes = table.finish()?;
+        Ok(Self { rows, files, bytes, damaged_records, unreadable_records, absent_devices: Vec::new() })
     }
 }
 
 /// The names of a device's tags; `None` = not wanted.
 type Wanted = Vec<Option<Names>>;
+/// What is wanted of each device, by the address of its schema.
+type Devices = HashMap<usize, (Arc<Schema>, Arc<Wanted>)>;
 
 /// Writes the wanted samples in these ranges of a lane as tables in `folder`.
 ///
@@ -58,7 +63,7 @@ pub fn write(
     progress: &mut Progress,
 ) -> anyhow::Result<Written> {
     let mut table = TableWriter::<SampleRows>::new(folder)?;
-    let mut devices = HashMap::new();
+    let mut devices: Devices = HashMap::new();
     let (mut damaged_records, mut unreadable_records) = (0, 0);
     for range in ranges {
         lane.seek(range.start);
@@ -88,15 +93,14 @@ pub fn write(
             at = lane.offset();
         }
     }
-    Written::of(table, damaged_records, unreadable_records)
+    // Those of the batches that are of that time.
+    let is_there = |wanted: &&String| devices.values().any(|(schema, _)| is_device(wanted, &schema.device));
+    let absent_devices = filter.devices.iter().filter(|wanted| !is_there(wanted)).cloned().collect();
+    Ok(Written { absent_devices, ..Written::of(table, damaged_records, unreadable_records)? })
 }
 
 /// Names of the wanted tags, made once for each schema.
-fn wanted(
-    known: &mut HashMap<usize, (Arc<Schema>, Arc<Wanted>)>,
-    schema: &Arc<Schema>,
-    filter: &Filter,
-) -> Arc<Wanted> {
+fn wanted(known: &mut Devices, schema: &Arc<Schema>, filter: &Filter) -> Arc<Wanted> {
     // Holding the schema keeps its address its own.
     let address = Arc::as_ptr(schema).addr();
     let (_, wanted) = known.entry(address).or_insert_with(|| {

@@ -1,26 +1,30 @@
 //! `forebay journal status`.
 
 use std::io::Write;
+use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
 use super::bytes::{bytes, counted, number, time};
 use super::site::LANES;
 use super::{Common, Site};
+use crate::journal::{Hole, JournalFiles};
 use crate::lane::OfflineLane;
+use crate::replicate::ReplicationControl;
 use crate::replicate::shut_out_words;
 
 /// Shows both lanes.
 pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let site = Site::open(&common.config)?;
+    let remembered = site.remembered();
+    let switch = |lane| Some(Arc::clone(&remembered.as_ref()?.iter().find(|(name, _)| *name == lane)?.1));
     let mut lanes = Vec::new();
     for lane in LANES {
-        let synced = site.lane(lane).and_then(|lane| lane["synced"].as_u64());
-        lanes.push(match OfflineLane::open(&site.directory(lane), synced) {
-            Ok(found) => describe(&site, lane, &found),
-            Err(error) if error.is_absent() => json!({ "name": lane, "exists": false }),
-            Err(error) => return Err(error.into()),
+        lanes.push(match site.find_lane(lane)? {
+            Some(found) => describe(&site, lane, &found, switch(lane).as_deref()),
+            None => json!({ "name": lane, "exists": false }),
         });
     }
     let pid = site.running.as_ref().and_then(|running| running["pid"].as_u64());
@@ -30,6 +34,7 @@ pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         "running": pid.is_some(),
         "pid": pid,
         "lanes": lanes,
+        "replays": of_box("replays"),
         "imports": of_box("imports"),
         "imported": of_box("imported"),
     });
@@ -41,13 +46,23 @@ pub fn run(common: &Common, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(site: &Site, name: &str, found: &OfflineLane) -> Json {
+fn describe(site: &Site, name: &str, found: &OfflineLane, switch: Option<&ReplicationControl>) -> Json {
     let files = found.files();
     let segments = files.segments();
-    let committed = site.committed(name);
     let (first, next) = (files.first_offset(), files.next_offset());
-    let unsent = committed.map(|committed| next.saturating_sub(committed.max(first)));
+    let holes = site.holes(name, files);
+    // Those in front do not lie between the first and the last.
+    let between = holes.iter().filter(|hole| hole.after_file.is_some());
+    let missing: u64 = between.map(|hole| hole.offsets.end - hole.offsets.start).sum();
     let oldest_us = segments.iter().map(|segment| segment.created_us).find(|us| *us != 0);
+    let kafka = match site.lane(name) {
+        Some(running) => kafka_says(&running["journal"], first..next, &holes),
+        None => {
+            let confirmed = switch.and_then(|it| it.recall_complete(name, &files.epoch().to_string()));
+            remembered(files, confirmed.unwrap_or(0), &holes)
+        }
+    };
+    let holes: Vec<Json> = holes.iter().map(hole_json).collect();
     json!({
         "name": name,
         "exists": true,
@@ -57,13 +72,58 @@ fn describe(site: &Site, name: &str, found: &OfflineLane) -> Json {
         "budget_bytes": if name == "events" { site.config.events.budget_bytes } else { site.config.telemetry.budget_bytes },
         "first_offset": first,
         "next_offset": next,
+        "records": (next - first).saturating_sub(missing),
+        "missing": holes,
         "oldest_us": oldest_us,
-        "committed": committed,
-        "unsent": unsent,
+        "committed": site.committed(name),
+        "unsent": site.committed(name).map(|committed| next.saturating_sub(committed.max(first))),
+        "kafka": kafka,
         "oldest_unsent_us": site.lane(name).map(|lane| lane["journal"]["oldest_unsent_us"].clone()),
         "error": site.lane(name).map(|lane| lane["journal"]["error"].clone()),
         "replication": site.lane(name).map(|lane| lane["replication"].clone()),
-        "paused": site.lane(name).map(|lane| lane["paused"].clone()),
+        "paused": match site.lane(name) {
+            Some(running) => running["paused"].clone(),
+            None => json!(switch.and_then(ReplicationControl::paused)),
+        },
+    })
+}
+
+fn hole_json(hole: &Hole) -> Json {
+    json!({
+        "from_offset": hole.offsets.start, "to_offset": hole.offsets.end,
+        "after_file": hole.after_file, "before_file": hole.before_file,
+    })
+}
+
+/// What the running box knows of what Kafka has, in records that are there.
+fn kafka_says(journal: &Json, all: Range<u64>, holes: &[Hole]) -> Json {
+    let confirmed = journal["confirmed"].as_u64().unwrap_or(0).clamp(all.start, all.end);
+    let there = |range: Range<u64>| {
+        let missing: u64 = holes.iter().map(|hole| within(&hole.offsets, &range)).sum();
+        range.end - range.start - missing
+    };
+    let rest = there(confirmed..all.end);
+    let perhaps = journal["perhaps_sent_records"].as_u64().unwrap_or(0).min(rest);
+    let confirmed = there(all.start..confirmed);
+    json!({ "heard": journal["heard"], "confirmed": confirmed, "perhaps": perhaps, "not_sent": rest - perhaps })
+}
+
+/// How many of these offsets lie in that range.
+fn within(offsets: &Range<u64>, range: &Range<u64>) -> u64 {
+    offsets.end.min(range.end).saturating_sub(offsets.start.max(range.start))
+}
+
+/// The same of a box that does not run.
+fn remembered(files: &JournalFiles, confirmed: u64, holes: &[Hole]) -> Json {
+    let mut known = files.known(0..u64::MAX, confirmed);
+    for hole in holes {
+        let missing = files.known(hole.offsets.clone(), confirmed);
+        known.confirmed -= missing.confirmed;
+        known.perhaps -= missing.perhaps;
+        known.unsent -= missing.unsent;
+    }
+    json!({
+        "heard": false, "confirmed": known.confirmed, "perhaps": known.perhaps, "not_sent": known.unsent,
     })
 }
 
@@ -82,6 +142,12 @@ fn words(status: &Json) -> String {
     }
     for import in status["imports"].as_array().into_iter().flatten() {
         text += &format!("\nimported: {}\n", import_words(import));
+    }
+    for replay in status["replays"].as_array().into_iter().flatten() {
+        // Those that are over are in `forebay replay --list`.
+        if !matches!(replay["state"].as_str(), Some("done" | "cancelled")) {
+            text += &format!("\nreplay {}\n", crate::replay::line(replay));
+        }
     }
     for done in status["imported"].as_array().into_iter().flatten() {
         text += &format!("\nimported: {}\n", imported_words(done));
@@ -106,29 +172,16 @@ fn lane_words(lane: &Json) -> Vec<String> {
         counted(count("files"), "file", "files"),
     )];
     let (first, next) = (count("first_offset"), count("next_offset"));
-    let records = match next.saturating_sub(first) {
-        0 => "no records".to_owned(),
-        records => format!("{} (offsets {first} to {})", counted(records, "record", "records"), next - 1),
-    };
-    let unsent = match (lane["unsent"].as_u64(), lane["oldest_unsent_us"].as_i64()) {
-        (Some(0), _) => "Kafka has all of them".to_owned(),
-        (Some(unsent), Some(us)) => {
-            format!("{} not in Kafka yet, the oldest of {}", number(unsent), time(us))
-        }
-        (Some(unsent), None) => format!("{} not in Kafka yet", number(unsent)),
-        (None, _) => "how many of them Kafka has is known only while forebay runs and reaches it".to_owned(),
-    };
-    lines.push(format!("{:<10} {records}; {unsent}", ""));
-    if let Some(text) = lane["replication"]["text"].as_str() {
-        // The replicator may still be busy with what it had begun.
-        let paused = match (lane["paused"]["by"].as_str(), lane["paused"]["since_us"].as_i64()) {
-            (Some(by), Some(us)) if lane["replication"]["state"] != "paused" => {
-                format!("paused by {by} since {}; before that: ", time(us))
-            }
-            _ => String::new(),
-        };
-        lines.push(format!("{:<10} {paused}{text}", ""));
+    if first == next {
+        // Of nothing nobody wants to know whether Kafka has it.
+        lines.push(format!("{:<10} no records", ""));
+    } else {
+        let records = counted(count("records"), "record", "records");
+        let kafka = kafka_words(&lane["kafka"], lane["oldest_unsent_us"].as_i64());
+        lines.push(format!("{:<10} {records} (offsets {first} to {}); {kafka}", "", next - 1));
     }
+    lines.extend(lane["missing"].as_array().into_iter().flatten().map(missing_words));
+    lines.extend(sending_words(lane).map(|words| format!("{:<10} {words}", "")));
     let shut_out = &lane["replication"]["shut_out"];
     if let Some(words) = shut_out_words(
         shut_out.as_u64().unwrap_or(0),
@@ -140,6 +193,56 @@ fn lane_words(lane: &Json) -> Vec<String> {
         lines.push(format!("{:<10} DISK: {error}", ""));
     }
     lines
+}
+
+fn missing_words(hole: &Json) -> String {
+    let number = |key: &str| hole[key].as_u64().unwrap_or(0);
+    let (from, to) = (number("from_offset"), number("to_offset"));
+    let before = hole["before_file"].as_str().unwrap_or_default();
+    let place = match hole["after_file"].as_str() {
+        Some(after) => format!("between {after} and {before}"),
+        None => format!("in front of {before}"),
+    };
+    let records = counted(to - from, "record", "records");
+    format!("{:<10} MISSING: {records} (offsets {from} to {}): files are gone {place}", "", to - 1)
+}
+
+fn kafka_words(kafka: &Json, oldest_us: Option<i64>) -> String {
+    let count = |key: &str| kafka[key].as_u64().unwrap_or(0);
+    let (confirmed, perhaps, not_sent) = (count("confirmed"), count("perhaps"), count("not_sent"));
+    let oldest = oldest_us.map_or_else(String::new, |us| format!(", the oldest of {}", time(us)));
+    if perhaps + not_sent == 0 {
+        return "Kafka has all of them".to_owned();
+    }
+    if kafka["heard"] == true || (confirmed == 0 && perhaps == 0) {
+        return format!("{} not in Kafka yet{oldest}", number(not_sent));
+    }
+    let mut parts = Vec::new();
+    if perhaps > 0 {
+        parts.push(format!("of {} it is not known until the box reaches Kafka", number(perhaps)));
+    }
+    if not_sent > 0 {
+        parts.push(format!("{} never sent", counted(not_sent, "was", "were")));
+    }
+    let open = parts.join(", ") + &oldest;
+    if confirmed > 0 { format!("Kafka has {}; {open}", number(confirmed)) } else { open }
+}
+
+/// What the way to Kafka does.
+fn sending_words(lane: &Json) -> Option<String> {
+    let now = lane["replication"]["text"].as_str();
+    let pause = &lane["paused"];
+    let Some(since_us) = pause["since_us"].as_i64() else { return now.map(str::to_owned) };
+    let by = pause["by"].as_str().unwrap_or_default();
+    let mut words = format!(
+        "paused by {by} since {}: everything is stored, nothing goes to Kafka until `forebay resume`",
+        time(since_us)
+    );
+    // The replicator may still be busy with what it had begun.
+    if let Some(now) = now.filter(|_| lane["replication"]["state"] != "paused") {
+        words += &format!("; until now: {now}");
+    }
+    Some(words)
 }
 
 fn import_words(import: &Json) -> String {

@@ -17,27 +17,34 @@ pub struct Target {
 }
 
 impl Target {
-    /// A new folder `name` below `parent`.
+    /// A new folder `name` below `parent`; with a number behind it when that is taken, also by an
+    /// export that is being written.
     ///
     /// # Errors
-    /// When `parent` is no folder, or has something of this name.
+    /// When `parent` is no folder, or cannot be written to.
     pub fn create(parent: &Path, name: &str) -> anyhow::Result<Self> {
         if !parent.is_dir() {
             bail!("{} is no folder: is the stick mounted?", parent.display());
         }
-        let finished = parent.join(name);
-        if finished.exists() {
-            bail!("{} exists already: remove it, or choose another folder", finished.display());
-        }
-        let temporary = parent.join(format!("{name}.partial"));
-        match fs::remove_dir_all(&temporary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", temporary.display()));
+        let mut number = 1;
+        loop {
+            let name = if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
+            let (finished, temporary) = (parent.join(&name), parent.join(format!("{name}.partial")));
+            match fs::create_dir(&temporary) {
+                Ok(()) => {
+                    let target = Self { temporary, finished, is_finished: false };
+                    // Only now nobody else can finish one of this name.
+                    if !target.finished.exists() {
+                        return Ok(target);
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot write to {}", parent.display()));
+                }
             }
-            _ => {}
+            number += 1;
         }
-        fs::create_dir(&temporary).with_context(|| format!("cannot write to {}", parent.display()))?;
-        Ok(Self { temporary, finished, is_finished: false })
     }
 
     /// Where to write.
@@ -103,5 +110,28 @@ impl Drop for Target {
             // A stick that was pulled out keeps its half; it has a name that nothing reads.
             let _pulled_out = fs::remove_dir_all(&self.temporary);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_of_one_second_do_not_get_in_each_others_way() {
+        let stick = tempfile::tempdir().unwrap();
+        let first = Target::create(stick.path(), "data").unwrap();
+        fs::write(first.path().join("mine"), "1").unwrap();
+        let second = Target::create(stick.path(), "data").unwrap();
+        fs::write(second.path().join("mine"), "2").unwrap();
+        let first = first.finish().unwrap();
+        let third = Target::create(stick.path(), "data").unwrap();
+        let (second, third) = (second.finish().unwrap(), third.finish().unwrap());
+        let names =
+            [&first, &second, &third].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        assert_eq!(names, ["data", "data-2", "data-3"]);
+        assert_eq!(fs::read_to_string(first.join("mine")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(second.join("mine")).unwrap(), "2");
+        assert_eq!(fs::read_dir(stick.path()).unwrap().count(), 3, "nothing half is left");
     }
 }

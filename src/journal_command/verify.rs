@@ -10,17 +10,19 @@ use serde_json::json;
 
 use super::bytes::{bytes, counted, time};
 use super::{Common, Progress, Site};
-use crate::journal::{BadBytes, Damage, DamageKind, SegmentFile};
+use crate::journal::{BadBytes, Damage, DamageKind, Hole, SegmentFile};
 use crate::lane::{Body, Item, OfflineLane, Record};
 
+/// How `verify` ends when there is no journal: neither sound nor damaged.
+const NO_JOURNAL: u8 = 3;
 /// Machines named for one piece of damage at most.
 const DEVICES_MAX: usize = 20;
 
 /// Which lane.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends with 0 when everything is as it was written, with 1 when something is damaged. Nothing is
-changed or repaired. A last write that a power cut has cut off is no damage: nobody was told that it
+Ends with 0 when everything is as it was written, with 1 when something is damaged or missing, or when
+it could not be done, with 3 when there is no journal yet. Nothing is changed or repaired. A last write that a power cut has cut off is no damage: nobody was told that it
 was stored.")]
 pub struct Verify {
     #[command(flatten)]
@@ -34,6 +36,8 @@ pub struct Verify {
 #[derive(Debug, Default, Serialize)]
 struct Checked {
     lane: String,
+    /// False when nothing was ever stored.
+    exists: bool,
     files: u64,
     bytes: u64,
     records: u64,
@@ -45,7 +49,10 @@ struct Checked {
 /// One piece of damage.
 #[derive(Debug, Serialize)]
 struct Finding {
-    file: String,
+    /// `None` when whole files are missing.
+    file: Option<String>,
+    /// Files are missing between these two; without a first one, in front.
+    between: Option<(Option<String>, String)>,
     /// First bad byte and behind the last; absent when every byte is as it was written.
     bytes: Option<(u64, u64)>,
     /// First lost offset and behind the last; absent when no record is lost.
@@ -65,13 +72,19 @@ pub fn run(verify: &Verify, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let site = Site::open(&verify.common.config)?;
     let mut all = Vec::new();
     for lane in Site::lanes(verify.lane.as_deref())? {
-        let synced = site.lane(lane).and_then(|lane| lane["synced"].as_u64());
-        match OfflineLane::open(&site.directory(lane), synced) {
-            Ok(found) => all.push(check(lane, found, verify.common.json)?),
-            // Nothing was ever stored: there is nothing that could be damaged.
-            Err(error) if error.is_absent() && !site.directory(lane).join("epoch").exists() => {}
-            Err(error) => return Err(error.into()),
+        all.push(match site.find_lane(lane)? {
+            Some(found) => check(&site, lane, found, verify.common.json)?,
+            None => Checked { lane: lane.to_owned(), ..Checked::default() },
+        });
+    }
+    if all.iter().all(|lane| !lane.exists) {
+        let why = site.no_journal();
+        if verify.common.json {
+            writeln!(out, "{}", json!({ "sound": null, "lanes": [], "error": why }))?;
+        } else {
+            writeln!(out, "{why}")?;
         }
+        return Ok(ExitCode::from(NO_JOURNAL));
     }
     let sound = all.iter().all(|lane| lane.damage.is_empty());
     if verify.common.json {
@@ -84,11 +97,12 @@ pub fn run(verify: &Verify, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn check(name: &str, mut lane: OfflineLane, json: bool) -> anyhow::Result<Checked> {
+fn check(site: &Site, name: &str, mut lane: OfflineLane, json: bool) -> anyhow::Result<Checked> {
     let segments = lane.files().segments();
     let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let torn_bytes = lane.files().torn_bytes();
-    let mut checked = Checked { lane: name.to_owned(), bytes, torn_bytes, ..Checked::default() };
+    let mut checked =
+        Checked { lane: name.to_owned(), exists: true, bytes, torn_bytes, ..Checked::default() };
     // Every byte is looked at twice: as bytes, and as records.
     let mut progress = Progress::new(&format!("verify {name}"), bytes * 2, json);
     let mut done = 0;
@@ -101,7 +115,8 @@ fn check(name: &str, mut lane: OfflineLane, json: bool) -> anyhow::Result<Checke
         done += segment.bytes;
     }
     bad.extend(lane.files().check_small_files());
-    let lost = read_all(&mut lane, &segments, &mut checked, &mut progress);
+    let holes = site.holes(name, lane.files());
+    let lost = read_all(&mut lane, &segments, &holes, &mut checked, &mut progress);
     checked.damage = join(bad, lost);
     Ok(checked)
 }
@@ -110,11 +125,12 @@ fn check(name: &str, mut lane: OfflineLane, json: bool) -> anyhow::Result<Checke
 fn read_all(
     lane: &mut OfflineLane,
     segments: &[SegmentFile],
+    holes: &[Hole],
     checked: &mut Checked,
     progress: &mut Progress,
 ) -> Vec<Finding> {
-    let missing = lane.files().missing().map(|damage| finding(damage, segments, None));
-    let mut lost: Vec<Finding> = missing.into_iter().collect();
+    let in_front = holes.iter().filter(|hole| hole.after_file.is_none());
+    let mut lost: Vec<Finding> = in_front.map(|hole| missing(hole, None)).collect();
     let (mut number, mut last_us) = (0, None);
     let mut devices = BTreeSet::new();
     let mut open = 0;
@@ -130,7 +146,7 @@ fn read_all(
             Item::End | Item::Unreadable(_) => break,
             Item::Removed(..) => {}
             Item::Damage(Damage { kind: DamageKind::Unused, .. }) => {}
-            Item::Damage(damage) => lost.push(finding(&damage, segments, last_us)),
+            Item::Damage(damage) => tell(&damage, segments, holes, last_us, &mut lost),
             Item::Record(record) => {
                 checked.records += 1;
                 let (us, device) = describe(&record);
@@ -150,8 +166,45 @@ fn read_all(
 
 fn name_devices(lost: &mut [Finding], devices: &mut BTreeSet<String>) {
     let names: Vec<String> = std::mem::take(devices).into_iter().collect();
-    for finding in lost {
+    for finding in lost.iter_mut().filter(|finding| finding.between.is_none()) {
         finding.devices.clone_from(&names);
+    }
+}
+
+/// Adds what cannot be read; where whole files are missing, what of it was in those.
+fn tell(
+    damage: &Damage,
+    segments: &[SegmentFile],
+    holes: &[Hole],
+    last_us: Option<i64>,
+    lost: &mut Vec<Finding>,
+) {
+    let inside = |hole: &&Hole| {
+        damage.from_offset <= hole.offsets.start
+            && hole.offsets.start < damage.to_offset
+            && damage.to_offset == hole.offsets.end
+    };
+    let Some(hole) = holes.iter().find(inside) else {
+        return lost.push(finding(damage, segments, last_us));
+    };
+    if damage.from_offset < hole.offsets.start {
+        let in_file = Damage { to_offset: hole.offsets.start, ..damage.clone() };
+        lost.push(finding(&in_file, segments, last_us));
+    }
+    lost.push(missing(hole, last_us));
+}
+
+fn missing(hole: &Hole, last_us: Option<i64>) -> Finding {
+    Finding {
+        file: None,
+        between: Some((hole.after_file.clone(), hole.before_file.clone())),
+        bytes: None,
+        offsets: Some((hole.offsets.start, hole.offsets.end)),
+        cause: "files are missing".to_owned(),
+        unreadable: false,
+        after_us: last_us,
+        before_us: None,
+        devices: Vec::new(),
     }
 }
 
@@ -159,7 +212,8 @@ fn finding(damage: &Damage, segments: &[SegmentFile], last_us: Option<i64>) -> F
     let segment =
         segments.iter().find(|segment| (segment.first_offset..segment.end).contains(&damage.from_offset));
     Finding {
-        file: segment.map_or_else(|| "files".to_owned(), |segment| segment.file.clone()),
+        file: segment.map(|segment| segment.file.clone()),
+        between: None,
         bytes: None,
         offsets: Some((damage.from_offset, damage.to_offset)),
         cause: damage.cause.clone(),
@@ -184,13 +238,15 @@ fn describe(record: &Record) -> (Option<i64>, Option<String>) {
 fn join(bad: Vec<BadBytes>, mut lost: Vec<Finding>) -> Vec<Finding> {
     let mut rest = Vec::new();
     for BadBytes { file, from, to, cause, is_unreadable } in bad {
-        match lost.iter_mut().find(|finding| finding.file == file && finding.bytes.is_none()) {
+        match lost.iter_mut().find(|finding| finding.file.as_ref() == Some(&file) && finding.bytes.is_none())
+        {
             Some(finding) => {
                 (finding.bytes, finding.cause) = (Some((from, to)), cause);
                 finding.unreadable |= is_unreadable;
             }
             None => rest.push(Finding {
-                file,
+                file: Some(file),
+                between: None,
                 bytes: Some((from, to)),
                 offsets: None,
                 cause,
@@ -202,11 +258,35 @@ fn join(bad: Vec<BadBytes>, mut lost: Vec<Finding>) -> Vec<Finding> {
         }
     }
     lost.extend(rest);
-    lost.sort_by(|a, b| (&a.file, a.bytes, a.offsets).cmp(&(&b.file, b.bytes, b.offsets)));
+    // A missing file stands behind the one before it.
+    let place = |finding: &Finding| {
+        let before = finding.between.as_ref().and_then(|(before, _)| before.clone());
+        (finding.file.clone().or(before), finding.between.is_some(), finding.bytes, finding.offsets)
+    };
+    lost.sort_by_key(place);
     lost
 }
 
+/// What is wrong, and where.
+fn place(found: &Finding) -> String {
+    match &found.between {
+        Some((None, before)) => {
+            format!("MISSING in front of {before}: the box has not removed what was there")
+        }
+        Some((Some(after), before)) => format!("MISSING between {after} and {before}"),
+        None => {
+            let bytes = found.bytes.map_or_else(String::new, |(from, to)| format!(", bytes {from} to {to}"));
+            let what = if found.unreadable { "UNREADABLE" } else { "DAMAGED" };
+            let file = found.file.as_deref().unwrap_or("files");
+            format!("{what} {file}{bytes}: {}", found.cause)
+        }
+    }
+}
+
 fn words(lane: &Checked) -> String {
+    if !lane.exists {
+        return format!("{}: nothing was ever stored\n", lane.lane);
+    }
     let mut text = format!(
         "{}: {}, {}, {} read\n",
         lane.lane,
@@ -221,9 +301,7 @@ fn words(lane: &Checked) -> String {
         );
     }
     for found in &lane.damage {
-        let place = found.bytes.map_or_else(String::new, |(from, to)| format!(", bytes {from} to {to}"));
-        let what = if found.unreadable { "UNREADABLE" } else { "DAMAGED" };
-        text += &format!("  {what} {}{place}: {}\n", found.file, found.cause);
+        text += &format!("  {}\n", place(found));
         let Some((from, to)) = found.offsets else {
             text += "    no record is lost by it\n";
             continue;
@@ -235,7 +313,11 @@ fn words(lane: &Checked) -> String {
             (None, None) => String::new(),
         };
         let lost = counted(to - from, "record is", "records are");
-        let fate = if found.unreadable { "not read now" } else { "lost" };
+        let fate = match &found.between {
+            Some(_) => "in no file",
+            None if found.unreadable => "not read now",
+            None => "lost",
+        };
         text += &format!("    {lost} {fate} (offsets {from} to {}){between}\n", to - 1);
         if !found.devices.is_empty() {
             text += &format!("    machines in this file: {}\n", found.devices.join(", "));

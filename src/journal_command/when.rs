@@ -11,6 +11,12 @@ use jiff::{Span, Timestamp, Zoned, civil};
 pub struct When(pub i64);
 
 impl When {
+    /// Whether these words are another time whenever they are read.
+    pub fn is_relative(text: &str) -> bool {
+        let text = text.trim();
+        text.eq_ignore_ascii_case("now") || Span::from_str(text).is_ok()
+    }
+
     fn read(text: &str, now: &Zoned) -> Option<Self> {
         let of = |time: Timestamp| Some(Self(time.as_microsecond()));
         let text = text.trim();
@@ -63,6 +69,7 @@ mod tests {
         ] {
             let expected: Timestamp = expected.parse().unwrap();
             assert_eq!(When::read(text, &now), Some(When(expected.as_microsecond())), "{text}");
+            assert_eq!(When::is_relative(text), text == "now" || text.ends_with("ago"), "{text}");
         }
         for wrong in ["", "2h", "yesterday", "ago", "2026-13-01", "12:00"] {
             assert_eq!(When::read(wrong, &now), None, "{wrong}");

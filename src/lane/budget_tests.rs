@@ -459,6 +459,12 @@ fn a_file_system_that_is_short_stops_the_growth_and_costs_nothing_more() {
     world.run(HOUR_US);
     let short = world.writer.status().borrow().clone();
     assert!(short.thinned_records > 0 && short.evicted_records == 0, "{short:?}");
+    let causes =
+        world.told.iter().filter(|event| event.kind == Kind::Thinned).map(|event| &event.data["cause"]);
+    assert!(
+        causes.clone().count() > 0 && causes.clone().all(|cause| cause == "disk-full"),
+        "the budget is not"
+    );
     assert_eq!(short.history_bytes, 0, "what is sent goes first");
     world.run(2 * WEEK_US);
     let status = world.writer.status().borrow().clone();
@@ -497,6 +503,9 @@ fn a_disk_smaller_than_the_reserve_is_used_all_the_same() {
     world.ledger.truncate(synced);
     let accounted = account(&world.ledger, &sent, &world.told);
     assert!(count(&accounted, As::Thinned) > 1000 && count(&accounted, As::Full) > 1000);
+    let causes: Vec<_> =
+        world.told.iter().map(|event| &event.data["cause"]).filter(|it| !it.is_null()).collect();
+    assert!(causes.iter().any(|cause| *cause == "disk-full"), "{causes:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Value as Json, json};
 
 use crate::clock::rfc3339;
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, What};
 use crate::journal::{Damage, DamageKind, Replaced};
 
 use super::tally::Tally;
@@ -14,6 +14,32 @@ use super::worker::taken::Moved;
 /// Devices and tags named in one event at most; the rest is counted.
 const DEVICES_MAX: usize = 200;
 const TAGS_MAX: usize = 2000;
+
+/// Why there is no more room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// The lane's budget is used up.
+    Budget,
+    /// The file system has less left than it is to keep, whoever has filled it.
+    Disk,
+}
+
+impl NoRoom {
+    /// Stable word for `data.cause`.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Budget => "disk-budget",
+            Self::Disk => "disk-full",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Budget => "the disk budget is reached",
+            Self::Disk => "the disk has too little free space left",
+        }
+    }
+}
 
 /// Makes the events of one lane.
 #[derive(Debug, Clone)]
@@ -25,24 +51,23 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// The oldest records were removed to keep the budget. Of what was handed to a replicator it
+    /// The oldest records were removed for lack of room. Of what was handed to a replicator it
     /// is not known whether Kafka has it.
     pub(super) fn evicted(
         &self,
         (from_offset, to_offset): (u64, u64),
         tally: &Tally,
         was_handed: bool,
+        why: NoRoom,
         now_us: i64,
     ) -> Event {
         let Self { lane, .. } = self;
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
-        let sent = sent(was_handed);
-        let text = format!(
-            "{lane}: {batches} batches from {from} to {to} removed {sent}, the disk budget is reached"
-        );
+        let (sent, words) = (sent(was_handed), why.words());
+        let text = format!("{lane}: {batches} records from {from} to {to} removed {sent}, {words}");
         let mut data = json!({
-            "lane": lane, "cause": "disk-budget", "batches": batches, "samples": samples,
+            "lane": lane, "cause": why.code(), "batches": batches, "samples": samples,
             "from": from, "to": to, "from_offset": from_offset, "to_offset": to_offset,
         });
         if was_handed {
@@ -60,25 +85,33 @@ impl Gaps {
         was_handed: bool,
         now_us: i64,
     ) -> Event {
-        let mut event = self.evicted(range, tally, was_handed, now_us);
+        let mut event = self.evicted(range, tally, was_handed, NoRoom::Budget, now_us);
         let (from, to) = times(tally);
         let (lane, batches, sent) = (&self.lane, tally.batches, sent(was_handed));
         event.text =
-            format!("{lane}: {batches} batches from {from} to {to} removed {sent}, an operator asked for it");
+            format!("{lane}: {batches} records from {from} to {to} removed {sent}, an operator asked for it");
         event.data["cause"] = "operator".into();
         event
     }
 
-    /// Records were summed up to keep the budget.
-    pub(super) fn thinned(&self, replaced: &Replaced, tally: &Tally, interval_s: u64, now_us: i64) -> Event {
+    /// Records were summed up for lack of room.
+    pub(super) fn thinned(
+        &self,
+        replaced: &Replaced,
+        tally: &Tally,
+        interval_s: u64,
+        why: NoRoom,
+        now_us: i64,
+    ) -> Event {
         let Self { lane, .. } = self;
         let Tally { batches, samples, .. } = tally;
         let (from, to) = times(tally);
         let text = format!(
-            "{lane}: {batches} batches from {from} to {to} summed up over {interval_s} s each, the disk budget is reached"
+            "{lane}: {batches} records from {from} to {to} summed up over {interval_s} s each, {}",
+            why.words()
         );
         let mut data = json!({
-            "lane": lane, "cause": "disk-budget", "interval_s": interval_s, "batches": batches,
+            "lane": lane, "cause": why.code(), "interval_s": interval_s, "batches": batches,
             "samples": samples, "from": from, "to": to,
             "from_offset": replaced.from_offset, "to_offset": replaced.to_offset,
             "bytes_before": replaced.bytes_before, "bytes": replaced.bytes,
@@ -106,10 +139,10 @@ impl Gaps {
         let batches = if *kind == DamageKind::Unused { 0 } else { to_offset - from_offset };
         let text = match kind {
             DamageKind::Damaged => {
-                format!("{lane}: {batches} batches from offset {from_offset} cannot be read: {cause}")
+                format!("{lane}: {batches} records from offset {from_offset} cannot be read: {cause}")
             }
             DamageKind::Unreadable => format!(
-                "{lane}: {batches} batches from offset {from_offset} are passed over, the disk has given errors for \
+                "{lane}: {batches} records from offset {from_offset} are passed over, the disk has given errors for \
                  too long: {cause}"
             ),
             DamageKind::Unused => format!("{lane}: the offsets from {from_offset} to {to_offset}: {cause}"),
@@ -125,7 +158,7 @@ impl Gaps {
     pub(super) fn moved(&self, from_offset: u64, to_offset: u64, now_us: i64) -> Event {
         let Self { lane, .. } = self;
         let batches = to_offset - from_offset;
-        let text = format!("{lane}: {batches} batches from offset {from_offset} are no longer on this disk");
+        let text = format!("{lane}: {batches} records from offset {from_offset} are no longer on this disk");
         let data = json!({
             "lane": lane, "cause": "removed", "batches": batches,
             "from_offset": from_offset, "to_offset": to_offset,
@@ -141,7 +174,7 @@ impl Gaps {
         let batches = end - start;
         let which = if perhaps_sent { "perhaps other" } else { "other" };
         let text = format!(
-            "{lane}: {batches} batches cannot be sent: the disk had lost its end or was put back from a copy, and \
+            "{lane}: {batches} records cannot be sent: the disk had lost its end or was put back from a copy, and \
              Kafka has {which} records under their offsets from {start}"
         );
         let mut data = json!({
@@ -159,11 +192,11 @@ impl Gaps {
         let Moved { from: Range { start, end }, to } = moved;
         let batches = end - start;
         let text = format!(
-            "{lane}: {batches} batches from offset {start} got new offsets from {to}: the disk had lost its end or \
+            "{lane}: {batches} records from offset {start} got new offsets from {to}: the disk had lost its end or \
              was put back from a copy, and Kafka has other records under theirs"
         );
         let data = json!({
-            "what": "new-offsets", "lane": lane, "batches": batches, "from_offset": start, "to_offset": end,
+            "what": What::NewOffsets, "lane": lane, "batches": batches, "from_offset": start, "to_offset": end,
             "new_from_offset": to, "new_to_offset": to + batches,
         });
         self.event(Kind::Box, text, data, now_us)
@@ -179,13 +212,29 @@ impl Gaps {
 
     /// The disk has stopped or begun to work.
     pub(super) fn disk(&self, text: String, working: bool, now_us: i64) -> Event {
-        let data = json!({ "what": "disk", "lane": self.lane, "working": working });
+        let data = json!({ "what": What::Disk, "lane": self.lane, "working": working });
+        self.event(Kind::Box, text, data, now_us)
+    }
+
+    /// Less is free than is to be left to others.
+    pub(super) fn disk_short(&self, text: String, (free, reserve): (u64, u64), now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let data =
+            json!({ "what": What::DiskShort, "lane": lane, "free_bytes": free, "reserve_bytes": reserve });
+        self.event(Kind::Box, text, data, now_us)
+    }
+
+    /// The disk cannot hold what the budget promises.
+    pub(super) fn disk_small(&self, text: String, (budget, room): (u64, u64), now_us: i64) -> Event {
+        let Self { lane, .. } = self;
+        let data =
+            json!({ "what": What::DiskSmall, "lane": lane, "budget_bytes": budget, "room_bytes": room });
         self.event(Kind::Box, text, data, now_us)
     }
 
     /// The disk has stopped or begun to give what is read.
     pub(super) fn disk_read(&self, text: String, working: bool, now_us: i64) -> Event {
-        let data = json!({ "what": "disk-read", "lane": self.lane, "working": working });
+        let data = json!({ "what": What::DiskRead, "lane": self.lane, "working": working });
         self.event(Kind::Box, text, data, now_us)
     }
 

@@ -17,6 +17,8 @@
 mod budget_tests;
 mod chain;
 mod codec;
+#[cfg(test)]
+mod confirmed_tests;
 mod decoder;
 mod gaps;
 mod history;
@@ -257,6 +259,7 @@ impl Parts {
             queued_samples: AtomicUsize::new(0),
             given_back: AtomicU64::new(0),
             committed: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
             used: AtomicU64::new(0),
             secured: AtomicU64::new(0),
             found: OnceLock::new(),

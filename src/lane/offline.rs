@@ -1,12 +1,15 @@
 //! A lane read from its files, beside the running process or without one: for the tools, for an
 //! imported backlog, for sending history again. No lock, no change, no events.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Record;
 use super::decoder::{Decoder, decode_row};
+use crate::batch::Schema;
 use crate::journal::{Damage, DamageKind, FilesError, JournalFiles, Read, Reader, Unreadable};
 
 /// What [`OfflineLane::read`] gives.
@@ -74,6 +77,24 @@ impl OfflineLane {
     /// microseconds since 1970 UTC.
     pub fn between(&self, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
         self.reader.between(from_us, to_us)
+    }
+
+    /// What all machines that have records here mean by them, in no order. Reads one record of each
+    /// file, and goes on at the oldest one.
+    pub fn schemas(&mut self) -> Vec<Schema> {
+        let mut known: HashSet<Arc<[u8]>> = HashSet::new();
+        for segment in self.files.segments() {
+            self.seek(segment.end.saturating_sub(1).max(segment.first_offset));
+            // What it gives does not matter, only what is read on the way to it.
+            let _last = self.read_all();
+            for dictionary in self.reader.dictionaries() {
+                if !known.contains(dictionary) {
+                    known.insert(Arc::clone(dictionary));
+                }
+            }
+        }
+        self.seek(self.files.first_offset());
+        known.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect()
     }
 
     /// The next record, or what is in its place.

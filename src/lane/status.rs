@@ -42,8 +42,17 @@ pub struct LaneStatus {
     pub next_offset: u64,
     /// Behind the last record that Kafka has, `None` until that is known.
     pub committed: Option<u64>,
-    /// Time of the oldest block that Kafka does not have, microseconds since 1970 UTC; `None`
-    /// when it has all.
+    /// Behind the last record that was there at the start.
+    pub opened_at: u64,
+    /// Kafka was heard since this start: what it has is known.
+    pub heard: bool,
+    /// As `committed`; while Kafka was not heard, what it had confirmed when it was last heard, which
+    /// is not more than it has. `None` when nothing is known.
+    pub confirmed: Option<u64>,
+    /// While Kafka was not heard: records of which it may have some. 0 when what it has is known.
+    pub perhaps_sent_records: u64,
+    /// Time of the oldest record that Kafka has not confirmed, microseconds since 1970 UTC; `None`
+    /// when it has all, or when it is not known from where on it may lack some.
     pub oldest_unsent_us: Option<i64>,
     /// Batches and events synced.
     pub records: u64,
@@ -65,8 +74,10 @@ pub struct LaneStatus {
     pub error: Option<String>,
     /// Writes and syncs that failed.
     pub failed_syncs: u64,
-    /// Records evicted before Kafka had them.
+    /// Records evicted that were never given to Kafka: they are lost.
     pub evicted_records: u64,
+    /// Records evicted of which Kafka may have some.
+    pub perhaps_evicted_records: u64,
     /// Records that are damaged or could not be stored.
     pub lost_records: u64,
     /// Batches that were given back because the queue was full.
@@ -103,6 +114,7 @@ impl Ages {
         }
     }
 
+    /// The time of the oldest that is not forgotten.
     pub(super) fn oldest_us(&self) -> Option<i64> {
         self.blocks.front().map(|(_, time_us)| *time_us)
     }

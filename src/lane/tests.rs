@@ -200,6 +200,7 @@ fn stuck() -> (LaneWriter, std::sync::mpsc::Receiver<Message>) {
     let (queue, receiver) = std::sync::mpsc::sync_channel(1);
     let shared = Shared {
         queue,
+        confirmed: Default::default(),
         queued_samples: Default::default(),
         given_back: Default::default(),
         committed: Default::default(),

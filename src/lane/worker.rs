@@ -1,5 +1,6 @@
 //! The thread behind a lane: encodes, syncs in groups, removes what is sent or too much.
 
+mod confirmed;
 mod room;
 pub(super) mod taken;
 
@@ -61,6 +62,7 @@ pub(crate) struct Worker {
     /// When the parts of the journal were last added up for the status.
     parts_at: Option<Instant>,
     room: room::Room,
+    open: confirmed::Open,
     taken: taken::Taken,
 }
 
@@ -81,13 +83,10 @@ impl Worker {
         gaps: Gaps,
         options: LaneOptions,
     ) -> Self {
-        let mut ages = Ages::default();
-        if let Some(oldest_us) = journal.oldest_us() {
-            ages.push(journal.first_offset(), oldest_us);
-        }
         let status = LaneStatus {
             lane: options.name.clone(),
             epoch: journal.epoch().to_string(),
+            opened_at: journal.opened_at(),
             budget_bytes: options.budget_bytes,
             full_for_s: options.full_for.as_secs(),
             ..LaneStatus::default()
@@ -102,7 +101,7 @@ impl Worker {
             gaps,
             options,
             status,
-            ages,
+            ages: Ages::default(),
             waiting: Waiting::default(),
             schemas: HashMap::new(),
             new_devices: false,
@@ -113,6 +112,7 @@ impl Worker {
             synced_at: None,
             parts_at: None,
             room: room::Room::default(),
+            open: confirmed::Open::default(),
             taken: taken::Taken::default(),
         }
     }
@@ -130,7 +130,11 @@ impl Worker {
                 room >> 20
             );
             tracing::warn!("{text}");
-            self.events.emit(self.gaps.disk(text, true, self.clock.now_us()));
+            self.events.emit(self.gaps.disk_small(
+                text,
+                (self.options.budget_bytes, room),
+                self.clock.now_us(),
+            ));
         }
     }
 
@@ -435,11 +439,12 @@ impl Worker {
     }
 
     /// Removes what Kafka has.
-    fn trim(&mut self) {
+    pub(super) fn trim(&mut self) {
         // Asked in this order: what is committed was used before, and what was used was found before.
         let committed = self.shared.committed();
         let used = self.shared.used.load(Ordering::SeqCst);
         self.look_at_found();
+        self.look_at_confirmed();
         if used > self.journal.next_offset() {
             self.skip_to(used);
         }
@@ -452,7 +457,6 @@ impl Worker {
         let Some(committed) = committed else { return };
         self.journal.settle(used);
         if self.status.committed != Some(committed) {
-            self.ages.forget(committed);
             self.status.committed = Some(committed);
             self.parts_at = None;
         }
@@ -490,7 +494,7 @@ impl Worker {
     /// Adds up what is history, what is thinned, what is unsent.
     fn add_up_parts(&mut self) {
         let segments = self.journal.segments();
-        let committed = self.status.committed.unwrap_or(0);
+        let committed = self.status.confirmed.unwrap_or(0);
         let thinned_ratio = self.thinned_ratio();
         let next_room = self.next_room(&segments);
         let status = &mut self.status;
@@ -525,6 +529,7 @@ impl Worker {
         let now = self.clock.now();
         if self.parts_at.is_none_or(|at| now.saturating_duration_since(at) >= PARTS_EVERY) {
             self.parts_at = Some(now);
+            self.look_at_known();
             self.add_up_parts();
         }
         let status = &mut self.status;
@@ -536,8 +541,7 @@ impl Worker {
         status.device_bytes = self.journal.device_bytes();
         status.lost_records = self.shared.lost_records.load(Ordering::SeqCst);
         status.given_back = self.shared.given_back.load(Ordering::SeqCst);
-        let all_sent = status.committed.unwrap_or(status.first_offset) >= status.next_offset;
-        status.oldest_unsent_us = if all_sent { None } else { self.ages.oldest_us() };
+        status.oldest_unsent_us = self.open.oldest_us(status.next_offset, &mut self.ages);
         #[allow(clippy::cast_precision_loss)] // a ratio to be shown
         let ratio = (status.samples > 0).then(|| status.written_bytes as f64 / status.samples as f64);
         status.bytes_per_sample = ratio;

@@ -42,6 +42,9 @@ pub(super) struct Shared {
     pub given_back: AtomicU64,
     /// One more than the committed offset; 0 until it is known.
     pub committed: AtomicU64,
+    /// What Kafka is remembered to have confirmed before this start: everything before this offset;
+    /// 0 = nothing is remembered.
+    pub confirmed: AtomicU64,
     /// Offsets before this one are known outside and not given again; 0 until it is known.
     pub used: AtomicU64,
     /// A second cluster has everything before this offset that Kafka lacks; 0 = none has.
@@ -164,6 +167,14 @@ impl LaneWriter {
             message = back;
         }
         synced.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
+    }
+
+    /// Kafka had confirmed everything before `offset` when it was last heard, before this start. It
+    /// counts until Kafka is heard again, for what is said and for what is history; what is sent
+    /// does not depend on it.
+    pub fn remember_confirmed(&self, offset: u64) {
+        self.shared.confirmed.fetch_max(offset, Ordering::SeqCst);
+        self.shared.wake();
     }
 
     /// True when the lane takes nothing more.

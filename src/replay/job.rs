@@ -14,7 +14,7 @@ use crate::past::Filter;
 const BYTES_MAX: u64 = 1 << 20;
 
 /// What is to be sent once more. It never changes, so that after a restart the same is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// Names it; whatever is asked for twice under one id is sent once.
@@ -28,9 +28,26 @@ pub struct Order {
     /// Machines by name or path; empty = all.
     #[serde(default)]
     pub devices: Vec<String>,
+    /// What somebody wrote for `from_us`, when that is another time whenever it is read: `2h ago`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from_words: String,
+    /// The same of `to_us`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub to_words: String,
 }
 
 impl Order {
+    /// Whether `other` asks for the same once more. Words like `2h ago` are the same words then,
+    /// although they are another time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_end = |us: i64, words: &str, other_us: i64, other_words: &str| {
+            us == other_us || (!words.is_empty() && words == other_words)
+        };
+        (&self.id, &self.lane, &self.devices) == (&other.id, &other.lane, &other.devices)
+            && is_end(self.from_us, &self.from_words, other.from_us, &other.from_words)
+            && is_end(self.to_us, &self.to_words, other.to_us, &other.to_words)
+    }
+
     /// Which records it means.
     pub fn filter(&self) -> Filter {
         Filter {
@@ -39,6 +56,22 @@ impl Order {
             from_us: Some(self.from_us),
             until_us: Some(self.to_us),
         }
+    }
+}
+
+/// What of a lane Kafka had at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Everything before this offset …
+    pub below: u64,
+    /// … but these ranges, from the first to before the second.
+    pub but: Vec<(u64, u64)>,
+}
+
+impl Sent {
+    /// Whether Kafka had this one.
+    pub fn has(&self, offset: u64) -> bool {
+        offset < self.below && !self.but.iter().any(|(from, to)| (*from..*to).contains(&offset))
     }
 }
 
@@ -80,8 +113,18 @@ pub struct Job {
     pub state: State,
     /// Where it is between the two offsets.
     pub next_offset: u64,
+    /// What Kafka had when it was asked for, or as soon as the box knew that: nothing else is sent
+    /// again, because it is still to come for the first time. `None` = not known yet.
+    #[serde(default)]
+    pub sent: Option<Sent>,
     /// Records in Kafka by it, since the process started; all of them when it was never interrupted.
     pub records: u64,
+    /// The process has ended since it began to send.
+    #[serde(default)]
+    pub interrupted: bool,
+    /// Records that are meant, but were not sent before: they come as normal ones.
+    #[serde(default)]
+    pub unsent: u64,
     /// Offsets that were removed from the disk, or could not be read, before it came to them.
     pub missing: u64,
     /// What Kafka says, in words.
@@ -158,6 +201,7 @@ mod tests {
             from_us: 1,
             to_us: 2,
             devices: vec!["press-3".into()],
+            ..Order::default()
         };
         let job = Job {
             order,
@@ -167,7 +211,10 @@ mod tests {
             created_us: 5,
             state: State::Waiting,
             next_offset: 3,
+            sent: Some(Sent { below: 8, but: vec![(4, 5)] }),
             records: 0,
+            interrupted: false,
+            unsent: 0,
             missing: 0,
             text: String::new(),
         };
@@ -178,6 +225,42 @@ mod tests {
         let done = Job { state: State::Done, ..job };
         done.save(folder.path()).unwrap();
         assert_eq!(Job::all(folder.path()), [done]);
+    }
+
+    #[test]
+    fn a_job_of_an_earlier_version_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = r#"{"order": {"id": "old", "lane": "telemetry", "from_us": 1, "to_us": 2}, "epoch": "0a",
+            "from_offset": 3, "to_offset": 9, "created_us": 5, "state": "sending", "next_offset": 4, "records": 1,
+            "missing": 0}"#;
+        std::fs::write(folder.path().join("old.json"), json).unwrap();
+        let read = Job::all(folder.path());
+        assert_eq!((read[0].order.id.as_str(), &read[0].sent, read[0].unsent), ("old", &None, 0));
+    }
+
+    #[test]
+    fn the_same_words_are_the_same_order_although_time_goes_on() {
+        let order = |from_us, from_words: &str| Order {
+            id: "fire".into(),
+            from_us,
+            to_us: 90,
+            from_words: from_words.into(),
+            ..Order::default()
+        };
+        let first = order(10, "2h ago");
+        assert!(first.is_same(&order(13, "2h ago")), "three seconds later");
+        assert!(first.is_same(&order(10, "")), "written out");
+        assert!(!first.is_same(&order(13, "")) && !first.is_same(&order(13, "3h ago")));
+        assert!(!order(10, "").is_same(&order(13, "")), "no words are no words");
+        let other = Order { devices: vec!["press-3".into()], ..order(10, "2h ago") };
+        assert!(!first.is_same(&other));
+    }
+
+    #[test]
+    fn kafka_has_what_is_below_but_for_ranges() {
+        let sent = Sent { below: 10, but: vec![(2, 4), (7, 8)] };
+        let has: Vec<u64> = (0..12).filter(|offset| sent.has(*offset)).collect();
+        assert_eq!(has, [0, 1, 4, 5, 6, 8, 9]);
     }
 
     #[test]

@@ -2,29 +2,32 @@
 //!
 //! Each replay has an id, and with it a transactional id and a checkpoint of its own: whatever
 //! happens to the box or to Kafka meanwhile, each record is sent exactly once for that id. The
-//! records carry the headers they had, and `delivery: replay` with `replay: <id>`.
+//! records carry the headers they had, and `delivery: replay` with `replay: <id>`. Only what Kafka
+//! had when it was asked for is sent again: the rest is still to come, as normal records.
 
 pub mod command;
 mod job;
 mod source;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-pub use job::{Job, Order, State, is_id};
+pub use job::{Job, Order, Sent, State, is_id};
+pub use words::line;
 
 use crate::clock::{now_us, rfc3339};
 use crate::control::Switches;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::journal::FilesError;
 use crate::lane::OfflineLane;
-use crate::past::{self, Filter};
-use crate::replicate::{Backfill, Delivery, Options, Replicator};
+use crate::past::{self, Filter, Names, UnknownName};
+use crate::replicate::{Backfill, Delivery, Options, ReplicationStatus, Replicator};
 use source::ReplaySource;
 
 /// Folder of the jobs below `paths.state`.
@@ -33,6 +36,8 @@ const FOLDER: &str = "replay";
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// Jobs that are over and still shown.
 const OVER_MAX: usize = 20;
+/// Whether there is anything to send is looked for at most so long before the order is taken.
+const LOOK_MAX: Duration = Duration::from_secs(3);
 /// Jobs that wait at most.
 const WAITING_MAX: usize = 100;
 
@@ -53,11 +58,29 @@ pub enum ReplayError {
         oldest: String,
     },
     /// Nothing was stored in that time.
-    #[error("lane {0} holds nothing of that time and these machines")]
-    Nothing(String),
+    #[error("lane {lane} holds nothing of that time and these machines: {extent}")]
+    Nothing {
+        /// Name of the lane.
+        lane: String,
+        /// From when to when it holds something, in words.
+        extent: String,
+    },
+    /// No machine has this name.
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
     /// The id was used for something else.
-    #[error("a replay with the id {0} exists and is another one: choose another id")]
-    Taken(String),
+    #[error(
+        "a replay with the id {id} exists and is another one, {meaning}: repeat that one with `{command}`, or choose \
+         another id"
+    )]
+    Taken {
+        /// The id.
+        id: String,
+        /// What was asked for under it.
+        meaning: String,
+        /// The command that asks for that again.
+        command: String,
+    },
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] FilesError),
@@ -76,6 +99,8 @@ pub struct Replays {
     events: Events,
     jobs: Mutex<Vec<Job>>,
     changed: Condvar,
+    /// The ways of the lanes to Kafka; not there until their disk works.
+    lanes: OnceLock<Vec<(&'static str, Arc<ReplicationStatus>)>>,
 }
 
 /// Why sending one has ended.
@@ -100,7 +125,10 @@ impl Replays {
     ) -> Arc<Self> {
         let folder = state.join(FOLDER);
         let mut jobs = Job::all(&folder);
-        jobs.iter_mut().filter(|job| !job.state.is_over()).for_each(|job| job.state = State::Waiting);
+        for job in jobs.iter_mut().filter(|job| !job.state.is_over()) {
+            job.interrupted |= job.state == State::Sending;
+            job.state = State::Waiting;
+        }
         Arc::new(Self {
             folder,
             journal: journal.to_owned(),
@@ -110,7 +138,24 @@ impl Replays {
             events,
             jobs: Mutex::new(jobs),
             changed: Condvar::new(),
+            lanes: OnceLock::new(),
         })
+    }
+
+    /// From now on it can be seen what Kafka has of each lane.
+    pub fn open(&self, lanes: Vec<(&'static str, Arc<ReplicationStatus>)>) {
+        // They are opened once.
+        let _before = self.lanes.set(lanes);
+    }
+
+    fn lane(&self, name: &str) -> Option<&ReplicationStatus> {
+        self.lanes.get()?.iter().find(|(lane, _)| *lane == name).map(|(_, status)| status.as_ref())
+    }
+
+    /// What Kafka has of a lane; `None` before the first contact.
+    fn sent(&self, lane: &str) -> Option<Sent> {
+        let now = self.lane(lane)?.snapshot();
+        Some(Sent { below: now.next_offset?, but: now.left })
     }
 
     /// All jobs, oldest first.
@@ -124,23 +169,26 @@ impl Replays {
     }
 
     /// Takes an order; `synced` is behind the last synced record of its lane. The same order once
-    /// more gives the job it gave before.
+    /// more gives the job it gave before, and false.
     ///
     /// # Errors
     /// [`ReplayError`].
-    pub fn order(&self, order: Order, synced: u64) -> Result<Job, ReplayError> {
+    pub fn order(&self, order: Order, synced: u64) -> Result<(Job, bool), ReplayError> {
         if !is_id(&order.id) {
             return Err(ReplayError::Wrong("an id is 1 to 40 letters (a to z), digits and -".into()));
         }
         if order.from_us >= order.to_us {
             return Err(ReplayError::Wrong(
-                "it ends before it begins: --from must be earlier than --to".into(),
+                "it ends before it begins: --from must be earlier than --until".into(),
             ));
         }
-        if let Some(known) = self.get(&order.id) {
-            return if known.order == order { Ok(known) } else { Err(ReplayError::Taken(order.id)) };
+        if let Some(known) = self.known(&order)? {
+            return Ok((known, false));
         }
+        // Before it is looked for: what is sent meanwhile is sent once.
+        let sent = self.sent(&order.lane);
         let mut lane = OfflineLane::open(&self.journal.join(&order.lane), Some(synced))?;
+        self.check_names(&mut lane, &order)?;
         let (from_offset, to_offset) = find(&mut lane, &order)?;
         let job = Job {
             epoch: lane.files().epoch().to_string(),
@@ -149,12 +197,19 @@ impl Replays {
             created_us: now_us(),
             state: State::Waiting,
             next_offset: from_offset,
+            sent,
             records: 0,
+            interrupted: false,
+            unsent: 0,
             missing: 0,
             text: String::new(),
             order,
         };
         let mut jobs = self.lock();
+        // Finding it took a while.
+        if let Some(known) = jobs.iter().find(|known| known.order.id == job.order.id) {
+            return Ok((same(known, &job.order)?, false));
+        }
         if jobs.iter().filter(|job| !job.state.is_over()).count() >= WAITING_MAX {
             return Err(ReplayError::Wrong(format!("{WAITING_MAX} replays wait already")));
         }
@@ -167,7 +222,31 @@ impl Replays {
             jobs.retain(|job| job.order.id != old.order.id);
         }
         self.changed.notify_all();
-        Ok(job)
+        Ok((job, true))
+    }
+
+    /// The job that this order gave before, if it did.
+    fn known(&self, order: &Order) -> Result<Option<Job>, ReplayError> {
+        self.lock()
+            .iter()
+            .find(|known| known.order.id == order.id)
+            .map(|known| same(known, order))
+            .transpose()
+    }
+
+    /// Whether all machines that are asked for are known.
+    fn check_names(&self, lane: &mut OfflineLane, order: &Order) -> Result<(), ReplayError> {
+        let filter = order.filter();
+        if filter.devices.is_empty() {
+            return Ok(());
+        }
+        let mut names = Names::default();
+        if order.lane == "events" {
+            names.add_events(lane);
+        } else {
+            names = Names::of_telemetry(lane);
+        }
+        Ok(names.check(&filter)?)
     }
 
     /// Stops a job that is not over; what was sent stays in Kafka. `None` = there is none.
@@ -197,12 +276,12 @@ impl Replays {
             let id = job.order.id.clone();
             match self.send(&job, stop) {
                 Outcome::Stopped => return,
-                Outcome::Cancelled => self.tell(&id, "replay-cancelled", "was cancelled"),
+                Outcome::Cancelled => self.tell(&id, What::ReplayCancelled, "was cancelled"),
                 Outcome::Done => {
                     self.change(&id, |job| {
                         (job.state, job.next_offset, job.text) = (State::Done, job.to_offset, String::new());
                     });
-                    self.tell(&id, "replay-done", "is in Kafka");
+                    self.tell(&id, What::ReplayDone, "is in Kafka");
                 }
                 Outcome::Trouble(why) => {
                     self.change(&id, |job| job.text = why);
@@ -234,9 +313,45 @@ impl Replays {
         }
     }
 
+    /// Waits until it is known what Kafka had: the job with that.
+    fn settle(&self, job: &Job, stop: &CancellationToken) -> Result<Job, Outcome> {
+        let Order { id, lane, .. } = &job.order;
+        let mut job = job.clone();
+        while job.sent.is_none() {
+            job.sent = self.sent(lane);
+            let why = match self.lane(lane) {
+                _ if job.sent.is_some() => String::new(),
+                Some(status) => {
+                    format!("what Kafka has already is not known yet; {}", status.snapshot().state)
+                }
+                None => "the journal is not open yet".to_owned(),
+            };
+            let mut cancelled = false;
+            self.change(id, |known| {
+                cancelled = known.state.is_over();
+                (known.text, known.sent) = (why, job.sent.clone());
+                if known.sent.is_some() {
+                    // After a restart it means the same.
+                    self.keep(known);
+                }
+            });
+            match (cancelled, job.sent.is_some()) {
+                (true, _) => return Err(Outcome::Cancelled),
+                (false, false) if stop.is_cancelled() => return Err(Outcome::Stopped),
+                (false, false) => std::thread::sleep(WATCH_EVERY),
+                (false, true) => {}
+            }
+        }
+        Ok(job)
+    }
+
     /// Sends one; blocks until it is in Kafka, cancelled, or `stop`.
     fn send(&self, job: &Job, stop: &CancellationToken) -> Outcome {
         let id = job.order.id.as_str();
+        let job = &match self.settle(job, stop) {
+            Ok(job) => job,
+            Err(outcome) => return outcome,
+        };
         let source = match ReplaySource::open(&self.journal.join(&job.order.lane), job) {
             Ok(source) => source,
             Err(error) => return Outcome::Trouble(error.to_string()),
@@ -251,8 +366,8 @@ impl Replays {
         let outcome = loop {
             let is_done = progress.is_done();
             let now = status.snapshot();
-            let (read, missing) =
-                (progress.read.load(Ordering::SeqCst), progress.missing.load(Ordering::SeqCst));
+            let [read, missing, unsent] = [&progress.read, &progress.missing, &progress.unsent]
+                .map(|counter| counter.load(Ordering::SeqCst));
             let mut cancelled = false;
             self.change(id, |job| {
                 cancelled = job.state.is_over();
@@ -260,7 +375,7 @@ impl Replays {
                     job.state = State::Sending;
                 }
                 job.next_offset = read.clamp(job.from_offset, job.to_offset);
-                (job.records, job.missing) = (now.records, missing);
+                (job.records, job.missing, job.unsent) = (now.records, missing, unsent);
                 job.text = now.state.to_string();
             });
             match (is_done, cancelled) {
@@ -308,36 +423,43 @@ impl Replays {
         }
     }
 
-    fn tell(&self, id: &str, what: &str, how: &str) {
+    fn tell(&self, id: &str, what: What, how: &str) {
         let Some(job) = self.get(id) else { return };
         let Order { lane, from_us, to_us, devices, .. } = &job.order;
         let (from, to) = (rfc3339(*from_us), rfc3339(*to_us));
-        let mut text = format!("The replay {id} of lane {lane} from {from} to {to} {how}");
-        if job.missing > 0 {
-            text += &format!("; {} records were no longer there or could not be read", job.missing);
-        }
+        let text = format!("The replay {id} ({}) {how}{}", words::meaning(&job.order), words::rest(&job));
         tracing::info!("{text}");
         let data = json!({
             "what": what, "replay": id, "lane": lane, "from": from, "to": to, "devices": devices,
-            "missing": job.missing,
+            "records": (!job.interrupted).then_some(job.records), "missing": job.missing, "unsent": job.unsent,
         });
         let device = format!("{}/{}", self.kafka.site, self.kafka.edge);
         self.events.emit(Event { kind: Kind::Box, edge_time: now_us(), device, text, data });
     }
 }
 
+/// `known`, when `order` asks for the same.
+fn same(known: &Job, order: &Order) -> Result<Job, ReplayError> {
+    if known.order.is_same(order) {
+        return Ok(known.clone());
+    }
+    let (meaning, command) = (words::meaning(&known.order), words::command(&known.order));
+    Err(ReplayError::Taken { id: order.id.clone(), meaning, command })
+}
+
 /// The offsets that may hold what `order` means.
 fn find(lane: &mut OfflineLane, order: &Order) -> Result<(u64, u64), ReplayError> {
-    let name = order.lane.clone();
-    let oldest_us = past::oldest_us(lane).ok_or_else(|| ReplayError::Nothing(name.clone()))?;
-    // Before the very first record nothing is missing.
-    if lane.files().first_offset() > 0 && order.from_us < oldest_us {
-        return Err(ReplayError::Gone { lane: name, oldest: rfc3339(oldest_us) });
-    }
+    let oldest_us = past::oldest_us(lane);
     let filter: Filter = order.filter();
     let ranges = past::ranges(lane, &filter);
-    match (ranges.first(), ranges.last()) {
-        (Some(first), Some(last)) => Ok((first.start, last.end)),
-        _ => Err(ReplayError::Nothing(name)),
+    match (oldest_us, ranges.first(), ranges.last()) {
+        // Before the very first record nothing is missing.
+        (Some(oldest_us), ..) if lane.files().first_offset() > 0 && order.from_us < oldest_us => {
+            Err(ReplayError::Gone { lane: order.lane.clone(), oldest: rfc3339(oldest_us) })
+        }
+        (Some(_), Some(first), Some(last)) if past::is_there(lane, &filter, &ranges, LOOK_MAX) => {
+            Ok((first.start, last.end))
+        }
+        _ => Err(ReplayError::Nothing { lane: order.lane.clone(), extent: past::extent(lane) }),
     }
 }

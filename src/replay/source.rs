@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::job::Job;
+use super::job::{Job, Sent};
 use crate::clock::SystemClock;
 use crate::journal::FilesError;
-use crate::lane::{self, Body, Item, OfflineLane, Patience, ReadTrouble, SKIP_UNREADABLE_AFTER, Verdict};
+use crate::lane::{Item, OfflineLane, Patience, ReadTrouble, SKIP_UNREADABLE_AFTER, Verdict};
 use crate::past::Filter;
 use crate::replicate::{Record, RecordEncoder, Source, SourceFault};
 
@@ -19,6 +19,8 @@ pub struct Progress {
     pub read: AtomicU64,
     /// Offsets that could not be given.
     pub missing: AtomicU64,
+    /// Records that were not sent before, so that they are not sent again either.
+    pub unsent: AtomicU64,
     /// Behind the last record given.
     given: AtomicU64,
     /// Behind the last record that Kafka has.
@@ -40,11 +42,15 @@ pub struct ReplaySource {
     job: Job,
     directory: PathBuf,
     filter: Filter,
+    /// What may be sent again.
+    sent: Sent,
     reader: OfflineLane,
     encoder: RecordEncoder,
     progress: Arc<Progress>,
     /// Missing offsets before this one are counted.
     counted: u64,
+    /// Records before this one that were not sent before are counted.
+    left: u64,
     patience: Patience,
 }
 
@@ -59,12 +65,15 @@ impl ReplaySource {
         let progress = Arc::new(Progress { read: AtomicU64::new(job.from_offset), ..Progress::default() });
         Ok(Self {
             filter: job.order.filter(),
+            // What nobody knows of was perhaps not sent.
+            sent: job.sent.clone().unwrap_or(Sent { below: 0, but: Vec::new() }),
             job: job.clone(),
             directory: directory.to_owned(),
             reader,
             encoder: RecordEncoder::default(),
             progress,
             counted: 0,
+            left: 0,
             patience: Patience::new(SKIP_UNREADABLE_AFTER),
         })
     }
@@ -80,22 +89,11 @@ impl ReplaySource {
         self.progress.missing.fetch_add(to.saturating_sub(from), Ordering::SeqCst);
     }
 
-    fn is_wanted(&self, record: &lane::Record) -> bool {
-        let filter = &self.filter;
-        match &record.body {
-            Body::Batch(batch) => {
-                filter.has_time(batch.edge_us, batch.edge_us) && filter.has_device(&batch.schema)
-            }
-            Body::Thinned(thinned) => {
-                filter.has_time(thinned.from_us, thinned.to_us) && filter.has_device(&thinned.schema)
-            }
-            Body::Event(json) => {
-                let (device, edge_us) = RecordEncoder::event(json);
-                let name = device.rsplit('/').next().unwrap_or_default();
-                let fits = |wanted: &String| *wanted == device || wanted == name;
-                filter.has_time(edge_us, edge_us)
-                    && (filter.devices.is_empty() || filter.devices.iter().any(fits))
-            }
+    /// A record that is meant and was not sent before comes by itself.
+    fn leave(&mut self, offset: u64) {
+        if offset >= self.left {
+            self.left = offset + 1;
+            self.progress.unsent.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -129,7 +127,11 @@ impl Source for ReplaySource {
             self.progress.read.store(self.reader.offset(), Ordering::SeqCst);
             match item {
                 Item::Record(record) if record.offset < self.job.to_offset => {
-                    if self.is_wanted(&record) {
+                    if self.filter.has(&record) {
+                        if !self.sent.has(record.offset) {
+                            self.leave(record.offset);
+                            continue;
+                        }
                         self.progress.given.store(record.offset + 1, Ordering::SeqCst);
                         return Ok(Some(self.encoder.encode(record)));
                     }

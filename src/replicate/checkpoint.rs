@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::Fault;
 use super::lane::Shared;
 use super::options::Options;
+use super::plain;
 use super::reports::Reports;
 
 /// Records before the end that are read first. The newest checkpoint is nearly always among
@@ -144,7 +145,7 @@ pub(super) fn find(
 ) -> Result<Found, Fault> {
     let (low, high) = consumer
         .fetch_watermarks(&place.topic, place.partition, ASK)
-        .map_err(|error| Fault::Lost(format!("the checkpoints' end is not known: {error}")))?;
+        .map_err(|error| Fault::Lost(format!("the checkpoints cannot be read: {}", plain::error(&error))))?;
     let tail = low.max(high - TAIL_RECORDS);
     let found = read(consumer, place, tail, epoch, nonce, shared)?;
     if found.checkpoint.is_some() || tail == low {
@@ -279,7 +280,9 @@ pub(super) fn assign(consumer: &BaseConsumer<Reports>, place: &Place, from: i64)
     partitions
         .add_partition_offset(&place.topic, place.partition, Offset::Offset(from))
         .and_then(|()| consumer.assign(&partitions))
-        .map_err(|error| Fault::Lost(format!("topic {} cannot be read: {error}", place.topic)))
+        .map_err(|error| {
+            Fault::Lost(format!("topic {} cannot be read: {}", place.topic, plain::error(&error)))
+        })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Pausing replication by hand.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub struct Pause {
 pub struct ReplicationControl {
     now: Mutex<Now>,
     memory: Option<Arc<dyn Memory>>,
+    /// It was told that nothing is remembered now.
+    is_told: AtomicBool,
 }
 
 /// What holds now.
@@ -70,7 +73,7 @@ impl ReplicationControl {
     /// A control that remembers a pause over restarts. Something that cannot be read is no pause:
     /// data goes on.
     pub fn remembering(memory: Arc<dyn Memory>) -> Self {
-        Self { now: Mutex::default(), memory: Some(memory) }
+        Self { memory: Some(memory), ..Self::default() }
     }
 
     /// Who has paused, and since when.
@@ -114,13 +117,16 @@ impl ReplicationControl {
     }
 
     /// Remembers that everything below `next_offset` is in the first cluster. Not being able to
-    /// costs sending some of it to the second one again.
+    /// costs sending some of it to the second one again, and knowing less while Kafka is away.
     pub(crate) fn keep_complete(&self, lane: &str, epoch: &str, next_offset: u64) {
         let kept = serde_json::to_vec(&Complete { epoch: epoch.to_owned(), next_offset }).unwrap_or_default();
-        if let Some(memory) = &self.memory
-            && let Err(error) = memory.keep(&format!("{COMPLETE}{lane}"), &kept)
-        {
-            tracing::warn!("how far Kafka has come is not remembered: {error}");
+        let Some(memory) = &self.memory else { return };
+        match memory.keep(&format!("{COMPLETE}{lane}"), &kept) {
+            Ok(()) => self.is_told.store(false, Ordering::Relaxed),
+            Err(error) if !self.is_told.swap(true, Ordering::Relaxed) => {
+                tracing::warn!("how far Kafka has come is not remembered: {error}");
+            }
+            Err(_) => {}
         }
     }
 

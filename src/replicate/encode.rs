@@ -7,6 +7,7 @@ use std::io::Write;
 use forebay_connector::Value;
 use serde::Serialize;
 
+use super::template::Template;
 use crate::batch::{GapBefore, Sample, Schema, SchemaTag};
 use crate::lane::{ThinnedBatch, ThinnedSample};
 
@@ -14,31 +15,20 @@ use crate::lane::{ThinnedBatch, ThinnedSample};
 ///
 /// `edge_us` is microseconds since 1970 UTC. A sample whose tag the schema does not know is
 /// written with the tag `#<number>`: it is still a value that someone measured.
+///
+/// For one record; a [`super::RecordEncoder`] keeps what its records have in common.
 pub fn batch(out: &mut Vec<u8>, schema: &Schema, edge_us: i64, gap: Option<&GapBefore>, samples: &[Sample]) {
-    out.clear();
-    out.extend_from_slice(b"{\"device\":");
-    json(out, &schema.device);
-    out.extend_from_slice(b",\"edge_time\":");
-    time(out, edge_us);
-    out.extend_from_slice(b",\"profile\":");
-    profile(out, schema);
-    if let Some(gap) = gap {
-        out.extend_from_slice(b",\"gap\":{\"from\":");
-        time(out, gap.from_us);
-        out.extend_from_slice(b",\"cause\":");
-        json(out, &gap.cause.code);
-        out.extend_from_slice(b",\"cause_text\":");
-        json(out, &gap.cause.message);
-        out.push(b'}');
-    }
-    out.extend_from_slice(b",\"samples\":[");
-    for (index, each) in samples.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        sample(out, schema, each);
-    }
-    out.extend_from_slice(b"]}");
+    Template::of(schema).batch(out, &mut Times::default(), schema, edge_us, gap, samples);
+}
+
+pub(super) fn gap(out: &mut Vec<u8>, gap: &GapBefore) {
+    out.extend_from_slice(b",\"gap\":{\"from\":");
+    time(out, gap.from_us);
+    out.extend_from_slice(b",\"cause\":");
+    json(out, &gap.cause.code);
+    out.extend_from_slice(b",\"cause_text\":");
+    json(out, &gap.cause.message);
+    out.push(b'}');
 }
 
 /// Replaces the contents of `out` by one thinned batch as JSON.
@@ -87,22 +77,9 @@ fn thinned_sample(out: &mut Vec<u8>, schema: &Schema, sample: &ThinnedSample) {
     out.push(b'}');
 }
 
-fn sample(out: &mut Vec<u8>, schema: &Schema, sample: &Sample) {
-    let tag = tag(out, schema, sample.tag);
-    out.extend_from_slice(b",\"value\":");
-    text_and_unit(out, tag, &sample.value);
-    out.extend_from_slice(b",\"quality\":");
-    json(out, sample.quality.as_str());
-    if let Some(source_us) = sample.source_us {
-        out.extend_from_slice(b",\"time\":");
-        time(out, source_us);
-    }
-    out.push(b'}');
-}
-
 /// Begins a row with its tag.
-fn tag<'a>(out: &mut Vec<u8>, schema: &'a Schema, number: u32) -> Option<&'a SchemaTag> {
-    let tag = usize::try_from(number).ok().and_then(|index| schema.tags.get(index));
+pub(super) fn tag<'a>(out: &mut Vec<u8>, schema: &'a Schema, number: u32) -> Option<&'a SchemaTag> {
+    let tag = tag_of(schema, number);
     out.extend_from_slice(b"{\"tag\":");
     match tag {
         Some(tag) => json(out, &tag.path),
@@ -111,13 +88,26 @@ fn tag<'a>(out: &mut Vec<u8>, schema: &'a Schema, number: u32) -> Option<&'a Sch
     tag
 }
 
+pub(super) fn tag_of(schema: &Schema, number: u32) -> Option<&SchemaTag> {
+    usize::try_from(number).ok().and_then(|index| schema.tags.get(index))
+}
+
 /// A value, and what the tag says of it.
 fn text_and_unit(out: &mut Vec<u8>, tag: Option<&SchemaTag>, value: &Value) {
     self::value(out, value);
+    meaning(out, tag, value);
+    unit(out, tag);
+}
+
+/// What the number before means, if it means something.
+pub(super) fn meaning(out: &mut Vec<u8>, tag: Option<&SchemaTag>, value: &Value) {
     if let Some(text) = tag.and_then(|tag| text(tag, value)) {
         out.extend_from_slice(b",\"text\":");
         json(out, text);
     }
+}
+
+pub(super) fn unit(out: &mut Vec<u8>, tag: Option<&SchemaTag>) {
     if let Some(tag) = tag.filter(|tag| !tag.unit.is_empty()) {
         out.extend_from_slice(b",\"unit\":");
         json(out, &tag.unit);
@@ -161,7 +151,7 @@ pub(crate) fn value(out: &mut Vec<u8>, value: &Value) {
 }
 
 /// `"name@version"`, joined here because a joined string would be allocated for each batch.
-fn profile(out: &mut Vec<u8>, schema: &Schema) {
+pub(super) fn profile(out: &mut Vec<u8>, schema: &Schema) {
     json(out, &schema.profile);
     out.pop();
     let middle = out.len();
@@ -177,8 +167,43 @@ fn time(out: &mut Vec<u8>, us: i64) {
     }
 }
 
-fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+pub(super) fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(&mut *out, value).expect("strings and numbers always fit into a Vec");
+}
+
+/// Times, most of which lie in the second of the one before.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    /// Seconds since 1970 UTC.
+    second: i64,
+    /// `"2026-02-02T02:40:00.`, empty at first.
+    text: Vec<u8>,
+}
+
+impl Times {
+    /// As [`time`] does it.
+    pub fn put(&mut self, out: &mut Vec<u8>, us: i64) {
+        const DIGITS: usize = 6;
+        let second = us.div_euclid(1_000_000);
+        if self.second != second || self.text.is_empty() {
+            self.second = second;
+            self.text.clear();
+            let whole = jiff::Timestamp::from_second(second).is_ok();
+            if !whole || jiff::Timestamp::from_microsecond(us).is_err() {
+                return time(out, us);
+            }
+            time(&mut self.text, second * 1_000_000);
+            self.text.truncate(self.text.len() - DIGITS - 2); // and `Z"`
+        }
+        out.extend_from_slice(&self.text);
+        let mut digits = *b"000000Z\"";
+        let mut rest = us.rem_euclid(1_000_000);
+        for digit in digits[..DIGITS].iter_mut().rev() {
+            *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+        out.extend_from_slice(&digits);
+    }
 }
 
 fn display(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
@@ -380,6 +405,22 @@ mod tests {
                 r#"{"tag":"broken","last":null,"count":0,"bad":4,"quality":"refused"}]}"#,
             )
         );
+    }
+
+    #[test]
+    fn times_in_a_row_are_written_like_each_alone() {
+        const SECOND: i64 = 1_000_000;
+        let ends = [jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond()];
+        let around = [0, 1_770_000_000_500_000, -62_167_219_200_000_000, ends[0], ends[1]];
+        let steps = [0, 1, 7, -1, SECOND - 1, SECOND, SECOND + 1, -SECOND, 0];
+        let times = around.iter().flat_map(|us| steps.map(|step| us + step)).chain([i64::MIN, i64::MAX, 0]);
+        let mut row = Times::default();
+        for us in times {
+            let (mut out, mut alone) = (Vec::new(), Vec::new());
+            row.put(&mut out, us);
+            time(&mut alone, us);
+            assert_eq!(String::from_utf8(out), String::from_utf8(alone), "{us}");
+        }
     }
 
     #[test]

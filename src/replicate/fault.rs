@@ -3,6 +3,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::options::Options;
+use super::plain;
 use super::reports::{FailedDelivery, Reports};
 use super::transport::Reason;
 use crate::clock::{now_us, rfc3339};
@@ -82,7 +83,7 @@ pub(crate) struct Rejected {
 pub(super) fn sort(error: &KafkaError, options: &Options, lane: &str, topic: &str, doing: &str) -> Fault {
     let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
     by_code(code, options, lane, topic)
-        .unwrap_or_else(|| Fault::Lost(format!("{} while {doing}", detail(error))))
+        .unwrap_or_else(|| Fault::Lost(format!("{}, while {doing}", plain::code(code))))
 }
 
 /// Sorts by code alone; `None` = nothing special.
@@ -143,14 +144,14 @@ pub(super) fn of_reports(reports: &Reports, options: &Options, lane: &str, topic
     }
     if let Some(first) = failed.iter().find(|failed| failed.code != Code::InvalidDifferentRecord) {
         return Some(by_code(first.code, options, lane, &first.topic).unwrap_or_else(|| {
-            Fault::Lost(format!("a record for topic {} failed: {}", first.topic, first.code))
+            Fault::Lost(format!("topic {} has not taken a record: {}", first.topic, plain::code(first.code)))
         }));
     }
     let text = reports.transaction()?;
     if text.contains("TOPIC_AUTHORIZATION_FAILED") {
         return by_code(Code::TopicAuthorizationFailed, options, lane, topic);
     }
-    Some(Fault::Lost(text))
+    Some(Fault::Lost(plain::transaction(&text)))
 }
 
 /// Sorts out a record that the dead-letter topic does not take either.
@@ -168,7 +169,8 @@ fn dead_letter_refused(failed: &FailedDelivery, topic: &str, options: &Options) 
         | Code::InvalidTimestamp
         | Code::MessageSizeTooLarge
         | Code::MessageBatchTooLarge) => {
-            Some(Fault::NoDeadLetters { offset, cause: format!("topic {topic} does not take it: {code}") })
+            let cause = format!("topic {topic} does not take it: {}", plain::code(code));
+            Some(Fault::NoDeadLetters { offset, cause })
         }
         _ => None,
     }
@@ -208,42 +210,15 @@ pub(super) fn unreachable(reports: &Reports, options: &Options) -> Fault {
     let cause = no_answer(reports, options);
     match reports.connection() {
         Some((Code::Authentication | Code::SaslAuthenticationFailed, _)) => Fault::NotLetIn(cause),
-        Some((_, reason)) if is_our_certificate(&reason) => Fault::NotLetIn(cause),
+        Some((_, reason)) if plain::is_our_certificate(&reason) => Fault::NotLetIn(cause),
         _ => Fault::Lost(cause),
     }
 }
 
-/// The brokers ended the handshake over our certificate (alerts of RFC 8446, section 6.2).
-fn is_our_certificate(reason: &str) -> bool {
-    let reason = reason.to_ascii_lowercase();
-    reason.contains("alert") && (reason.contains("certificate") || reason.contains("unknown ca"))
-}
-
-/// What the network says, in words for people; falls back to librdkafka's.
+/// What the network says, in words for people.
 pub(super) fn no_answer(reports: &Reports, options: &Options) -> String {
-    let brokers = &options.brokers;
     match reports.connection() {
-        Some((Code::Resolve, _)) => format!("the name in {brokers} is not known to the network (DNS)"),
-        // With TLS 1.3 it comes after the handshake, so not as an error of TLS.
-        Some((_, reason)) if is_our_certificate(&reason) => {
-            format!("{brokers} does not accept the certificate of this box: {reason}")
-        }
-        Some((Code::SSL, reason)) => format!("no secure connection to {brokers}: {reason}"),
-        Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) => {
-            format!(
-                "{brokers} does not accept the password of {}, or does not know it: {reason}",
-                options.principal()
-            )
-        }
-        Some((Code::BrokerTransportFailure, reason)) => format!("no connection to {brokers}: {reason}"),
-        Some((_, reason)) => format!("no answer from {brokers}: {reason}"),
-        None => format!("no answer from {brokers}"),
-    }
-}
-
-fn detail(error: &KafkaError) -> String {
-    match error {
-        KafkaError::Transaction(error) => error.string(),
-        other => other.to_string(),
+        Some((code, reason)) => plain::connection(code, &reason, options),
+        None => format!("no answer from {}", options.brokers),
     }
 }

@@ -13,7 +13,7 @@ use super::options::Options;
 use super::status::State;
 use super::transport::Transport;
 use crate::clock::rfc3339;
-use crate::event::Kind;
+use crate::event::{Kind, What};
 
 /// While it goes on, it is told again this often.
 const TELL_AGAIN_US: i64 = 600_000_000;
@@ -34,7 +34,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.count_shut_out();
             let Options { site, edge, .. } = &self.shared.options;
             let (box_path, lane) = (format!("{site}/{edge}"), &self.shared.lane);
-            let data = json!({"what": "fenced", "lane": lane, "importer": state.importer()});
+            let data = json!({"what": What::Fenced, "lane": lane, "importer": state.importer()});
             self.emit(Kind::Box, box_path, state.to_string(), data);
         }
         self.is_over |= self.shared.options.guest;
@@ -67,7 +67,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
              or for an import"
         );
         tracing::warn!(lane, "{text}");
-        let data = json!({"what": "shut-out", "lane": lane, "times": times});
+        let data = json!({"what": What::ShutOut, "lane": lane, "times": times});
         self.emit(Kind::Box, format!("{site}/{edge}"), text, data);
     }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::encode::Times;
+use super::template::Templates;
 use super::{Record, Source, SourceFault, encode};
 use crate::clock::now_us;
-use crate::lane::{self, Body, LaneReader, ReadTrouble};
+use crate::lane::{self, Body, LaneReader, ReadTrouble, StoredBatch};
 use crate::panic;
 
 /// Records and stored bytes taken from the reader at once.
@@ -110,6 +112,8 @@ pub struct RecordEncoder {
     key: String,
     value: Vec<u8>,
     fault: Option<String>,
+    templates: Templates,
+    times: Times,
 }
 
 impl RecordEncoder {
@@ -155,8 +159,9 @@ impl RecordEncoder {
         match body {
             Body::Batch(batch) => {
                 self.key.push_str(&batch.schema.device);
-                let gap = batch.gap.as_ref();
-                encode::batch(&mut self.value, &batch.schema, batch.edge_us, gap, &batch.samples);
+                let StoredBatch { schema, edge_us, samples, gap } = &*batch;
+                let template = self.templates.of(schema);
+                template.batch(&mut self.value, &mut self.times, schema, *edge_us, gap.as_ref(), samples);
                 Ok(batch.edge_us)
             }
             Body::Thinned(thinned) => {

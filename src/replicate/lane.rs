@@ -145,6 +145,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.report(State::Paused { since_us: pause.since_us, by: pause.by });
             return PAUSED;
         }
+        self.shared.status.resumed();
         if let Some(gate) = &self.gate
             && !gate.is_open(self.shared.clock.now_us())
         {
@@ -242,9 +243,14 @@ impl<S: Source, T: Transport> Lane<S, T> {
                 lane,
                 "Kafka knows this box with the journal {other}, this one is {epoch}: sending all of it"
             ),
-            (None, None) => {
-                tracing::info!(lane, "Kafka does not know this box yet: sending the whole journal")
-            }
+            (None, None) => match &self.shared.options.replay {
+                Some(id) => tracing::info!(lane, "the replay {id} begins"),
+                None => tracing::info!(
+                    lane,
+                    "Kafka does not know {} yet: sending all that is stored of it",
+                    self.shared.options.edge
+                ),
+            },
         }
         self.refused.look_again(self.shared.clock.now());
         self.progress = found.checkpoint.as_ref().map(Progress::of).unwrap_or_default();
@@ -263,6 +269,8 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.session = Some(session);
         self.last_answer = self.shared.clock.now();
         self.show_progress();
+        // Kafka may have forgotten what it had confirmed.
+        self.remember(REMEMBER);
         if self.show_line() {
             tracing::info!(lane = self.shared.lane, next_offset = self.progress.live(), "connected to Kafka");
         }
@@ -370,11 +378,11 @@ impl<S: Source, T: Transport> Lane<S, T> {
         }
     }
 
-    /// Notes how far Kafka has come, for a second cluster that takes over after a restart; at most
-    /// once in `interval`, because it costs a sync.
+    /// Notes how far Kafka has come, for what is said while it is away after a restart, and for a
+    /// second cluster that takes over then; at most once in `interval`, because it costs a sync.
     fn remember(&mut self, interval: Duration) {
         let complete = self.progress.complete_below();
-        if self.shared.options.fallback.is_none() || self.shared.status.lock().complete_below.is_none() {
+        if self.gate.is_some() || self.shared.status.lock().complete_below.is_none() {
             return;
         }
         let now = self.shared.clock.now();
@@ -404,6 +412,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         let mut status = self.shared.status.lock();
         status.next_offset = Some(self.progress.live());
         status.complete_below = Some(self.progress.complete_below());
+        status.left = self.progress.ranges();
         status.backlog = self.backlog.look(&self.progress, &self.shared.options, now_us);
     }
 

@@ -1,6 +1,7 @@
 //! What librdkafka tells us from its own threads: failed deliveries, log lines, errors.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,14 @@ impl Reports {
         self.inner().wire_bytes
     }
 
+    /// Keeps what librdkafka says of `what` in the log, for whoever knows it; seldom.
+    pub fn detail(&self, what: &str, detail: &dyn Display) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(repeated) = log.admit(what, Instant::now()) else { return };
+        drop(log);
+        tracing::info!(lane = &*self.lane, repeated, %detail, "{what}");
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,23 +113,14 @@ impl ClientContext for Reports {
         if kind == "TXNERR" {
             self.inner().transaction.get_or_insert_with(|| text.to_owned());
         }
+        if kind == "TXNERR" {
+            self.detail("Kafka has given up what was being sent", &text);
+        }
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(repeated) = log.admit(kind, Instant::now()) else { return };
         drop(log);
-        let lane = &*self.lane;
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => {
-                tracing::warn!(lane, kind, repeated, "librdkafka: {text}");
-            }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(lane, kind, repeated, "librdkafka: {text}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(lane, kind, repeated, "librdkafka: {text}"),
-        }
+        // What matters of it comes as a state, in words for people.
+        tracing::debug!(lane = &*self.lane, kind, repeated, "librdkafka ({level:?}): {text}");
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -132,8 +132,11 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
-            let mut inner = self.inner();
+            if code != RDKafkaErrorCode::AllBrokersDown {
+                self.detail("a connection to Kafka does not work", &reason);
+            }
             // "All brokers are down" follows the error that says why and must not hide it.
+            let mut inner = self.inner();
             if code != RDKafkaErrorCode::AllBrokersDown || inner.connection.is_none() {
                 inner.connection = Some((code, reason.to_owned()));
             }

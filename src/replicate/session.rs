@@ -16,11 +16,12 @@ use super::fault::{self, Fault};
 use super::identity::Identity;
 use super::lane::Shared;
 use super::options::{Mode, Options};
+use super::plain;
 use super::reports::Reports;
 use super::topics::{self, DEAD_LETTERS};
 use super::transport::{Outgoing, Reason, Session, Transport};
 use crate::clock::{now_us, rfc3339};
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, What};
 
 /// Longest single wait inside librdkafka, so that the status stays true and a stop is heard.
 const SLICE: Duration = Duration::from_secs(2);
@@ -67,7 +68,7 @@ impl Kafka {
              sent again by themselves; `forebay replay` sends what the journal still holds"
         );
         tracing::warn!(lane, "{text}");
-        let data = json!({"what": "topic-new", "lane": lane, "topic": topic, "next_offset": next_offset});
+        let data = json!({"what": What::TopicNew, "lane": lane, "topic": topic, "next_offset": next_offset});
         let device = format!("{site}/{edge}");
         if let Some(events) = events {
             events.emit(Event { kind: Kind::Box, edge_time: now_us(), device, text, data });
@@ -85,7 +86,10 @@ impl Transport for Kafka {
         options.check_secrets().map_err(Fault::Settings)?;
         let lane = shared.lane.as_str();
         let reports = self.reports.fresh();
-        let create = |error: KafkaError| Fault::Settings(format!("[kafka] does not work: {error}"));
+        let create = |error: KafkaError| {
+            reports.detail("the settings of [kafka] do not work", &error);
+            Fault::Settings(plain::settings(&error))
+        };
         let consumer: BaseConsumer<Reports> =
             options.consumer(lane, true).create_with_context(reports.clone()).map_err(create)?;
         let topic = options.topic(lane);
@@ -247,7 +251,7 @@ impl Session for KafkaSession {
             // librdkafka loads and compares them when it makes a client.
             let made: Result<ThreadedProducer<Reports>, _> =
                 options.producer(&self.shared.lane, 1, false).create_with_context(self.reports.fresh());
-            made.map(drop).map_err(|error| error.to_string())
+            made.map(drop).map_err(|error| plain::settings(&error))
         };
         self.identity.is_renewed(now, || options.fingerprint(), works)
     }
@@ -480,16 +484,20 @@ impl KafkaSession {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             let refused = matches!(code, Code::UnsupportedFeature | Code::ClusterAuthorizationFailed);
             if refused && !self.is_transactional() && !self.not_idempotent.swap(true, Ordering::Relaxed) {
-                return Some(Fault::Lost(format!(
-                    "sending without an idempotent producer from now on: {reason}"
-                )));
+                return Some(Fault::Lost(
+                    "Kafka does not let this box send idempotently: it sends without that from now on"
+                        .to_owned(),
+                ));
             }
-            return Some(fault::by_code(code, options, lane, topic).unwrap_or(Fault::Lost(reason)));
+            self.reports.detail("Kafka no longer takes anything of this connection", &reason);
+            let lost = || Fault::Lost(plain::code(code));
+            return Some(fault::by_code(code, options, lane, topic).unwrap_or_else(lost));
         }
         fault::of_reports(&self.reports, options, lane, topic)
     }
 
     fn sort(&self, error: &KafkaError, topic: &str, doing: &str) -> Fault {
+        self.reports.detail("Kafka has not done what was asked for", error);
         fault::sort(error, &self.shared.options, &self.shared.lane, topic, doing)
     }
 

@@ -20,6 +20,8 @@ pub struct Replication {
     pub next_offset: Option<u64>,
     /// All offsets below are committed; less than `next_offset` while a backlog waits.
     pub complete_below: Option<u64>,
+    /// Ranges below `next_offset` that are not committed, from the first offset to before the second.
+    pub left: Vec<(u64, u64)>,
     /// Records committed since the process started.
     pub records: u64,
     /// Bytes of values in them, before compression.
@@ -225,7 +227,7 @@ impl fmt::Display for State {
             },
             Self::Paused { by, .. } => write!(
                 f,
-                "paused by {by}: nothing is sent until someone resumes it, everything is kept on disk"
+                "paused by {by}: nothing is sent until `forebay resume`, everything is kept on disk"
             ),
             Self::Standby => f.write_str("the second Kafka is not needed"),
             Self::Stopped => f.write_str("replication has ended"),
@@ -268,6 +270,14 @@ impl ReplicationStatus {
         let new = inner.state != state;
         inner.state = state;
         new
+    }
+
+    /// Nothing is paused any more; whether Kafka takes data shows when it has been asked.
+    pub(super) fn resumed(&self) {
+        let mut inner = self.lock();
+        if matches!(inner.state, State::Paused { .. }) {
+            inner.state = State::Connecting;
+        }
     }
 
     /// Waiting since now, or since it began.

@@ -10,6 +10,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use super::fault::{Fault, unreachable};
 use super::lane::Shared;
 use super::options::{CreateTopics, Options};
+use super::plain;
 use super::reports::Reports;
 
 /// One question to Kafka takes at most this long.
@@ -121,7 +122,7 @@ pub(super) fn partitions(
         poll(Duration::from_millis(10));
         match reports.connection() {
             Some(_) => unreachable(reports, options),
-            None => Fault::Lost(format!("no answer from {}: {error}", options.brokers)),
+            None => Fault::Lost(format!("no answer from {}: {}", options.brokers, plain::error(&error))),
         }
     })?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
@@ -137,7 +138,7 @@ pub(super) fn partitions(
             options.principal(),
             if topic.ends_with(".checkpoints") { "Write, Read and Describe" } else { "Write and Describe" },
         ))),
-        Some(code) => Err(Fault::Lost(format!("topic {topic}: {code}"))),
+        Some(code) => Err(Fault::Lost(format!("topic {topic}: {}", plain::code(code)))),
     }
 }
 
@@ -145,7 +146,8 @@ pub(super) fn partitions(
 fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<bool, Fault> {
     let lost =
         |error: &dyn std::fmt::Display| Fault::Lost(format!("topic {topic} cannot be created: {error}"));
-    let admin: AdminClient<DefaultClientContext> = options.admin().create().map_err(|error| lost(&error))?;
+    let admin: AdminClient<DefaultClientContext> =
+        options.admin().create().map_err(|error| lost(&plain::settings(&error)))?;
     let is_checkpoints = topic.ends_with(".checkpoints");
     let mut new = NewTopic::new(topic, how.partitions, TopicReplication::Fixed(how.replication));
     if is_checkpoints {
@@ -154,17 +156,20 @@ fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<bool, Fau
     }
     let ask = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| lost(&error))?;
-    let results = runtime.block_on(admin.create_topics([&new], &ask)).map_err(|error| lost(&error))?;
+    let results =
+        runtime.block_on(admin.create_topics([&new], &ask)).map_err(|error| lost(&plain::error(&error)))?;
     match results.into_iter().next() {
         Some(Ok(_)) => {
             tracing::info!(topic, "topic created");
             Ok(true)
         }
         Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
-        Some(Err((_, code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)))) => {
-            Err(missing(topic, &format!("{} may not create it ({code})", options.principal())))
+        Some(Err((_, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed))) => {
+            Err(missing(topic, &format!("{} may not create it", options.principal())))
         }
-        Some(Err((_, code))) => Err(missing(topic, &format!("creating it failed: {code}"))),
+        Some(Err((_, code))) => {
+            Err(missing(topic, &format!("cannot be created, because {}", plain::code(code))))
+        }
         None => Err(lost(&"no answer")),
     }
 }

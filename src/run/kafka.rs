@@ -7,6 +7,7 @@ use tokio::sync::SetOnce;
 
 use crate::config::{self, Config, CredentialStore, KeySource};
 use crate::control::Switches;
+use crate::lane::LaneWriter;
 use crate::replicate::{
     Backfill, CreateTopics, Fallback, Line, Located, Mechanism, Memory, Mode, Options, Password,
     ReplicationControl, Sasl, Tls,
@@ -74,6 +75,29 @@ pub fn switches(state: &Arc<SetOnce<State>>) -> Switches {
         (lane, Arc::new(ReplicationControl::remembering(Arc::new(memory))))
     };
     ["telemetry", "events"].map(switch).to_vec()
+}
+
+/// The same of a box that does not run, as its state remembers it; nothing is changed by that. `None`
+/// when it remembers nothing.
+pub fn remembered(config: &Config) -> Option<Switches> {
+    let state = State::peek(&config.paths.state.join("state"))?;
+    Some(switches(&Arc::new(SetOnce::new_with(Some(state)))))
+}
+
+/// Tells a lane what Kafka had confirmed when it was last heard. When the journal has fewer records
+/// than that, it has lost its end or was put back from a copy: what follows gets the same offsets
+/// again, so it is remembered that these are not confirmed.
+pub fn remember_confirmed(writer: &LaneWriter, lane: &str, switch: &ReplicationControl) {
+    let (epoch, opened_at) = {
+        let status = writer.status();
+        let status = status.borrow();
+        (status.epoch.clone(), status.opened_at)
+    };
+    let Some(confirmed) = switch.recall_complete(lane, &epoch) else { return };
+    if confirmed > opened_at {
+        switch.keep_complete(lane, &epoch, opened_at);
+    }
+    writer.remember_confirmed(confirmed.min(opened_at));
 }
 
 /// Lets `control` pause both clusters.

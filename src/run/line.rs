@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::replicate::{Replication, ReplicationStatus, State};
 
 /// Shorter outages are no news: a broker that restarts is away for a moment.
@@ -25,30 +25,30 @@ struct Line {
 
 impl Line {
     /// The event that `now_us` is due: its `what`, its text, and seconds away.
-    fn look(&mut self, seen: &Replication, now_us: i64) -> Option<(&'static str, String, i64)> {
+    fn look(&mut self, seen: &Replication, now_us: i64) -> Option<(What, String, i64)> {
         match (self.away_us, seen.state.since_us()) {
             (None, Some(since_us)) if now_us - since_us >= NEWS_US && seen.state.code() != "paused" => {
                 self.away_us = Some(since_us);
-                Some(("kafka-away", seen.state.to_string(), (now_us - since_us) / 1_000_000))
+                Some((What::KafkaAway, seen.state.to_string(), (now_us - since_us) / 1_000_000))
             }
             // Only a commit shows that it is back; a connection alone may be gone in a moment.
             (Some(away_us), None) if seen.last_commit_us > away_us => {
                 self.away_us = None;
                 let seconds = (seen.last_commit_us - away_us) / 1_000_000;
-                Some(("kafka-back", format!("Kafka takes data again after {seconds} s"), seconds))
+                Some((What::KafkaBack, format!("Kafka takes data again after {seconds} s"), seconds))
             }
             _ => None,
         }
     }
 
     /// The same of the second cluster: its `what`, its text, and the records it has taken since.
-    fn look_at_second(&mut self, seen: &Replication) -> Option<(&'static str, String, u64)> {
+    fn look_at_second(&mut self, seen: &Replication) -> Option<(What, String, u64)> {
         match self.second_from {
             // Only a commit shows that it takes data.
             None if seen.state == State::Up && seen.last_commit_us > self.away_us? => {
                 self.second_from = Some(seen.records);
                 let text = "The second Kafka takes the data while the first is away".to_owned();
-                Some(("second-kafka-begins", text, 0))
+                Some((What::SecondKafkaBegins, text, 0))
             }
             Some(from) if seen.state == State::Standby => {
                 self.second_from = None;
@@ -56,7 +56,7 @@ impl Line {
                 let text = format!(
                     "The second Kafka gets no more data, the first is back; it has taken {records} records since it was told"
                 );
-                Some(("second-kafka-ends", text, records))
+                Some((What::SecondKafkaEnds, text, records))
             }
             _ => None,
         }
@@ -103,13 +103,16 @@ mod tests {
         assert_eq!(line.look(&up(9 * S), 10 * S), None);
         assert_eq!(line.look(&waiting(10 * S), 14 * S), None, "not yet news");
         let (what, text, _) = line.look(&waiting(10 * S), 15 * S).expect("news");
-        assert_eq!(what, "kafka-away");
+        assert_eq!(what, What::KafkaAway);
         assert!(text.contains("no answer"), "{text}");
         assert_eq!(line.look(&waiting(10 * S), 16 * S), None, "said once");
         assert_eq!(line.look(&up(9 * S), 17 * S), None, "connected, nothing committed yet");
         assert_eq!(line.look(&waiting(17 * S), 18 * S), None, "the same outage");
         let (what, text, seconds) = line.look(&up(25 * S), 26 * S).expect("it is over");
-        assert_eq!((what, text.as_str(), seconds), ("kafka-back", "Kafka takes data again after 15 s", 15));
+        assert_eq!(
+            (what, text.as_str(), seconds),
+            (What::KafkaBack, "Kafka takes data again after 15 s", 15)
+        );
         assert_eq!(line.look(&up(26 * S), 27 * S), None);
     }
 
@@ -125,10 +128,12 @@ mod tests {
         assert_eq!(line.look_at_second(&seen(State::Standby, 0, 0)), None);
         assert_eq!(line.look_at_second(&seen(State::Up, 0, 0)), None, "connected, nothing committed yet");
         assert_eq!(line.look_at_second(&seen(State::Up, 5, 7)), None, "of an outage before");
-        assert!(line.look_at_second(&seen(State::Up, 11, 7)).is_some_and(|it| it.0 == "second-kafka-begins"));
+        assert!(
+            line.look_at_second(&seen(State::Up, 11, 7)).is_some_and(|it| it.0 == What::SecondKafkaBegins)
+        );
         assert_eq!(line.look_at_second(&seen(State::Up, 12, 9)), None, "said once");
         let (what, _, records) = line.look_at_second(&seen(State::Standby, 12, 30)).expect("it is over");
-        assert_eq!((what, records), ("second-kafka-ends", 23));
+        assert_eq!((what, records), (What::SecondKafkaEnds, 23));
         assert_eq!(line.look_at_second(&seen(State::Standby, 12, 30)), None);
     }
 }

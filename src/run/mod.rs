@@ -31,7 +31,7 @@ use crate::clock;
 use crate::config::{Config, Loaded};
 use crate::control::{self, Controls};
 use crate::device::Device;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::infer;
 use crate::lane;
 use crate::poll;
@@ -42,6 +42,7 @@ use crate::status::{self, Facts, Language};
 use crate::twin::{DeviceTwin, Twin};
 
 use facts::BoxFacts;
+pub use kafka::remembered;
 use storage::{Begin, Closed, Lanes, Opener, Storage, Writers, not_stored, open_state};
 pub use trim::{hand_over_without_box, trim_without_box};
 
@@ -243,15 +244,14 @@ pub async fn stop_signal() {
     }
 }
 
-fn box_event(events: &Events, box_path: &str, what: &str, text: String) {
+fn box_event(events: &Events, box_path: &str, text: String, data: &serde_json::Value) {
     tracing::warn!("{text}");
-    let data = json!({ "what": what });
     events.emit(Event {
         kind: Kind::Box,
         edge_time: clock::now_us(),
         device: box_path.to_owned(),
         text,
-        data,
+        data: data.clone(),
     });
 }
 
@@ -267,7 +267,7 @@ fn bind_models(
     for model in &config.models {
         let Some(folder) = folders.iter().find(|folder| folder.model_name() == model.name) else {
             let text = format!("Model {} is in none of the folders of paths.models", model.name);
-            box_event(events, box_path, "no-model", text);
+            box_event(events, box_path, text, &json!({ "what": What::NoModel, "model": model.name }));
             continue;
         };
         for name in model.devices.iter().filter(|name| devices.iter().any(|device| device.name == **name)) {
@@ -284,7 +284,9 @@ fn identity(config: &Config) -> status::facts::Identity {
         site: config.edge.site.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_us: clock::now_us(),
+        // Asked anew each time.
         clock_synchronised: None,
+        clock_jump: None,
     }
 }
 
@@ -388,7 +390,7 @@ fn report_start(loaded: &Loaded, box_path: &str, events: &Events) {
         edge_time: clock::now_us(),
         device: box_path.to_owned(),
         text,
-        data: json!({ "what": "started", "version": env!("CARGO_PKG_VERSION"), "devices_refused": refused }),
+        data: json!({ "what": What::Started, "version": env!("CARGO_PKG_VERSION"), "devices_refused": refused }),
     });
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 
 /// A wall clock that moves this much against the monotonic one has jumped.
 const JUMP_MIN_US: i64 = 2_000_000;
@@ -56,6 +56,6 @@ fn report_jump(jump_us: i64, now_us: i64, device: &str, events: &Events) {
         edge_time: now_us,
         device: device.to_owned(),
         text: format!("The clock of the box was set by {seconds:+.1} s"),
-        data: json!({ "what": "clock-jump", "seconds": seconds }),
+        data: json!({ "what": What::ClockJump, "seconds": seconds }),
     });
 }

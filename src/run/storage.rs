@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::{self, Config};
 use crate::control::Controls;
 use crate::device::Device;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Event, Events, Kind, What};
 use crate::lane::{self, Lane, LaneOptions, LaneWriter};
 use crate::poll;
 use crate::replicate::{JournalSource, Options as KafkaOptions, Replicator};
@@ -221,10 +221,30 @@ impl Begin {
             opened[0].1.status(),
             self.stop.clone(),
         );
-        let tasks = vec![tokio::spawn(line), tokio::spawn(save)];
+        let tasks = vec![tokio::spawn(line), tokio::spawn(save), tokio::spawn(self.remember(&opened))];
         // Nobody else sets them.
         let _once = self.writers.0.set([opened[0].1.clone(), opened[1].1.clone()]);
         Ok(Storage { replicators, lanes: opened, tasks, _only_one: only_one })
+    }
+
+    /// Tells the lanes what is remembered of Kafka, as soon as the small state is open.
+    fn remember(&self, opened: &[(Lane, LaneWriter)]) -> impl Future<Output = ()> + use<> {
+        let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
+        let switches = self.controls.switches.clone();
+        let writers: Vec<LaneWriter> = opened.iter().map(|(_, writer)| writer.clone()).collect();
+        async move {
+            if stop.run_until_cancelled(state.wait()).await.is_none() {
+                return;
+            }
+            // Remembering a correction writes to the disk.
+            let told = tokio::task::spawn_blocking(move || {
+                for ((lane, switch), writer) in switches.iter().zip(&writers) {
+                    kafka::remember_confirmed(writer, lane, switch);
+                }
+            });
+            // Without it less is known.
+            let _panicked = told.await;
+        }
     }
 
     /// Tries to open the lanes until it works or `stop`, and begins then.
@@ -302,7 +322,7 @@ impl Begin {
             edge_time: clock::now_us(),
             device: self.box_path.clone(),
             text,
-            data: json!({ "what": "disk", "working": working }),
+            data: json!({ "what": What::Disk, "working": working }),
         });
     }
 }
@@ -318,7 +338,7 @@ pub fn open_state(directory: &Path, place: &SetOnce<State>, box_path: &str, even
         Ok(opened) => {
             if let Some(put_aside) = opened.put_aside {
                 let text = format!("The small state was damaged: {put_aside}");
-                box_event(events, box_path, "state-put-aside", text);
+                box_event(events, box_path, text, &json!({ "what": What::StatePutAside }));
             }
             // Nobody else sets it.
             let _once = place.set(opened.state);
@@ -326,7 +346,7 @@ pub fn open_state(directory: &Path, place: &SetOnce<State>, box_path: &str, even
         // Only the exact times of gaps over a restart depend on it.
         Err(error) => {
             let text = format!("Going on without the small state: {error}");
-            box_event(events, box_path, "no-state", text);
+            box_event(events, box_path, text, &json!({ "what": What::NoState }));
         }
     }
 }

@@ -43,6 +43,12 @@ fn with_lane<T>(config: &Config, lane: &str, work: impl FnOnce(&LaneWriter) -> T
         Closed::Taken(why) | Closed::Disk(why) => anyhow::anyhow!(why),
     })?;
     let chosen: &LaneWriter = if lane == "events" { &lanes.events.writer } else { &lanes.telemetry.writer };
+    if let Some(switches) = super::kafka::remembered(config) {
+        let writers = [("telemetry", &lanes.telemetry.writer), ("events", &lanes.events.writer)];
+        for ((name, switch), (_, writer)) in switches.iter().zip(writers) {
+            super::kafka::remember_confirmed(writer, name, switch);
+        }
+    }
     let done = work(chosen);
     while let Ok(event) = raised.try_recv() {
         if let Err(event) = lanes.events.writer.try_append_event(event) {

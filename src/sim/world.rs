@@ -54,6 +54,8 @@ pub struct World {
     pollers: Vec<Poller>,
     run: Option<Run>,
     starts: u32,
+    /// What the small state remembers of what Kafka had confirmed of a journal.
+    remembered: [Option<(String, u64)>; 2],
 }
 
 /// One run of the box's process.
@@ -100,6 +102,7 @@ impl World {
             pollers,
             run: None,
             starts: 0,
+            remembered: [None, None],
         }
     }
 
@@ -159,7 +162,11 @@ impl World {
         running.worker.step();
         self.oracles[lane].moved(running.worker.moved());
         let next = *running.writer.synced().borrow();
-        let records = running.writer.status().borrow().records;
+        let status = running.writer.status().borrow().clone();
+        let records = status.records;
+        if let Some(committed) = status.committed {
+            self.remembered[lane] = Some((status.epoch, committed));
+        }
         let new = records - std::mem::replace(&mut running.records, records);
         let written = if new > 0 { self.disks[lane].take_tried() } else { None };
         for name in self.disks[lane].take_replaced() {
@@ -324,6 +331,10 @@ impl World {
         // Whether the last run had read of a commit only it knows.
         disk.take_removed();
         self.oracles[lane].restarted(&epoch, next, tried);
+        if let Some((_, confirmed)) = self.remembered[lane].as_mut().filter(|(of, _)| *of == epoch) {
+            *confirmed = next.min(*confirmed);
+            writer.remember_confirmed(*confirmed);
+        }
         let status = Arc::new(ReplicationStatus::default());
         let replicator = self.replicator(lane, reader, Arc::clone(&status), events.clone());
         Some(Running { worker, writer, replicator, status, records: 0 })

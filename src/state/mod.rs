@@ -9,6 +9,7 @@ mod database;
 mod seal;
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -112,6 +113,16 @@ impl State {
         Ok(Opened { state, put_aside: Some(format!("{reason}; it was put aside as {}", aside.display())) })
     }
 
+    /// What is saved in `directory`, for who only looks while no process has it open: a copy is
+    /// opened, so that no byte of it changes. `None` when there is none, or when it is damaged.
+    pub fn peek(directory: &Path) -> Option<Self> {
+        let copy = Copied::of(directory).ok()?;
+        let (database, stored) = Database::open(&copy.0).ok()?;
+        let seal::Checked { entries, number, fault } = seal::check(&stored, directory);
+        drop(database);
+        fault.is_none().then(|| Self::new(directory, Content { entries, number, database: None }))
+    }
+
     fn new(directory: &Path, content: Content) -> Self {
         Self { directory: directory.to_owned(), content: Mutex::new(content) }
     }
@@ -204,6 +215,39 @@ impl State {
     ) -> Result<(), StateError> {
         self.save(Table::LastGood, devices.map(|(device, us)| (device, us.to_le_bytes().to_vec())))
     }
+}
+
+/// A copy of a folder among the temporary files, gone when it is dropped.
+struct Copied(PathBuf);
+
+impl Copied {
+    fn of(directory: &Path) -> std::io::Result<Self> {
+        let name = format!("forebay-state-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let copied = Self(std::env::temp_dir().join(name));
+        copy_into(directory, &copied.0)?;
+        Ok(copied)
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        // It may not have come to be.
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy_into(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_into(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_database(directory: &Path) -> Result<(Database, Entries), StateError> {

@@ -1,11 +1,14 @@
 //! The latest events in words: what `/events` shows.
 
+mod missing;
+mod of_box;
+
 use maud::html;
 
 use super::facts::{EVENTS_SHOWN_MAX, Facts, Prediction};
 use super::judge::hint;
 use super::speech::{Speech, plain, sentence};
-use super::words::{Language, fill};
+use super::words::fill;
 use crate::event::{Event, Kind};
 use crate::twin::Cause;
 
@@ -21,6 +24,8 @@ pub(super) struct EventRow {
     pub(super) text: String,
     /// The text is English whatever the page's language is.
     pub(super) english: bool,
+    /// What the engineer needs beside the text, English; may be empty.
+    pub(super) detail: String,
 }
 
 /// The latest events, newest first.
@@ -30,10 +35,11 @@ pub(super) fn events(facts: &dyn Facts, speech: &Speech) -> Vec<EventRow> {
     let mut room = WHOLE_BYTES_MAX;
     let rows = events.iter().take(EVENTS_SHOWN_MAX).map(|event| {
         let mut row = event_row(event, &predictions, speech);
-        let bytes = html! { (row.text) }.into_string().len();
+        let bytes = html! { (row.text) (row.detail) }.into_string().len();
         room = room.saturating_sub(bytes);
         if room == 0 {
             row.text = plain(&row.text);
+            row.detail.clear();
         }
         row
     });
@@ -41,16 +47,17 @@ pub(super) fn events(facts: &dyn Facts, speech: &Speech) -> Vec<EventRow> {
 }
 
 fn event_row(event: &Event, predictions: &[Prediction], speech: &Speech) -> EventRow {
-    let words = speech.words;
+    let words = speech.event_words();
     let kind = match event.kind {
-        Kind::Gap => words.kind_gap,
-        Kind::Thinned => words.kind_thinned,
-        Kind::DeviceState => words.kind_device,
-        Kind::Prediction => words.kind_prediction,
-        Kind::ModelState => words.kind_model,
-        Kind::Box => words.kind_box,
+        Kind::Gap => words.gap,
+        Kind::Thinned => words.thinned,
+        Kind::DeviceState => words.device,
+        Kind::Prediction => words.prediction,
+        Kind::ModelState => words.model,
+        Kind::Box => words.the_box,
     };
     let own = own_words(event, predictions, speech);
+    let detail = if own.is_some() { detail(event, speech) } else { "" };
     EventRow {
         time: speech.moment_exact(event.edge_time),
         kind,
@@ -60,25 +67,43 @@ fn event_row(event: &Event, predictions: &[Prediction], speech: &Speech) -> Even
             _ => plain(event.device.rsplit('/').next().unwrap_or_default()),
         },
         english: own.is_none(),
-        text: own.unwrap_or_else(|| sentence(&event.text)),
+        text: own.unwrap_or_else(|| speech.local_times(&sentence(&event.text))),
+        detail: speech.local_times(&sentence(detail)),
     }
 }
 
-/// Words in the reader's language for the events whose data say all (docs/kafka.md). `None` leaves
-/// the event's own text.
+/// Words in the reader's language, made from the event's data (docs/kafka.md). `None` when these are
+/// not what they should be: then its own text is shown.
 fn own_words(event: &Event, predictions: &[Prediction], speech: &Speech) -> Option<String> {
     match event.kind {
         Kind::DeviceState => of_device(event, speech),
-        Kind::Gap => of_gap(event, speech),
-        Kind::Thinned => of_thinned(event, speech),
+        Kind::Gap => missing::of_gap(event, speech),
+        Kind::Thinned => missing::of_thinned(event, speech),
         Kind::Prediction => of_prediction(event, predictions, speech),
         Kind::ModelState => of_model(event, speech),
-        Kind::Box => of_box(event, speech),
+        Kind::Box => of_box::of_box(event, speech),
+    }
+}
+
+/// What the engineer needs beside the words: where and why, as those say it who found it.
+fn detail<'a>(event: &'a Event, speech: &Speech) -> &'a str {
+    match event.kind {
+        // A reason of our own has both languages, one of the model's runtime has not.
+        Kind::ModelState if own_text(event, "why", speech).is_none() => {
+            event.data.pointer("/why/en").and_then(|why| why.as_str()).unwrap_or_default()
+        }
+        Kind::Gap => data(event, "detail").unwrap_or_default(),
+        Kind::Box => of_box::detail(event),
+        Kind::Thinned | Kind::DeviceState | Kind::Prediction | Kind::ModelState => "",
     }
 }
 
 fn data<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
     event.data.get(name)?.as_str()
+}
+
+fn number(event: &Event, name: &str) -> Option<u64> {
+    event.data.get(name)?.as_u64()
 }
 
 fn moment(event: &Event, name: &str, speech: &Speech) -> Option<String> {
@@ -87,32 +112,19 @@ fn moment(event: &Event, name: &str, speech: &Speech) -> Option<String> {
 }
 
 fn of_device(event: &Event, speech: &Speech) -> Option<String> {
-    let words = speech.words;
+    let words = speech.event_words();
     match data(event, "state")? {
-        "up" => Some(words.event_up.to_owned()),
-        "down" => Some(fill(words.event_down, &[known_hint(data(event, "cause")?, speech)?])),
+        "up" => Some(words.up.to_owned()),
+        "down" => {
+            let hint = known_hint(data(event, "cause")?, speech).unwrap_or(speech.words.hint_other);
+            Some(fill(words.down, &[hint]))
+        }
         _ => None,
     }
-}
-
-fn of_gap(event: &Event, speech: &Speech) -> Option<String> {
-    let words = speech.words;
-    let (from, to) = (moment(event, "from", speech)?, moment(event, "to", speech)?);
-    match (data(event, "cause")?, data(event, "tags")) {
-        ("disk-budget", _) => Some(fill(words.event_evicted, &[&from, &to])),
-        (cause, Some("*")) => Some(fill(words.event_gap, &[&from, &to, known_hint(cause, speech)?])),
-        _ => None,
-    }
-}
-
-fn of_thinned(event: &Event, speech: &Speech) -> Option<String> {
-    let (from, to) = (moment(event, "from", speech)?, moment(event, "to", speech)?);
-    let interval_s = event.data.get("interval_s")?.as_f64()?;
-    Some(fill(speech.words.event_thinned, &[&from, &to, &speech.duration(interval_s)]))
 }
 
 fn of_prediction(event: &Event, predictions: &[Prediction], speech: &Speech) -> Option<String> {
-    let words = speech.words;
+    let words = speech.event_words();
     let model = data(event, "model")?;
     let title =
         predictions.iter().find(|it| it.model == model).map(|it| it.title.get(speech.language.code()));
@@ -120,11 +132,11 @@ fn of_prediction(event: &Event, predictions: &[Prediction], speech: &Speech) -> 
     let number = |name: &str| Some(speech.number(event.data.get(name)?.as_f64()?, 2));
     match data(event, "state")? {
         "raised" => {
-            let look_at = sentence(&text(event, "look_at", speech)?);
+            let look_at = sentence(text(event, "look_at", speech)?);
             let (score, limit) = (number("score")?, number("threshold")?);
-            Some(fill(words.event_raised, &[&title, &score, &limit, &look_at, &largest(event, speech)?]))
+            Some(fill(words.raised, &[&title, &score, &limit, &look_at, &largest(event, speech)?]))
         }
-        "cleared" => Some(fill(words.event_cleared, &[&title, &number("score")?])),
+        "cleared" => Some(fill(words.cleared, &[&title, &number("score")?])),
         _ => None,
     }
 }
@@ -140,59 +152,26 @@ fn largest(event: &Event, speech: &Speech) -> Option<String> {
 }
 
 fn of_model(event: &Event, speech: &Speech) -> Option<String> {
-    let words = speech.words;
+    let words = speech.event_words();
     let template = match data(event, "state")? {
-        "suppressed" => words.event_suppressed,
-        "scoring" => words.event_scoring,
-        "broken" => words.event_broken,
+        "suppressed" => words.suppressed,
+        "scoring" => words.scoring,
+        "broken" => words.broken,
         _ => return None,
     };
-    Some(fill(template, &[&plain(data(event, "model")?), &sentence(&text(event, "why", speech)?)]))
+    let why = own_text(event, "why", speech).map(sentence).unwrap_or_default();
+    let said = fill(template, &[&plain(data(event, "model")?), &why]);
+    Some(said.trim_end_matches([':', ' ']).to_owned())
 }
 
-/// A text in several languages.
-fn text(event: &Event, name: &str, speech: &Speech) -> Option<String> {
-    let texts = event.data.get(name)?;
-    let found = texts.get(speech.language.code()).or_else(|| texts.get("en"))?;
-    found.as_str().map(str::to_owned)
+/// A text in several languages, in that of the reader; in English when it has no other.
+fn text<'a>(event: &'a Event, name: &str, speech: &Speech) -> Option<&'a str> {
+    own_text(event, name, speech).or_else(|| event.data.get(name)?.get("en")?.as_str())
 }
 
-fn of_box(event: &Event, speech: &Speech) -> Option<String> {
-    let (words, importer) = (speech.words, data(event, "importer"));
-    match data(event, "what")? {
-        "started" => {
-            let version = plain(data(event, "version")?);
-            let refused = event.data.get("devices_refused").and_then(|it| it.as_array());
-            let refused: Vec<String> =
-                refused.into_iter().flatten().filter_map(|it| it.as_str()).map(plain).collect();
-            Some(match refused.is_empty() {
-                true => fill(words.event_started, &[&version]),
-                false => fill(words.event_started_without, &[&version, &sentence(&refused.join(", "))]),
-            })
-        }
-        "disk" => {
-            let works = event.data.get("working")?.as_bool()?;
-            Some(if works { words.event_disk_good } else { words.event_disk_bad }.to_owned())
-        }
-        "fenced" if importer.is_some() => Some(fill(words.note_fenced_import, &[&plain(importer?)])),
-        "shut-out" => Some(words.event_shut_out.to_owned()),
-        // The path ends in the name of the box.
-        "fenced" => Some(fill(words.note_fenced, &[&plain(event.device.rsplit('/').next()?)])),
-        // The English text also says why.
-        "kafka-away" if speech.language == Language::De => Some(words.event_it_away.to_owned()),
-        "kafka-back" => {
-            let away = speech.duration(event.data.get("seconds")?.as_f64()?);
-            Some(fill(words.event_it_back, &[&away]))
-        }
-        "second-kafka-begins" => Some(words.event_second_begins.to_owned()),
-        "second-kafka-ends" => Some(words.event_second_ends.to_owned()),
-        "clock-jump" => {
-            let seconds = event.data.get("seconds")?.as_f64()?;
-            let sign = if seconds > 0.0 { "+" } else { "" };
-            Some(fill(words.event_clock, &[&format!("{sign}{}", speech.number(seconds, 1))]))
-        }
-        _ => None,
-    }
+/// The same only in the language of the reader.
+fn own_text<'a>(event: &'a Event, name: &str, speech: &Speech) -> Option<&'a str> {
+    event.data.get(name)?.get(speech.language.code())?.as_str()
 }
 
 /// The hint for this code of [`Cause`], `None` when it has none of its own.

@@ -112,8 +112,20 @@ pub struct Identity {
     /// Start of the process, microseconds since 1970 UTC.
     #[serde(rename = "started", serialize_with = "crate::clock::serialize_us")]
     pub started_us: i64,
-    /// Whether the clock is set by the network; `None` when that is not known.
+    /// Whether somebody keeps the clock right; `None` when that is not known.
     pub clock_synchronised: Option<bool>,
+    /// The last time that the clock was set by more than 2 s since the start.
+    pub clock_jump: Option<ClockJump>,
+}
+
+/// The clock of the box was set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ClockJump {
+    /// When, by the new clock, microseconds since 1970 UTC.
+    #[serde(rename = "at", serialize_with = "crate::clock::serialize_us")]
+    pub at_us: i64,
+    /// By how much, seconds; negative = back.
+    pub by_s: f64,
 }
 
 /// How the connection to Kafka is.
@@ -188,6 +200,8 @@ pub struct ToIt {
     pub delay_s: Option<f64>,
     /// Records that Kafka has not confirmed.
     pub backlog_records: u64,
+    /// Of `backlog_records`, those that Kafka may have, as long as it was not heard since the start.
+    pub perhaps_sent_records: u64,
     /// Records confirmed per second, mean of about 10 s.
     pub records_per_s: f64,
     /// Records journalled per second, mean of about 10 s.
@@ -262,8 +276,10 @@ pub struct Reserve {
     /// Edge time of the oldest record not confirmed, microseconds since 1970 UTC.
     #[serde(rename = "oldest_unsent", serialize_with = "serialize_moment")]
     pub oldest_unsent_us: Option<i64>,
-    /// Records dropped unsent for lack of room since the start.
+    /// Records removed since the start that were never given to Kafka: they are lost.
     pub dropped_records: u64,
+    /// Records removed since the start of which Kafka may have some.
+    pub perhaps_dropped_records: u64,
     /// How much longer it lasts when the oldest values are summed up, seconds; `None` when that is
     /// not configured, or nothing was summed up yet, so that nobody knows what it saves.
     pub thinned_left_s: Option<f64>,
@@ -289,24 +305,30 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// Whether values are lost, or will be unless somebody acts: what waits may not be called kept.
+    /// Whether values are or may be lost, or will be unless somebody acts: what waits may not be called kept.
     pub fn is_losing(&self) -> bool {
-        self.full || self.disk_error.is_some()
+        let has_lost = self.dropped_records > 0 || self.perhaps_dropped_records > 0;
+        self.full || self.disk_error.is_some() || has_lost
     }
 }
 
 /// How the flash wears.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Flash {
-    /// Bytes written a day, mean of the last day; `None` in the first minutes.
+    /// Bytes that Forebay writes a day, with what the file system adds; mean of the last day, `None`
+    /// in the first minutes.
     pub written_bytes_per_day: Option<f64>,
     /// Bytes it endures in its life: `flash_endurance` of the configuration, an assumption.
     pub endurance_bytes: u64,
     /// How long a new one would last at this rate, years.
     pub years: Option<f64>,
-    /// The kernel counted what reached the device, whoever wrote it; else it is estimated from
-    /// what the journal wrote.
+    /// The kernel counted what Forebay wrote; else it is estimated from what the journal wrote.
     pub measured: bool,
+    /// Bytes a day that all programs together write to the device; `None` where the file system has
+    /// no device of its own.
+    pub device_bytes_per_day: Option<f64>,
+    /// How long a new one would last at that rate, years.
+    pub device_years: Option<f64>,
 }
 
 /// The journal cannot write.

@@ -206,7 +206,8 @@ fn last_good(current: &crate::twin::Current) -> i64 {
     if current.good_us != 0 { current.good_us } else { current.edge_us }
 }
 
-fn unit(tag: &Tag) -> String {
+/// Symbol of its unit; empty when it has none.
+pub(super) fn unit(tag: &Tag) -> String {
     match (tag.unit.as_str(), tag.data_type.scalar) {
         ("", Scalar::Time) => "ms".to_owned(),
         ("1" | "server", _) => String::new(),

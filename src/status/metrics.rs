@@ -103,6 +103,11 @@ fn of_the_box(view: &View) -> Vec<Metric> {
             "Start of the process, seconds since 1970.",
             one(identity.started_us as f64 / 1e6),
         ),
+        gauge(
+            "forebay_clock_synchronised",
+            "1 while somebody keeps the clock of the box right; absent when that is not known.",
+            maybe(identity.clock_synchronised.map(flag)),
+        ),
         gauge("forebay_kafka_up", "1 while Kafka takes records.", one(flag(it.state == ToItState::Up))),
         gauge(
             "forebay_kafka_fenced",
@@ -221,7 +226,7 @@ fn of_the_journal(view: &View) -> Vec<Metric> {
         ),
         gauge(
             "forebay_flash_written_bytes_per_second",
-            "Bytes that reach the flash per second, mean of one day.",
+            "Bytes that Forebay writes to the flash per second, mean of one day.",
             maybe(reserve.flash.written_bytes_per_day.map(|bytes| bytes / DAY_S)),
         ),
         gauge(
@@ -229,10 +234,20 @@ fn of_the_journal(view: &View) -> Vec<Metric> {
             "How long a new flash lasts at this rate, if it endures what the configuration says.",
             maybe(reserve.flash.years.map(|years| years * YEAR_S)),
         ),
+        gauge(
+            "forebay_flash_device_written_bytes_per_second",
+            "Bytes that all programs write to the device of the journal per second, mean of one day.",
+            maybe(reserve.flash.device_bytes_per_day.map(|bytes| bytes / DAY_S)),
+        ),
         counter(
             "forebay_journal_dropped_records_total",
-            "Records dropped unsent for lack of room.",
+            "Records removed that were never given to Kafka: they are lost.",
             one(float(reserve.dropped_records)),
+        ),
+        counter(
+            "forebay_journal_perhaps_dropped_records_total",
+            "Records removed of which Kafka may have some.",
+            one(float(reserve.perhaps_dropped_records)),
         ),
         gauge(
             "forebay_journal_failed",

@@ -8,6 +8,7 @@
 //! maud's escaping; no answer is larger than 60 KB of HTML; number, duration and size of
 //! connections and requests are bounded (`listen.rs`, `http.rs`).
 
+mod axis;
 mod chronicle;
 mod draw;
 pub mod facts;

@@ -27,12 +27,13 @@ pub(super) fn overview_cells(view: &View, part: Part, speech: &Speech) -> Vec<Ce
 pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) -> Markup {
     html! {
         section.verdict {
-            @let [mark, text, oldest, note] = verdict_cells(view, speech);
+            @let [mark, text, oldest, note, clock] = verdict_cells(view, speech);
             (spot(&mark))
             div.says {
                 h1 class=(text.class) id=(text.id) role="status" aria-live="polite" { (text.html) }
                 " " (spot(&oldest))
                 (spot(&note))
+                (spot(&clock))
             }
         }
         @if !view.machines.is_empty() {
@@ -54,13 +55,14 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
     }
 }
 
-fn verdict_cells(view: &View, speech: &Speech) -> [Cell; 4] {
+fn verdict_cells(view: &View, speech: &Speech) -> [Cell; 5] {
     let verdict = &view.verdict;
     [
         cell("v-mark", "mark", html! { (stripe(verdict.letter)) (badge(verdict.letter, speech.words)) }),
         cell("v-text", "text", html! { (verdict.text) }),
         cell("v-oldest", "oldest", html! { (verdict.oldest) }),
         cell("v-note", "note", html! { (verdict.note) }),
+        cell("v-clock", "note", html! { (view.clock_note) }),
     ]
 }
 
@@ -269,7 +271,10 @@ pub(super) fn event_cells(events: &[EventRow], speech: &Speech) -> Vec<Cell> {
                         span.time { (event.time) }
                         span.kind { (event.kind) }
                         b { (event.device) }
-                        span.what lang=[event.english.then_some("en")] { (event.text) }
+                        span.what lang=[event.english.then_some("en")] {
+                            (event.text)
+                            @if !event.detail.is_empty() { small lang="en" { (event.detail) } }
+                        }
                     }
                 } }
             }
@@ -279,7 +284,7 @@ pub(super) fn event_cells(events: &[EventRow], speech: &Speech) -> Vec<Cell> {
 
 pub(super) fn events(events: &[EventRow], speech: &Speech) -> Markup {
     html! {
-        h1.heading { (speech.words.events) }
+        h1.heading { (speech.words.events) " " small { (fill(speech.words.times_are, &[&speech.zone_name()])) } }
         @for cell in &event_cells(events, speech) { (block(cell)) }
     }
 }

@@ -1,9 +1,10 @@
 //! How numbers, times and texts are said in one language, at one moment, in one time zone.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::words::{Language, Words, fill};
+use super::words::{EventWords, Language, Words, fill};
 
 /// Narrow no-break space between thousands: understood in both languages, unlike `.` and `,`.
 const THIN_SPACE: char = '\u{202f}';
@@ -28,6 +29,11 @@ impl Speech {
     pub(super) fn now(language: Language) -> Self {
         let now_us = crate::clock::now_us();
         Self { language, words: language.words(), now_us, zone: TimeZone::system() }
+    }
+
+    /// The words of the events.
+    pub(super) fn event_words(&self) -> &'static EventWords {
+        self.language.event_words()
     }
 
     /// A number with a fixed count of decimals.
@@ -94,6 +100,17 @@ impl Speech {
         }
     }
 
+    /// How long a thing lasts, roughly: `about 15 days`, `about 8 months`, `about 70 years`.
+    pub(super) fn lifetime(&self, years: f64) -> String {
+        let (days, months) = (years * 365.25, years * 12.0);
+        match years {
+            _ if days < 60.0 => fill(self.words.about, &[&self.duration(days.max(1.0).round() * 86_400.0)]),
+            _ if months < 23.5 => fill(self.words.many_months, &[&self.number(months, 0)]),
+            _ if years < 100.0 => fill(self.words.many_years, &[&self.number(years, 0)]),
+            _ => self.words.over_100_years.to_owned(),
+        }
+    }
+
     /// Age of a moment; a moment in the future has age 0.
     #[allow(clippy::cast_precision_loss)] // microseconds of an age, shown with one decimal
     pub(super) fn age_s(&self, at_us: i64) -> f64 {
@@ -110,6 +127,39 @@ impl Speech {
         self.local(at_us, "%H:%M:%S")
     }
 
+    /// `text` with the moments in it, which texts for all readers have in UTC, as local times.
+    pub(super) fn local_times(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for (at, word) in text.split(' ').enumerate() {
+            if at > 0 {
+                out.push(' ');
+            }
+            let (bare, mark) = match word.trim_end_matches([',', ';', ':', '.', ')']) {
+                bare if bare.ends_with('Z') => (bare, &word[bare.len()..]),
+                _ => (word, ""),
+            };
+            match rfc3339_us(bare) {
+                Some(at_us) => out.push_str(&(self.moment_exact(at_us) + mark)),
+                None => out.push_str(word),
+            }
+        }
+        out
+    }
+
+    /// The time zone of the box at this moment: `CET (UTC+01:00)`.
+    pub(super) fn zone_name(&self) -> String {
+        let Ok(now) = Timestamp::from_microsecond(self.now_us) else { return "UTC".to_owned() };
+        let now = now.to_zoned(self.zone.clone());
+        let (name, offset) = (now.strftime("%Z").to_string(), now.strftime("%:z").to_string());
+        // Zones without a name are called by their offset.
+        let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        match (is_name, name.as_str()) {
+            (true, "UTC") => name,
+            (true, _) => format!("{name} (UTC{offset})"),
+            (false, _) => format!("UTC{offset}"),
+        }
+    }
+
     fn local(&self, at_us: i64, form: &str) -> String {
         let (Ok(at), Ok(now)) =
             (Timestamp::from_microsecond(at_us), Timestamp::from_microsecond(self.now_us))
@@ -122,12 +172,15 @@ impl Speech {
         let days = at.date().until(today).map_or(i32::MAX, |span| span.get_days());
         match days {
             0 => time,
-            1..7 => {
-                let weekday = usize::try_from(at.weekday().to_sunday_zero_offset()).unwrap_or_default();
-                format!("{} {time}", self.words.days.split(' ').nth(weekday).unwrap_or_default())
-            }
+            1..7 => format!("{} {time}", self.weekday(at.date())),
             _ => format!("{} {time}", at.date()),
         }
+    }
+
+    /// Short name of the day.
+    pub(super) fn weekday(&self, date: Date) -> String {
+        let weekday = usize::try_from(date.weekday().to_sunday_zero_offset()).unwrap_or_default();
+        self.words.days.split(' ').nth(weekday).unwrap_or_default().to_owned()
     }
 
     /// An amount of bytes in the unit a person would choose.
@@ -141,7 +194,7 @@ impl Speech {
             }
             amount /= 1000.0;
         }
-        format!("{} TB", self.number(amount, 1))
+        format!("{} TB", self.number(amount, usize::from(amount < 9.95)))
     }
 
     /// A rate per second with about two digits.
@@ -156,6 +209,12 @@ impl Speech {
         all.extend_from_slice(parts);
         fill(if count == 1 { one } else { many }, &all)
     }
+}
+
+/// The moment that a word like `2026-02-11T08:15:30.250000Z` names.
+fn rfc3339_us(word: &str) -> Option<i64> {
+    let is_one = word.len() >= 20 && word.ends_with('Z') && word.as_bytes().get(10) == Some(&b'T');
+    is_one.then(|| word.parse::<Timestamp>().ok()).flatten().map(Timestamp::as_microsecond)
 }
 
 /// Text from outside made fit to show: bounded, without control characters and without those
@@ -230,6 +289,22 @@ mod tests {
     }
 
     #[test]
+    fn a_life_is_never_0_years() {
+        let (en, de) = (speech(Language::En), speech(Language::De));
+        for (years, text) in [
+            (1e-9, "about 1 day"),
+            (0.11, "about 40 days"),
+            (0.7, "about 8 months"),
+            (1.99, "about 2 years"),
+            (82.1, "about 82 years"),
+            (f64::INFINITY, "more than 100 years"),
+        ] {
+            assert_eq!(en.lifetime(years), text);
+        }
+        assert_eq!(de.lifetime(0.7), "etwa 8 Monate");
+    }
+
+    #[test]
     fn times_are_local_and_name_the_day_when_it_is_not_today() {
         let (en, de) = (speech(Language::En), speech(Language::De));
         let minute = 60_000_000;
@@ -238,6 +313,17 @@ mod tests {
         assert_eq!(en.moment(en.now_us - 40 * 24 * 60 * minute), "2026-01-02 14:36");
         assert_eq!(en.moment_exact(en.now_us), "14:36:05");
         assert_eq!(en.moment(i64::MAX), "–");
+    }
+
+    #[test]
+    fn moments_in_texts_become_local_times_to_the_second() {
+        let de = speech(Language::De);
+        let text = "No values from 2026-02-11T13:32:07.250000Z to 2026-02-11T13:35:11.500000Z: Z, 12";
+        assert_eq!(de.local_times(text), "No values from 14:32:07 to 14:35:11: Z, 12");
+        assert_eq!(de.local_times("(2026-01-11T13:32:07Z)"), "(2026-01-11T13:32:07Z)", "as it is");
+        assert_eq!(de.zone_name(), "CET (UTC+01:00)");
+        let utc = Speech { zone: TimeZone::UTC, ..speech(Language::En) };
+        assert_eq!(utc.zone_name(), "UTC");
     }
 
     #[test]

@@ -26,14 +26,16 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
     let backlog = speech.count(numbers.backlog_records);
     let (letter, headline, mut lines) = match &numbers.state {
         ToItState::Connecting => {
-            let left = (numbers.backlog_records > 0).then(|| line(fill(words.records_left, &[&backlog])));
+            let left = match numbers.perhaps_sent_records {
+                0 => words.records_left,
+                _ => words.waiting_here_perhaps,
+            };
+            let left = (numbers.backlog_records > 0).then(|| line(fill(left, &[&backlog])));
             (None, words.it_connecting.to_owned(), left.into_iter().collect())
         }
         ToItState::Waiting { since_us, cause } => {
             let headline = fill(words.it_waiting, &[&speech.moment(*since_us)]);
-            let kept = if reserve.is_losing() { words.waiting_here } else { words.kept_here };
-            let kept = fill(kept, &[&backlog]);
-            let lines = [line(it_cause(cause, speech)), line(kept)];
+            let lines = [line(it_cause(cause, speech)), line(kept(&numbers, reserve, speech))];
             (Some(Letter::M), headline, lines.into_iter().chain(second(&numbers, speech)).collect())
         }
         ToItState::Fenced { importer: Some(path), .. } => {
@@ -46,8 +48,8 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
         }
         ToItState::Paused { since_us, by } => {
             let by = fill(words.it_paused_by, &[&plain(by), &speech.moment(*since_us)]);
-            let kept = if reserve.is_losing() { words.waiting_here } else { words.kept_here };
-            (Some(Letter::M), words.it_paused.to_owned(), vec![line(by), line(fill(kept, &[&backlog]))])
+            let lines = vec![line(by), line(kept(&numbers, reserve, speech))];
+            (Some(Letter::M), words.it_paused.to_owned(), lines)
         }
         ToItState::Up => {
             let (headline, lines) = sending(&numbers, &backlog, speech);
@@ -62,6 +64,19 @@ pub(super) fn to_it(numbers: ToIt, reserve: &Reserve, identity: &Identity, speec
     Tile { letter, headline, lines, numbers }
 }
 
+/// How much waits here, and whether that is all there ever was. As long as Kafka was not heard, it may
+/// have some of it.
+fn kept(numbers: &ToIt, reserve: &Reserve, speech: &Speech) -> String {
+    let words = speech.words;
+    let kept = match (reserve.is_losing(), numbers.perhaps_sent_records > 0) {
+        (false, false) => words.kept_here,
+        (false, true) => words.kept_here_perhaps,
+        (true, false) => words.waiting_here,
+        (true, true) => words.waiting_here_perhaps,
+    };
+    fill(kept, &[&speech.count(numbers.backlog_records)])
+}
+
 /// What is sent besides.
 fn errand(errand: &Errand, speech: &Speech) -> Line {
     let words = speech.words;
@@ -71,7 +86,7 @@ fn errand(errand: &Errand, speech: &Speech) -> Line {
             Line { letter: Some(Letter::M), text: fill(words.errand_held, &[&plain(&errand.name)]) }
         }
         ErrandKind::Import => line(fill(words.errand_import, &[&plain(&errand.name), &percent])),
-        ErrandKind::Replay => line(fill(words.errand_replay, &[&percent])),
+        ErrandKind::Replay => line(fill(words.errand_replay, &[&plain(&errand.name), &percent])),
     }
 }
 
@@ -130,12 +145,12 @@ fn it_cause(cause: &Cause, speech: &Speech) -> String {
     match cause.code.as_str() {
         "unreachable" | "lost" => words.it_unreachable.to_owned(),
         "timeout" => words.it_timeout.to_owned(),
-        "configuration" => fill(words.it_settings, &[&sentence(&cause.message)]),
-        "disk" => fill(words.it_disk, &[&sentence(&cause.message)]),
+        "configuration" => fill(words.it_settings, &[&speech.local_times(&sentence(&cause.message))]),
+        "disk" => fill(words.it_disk, &[&speech.local_times(&sentence(&cause.message))]),
         "refused" => words.it_refused.to_owned(),
         "not-trusted" => words.it_not_trusted.to_owned(),
         _ if cause.message.trim().is_empty() => words.it_other.to_owned(),
-        _ => format!("{}: {}", words.it_other, plain(&cause.message)),
+        _ => format!("{}: {}", words.it_other, speech.local_times(&plain(&cause.message))),
     }
 }
 
@@ -154,15 +169,16 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     if let Some(more) = numbers.thinned_left_s.filter(|_| !numbers.full) {
         lines.push(line(fill(words.then_thinned, &[&speech.duration(more)])));
     }
-    if let (Some(years), Some(per_day)) = (numbers.flash.years, numbers.flash.written_bytes_per_day) {
-        lines.push(line(flash(&numbers.flash, years, per_day, speech)));
-    }
+    lines.extend(flash(&numbers.flash, speech));
     if numbers.dropped_records > 0 {
         lines.push(line(fill(words.dropped, &[&speech.count(numbers.dropped_records)])));
     }
+    if numbers.perhaps_dropped_records > 0 {
+        lines.push(line(fill(words.perhaps_dropped, &[&speech.count(numbers.perhaps_dropped_records)])));
+    }
     let (letter, headline) = match (&numbers.disk_error, numbers.left_s) {
         (Some(error), _) => {
-            lines.insert(0, line(sentence(&error.message)));
+            lines.insert(0, line(speech.local_times(&sentence(&error.message))));
             (Some(Letter::F), words.disk_broken.to_owned())
         }
         (None, _) if numbers.full => {
@@ -181,13 +197,30 @@ pub(super) fn reserve(numbers: Reserve, speech: &Speech) -> Tile<Reserve> {
     Tile { letter, headline, lines, numbers }
 }
 
+/// What others write is told from so many times of what Forebay writes on,
+const OTHERS_TOLD_FROM: f64 = 2.0;
+/// and when it wears the flash out within so many years.
+const OTHERS_TOLD_YEARS: f64 = 10.0;
+
 /// Years of flash life, and on what that rests.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a size for people
-fn flash(flash: &Flash, years: f64, per_day: f64, speech: &Speech) -> String {
+fn flash(flash: &Flash, speech: &Speech) -> Vec<Line> {
     let words = speech.words;
-    let years = if years >= 100.0 { "> 100".to_owned() } else { speech.number(years, 0) };
-    let parts = [years, speech.bytes(per_day as u64), speech.bytes(flash.endurance_bytes)];
-    fill(words.flash_years, &[&parts[0], &parts[1], &parts[2]])
+    let (Some(years), Some(per_day)) = (flash.years, flash.written_bytes_per_day) else { return Vec::new() };
+    let endurance = speech.bytes(flash.endurance_bytes);
+    let own = fill(words.flash_own, &[&amount(per_day, speech), &endurance, &speech.lifetime(years)]);
+    let mut lines = vec![line(own)];
+    if let (Some(years), Some(all)) = (flash.device_years, flash.device_bytes_per_day)
+        && all >= per_day * OTHERS_TOLD_FROM
+        && years < OTHERS_TOLD_YEARS
+    {
+        lines.push(line(fill(words.flash_all, &[&amount(all, speech), &speech.lifetime(years)])));
+    }
+    lines
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a size for people
+fn amount(bytes: f64, speech: &Speech) -> String {
+    speech.bytes(bytes as u64)
 }
 
 /// Predictions shown on the overview at most; the machines' pages show all.

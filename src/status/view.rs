@@ -22,6 +22,8 @@ pub(super) struct View {
     pub(super) at: i64,
     /// State of the clock in words, empty when not known.
     pub(super) clock: &'static str,
+    /// What is wrong with the clock, in sentences; empty when nothing is known to be.
+    pub(super) clock_note: String,
     /// The answer in one sentence.
     pub(super) verdict: Verdict,
     /// One for each device, in ISA-95 order.
@@ -142,6 +144,7 @@ pub(super) fn view(twin: &Twin, facts: &dyn Facts, speech: &Speech) -> View {
         time: speech.moment(speech.now_us),
         at: speech.now_us,
         clock: clock_words(identity.clock_synchronised, speech),
+        clock_note: clock_note(&identity, speech),
         verdict: verdict(
             &verdict::Given {
                 machines: &machines,
@@ -167,6 +170,20 @@ pub(super) fn clock_words(synchronised: Option<bool>, speech: &Speech) -> &'stat
         Some(false) => speech.words.clock_wrong,
         None => "",
     }
+}
+
+/// A clock that was set is told for so long, seconds.
+const JUMP_TOLD_S: f64 = 86_400.0;
+
+/// What is wrong with the clock, in sentences.
+fn clock_note(identity: &Identity, speech: &Speech) -> String {
+    let words = speech.words;
+    let free = (identity.clock_synchronised == Some(false)).then(|| words.clock_free.to_owned());
+    let jump = identity.clock_jump.filter(|jump| speech.age_s(jump.at_us) < JUMP_TOLD_S).map(|jump| {
+        let template = if jump.by_s < 0.0 { words.clock_was_back } else { words.clock_was_forward };
+        fill(template, &[&speech.duration(jump.by_s.abs()), &speech.moment(jump.at_us)])
+    });
+    free.into_iter().chain(jump).collect::<Vec<_>>().join(" ")
 }
 
 /// Why polling or the journal does not work; empty when they do.

@@ -52,10 +52,20 @@ impl Language {
     }
 
     pub(super) fn words(self) -> &'static Words {
-        static STRETCHED: LazyLock<Words> = LazyLock::new(stretched);
+        static STRETCHED: LazyLock<Words> = LazyLock::new(Words::stretched);
         match self {
-            Self::En => &EN,
-            Self::De => &DE,
+            Self::En => &Words::EN,
+            Self::De => &Words::DE,
+            Self::Stretched => &STRETCHED,
+        }
+    }
+
+    /// The words of the events.
+    pub(super) fn event_words(self) -> &'static EventWords {
+        static STRETCHED: LazyLock<EventWords> = LazyLock::new(EventWords::stretched);
+        match self {
+            Self::En => &EventWords::EN,
+            Self::De => &EventWords::DE,
             Self::Stretched => &STRETCHED,
         }
     }
@@ -79,21 +89,30 @@ pub(super) fn fill(template: &str, parts: &[&str]) -> String {
 }
 
 macro_rules! words {
-    ($($name:ident: $en:literal, $de:literal;)*) => {
+    ($struct:ident: $($name:ident: $en:literal, $de:literal;)*) => {
         /// The texts of one language.
-        pub(super) struct Words {
-            $(pub(super) $name: &'static str,)*
+        pub(in crate::status) struct $struct {
+            $(pub(in crate::status) $name: &'static str,)*
         }
-        static EN: Words = Words { $($name: $en,)* };
-        static DE: Words = Words { $($name: $de,)* };
-        /// Made once, so that leaking its texts costs nothing.
-        fn stretched() -> Words {
-            Words { $($name: stretch($en),)* }
+
+        impl $struct {
+            pub(super) const EN: Self = Self { $($name: $en,)* };
+            pub(super) const DE: Self = Self { $($name: $de,)* };
+
+            /// Made once, so that leaking its texts costs nothing.
+            pub(super) fn stretched() -> Self {
+                Self { $($name: $crate::status::words::stretch($en),)* }
+            }
+
+            #[cfg(test)]
+            pub(super) const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $en, $de),)*];
         }
-        #[cfg(test)]
-        const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $en, $de),)*];
     };
 }
+
+mod events;
+
+pub(super) use events::EventWords;
 
 /// `text` with 40 % more letters in words of common length; single letters stay as they are.
 fn stretch(text: &'static str) -> &'static str {
@@ -107,11 +126,17 @@ fn stretch(text: &'static str) -> &'static str {
 }
 
 words! {
+    Words:
     // Numbers and times.
     decimal: ".", ",";
     days: "Sun Mon Tue Wed Thu Fri Sat", "So Mo Di Mi Do Fr Sa";
     one_day: "1 day", "1 Tag";
     many_days: "{0} days", "{0} Tage";
+    times_are: "Times are those of this box: {0}.", "Zeiten sind die dieser Box: {0}.";
+    many_months: "about {0} months", "etwa {0} Monate";
+    many_years: "about {0} years", "etwa {0} Jahre";
+    over_100_years: "more than 100 years", "mehr als 100 Jahre";
+    about: "about {0}", "etwa {0}";
     over_a_year: "more than a year", "mehr als ein Jahr";
 
     // The past of a value.
@@ -119,6 +144,7 @@ words! {
     trend_day: "24 hours", "24 Stunden";
     trend_week: "7 days", "7 Tage";
     trend_low_high: "Lowest {0}, highest {1}.", "Tiefster Wert {0}, höchster {1}.";
+    trend_from_to: "From {0} to {1}, time of this box: {2}.", "Von {0} bis {1}, Zeit dieser Box: {2}.";
     trend_nothing: "This box has no numbers of that time: nothing was stored, or it has made room for newer values.",
         "Diese Box hat aus dieser Zeit keine Zahlen: Nichts wurde gespeichert, oder Neueres brauchte den Platz.";
     trend_cut: "There is too much to read at once: the end of the curve is missing. Choose a shorter time.",
@@ -222,6 +248,10 @@ words! {
     it_waiting: "Waiting since {0}", "Wartet seit {0}";
     kept_here: "Nothing is lost: {0} records are kept here.", "Nichts geht verloren: {0} Datensätze liegen hier.";
     waiting_here: "{0} records wait here.", "{0} Datensätze warten hier.";
+    kept_here_perhaps: "Nothing is lost: up to {0} records are still to be sent, IT may have some of them already.",
+        "Nichts geht verloren: Bis zu {0} Datensätze sind noch zu senden, einen Teil hat die IT vielleicht schon.";
+    waiting_here_perhaps: "Up to {0} records wait here, IT may have some of them already.",
+        "Bis zu {0} Datensätze warten hier, einen Teil hat die IT vielleicht schon.";
     it_settings: "This box’s own settings are wrong: {0}", "Eigene Einstellungen dieser Box sind falsch: {0}";
     it_disk: "What is to be sent cannot be read from this box’s disk, it is tried again: {0}",
         "Was zu senden ist, lässt sich vom Datenträger dieser Box nicht lesen, es wird weiter versucht: {0}";
@@ -246,7 +276,7 @@ words! {
         "um {0} hat jemand anderes unter dem Namen dieser Box gesendet: eine zweite Box oder ein Import ihres Rückstands?";
     errand_import: "backlog of {0}: {1} % sent", "Rückstand von {0}: {1} % gesendet";
     errand_held: "backlog of {0} is held: see forebay journal status", "Rückstand von {0} steht: siehe forebay journal status";
-    errand_replay: "sends history again: {0} %", "sendet Vergangenes noch einmal: {0} %";
+    errand_replay: "replay {0} sends history again: {1} %", "Wiederholung {0} sendet Vergangenes noch einmal: {1} %";
     older_follow: "{0} older records follow", "{0} ältere Datensätze folgen";
     older_wait: "at the time set for them", "zur dafür eingestellten Zeit";
     sending_rate: "{0} records per second", "{0} Datensätze je Sekunde";
@@ -261,11 +291,15 @@ words! {
         "Der Platz ist verbraucht: Die ältesten Werte werden verdichtet.";
     full_since: "in full since {0}, summed up before", "vollständig seit {0}, davor verdichtet";
     then_thinned: "then about {0} more, the oldest summed up", "danach etwa {0} mehr, die ältesten verdichtet";
-    flash_years: "flash lasts about {0} years at {1} a day (if it endures {2})",
-        "Flash hält etwa {0} Jahre bei {1} am Tag (wenn er {2} aushält)";
+    flash_own: "Forebay writes {0} a day: flash that endures {1} lasts {2}",
+        "Forebay schreibt {0} am Tag: Flash, der {1} aushält, hält {2}";
+    flash_all: "all programs together write {0} a day to this disk: then it lasts {1}",
+        "alle Programme zusammen schreiben {0} am Tag auf diese Platte: dann hält er {1}";
     room_used: "{0} of {1} used", "{0} von {1} belegt";
     oldest_unsent: "oldest unsent value {0}", "ältester ungesendeter Wert {0}";
     dropped: "{0} records lost since the start", "{0} Datensätze seit dem Start verloren";
+    perhaps_dropped: "{0} records removed since the start may be lost: IT may not have all of them",
+        "{0} seit dem Start gelöschte Datensätze sind vielleicht verloren: Die IT hat womöglich nicht alle";
     predictions: "Predictions", "Vorhersagen";
     nothing_unusual: "Nothing unusual", "Nichts Auffälliges";
     models_run_one: "1 model runs", "1 Modell läuft";
@@ -284,6 +318,12 @@ words! {
     events: "Events", "Ereignisse";
     clock_ok: "clock ok", "Uhr ok";
     clock_wrong: "clock not set", "Uhr nicht gestellt";
+    clock_free: "Nobody sets the clock of this box (no time server?): times may be wrong, the order of values is right.",
+        "Niemand stellt die Uhr dieser Box (kein Zeitserver?): Zeiten können falsch sein, die Reihenfolge der Werte stimmt.";
+    clock_was_forward: "The clock of this box was set forward by {0} ({1}): earlier times may be off by as much.",
+        "Die Uhr dieser Box wurde um {0} vorgestellt ({1}): Frühere Zeiten können um so viel falsch sein.";
+    clock_was_back: "The clock of this box was set back by {0} ({1}): earlier times may be off by as much.",
+        "Die Uhr dieser Box wurde um {0} zurückgestellt ({1}): Frühere Zeiten können um so viel falsch sein.";
     language: "Language", "Sprache";
     page_old: "This page is old. Nothing has come from the box since {0}.",
         "Diese Seite ist alt. Seit {0} kam nichts mehr von der Box.";
@@ -351,42 +391,6 @@ words! {
     letter_s: "Out of specification", "Außerhalb der Spezifikation";
     letter_m: "Maintenance required", "Wartungsbedarf";
 
-    // Events.
-    kind_gap: "Gap", "Lücke";
-    kind_thinned: "Summed up", "Verdichtet";
-    kind_device: "Machine", "Maschine";
-    kind_prediction: "Prediction", "Vorhersage";
-    kind_model: "Model", "Modell";
-    kind_box: "Box", "Box";
-    event_up: "delivers data", "liefert Daten";
-    event_gap: "no values from {0} to {1} ({2})", "keine Werte von {0} bis {1} ({2})";
-    event_down: "sends nothing ({0})", "sendet nichts ({0})";
-    event_raised: "{0}: score {1}, limit {2}. {3} ({4})", "{0}: Kennwert {1}, Grenze {2}. {3} ({4})";
-    event_cleared: "{0} is over: score {1}", "{0} ist vorbei: Kennwert {1}";
-    event_suppressed: "model {0} does not watch: {1}", "Modell {0} wacht nicht: {1}";
-    event_scoring: "model {0} watches again: {1}", "Modell {0} wacht wieder: {1}";
-    event_broken: "model {0} cannot run: {1}", "Modell {0} kann nicht laufen: {1}";
-    event_started: "Forebay {0} started", "Forebay {0} gestartet";
-    event_started_without: "Forebay {0} started; file has faults, not read: {1}",
-        "Forebay {0} gestartet; Datei hat Fehler, nicht gelesen: {1}";
-    event_clock: "the clock of the box was set by {0} s", "die Uhr der Box wurde um {0} s gestellt";
-    event_it_away: "nothing goes to IT", "nichts geht an die IT";
-    event_it_back: "IT takes data again, after {0}", "die IT nimmt wieder Daten ab, nach {0}";
-    event_shut_out: "somebody else has sent under the name of this box: a second box, or an import of its backlog",
-        "jemand anderes hat unter dem Namen dieser Box gesendet: eine zweite Box oder ein Import ihres Rückstands";
-    event_second_begins: "the second Kafka takes the data while the first is away",
-        "das zweite Kafka nimmt die Daten ab, solange das erste fehlt";
-    event_second_ends: "the first Kafka is back, the second one gets no more data",
-        "das erste Kafka ist wieder da, das zweite bekommt nichts mehr";
-    event_disk_bad: "the disk does not accept data; new values wait in memory",
-        "die Platte nimmt nichts an; neue Werte warten im Arbeitsspeicher";
-    event_disk_good: "the disk works again", "die Platte arbeitet wieder";
-    event_evicted: "values from {0} to {1} removed unsent: the room on the disk is used up",
-        "Werte von {0} bis {1} ungesendet gelöscht: Platz auf der Platte verbraucht";
-
-    event_thinned: "values from {0} to {1} summed up, one row for {2}: the room on the disk is used up",
-        "Werte von {0} bis {1} verdichtet, eine Zeile für {2}: Platz auf der Platte verbraucht";
-
     // Refusals.
     not_found: "There is no such page on this box.", "Diese Seite gibt es auf dieser Box nicht.";
     no_such_machine: "There is no machine with this name on this box.",
@@ -412,7 +416,7 @@ mod tests {
 
     #[test]
     fn both_languages_have_every_text_with_the_same_places() {
-        for (name, en, de) in ALL {
+        for (name, en, de) in Words::ALL.iter().chain(EventWords::ALL) {
             assert!(!en.is_empty() && !de.is_empty(), "{name} is empty");
             assert_eq!(places(en), places(de), "{name}");
             assert_eq!(places(stretch(en)), places(en), "{name}");
@@ -421,7 +425,7 @@ mod tests {
 
     #[test]
     fn the_stretched_language_is_at_least_40_percent_longer() {
-        let text = EN.all_deliver;
+        let text = Words::EN.all_deliver;
         let longer = Language::Stretched.words().all_deliver.chars().count();
         assert!(longer * 10 >= text.chars().count() * 13, "{longer}");
     }

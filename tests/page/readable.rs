@@ -2,6 +2,8 @@
 
 use super::super::browser::Browser;
 use super::*;
+use forebay::event::Kind;
+use forebay::status::facts::{ClockJump, Errand, ErrandKind, Flash};
 
 /// Height of the first element that fits, in pixels.
 fn height(browser: &Browser, selector: &str) -> i64 {
@@ -89,4 +91,69 @@ fn it_has_a_dark_variant_for_the_night_shift() {
     browser.picture("overview-desk-german");
     browser.go(&shop.url("/m/press-3?lang=de"));
     browser.picture("machine-desk-german");
+}
+
+#[test]
+fn clock_flash_and_replays_are_told_on_every_screen() {
+    let shop = Shop::open();
+    shop.facts.set(|answers| {
+        let now = now_us();
+        answers.identity.clock_synchronised = Some(false);
+        answers.identity.clock_jump = Some(ClockJump { at_us: now - MINUTE_US, by_s: -3725.0 });
+        answers.to_it.errands = vec![Errand {
+            kind: ErrandKind::Replay,
+            name: "after-the-fire-in-hall-2".to_owned(),
+            lane: "telemetry".to_owned(),
+            done: 30,
+            total: 120,
+            held: false,
+        }];
+        answers.reserve.flash = Flash {
+            written_bytes_per_day: Some(1.2e9),
+            endurance_bytes: 30_000_000_000_000,
+            years: Some(68.4),
+            measured: true,
+            device_bytes_per_day: Some(739e9),
+            device_years: Some(0.11),
+        };
+        let what = |at_us, text: &str, data| plant::event(at_us, Kind::Box, "Werk 1/presswerk-1", text, data);
+        let text = "waiting since 2026-02-11T13:32:07.250000Z: no broker at 10.0.0.1:9092 answers";
+        answers.events.splice(
+            0..0,
+            [
+                what(now, text, serde_json::json!({"what": "kafka-away", "seconds": 5})),
+                what(now, "English", serde_json::json!({"what": "state-put-aside"})),
+                what(now, "English", serde_json::json!({"what": "no-model", "model": "bearing"})),
+                what(now, "English", serde_json::json!({"what": "clock-jump", "seconds": -3725.0})),
+            ],
+        );
+    });
+    for (name, look) in [("panel", PANEL), ("phone", PHONE)] {
+        let browser = Browser::open(look);
+        for language in ["en", "de"] {
+            browser.go(&shop.url(&format!("/?lang={language}")));
+            let [clock, note, sent] = ["#clock", "#v-clock", "#t-it"].map(|place| browser.text(place));
+            let expected = match language {
+                "de" => [
+                    "Uhr nicht gestellt",
+                    "um 1 h 2 min zurückgestellt",
+                    "Wiederholung after-the-fire-in-hall-2",
+                ],
+                _ => ["clock not set", "set back by 1 h 2 min", "replay after-the-fire-in-hall-2"],
+            };
+            for (said, expected) in [&clock, &note, &sent].into_iter().zip(expected) {
+                assert!(said.contains(expected), "{said}");
+            }
+            assert!(clock.starts_with('S'), "{clock}");
+            assert!(browser.text("#t-reserve").contains("739 GB"), "{}", browser.text("#t-reserve"));
+            assert!(browser.fits_across());
+            browser.picture(&format!("clock-{name}-{language}"));
+            browser.go(&shop.url(&format!("/events?lang={language}")));
+            let events = browser.text("#e");
+            assert!(events.contains("no broker at 10.0.0.1:9092") && !events.contains("250000Z"), "{events}");
+            assert!(browser.text(".heading small").contains("UTC"), "{}", browser.text(".heading"));
+            assert!(browser.fits_across());
+            browser.picture(&format!("events-{name}-{language}"));
+        }
+    }
 }

@@ -138,7 +138,7 @@ fn only_what_is_asked_for_is_exported_beside_the_running_box() {
     let stick = tempfile::tempdir().unwrap();
     let to = stick.path().to_str().unwrap();
     let nothing = daemon.journal(&["export", "--to", to, "--device", "none"]).unwrap_err();
-    assert!(nothing.contains("no sample fits"), "{nothing}");
+    assert!(nothing.contains("knows no machine \"none\""), "{nothing}");
     assert_eq!(stick.path().read_dir().unwrap().count(), 0, "nothing is left");
 }
 
@@ -237,4 +237,50 @@ fn thinned_data_comes_with_what_it_sums_up() {
         counted += count;
     }
     assert_eq!(counted, TOTAL.unsigned_abs());
+}
+
+#[test]
+fn what_the_journal_does_not_know_is_named() {
+    let daemon = Daemon::new("box-1", None, "away");
+    daemon.fill(0, 3000);
+    let stick = tempfile::tempdir().unwrap();
+    let to = ["export", "--to", stick.path().to_str().unwrap()];
+    let said = |arguments: &[&str]| daemon.journal(&[&to, arguments].concat()).unwrap_err();
+    for (arguments, words) in [
+        (&["--device", "box-1-pres"][..], "no machine \"box-1-pres\": did you mean \"box-1-press\"?"),
+        (
+            &["--device", "box-1-oven", "--device", "x"],
+            "\"x\"; it knows the machines: box-1-oven, box-1-press",
+        ),
+        (&["--tag", "group0.tg1"], "no tag \"group0.tg1\": did you mean \"group0.tag1\"?"),
+        (&["--tag", "group7.*"], "it knows the tags: group0.tag0, group0.tag1, group0.tag2"),
+        (&["--lane", "events", "--device", "nobody"], "no machine \"nobody\""),
+        (
+            &["--from", "1m ago"],
+            "no sample fits these machines, tags and times. The journal of lane telemetry: it holds 20",
+        ),
+        (&["--until", "2h ago"], "it holds 20"),
+    ] {
+        let text = said(arguments);
+        assert!(text.contains(words), "{words}: {text}");
+        assert_eq!(std::fs::read_dir(stick.path()).unwrap().count(), 0, "{arguments:?} leaves nothing");
+    }
+    // One that is known and has nothing in that time is said beside the other.
+    let until = rfc3339(*START_US + STEP_US);
+    let all = ["--device", "box-1-press", "--device", "box-1-oven", "--until", &until];
+    let (_, text) = daemon.journal(&[&to[..], &all].concat()).unwrap();
+    assert!(text.contains("of box-1-oven the journal holds nothing of that time"), "{text}");
+}
+
+#[test]
+fn exports_within_one_second_are_all_there() {
+    let daemon = Daemon::new("box-1", None, "away");
+    daemon.fill(0, 100);
+    let stick = tempfile::tempdir().unwrap();
+    let to = ["export", "--to", stick.path().to_str().unwrap()];
+    let mut folders: Vec<Json> = (0..6).map(|_| daemon.journal_json(&to).1["folder"].clone()).collect();
+    folders.sort_by_key(Json::to_string);
+    folders.dedup();
+    assert_eq!(folders.len(), 6);
+    assert_eq!(std::fs::read_dir(stick.path()).unwrap().count(), 6);
 }

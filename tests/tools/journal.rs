@@ -25,7 +25,7 @@ fn status_says_what_is_there_and_changes_nothing() {
     let before = contents(&daemon.state());
     let (_, text) = daemon.journal(&["status"]).unwrap();
     assert!(text.contains("20,000 records (offsets 0 to 19999)"), "{text}");
-    assert!(text.contains("is known only while forebay runs"), "{text}");
+    assert!(text.contains("20,000 not in Kafka yet"), "nothing of it was ever given away: {text}");
     let (_, json) = daemon.journal_json(&["status"]);
     assert_eq!((&json["running"], &json["lanes"][0]["next_offset"]), (&false.into(), &20_000.into()));
     assert!(daemon.journal(&["verify"]).unwrap().0);

@@ -6,4 +6,6 @@ mod daemon;
 mod export;
 mod held;
 mod journal;
+mod known;
+mod missing;
 mod replay;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{FREE_SPACE_EVERY, Worker};
 use crate::journal::{Evicted, SegmentInfo};
+use crate::lane::gaps::NoRoom;
 use crate::lane::reader::LaneReader;
 use crate::lane::tally::Tally;
 use crate::lane::thinner::{ThinError, Thinner};
@@ -118,12 +119,20 @@ impl Worker {
 
     /// Above this room is made; a little below the budget unless it must be kept at once.
     fn limit_bytes(&self, at_once: bool) -> u64 {
-        let budget = self.options.budget_bytes;
-        let half = self.options.segment_bytes.min(budget / 8) / 2;
-        let most = if at_once { budget } else { budget - half };
+        let (most, half) = (self.budget_limit(at_once), self.half_segment());
         // What is unsent is not given up for what others write, but it grows no further.
         let short = |bytes: u64| if at_once { bytes + half } else { bytes };
         self.room.short_at_bytes.map_or(most, |bytes| short(bytes).min(most))
+    }
+
+    /// The part of [`Self::limit_bytes`] that the budget gives.
+    fn budget_limit(&self, at_once: bool) -> u64 {
+        let budget = self.options.budget_bytes;
+        if at_once { budget } else { budget - self.half_segment() }
+    }
+
+    fn half_segment(&self) -> u64 {
+        self.options.segment_bytes.min(self.options.budget_bytes / 8) / 2
     }
 
     /// True while the file system has less than the reserve.
@@ -157,7 +166,7 @@ impl Worker {
                     reserve >> 20
                 );
                 tracing::warn!("{text}");
-                self.events.emit(self.gaps.disk(text, true, self.clock.now_us()));
+                self.events.emit(self.gaps.disk_short(text, (free, reserve), self.clock.now_us()));
             }
             let bytes = self.journal.bytes();
             self.room.short_at_bytes = Some(self.room.short_at_bytes.map_or(bytes, |at| at.min(bytes)));
@@ -220,6 +229,7 @@ impl Worker {
             thins
                 && !segment.thinned
                 && !segment.handed
+                && !self.taken.holds(&(segment.first_offset..segment.end_offset))
                 && !self.room.unthinnable.iter().any(|(offset, _)| *offset == segment.first_offset)
         };
         let evicts = full && !segments.is_empty() && self.options.when_full.contains(&WhenFull::Evict);
@@ -346,7 +356,8 @@ impl Worker {
                 *after += replaced.bytes;
                 self.status.thinned_records += tally.batches;
                 let interval_s = self.options.thin_interval.as_secs();
-                let event = self.gaps.thinned(&replaced, &tally, interval_s, self.clock.now_us());
+                let why = self.why_no_room();
+                let event = self.gaps.thinned(&replaced, &tally, interval_s, why, self.clock.now_us());
                 tracing::warn!("{}", event.text);
                 self.events.emit(event);
             }
@@ -365,13 +376,14 @@ impl Worker {
     fn evict(&mut self, tally: &Tally) -> Step {
         let (from_offset, to_offset) = self.journal.oldest_range();
         let (range, handed) = ((from_offset, to_offset), self.oldest_was_handed());
-        let mut event = self.gaps.evicted(range, tally, handed, self.clock.now_us());
+        let why = self.why_no_room();
+        let mut event = self.gaps.evicted(range, tally, handed, why, self.clock.now_us());
         if to_offset <= self.shared.secured.load(Ordering::SeqCst) {
             event.data["second_cluster"] = true.into();
         }
         match self.journal.evict_oldest(&self.gaps.note(&event)) {
             Ok(Some(Evicted { bytes, .. })) => {
-                self.status.evicted_records += to_offset - from_offset;
+                self.count_evicted(to_offset - from_offset, handed);
                 self.status.free_bytes += bytes;
                 self.room.noted_at = Some(self.clock.now());
                 tracing::warn!("{}", event.text);
@@ -385,6 +397,20 @@ impl Worker {
                 Step::Failed
             }
         }
+    }
+
+    /// Counts records that are removed and that Kafka has not confirmed.
+    pub(in crate::lane) fn count_evicted(&mut self, records: u64, perhaps_sent: bool) {
+        let status = &mut self.status;
+        *(if perhaps_sent { &mut status.perhaps_evicted_records } else { &mut status.evicted_records }) +=
+            records;
+    }
+
+    /// What keeps the journal from having more room: its budget, or the file system, which is
+    /// short before the budget is reached.
+    fn why_no_room(&self) -> NoRoom {
+        let within_budget = !self.journal.exceeds(self.budget_limit(false));
+        if self.is_short() && within_budget { NoRoom::Disk } else { NoRoom::Budget }
     }
 
     /// True when some of the oldest segment may have been sent without anybody knowing it yet.

@@ -117,7 +117,7 @@ impl Worker {
             if let Err(error) = self.journal.hand_over(range.clone()) {
                 // It is told once more by the next start, which does no harm.
                 tracing::warn!(
-                    "{}: it cannot be noted that lost batches were told: {error}",
+                    "{}: it cannot be noted that lost records were told: {error}",
                     self.options.name
                 );
             }
@@ -202,6 +202,11 @@ impl Taken {
     /// There is something left to do.
     pub(super) fn is_open(&self) -> bool {
         !self.again.is_empty() || self.told < self.moved.len() || self.told_at.is_some()
+    }
+
+    /// Some of these offsets are Kafka's for other records: summed up, those would count twice.
+    pub(super) fn holds(&self, offsets: &Range<u64>) -> bool {
+        self.unnoted.iter().any(|range| range.start < offsets.end && offsets.start < range.end)
     }
 
     fn note_moved(&mut self, from: u64, to: u64) {

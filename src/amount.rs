@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Numbers as people read them, in everything that commands print.
 
 /// `1.5 GiB`, `12 MiB`, `700 bytes`.
 #[allow(clippy::cast_precision_loss)] // for people
@@ -36,6 +36,15 @@ pub fn time(us: i64) -> String {
     }
 }
 
+/// The same to the microsecond, as far as there is something behind the seconds: read back, it is the
+/// same time.
+pub fn exact_time(us: i64) -> String {
+    match jiff::Timestamp::from_microsecond(us) {
+        Ok(time) => time.to_string(),
+        Err(_) => us.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +54,7 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([5, 2048, 3 << 30].map(bytes), ["5 bytes", "2.0 KiB", "3.0 GiB"]);
         assert_eq!(time(1_770_000_000_900_000), "2026-02-02T02:40:00Z");
+        assert_eq!(exact_time(1_770_000_000_900_000), "2026-02-02T02:40:00.9Z");
+        assert_eq!(exact_time(1_770_000_000_000_000), "2026-02-02T02:40:00Z");
     }
 }
