@@ -161,6 +161,7 @@ impl Imports {
     fn set(&self, name: &str, state: ImportState, pause: Option<Duration>) {
         let (now_us, mut list) = (now_us(), self.lock());
         let Some(import) = list.iter_mut().find(|import| import.name == name) else { return };
+        import.looked_us = Some(now_us);
         import.next_try_us = pause.map(|pause| now_us + i64::try_from(pause.as_micros()).unwrap_or(0));
         let is_new = import.become_(state, now_us);
         let import = import.clone();
@@ -258,7 +259,8 @@ impl Imports {
         let is_over = || stop.is_cancelled();
         let know = |below| self.know(&import.name, below);
         let ready = ready::look(&options, &folder, &manifest, accept_gap, is_over, know);
-        let import = self.looked(import);
+        let known = self.lock().iter().find(|known| known.name == import.name).cloned();
+        let import = known.unwrap_or_else(|| import.clone());
         match ready {
             _ if stop.is_cancelled() => return Outcome::Stopped,
             Ready::Done => return self.finish(&folder, &manifest, &import),
@@ -355,16 +357,6 @@ impl Imports {
             import.next_offset = import.next_offset.max(next_offset);
             import.had.get_or_insert(next_offset - import.from);
         }
-    }
-
-    /// It is known now whether it can be sent: what else is known of it.
-    fn looked(&self, import: &Import) -> Import {
-        let mut list = self.lock();
-        let Some(known) = list.iter_mut().find(|known| known.name == import.name) else {
-            return import.clone();
-        };
-        known.looked_us = Some(now_us());
-        known.clone()
     }
 
     fn show(&self, name: &str, next_offset: u64, state: &State) {

@@ -38,7 +38,7 @@ pub struct Import {
     pub since_us: i64,
     /// When it is tried again, if not within seconds; microseconds since 1970 UTC.
     pub next_try_us: Option<i64>,
-    /// When it was last found out whether it can be sent, microseconds since 1970 UTC.
+    /// When that was last found out, microseconds since 1970 UTC.
     pub looked_us: Option<i64>,
     /// It was told that it is being sent.
     #[serde(skip)]

@@ -16,7 +16,7 @@ use crate::clock::now_us;
 use crate::control::ClientError;
 
 /// The running box is given so long to find out what Kafka has.
-const KNOWN_MAX: Duration = Duration::from_secs(10);
+const KNOWN_MAX: Duration = Duration::from_secs(12);
 /// It is asked so often meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -149,7 +149,7 @@ fn wait_known(site: &Site, taken: &[Taken], began_us: i64) -> Vec<Json> {
     loop {
         let status = site.client.get("/v1/status").unwrap_or_default();
         let seen: Vec<Json> = taken.iter().map(|taken| find(&status, &taken.manifest, began_us)).collect();
-        if Instant::now() > end || seen.iter().all(|seen| is_finished(seen) || is_known(seen)) {
+        if Instant::now() > end || seen.iter().all(|seen| is_finished(seen) || is_known(seen, began_us)) {
             return seen;
         }
         std::thread::sleep(LOOK_EVERY);
@@ -170,11 +170,11 @@ fn is_finished(seen: &Json) -> bool {
     seen["done_us"].is_i64()
 }
 
-/// The box has asked Kafka and something of it is to be sent, or it has said why it is not.
-fn is_known(seen: &Json) -> bool {
+/// The box has found out whether it can be sent, or that there is something to send.
+fn is_known(seen: &Json, began_us: i64) -> bool {
     let total = seen["to"].as_u64().unwrap_or(0).saturating_sub(seen["from"].as_u64().unwrap_or(0));
-    seen["had"].as_u64().is_some_and(|had| had < total)
-        || seen["text"].as_str().is_some_and(|text| !text.is_empty())
+    seen["looked_us"].as_i64() >= Some(began_us)
+        || seen["had"].as_u64().is_some_and(|had| (1..total).contains(&had))
 }
 
 fn is_sent(seen: &Json) -> bool {

@@ -1,6 +1,6 @@
 //! When the broker has given our place to another producer.
 //!
-//! The transactional id has no prefix of topics in it (ADR 11), so the other may write to our topics,
+//! The transactional id has no prefix of topics in it (ADR 12), so the other may write to our topics,
 //! a second box with our name or somebody who sends a backlog of ours, or to other ones.
 
 use std::time::Duration;

@@ -138,7 +138,7 @@ impl Options {
     }
 
     /// Transactional id of a lane; the broker lets only one process write under it. It is the same
-    /// whatever the prefix of the topics is (ADR 11).
+    /// whatever the prefix of the topics is (ADR 12).
     pub fn transactional_id(&self, lane: &str) -> String {
         format!("forebay.{}.{}.{}", self.site, self.edge, self.stream(lane))
     }

@@ -219,7 +219,7 @@ pub struct ToIt {
     /// How often somebody else has sent under the name of this box, since the start.
     pub shut_out: u64,
     /// The last time, if that is less than an hour ago, microseconds since 1970 UTC.
-    #[serde(rename = "shut_out_at", serialize_with = "serialize_moment")]
+    #[serde(rename = "shut_out_last", serialize_with = "serialize_moment")]
     pub shut_out_us: Option<i64>,
 }
 
