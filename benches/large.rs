@@ -2,13 +2,15 @@
 //! memory `forebay run` takes with it: `cargo bench --bench large`, optionally `-- <GB>`, and parts by
 //! name: `open`, `history`, `memory`.
 //!
-//! Needs that much room below `target/`. What opens and reads runs in a process of its own each time.
+//! Needs that much room below `target/`, `history` alone 0.3 GB. What opens and reads runs in a process of its own each time.
 //! "Cold" needs to be root: the system's caches of files, names and inodes are dropped before.
 
 #[path = "journal_parts/careless.rs"]
 mod careless;
 #[path = "../tests/device.rs"]
 mod device;
+#[path = "large_parts/history.rs"]
+mod history;
 #[path = "large_parts/memory.rs"]
 mod memory;
 #[path = "large_parts/opening.rs"]
@@ -50,20 +52,13 @@ fn main() {
         fs::remove_dir_all(&directory).expect("last run's files go");
     }
     let lane = directory.join("journal/telemetry");
-    if !lane.exists() {
+    if (runs("open") || runs("memory")) && !lane.exists() {
         plant::store(&lane, plant::Kind::Noisy, plant::Until::Bytes(bytes));
     }
     if runs("history") {
-        let calm = directory.join("calm");
-        if !calm.exists() {
-            let days = if short { 0.01 } else { 3.0 };
-            plant::store(&calm, plant::Kind::Calm, plant::Until::Days(days));
-        }
-        for (name, folder) in [("calm plant", &calm), ("noisy plant", &lane)] {
-            println!("\none tag's last 24 h, {name}, {:.2} GB", gigabytes_in(folder));
-            for cache in [Cache::Warm, Cache::Cold] {
-                run("read-day", folder, cache);
-            }
+        history::all(&directory, short);
+        if lane.exists() {
+            history::of_large(&lane);
         }
     }
     if runs("open") {
@@ -72,7 +67,7 @@ fn main() {
     if runs("memory") {
         memory::measure(&directory, short);
     }
-    if !keep {
+    if !keep && directory.exists() {
         fs::remove_dir_all(&directory).expect("this run's files go");
     }
 }
@@ -99,7 +94,8 @@ fn run(mode: &str, folder: &Path, cache: Cache) {
             std::io::copy(&mut file, &mut std::io::sink()).expect("it can be read");
         }
     }
-    print!("{:<6}", if cache == Cache::Cold { "cold" } else { "warm" });
+    let ends = if mode.starts_with("read") { "\n" } else { "" };
+    print!("{:<6}{ends}", if cache == Cache::Cold { "cold" } else { "warm" });
     std::io::stdout().flush().expect("it can be printed");
     let program = std::env::current_exe().expect("this program has a file");
     let status = Command::new(program).arg(mode).arg(folder).status().expect("it runs again");

@@ -1,8 +1,7 @@
-//! Opening a large journal, and reading a day out of it.
+//! Opening a large journal.
 
 use std::fs;
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +9,10 @@ use std::time::{Duration, Instant};
 use forebay::clock::SystemClock;
 use forebay::event::Events;
 use forebay::journal::{Disk, RealDisk};
-use forebay::lane::{Body, Lane, Opened, Past, Wanted};
+use forebay::lane::{Lane, Opened};
 
 use crate::careless::careless;
+use crate::history;
 use crate::plant;
 use crate::{Cache, gigabytes_in, run};
 
@@ -50,13 +50,14 @@ pub fn child(mode: &str, folder: &Path) -> bool {
         }
         "open-history" => open_history(folder),
         "crash" => crash(folder),
-        "read-day" => read_day(folder),
+        "read-day" => history::read_day(folder),
+        "read-uncharted" => history::read_uncharted(folder),
         _ => return false,
     }
     true
 }
 
-fn open(folder: &Path) -> Opened {
+pub fn open(folder: &Path) -> Opened {
     open_on(Arc::new(RealDisk::open(folder).expect("the folder is there")), folder)
 }
 
@@ -71,7 +72,7 @@ fn open_on(disk: Arc<dyn Disk>, folder: &Path) -> Opened {
 }
 
 /// The program's own pages come from the disk too; that is not what is measured.
-fn warm_program(folder: &Path) {
+pub fn warm_program(folder: &Path) {
     let empty = folder.with_extension("empty");
     open(&empty).lane.close();
     open(&empty).lane.close();
@@ -110,62 +111,10 @@ fn last_segment_mb(folder: &Path) -> f64 {
     newest.and_then(|path| path.metadata().ok()).map_or(0.0, |metadata| metadata.len() as f64 / 1e6)
 }
 
-/// The last 24 hours of one tag, several times.
-fn read_day(folder: &Path) {
-    warm_program(folder);
-    let opened = open(folder);
-    let devices = plant::devices();
-    let tags = [devices[3].tags[7].path.as_str()];
-    let to_us = last_edge_us(&opened, &devices[3].path);
-    let wanted = Wanted {
-        device: Some(&devices[3].path),
-        tags: Some(&tags),
-        from_us: to_us - plant::DAY_US + 1,
-        to_us,
-    };
-    let (mut times, mut values) = (Vec::new(), 0);
-    for _ in 0..5 {
-        let (started, before, mut found) = (Instant::now(), on_processor(), 0);
-        let each = &mut |past: Past<'_>| {
-            if let Past::Record(record) = past
-                && let Body::Batch(batch) = &record.body
-            {
-                found += batch.samples.len();
-            }
-            ControlFlow::Continue(())
-        };
-        opened.history.read(&wanted, each).expect("it can be read");
-        let (took, processor) = (started.elapsed(), on_processor() - before);
-        times.push(format!("{:.1} ({:.1})", millis(took), millis(processor)));
-        values = found;
-    }
-    println!("{} ms (of them on a processor), {values} values", times.join(", "));
-    opened.lane.close();
-}
-
-/// Time that this thread has had a processor: others may be busy beside it (proc(5), schedstat).
-fn on_processor() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
-    let first = text.split_whitespace().next().expect("three numbers");
-    Duration::from_nanos(first.parse().expect("a number"))
-}
-
-/// The newest segment is read for this, so it is warm in every case.
-fn last_edge_us(opened: &Opened, device: &str) -> i64 {
-    let mut reader = opened.reader.another().expect("there is memory for a reader");
-    reader.seek(reader.synced().saturating_sub(100));
-    let records = reader.next(usize::MAX, usize::MAX).into_iter();
-    let edge = records.filter_map(|record| match record.body {
-        Body::Batch(batch) if batch.schema.device == device => Some(batch.edge_us),
-        _ => None,
-    });
-    edge.max().expect("the device is among the last")
-}
-
 fn figures(took: Duration) -> String {
     format!("{:>7.1} ms, {:.1} MB resident", millis(took), crate::memory::of("self", "VmRSS"))
 }
 
-fn millis(took: Duration) -> f64 {
+pub fn millis(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }

@@ -227,6 +227,11 @@ impl Gathering {
         }
     }
 
+    /// All dictionaries so far.
+    pub(super) fn dictionaries(&self) -> &[Entry] {
+        &self.contents.dictionaries
+    }
+
     /// The part that is being written.
     pub(super) fn last_part(&self) -> Option<Part> {
         self.contents.parts.last().copied()

@@ -6,11 +6,17 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::contents::{Contents, Part};
+use super::contents::{Contents, Entry, Part};
 use super::disk::Disk;
 use super::handed::OnDisk;
 use super::scan::Scanner;
 use super::segment::Name;
+
+/// What is read is cut into about so many pieces, of these lengths: beginning anew costs a little,
+/// and pieces are what several threads share.
+const PIECES: u64 = 16;
+const PIECE_BYTES_MIN: u64 = 128 << 10;
+const PIECE_BYTES_MAX: u64 = 4 << 20;
 
 /// Whether a replicator has seen records of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +46,8 @@ pub(super) struct Index {
     pub segments: VecDeque<Segment>,
     /// Behind the last synced record.
     pub next_offset: u64,
-    /// Parts of the segment that is being written.
-    pub growing: Option<(Name, Vec<Part>)>,
+    /// What is in the segment that is being written.
+    pub growing: Option<(Name, Contents)>,
 }
 
 /// Where an offset is found.
@@ -68,16 +74,18 @@ impl Index {
         self.segments.get(index + 1).map_or(self.next_offset, |next| next.name.first_offset)
     }
 
-    /// The segment being written has this last part now.
-    pub(super) fn grow(&mut self, name: Name, last: Option<Part>) {
+    /// The segment being written has these dictionaries and this last part now.
+    pub(super) fn grow(&mut self, name: Name, dictionaries: &[Entry], last: Option<Part>) {
         if self.growing.as_ref().is_none_or(|(growing, _)| *growing != name) {
-            self.growing = Some((name, Vec::new()));
+            self.growing = Some((name, Contents::default()));
         }
-        if let (Some((_, parts)), Some(part)) = (&mut self.growing, last) {
-            if parts.last().is_some_and(|last| last.position == part.position) {
-                parts.pop();
+        let Some((_, contents)) = &mut self.growing else { return };
+        contents.dictionaries.extend(dictionaries.iter().skip(contents.dictionaries.len()));
+        if let Some(part) = last {
+            if contents.parts.last().is_some_and(|last| last.position == part.position) {
+                contents.parts.pop();
             }
-            parts.push(part);
+            contents.parts.push(part);
         }
     }
 
@@ -91,6 +99,25 @@ impl Index {
             Some((index, segment)) => Place::In { segment: *segment, end: self.end(index) },
         }
     }
+}
+
+/// Adjacent parts, joined while they are not this long together.
+fn joined(parts: Vec<(Range<u64>, u64)>, enough_bytes: u64) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut length = 0;
+    for (part, bytes) in parts {
+        match ranges.last_mut() {
+            Some(last) if last.end == part.start && length < enough_bytes => {
+                last.end = part.end;
+                length += bytes;
+            }
+            _ => {
+                ranges.push(part);
+                length = bytes;
+            }
+        }
+    }
+    ranges
 }
 
 #[derive(Default)]
@@ -115,36 +142,54 @@ impl Shared {
 
     /// See [`super::Reader::between`].
     pub(super) fn between(&self, disk: &dyn Disk, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
+        joined(self.parts_between(disk, from_us, to_us), u64::MAX)
+    }
+
+    /// See [`super::Reader::pieces`].
+    pub(super) fn pieces(&self, disk: &dyn Disk, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
+        let parts = self.parts_between(disk, from_us, to_us);
+        let bytes: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        joined(parts, (bytes / PIECES).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX))
+    }
+
+    /// Offsets of the parts that may hold records of this time, and how long they are in bytes.
+    fn parts_between(&self, disk: &dyn Disk, from_us: i64, to_us: i64) -> Vec<(Range<u64>, u64)> {
         let index = self.lock().clone();
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        let mut add = |range: Range<u64>| match ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => ranges.push(range),
-        };
+        let mut found = Vec::new();
         for (at, segment) in index.segments.iter().enumerate() {
             let end = index.end(at);
             let Ok(contents) = self.contents(disk, &index, at) else {
                 // Its reader will say why.
-                add(segment.name.first_offset..end);
+                found.push((segment.name.first_offset..end, segment.bytes));
                 continue;
             };
             for (at, part) in contents.parts.iter().enumerate() {
-                let end = contents.parts.get(at + 1).map_or(end, |next| next.first_offset.min(end));
+                let next = contents.parts.get(at + 1);
+                let end = next.map_or(end, |next| next.first_offset.min(end));
                 // What lies before the first part is damaged, and belongs to it.
                 let first_offset = if at == 0 { segment.name.first_offset } else { part.first_offset };
                 if part.from_us <= to_us && part.to_us >= from_us && first_offset < end {
-                    add(first_offset..end);
+                    let end_position = next.map_or(segment.bytes, |next| next.position);
+                    found.push((first_offset..end, end_position.saturating_sub(part.position)));
                 }
             }
         }
         self.forget_contents(&index.segments);
-        ranges
+        found
+    }
+
+    /// The contents of a segment, as far as somebody has read or is writing them.
+    pub(super) fn known_contents(&self, name: Name, thinned: bool) -> Option<Arc<Contents>> {
+        if let Some((_, contents)) = self.lock().growing.as_ref().filter(|(growing, _)| *growing == name) {
+            return Some(Arc::new(contents.clone()));
+        }
+        self.lock_contents().get(&(name, thinned)).map(Arc::clone)
     }
 
     fn contents(&self, disk: &dyn Disk, index: &Index, at: usize) -> io::Result<Arc<Contents>> {
         let segment = &index.segments[at];
-        if let Some((_, parts)) = index.growing.as_ref().filter(|(name, _)| *name == segment.name) {
-            return Ok(Arc::new(Contents { parts: parts.clone(), ..Contents::default() }));
+        if let Some((_, contents)) = index.growing.as_ref().filter(|(name, _)| *name == segment.name) {
+            return Ok(Arc::new(contents.clone()));
         }
         let key = (segment.name, segment.thinned);
         if let Some(known) = self.lock_contents().get(&key) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::chain::ChainReader;
+use super::contents::Contents;
 use super::frame::{Fault, Frame, Joint};
 use super::numbered::Numbered;
 use super::pack::Unpacker;
@@ -30,15 +31,19 @@ pub(super) type Failed = (u64, ReadError);
 
 impl Open {
     /// Goes to where reading must begin for the record at `wanted`: its block, or the beginning of
-    /// its chain. Takes the dictionaries on the way.
+    /// its chain. Takes the dictionaries on the way. `known`: its contents, if they were read.
     pub(super) fn find(
         &mut self,
         wanted: u64,
+        known: Option<&Contents>,
         dictionaries: &mut Dictionaries,
         unpacker: &mut Unpacker,
     ) -> Result<(), Failed> {
         if wanted > self.name.first_offset {
-            self.leap(wanted, dictionaries, unpacker)?;
+            let read = if known.is_some() { None } else { self.scanner.contents(self.bytes) };
+            if let Some(contents) = known.or(read.as_ref()) {
+                self.leap(wanted, contents, dictionaries, unpacker)?;
+            }
         }
         let mut chain = ChainReader::default();
         let mut key = None;
@@ -89,14 +94,14 @@ impl Open {
         (self.scanner.position(), error)
     }
 
-    /// Goes near the record at `wanted` with the table of contents, when there is one.
+    /// Goes near the record at `wanted` with the table of contents.
     fn leap(
         &mut self,
         wanted: u64,
+        contents: &Contents,
         dictionaries: &mut Dictionaries,
         unpacker: &mut Unpacker,
     ) -> Result<(), Failed> {
-        let Some(contents) = self.scanner.contents(self.bytes) else { return Ok(()) };
         let after = contents.parts.partition_point(|part| part.first_offset <= wanted);
         let Some(part) = after.checked_sub(1).map(|at| contents.parts[at]) else { return Ok(()) };
         let start = self.scanner.position();

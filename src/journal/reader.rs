@@ -16,7 +16,7 @@ use super::recovery::SEGMENT_RECORDS_MAX;
 use super::scan::{Scanner, Step};
 use super::segment::Name;
 use super::unreadable::{ReadError, Unreadable};
-use super::{Damage, DamageKind, Epoch, varint};
+use super::{CODED_DICTIONARIES_MAX, Damage, DamageKind, Epoch, varint};
 
 /// What [`Reader::read`] gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,10 +61,14 @@ pub struct Reader {
     withheld: Option<io::Error>,
     /// Offset of the next record to give.
     wanted: u64,
+    /// No record from this offset on is given.
+    until: u64,
     open: Option<Open>,
     block: Block,
     chain: ChainReader,
     dictionaries: Dictionaries,
+    /// Dictionaries whose records nobody wants.
+    ignored: Vec<bool>,
     unpacker: Unpacker,
 }
 
@@ -118,10 +122,12 @@ impl Reader {
             passes_over: false,
             withheld: None,
             wanted: offset,
+            until: u64::MAX,
             open: None,
             block: Block::default(),
             chain: ChainReader::default(),
             dictionaries: Dictionaries::default(),
+            ignored: Vec::new(),
             unpacker: Unpacker::new()?,
         })
     }
@@ -175,6 +181,34 @@ impl Reader {
         self.shared.between(self.disk.as_ref(), from_us, to_us)
     }
 
+    /// As [`Reader::between`], in pieces of some megabytes at most: for several readers, each of
+    /// which begins a piece without having read the one before.
+    pub fn pieces(&self, from_us: i64, to_us: i64) -> Vec<Range<u64>> {
+        self.shared.pieces(self.disk.as_ref(), from_us, to_us)
+    }
+
+    /// Reading ends in front of `offset`, as if nothing more were synced.
+    pub fn end_at(&mut self, offset: u64) {
+        self.until = offset;
+    }
+
+    /// Records of chains that refer to the dictionary which has this number now are not given any
+    /// more, unless a chain begins with them. For who has no use for them.
+    pub fn ignore(&mut self, dictionary: u32) {
+        let index = usize::try_from(dictionary).unwrap_or(usize::MAX);
+        if dictionary < CODED_DICTIONARIES_MAX {
+            if self.ignored.len() <= index {
+                self.ignored.resize(index + 1, false);
+            }
+            self.ignored[index] = true;
+        }
+    }
+
+    fn ignores(&self, dictionary: u32) -> bool {
+        let index = usize::try_from(dictionary).unwrap_or(usize::MAX);
+        self.ignored.get(index).copied().unwrap_or(false)
+    }
+
     /// Goes on at `offset`.
     pub fn seek(&mut self, offset: u64) {
         self.wanted = offset;
@@ -214,8 +248,15 @@ impl Reader {
     /// The next record, or what is in its place.
     pub fn read(&mut self) -> Read<'_> {
         loop {
+            if self.wanted >= self.until {
+                return Read::End;
+            }
             if self.block.next < self.block.end && self.block.chained.is_some() {
                 match self.next_in_chain() {
+                    Some(parts) if !parts.begins && self.ignores(parts.dictionary) => {
+                        self.pass_record();
+                        continue;
+                    }
                     Some(parts) => return Read::Link(self.link(parts)),
                     None => continue,
                 }
@@ -305,14 +346,20 @@ impl Reader {
         Some(Parts { dictionary, begins, front, back })
     }
 
-    fn link(&mut self, parts: Parts) -> Link<'_> {
-        let block = &self.block;
-        let offset = block.next - 1;
-        let wanted = offset >= self.wanted;
+    /// Goes behind the record of a chain that was taken; tells whether it was asked for.
+    fn pass_record(&mut self) -> bool {
+        let wanted = self.block.next > self.wanted;
         if wanted {
-            self.wanted = block.next;
+            self.wanted = self.block.next;
             self.passes_over = false;
         }
+        wanted
+    }
+
+    fn link(&mut self, parts: Parts) -> Link<'_> {
+        let wanted = self.pass_record();
+        let block = &self.block;
+        let offset = block.next - 1;
         Link {
             offset,
             wanted,
@@ -368,6 +415,7 @@ impl Reader {
         open.scanner.tolerate(self.passes_over);
         let damage = match open.scanner.step(limit) {
             Step::Frame { frame: Frame::Dictionary { number, codec, raw_bytes, content }, .. } => {
+                self.ignored.clear();
                 self.dictionaries.take(&mut self.unpacker, (number, codec, raw_bytes), content);
                 None
             }
@@ -432,10 +480,12 @@ impl Reader {
             bytes = file.length().map_err(|error| (0, error.into()))?;
         }
         self.dictionaries = Dictionaries::default();
+        self.ignored.clear();
         self.chain.next = None;
         let mut open = Open { name, thinned, bytes, scanner: Scanner::new(file), fault: None };
         open.scanner.tolerate(self.passes_over);
-        open.find(self.wanted, &mut self.dictionaries, &mut self.unpacker)?;
+        let known = self.shared.known_contents(name, thinned);
+        open.find(self.wanted, known.as_deref(), &mut self.dictionaries, &mut self.unpacker)?;
         self.open = Some(open);
         Ok(true)
     }

@@ -430,7 +430,7 @@ impl Journal {
                 }
             }
             index.next_offset = next_offset;
-            index.grow(active.name, active.gathering.last_part());
+            index.grow(active.name, active.gathering.dictionaries(), active.gathering.last_part());
         }
         self.shared.notify();
         if let Some(segment) = superseded {

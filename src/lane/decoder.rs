@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::chain::{Chain, Content};
+use super::chain::{Chain, Content, Only};
 use super::codec::{DecodedBatch, RECORD_EVENT, RECORD_THINNED, RecordFault, decode_batch};
 use super::reader::{Body, StoredBatch, check_tags};
 use super::schemas::{Known, Schemas};
@@ -72,7 +72,7 @@ impl Decoder {
             Err(_) => return Ok(None),
         };
         let mut content = Content::default();
-        match self.take(link, &known, None, &mut content) {
+        match self.take(link, &known, Only::default(), &mut content) {
             Err(fault) if link.wanted => return Err(fault),
             _ if !link.wanted => return Ok(None),
             _ => {}
@@ -98,8 +98,13 @@ impl Decoder {
         known
     }
 
-    /// Fills `content` from a record of a chain; all of a device must be taken, or none. With
-    /// `tags`, by tag, the values of the others are not made.
+    /// Whether a record of this device may be unreadable only because values before it were passed
+    /// over, as [`Only`] had it.
+    pub(super) fn has_passed_over(&self, dictionary: u32) -> bool {
+        self.chain.has_passed_over(dictionary)
+    }
+
+    /// Fills `content` from a record of a chain; all of a device must be taken, or none.
     ///
     /// # Errors
     /// [`RecordFault::Malformed`]; the device cannot be read until the next chain.
@@ -107,11 +112,11 @@ impl Decoder {
         &mut self,
         link: &Link<'_>,
         known: &Known,
-        tags: Option<&[bool]>,
+        only: Only<'_>,
         content: &mut Content,
     ) -> Result<(), RecordFault> {
         let slices = (link.front, link.back);
-        let taken = self.chain.take(link.dictionary, &known.meaning, slices, tags, content);
+        let taken = self.chain.take(link.dictionary, &known.meaning, slices, only, content);
         taken.ok_or(RecordFault::Malformed)
     }
 }

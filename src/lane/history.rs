@@ -1,15 +1,18 @@
 //! What was journalled, by device, tag and time.
 //!
 //! Segments are found by time and entered through their tables of contents; records of other
-//! devices are stepped over, and of the wanted device only the wanted values are made. Reading
-//! history hands nothing over: what is read may still be thinned.
+//! devices are stepped over, and of the wanted device only the wanted values are made. Much is read
+//! by two threads at once (`history/threads.rs`). Reading history hands nothing over: what is read
+//! may still be thinned.
+
+mod threads;
 
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::chain::Content;
+use super::chain::{Content, Only};
 use super::decoder::{Decoder, decode_row};
 use super::reader::{Body, Record, StoredBatch};
 use super::schemas::Known;
@@ -100,21 +103,16 @@ impl History {
         each: &mut dyn FnMut(Past<'_>) -> ControlFlow<()>,
     ) -> Result<(), FilesError> {
         let mut reader = self.reader()?;
-        let mut reading = Reading {
-            wanted,
-            decoder: Decoder::default(),
-            choices: Numbered::default(),
-            content: Content::default(),
-            each,
-        };
-        for range in reader.between(wanted.from_us, wanted.to_us) {
-            reader.seek(range.start);
-            while reader.offset() < range.end {
-                if reading.next(&mut reader).is_break() {
-                    return Ok(());
-                }
-            }
+        let (from_us, to_us) = (wanted.from_us, wanted.to_us);
+        // What is wanted of many tags would fill the memory while it waits for its turn.
+        if wanted.tags.is_some() && threads::read(&reader, wanted, each) {
+            return Ok(());
         }
+        let ranges = reader.between(from_us, to_us);
+        let mut reading = Reading::new(wanted, each);
+        // Another process may have fewer than it seemed.
+        let _given_or_told_to_stop =
+            ranges.into_iter().try_for_each(|range| reading.range(&mut reader, range));
         Ok(())
     }
 }
@@ -125,6 +123,14 @@ struct Reading<'a> {
     decoder: Decoder,
     choices: Numbered<Choice>,
     content: Content,
+    /// There is no more to read.
+    is_over: bool,
+    /// Every value is read of the records of a device, because some need it.
+    every_value: bool,
+    /// Reading must go back to this offset, or to where it is if that is before.
+    back_to: Option<u64>,
+    /// A dictionary whose records nobody wants was found.
+    useless: Option<u32>,
     each: &'a mut dyn FnMut(Past<'_>) -> ControlFlow<()>,
 }
 
@@ -135,15 +141,21 @@ struct Choice {
     device: bool,
     /// By tag; `None` for all.
     tags: Option<Vec<bool>>,
+    /// Behind the last of them.
+    end: Option<u32>,
 }
 
 impl Choice {
     fn of(meaning: &Arc<[u8]>, known: &Known, wanted: &Wanted<'_>) -> Self {
         let schema = &known.schema;
         let tag = |path: &str| wanted.tags.is_none_or(|tags| tags.contains(&path));
-        let tags = wanted.tags.map(|_| schema.tags.iter().map(|it| tag(&it.path)).collect());
+        let tags: Option<Vec<bool>> =
+            wanted.tags.map(|_| schema.tags.iter().map(|it| tag(&it.path)).collect());
+        let end =
+            tags.as_ref().map(|tags| tags.iter().rposition(|wanted| *wanted).map_or(0, |last| last + 1));
+        let end = end.and_then(|end| u32::try_from(end).ok());
         let device = wanted.device.is_none_or(|device| device == schema.device);
-        Self { meaning: Arc::clone(meaning), device, tags }
+        Self { meaning: Arc::clone(meaning), device, tags, end }
     }
 
     fn has(&self, tag: u32) -> bool {
@@ -152,13 +164,40 @@ impl Choice {
     }
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(wanted: &'a Wanted<'a>, each: &'a mut dyn FnMut(Past<'_>) -> ControlFlow<()>) -> Self {
+        let (decoder, choices, content, is_over, every_value, back_to, useless) = Default::default();
+        Self { wanted, decoder, choices, content, is_over, every_value, back_to, useless, each }
+    }
+
+    /// Gives what is wanted out of these offsets.
+    fn range(&mut self, reader: &mut Reader, range: Range<u64>) -> ControlFlow<()> {
+        reader.seek(range.start);
+        reader.end_at(range.end);
+        self.is_over = false;
+        while reader.offset() < range.end {
+            self.next(reader)?;
+            if self.is_over && reader.offset() < range.end {
+                return ControlFlow::Break(());
+            }
+            if let Some(offset) = self.back_to.take() {
+                reader.seek(offset.min(reader.offset()));
+            }
+            if let Some(dictionary) = self.useless.take() {
+                reader.ignore(dictionary);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     fn next(&mut self, reader: &mut Reader) -> ControlFlow<()> {
         // Who looks at the past is shown what is there.
         reader.pass_over();
         match reader.read() {
-            // Another process may have fewer than it seemed.
-            Read::End => ControlFlow::Break(()),
+            Read::End => {
+                self.is_over = true;
+                ControlFlow::Continue(())
+            }
             Read::Moved { .. } => ControlFlow::Continue(()),
             Read::Damage(damage) => (self.each)(Past::Lost(&damage)),
             // Not of a reader that passes over it.
@@ -185,11 +224,6 @@ impl Reading<'_> {
     }
 
     fn link(&mut self, link: &Link<'_>) -> ControlFlow<()> {
-        // Most records are of other devices.
-        let chosen = if link.begins { None } else { self.choices.get(link.dictionary).zip(link.meaning) };
-        if chosen.is_some_and(|(choice, meaning)| !choice.device && Arc::ptr_eq(&choice.meaning, meaning)) {
-            return ControlFlow::Continue(());
-        }
         let known = match self.decoder.known(link) {
             Ok(known) => known,
             Err(fault) if link.wanted => return self.lost(link.offset, &fault.to_string()),
@@ -201,10 +235,19 @@ impl Reading<'_> {
             *choice = Choice::of(meaning, &known, wanted);
         }
         if !choice.device {
+            // Most records are of other devices.
+            self.useless = Some(link.dictionary);
             return ControlFlow::Continue(());
         }
         let content = &mut self.content;
-        if let Err(fault) = self.decoder.take(link, &known, choice.tags.as_deref(), content) {
+        let only = Only { tags: choice.tags.as_deref(), end: choice.end.filter(|_| !self.every_value) };
+        if let Err(fault) = self.decoder.take(link, &known, only, content) {
+            if !self.every_value && self.decoder.has_passed_over(link.dictionary) {
+                // It depends on what was passed over: once more from the beginning of the chain.
+                self.every_value = true;
+                self.back_to = Some(if link.wanted { link.offset } else { u64::MAX });
+                return ControlFlow::Continue(());
+            }
             return if link.wanted {
                 self.lost(link.offset, &fault.to_string())
             } else {

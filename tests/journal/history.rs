@@ -181,3 +181,113 @@ fn damage_is_told_and_a_directory_without_a_journal_too() {
     assert!(History::open(&empty.path().join("nowhere")).is_err());
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "looking changes nothing");
 }
+
+/// Tags and scans of a plant whose journal is long enough for several threads.
+const NOISY_TAGS: u32 = 24;
+const NOISY_SCANS: i64 = 2500;
+
+/// Noise in all bits, now and then a gap, a text, a bad quality, a time of the device's own, and tags
+/// that are left out.
+fn noise(device: &Arc<Device>, number: i64) -> Batch {
+    let mut random = fastrand::Rng::with_seed(number.unsigned_abs());
+    let samples = (0..NOISY_TAGS).filter(|tag| number % 10 == 0 || (i64::from(*tag) + number) % 9 != 0);
+    let samples = samples.map(|tag| {
+        let value = match tag {
+            5 => Value::Text(format!("state {}", number / 40 % 7).into()),
+            _ => Value::Lreal(random.f64()),
+        };
+        let quality = if number % 700 == 3 { Quality::NoConnection } else { Quality::Good };
+        let source_us = (number % 600 == 4).then_some(START_US + number);
+        Sample { tag, value, quality, source_us }
+    });
+    let cause = Cause { code: "timeout".into(), message: "no answer".into() };
+    let gap = (number % 900 == 500).then(|| Box::new(GapBefore { from_us: START_US, cause }));
+    Batch {
+        device: Arc::clone(device),
+        edge_us: START_US + number * SCAN_US,
+        samples: samples.collect(),
+        gap,
+    }
+}
+
+/// A lane with two such devices, in one segment.
+fn long(directory: &Path) -> (Opened, Vec<Arc<Device>>) {
+    let (lane, _events) = open(LaneOptions { sync_bytes: 1 << 10, ..options(directory) });
+    let devices: Vec<_> =
+        ["press-3", "mixer"].map(|name| device(name, &[Scalar::Lreal; NOISY_TAGS as usize])).into();
+    for number in 0..NOISY_SCANS {
+        for device in &devices {
+            lane.writer.try_append(noise(device, number)).ok().expect("the queue has room");
+        }
+        if number % 50 == 0 {
+            lane.writer.flush(LIMIT).unwrap();
+        }
+    }
+    lane.writer.flush(LIMIT).unwrap();
+    let [segment] = segments(directory).try_into().expect("one segment");
+    assert!(std::fs::metadata(segment).unwrap().len() > 512 << 10, "the test needs several pieces");
+    (lane, devices)
+}
+
+/// What threads find is, put together, what one reader finds that reads everything.
+fn same_as_one_reader(history: &History, devices: &[Arc<Device>]) -> Vec<Damage> {
+    let all = Wanted { device: None, tags: None, from_us: i64::MIN, to_us: i64::MAX };
+    let (everything, lost) = read(history, &all);
+    for (device, tag) in devices.iter().flat_map(|device| [0, 5, 13, NOISY_TAGS - 1].map(|tag| (device, tag)))
+    {
+        let path = device.tags[usize::try_from(tag).unwrap()].path.as_str();
+        let (found, lost_too) =
+            read(history, &Wanted { device: Some(&device.path), tags: Some(&[path]), ..all });
+        let of_tag = |record: &Record| {
+            let mut batch = batch(record).clone();
+            batch.samples.retain(|sample| sample.tag == tag);
+            let wanted =
+                batch.schema.device == device.path && (!batch.samples.is_empty() || batch.gap.is_some());
+            wanted.then_some(Record { offset: record.offset, body: Body::Batch(batch) })
+        };
+        let expected: Vec<Record> = everything.iter().filter_map(of_tag).collect();
+        assert!(expected.len() > 1000, "{}", expected.len());
+        assert!(found == expected, "{path}: {} records instead of {}", found.len(), expected.len());
+        assert_eq!(lost_too, lost);
+    }
+    lost
+}
+
+#[test]
+fn threads_find_what_one_reader_finds() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lane, devices) = long(directory.path());
+    assert_eq!(same_as_one_reader(&lane.history, &devices), [], "while it grows");
+    lane.lane.close();
+    let path = segments(directory.path()).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    assert_eq!(same_as_one_reader(&History::open(directory.path()).unwrap(), &devices), []);
+    // One byte; and so much that a whole piece is gone.
+    for (at, bytes) in [(whole.len() / 2, 1), (whole.len() / 3, 200 << 10)] {
+        let mut damaged = whole.clone();
+        damaged[at..at + bytes].iter_mut().for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&path, damaged).unwrap();
+        let lost = same_as_one_reader(&History::open(directory.path()).unwrap(), &devices);
+        assert!(!lost.is_empty());
+    }
+    // Without its table of contents.
+    let length = u32::from_le_bytes(*whole.last_chunk().unwrap()) as usize;
+    std::fs::write(&path, &whole[..whole.len() - length]).unwrap();
+    assert_eq!(same_as_one_reader(&History::open(directory.path()).unwrap(), &devices), []);
+}
+
+#[test]
+fn threads_stop_when_they_are_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lane, devices) = long(directory.path());
+    let tags = [devices[1].tags[2].path.as_str()];
+    let wanted =
+        Wanted { device: Some(&devices[1].path), tags: Some(&tags), from_us: i64::MIN, to_us: i64::MAX };
+    let mut seen = 0;
+    let stop = |_: Past<'_>| {
+        seen += 1;
+        if seen == 700 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    lane.history.read(&wanted, &mut { stop }).unwrap();
+    assert_eq!(seen, 700);
+}

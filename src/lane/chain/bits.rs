@@ -29,6 +29,7 @@ pub(super) trait Coder {
     fn bytes(&mut self, length: &mut Number, value: &[u8]) -> Option<Vec<u8>>;
 
     /// The answer to one question.
+    #[inline]
     fn bit(&mut self, value: bool) -> Option<bool> {
         Some(self.raw(1, u64::from(value))? != 0)
     }
@@ -53,6 +54,7 @@ pub(super) trait Coder {
     }
 
     /// [`Coder::number`] with a sign.
+    #[inline]
     fn signed(&mut self, model: &mut Number, value: i64) -> Option<i64> {
         self.number(model, zigzag(value)).map(unzigzag)
     }
@@ -164,12 +166,11 @@ impl<'a> BitReader<'a> {
     #[inline]
     fn fill(&mut self) {
         if let Some(chunk) = self.front.first_chunk::<8>() {
+            // Bits above `count` are those of the bytes that come next, which give them once more.
             self.held |= u64::from_le_bytes(*chunk) << self.count;
-            let taken = (63 - self.count) / 8;
-            self.front = &self.front[taken as usize..];
-            self.count += taken * 8;
-            // Bits above `count` are read again with the next fill.
-            self.held &= (1 << self.count) - 1;
+            self.front = &self.front[(((63 - self.count) / 8) & 7) as usize..];
+            // That many bytes more.
+            self.count |= 56;
         } else {
             while self.count <= 55 {
                 let Some((first, rest)) = self.front.split_first() else { return };
@@ -178,6 +179,17 @@ impl<'a> BitReader<'a> {
                 self.front = rest;
             }
         }
+    }
+
+    /// A number that is an escape, or more than is held.
+    #[cold]
+    fn long_number(&mut self, ones: u32, parameter: u32) -> Option<u64> {
+        if ones >= ESCAPE {
+            self.take(ESCAPE)?;
+            return self.wide(0);
+        }
+        self.take(ones + 1)?;
+        Some(u64::from(ones) << parameter | self.take(parameter)?)
     }
 
     #[inline]
@@ -206,16 +218,18 @@ impl Coder for BitReader<'_> {
     #[inline]
     fn number(&mut self, model: &mut Number, _: u64) -> Option<u64> {
         let parameter = model.rice_parameter();
-        if self.count <= ESCAPE {
+        if self.count < 56 {
             self.fill();
         }
         let ones = self.held.trailing_ones();
-        let value = if ones >= ESCAPE {
-            self.take(ESCAPE)?;
-            self.wide(0)?
+        let bits = ones + 1 + parameter;
+        let value = if ones < ESCAPE && bits <= self.count {
+            let low = self.held >> (ones + 1) & ((1 << parameter) - 1);
+            self.held >>= bits;
+            self.count -= bits;
+            u64::from(ones) << parameter | low
         } else {
-            self.take(ones + 1)?;
-            u64::from(ones) << parameter | self.take(parameter)?
+            self.long_number(ones, parameter)?
         };
         model.learn(value);
         Some(value)

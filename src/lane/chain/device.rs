@@ -69,10 +69,12 @@ impl Tag {
         self.error_step < self.error_same / 2
     }
 
+    #[inline]
     pub(super) fn predicted(&self) -> i64 {
         if self.steps() { self.last.wrapping_add(self.step) } else { self.last }
     }
 
+    #[inline]
     pub(super) fn learn(&mut self, number: i64) {
         let error = |predicted: i64| {
             let error = number.wrapping_sub(predicted).unsigned_abs().min(ERROR_MAX);
@@ -115,9 +117,15 @@ pub(super) struct Device {
     pub warm: bool,
     /// A record did not decode, so the state is not what it was when the next one was written.
     pub broken: bool,
+    /// The quality of some tag was not good.
+    pub odd_quality: bool,
     pub expected_us: i64,
     pub interval_us: i64,
     pub tags_before: Vec<u32>,
+    /// They are in rising order.
+    pub ascending: bool,
+    /// A reader has passed over values of tags from this one on.
+    pub passed_from: Option<u32>,
     /// Short texts seen last, the newest at the end.
     pub texts: Vec<Box<str>>,
     pub tags: Vec<Tag>,

@@ -21,7 +21,7 @@ use record::{Context, code_record};
 
 pub(super) use device::Meaning;
 pub(super) use form::Linear;
-pub(super) use record::Content;
+pub(super) use record::{Content, Only};
 
 /// State of a chain, the same for its writer and its reader.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Chain {
         back: &mut Vec<u8>,
     ) -> bool {
         let mut writer = std::mem::take(&mut self.writer);
-        let (device, mut context) = self.parts(schema, meaning, None);
+        let (device, mut context) = self.parts(schema, meaning, Only::default());
         let written = code_record(&mut writer, device, &mut context, content);
         writer.finish(front, back);
         self.writer = writer;
@@ -66,24 +66,30 @@ impl Chain {
     }
 
     /// Fills `content` from a record; `None` when that cannot be, now and for the rest of the
-    /// chain. With `wanted`, by tag, the values of the others are not made.
+    /// chain. Values that are not wanted are not made.
     pub(super) fn take(
         &mut self,
         schema: u32,
         meaning: &Meaning,
         (front, back): (&[u8], Option<&[u8]>),
-        wanted: Option<&[bool]>,
+        only: Only<'_>,
         content: &mut Content,
     ) -> Option<()> {
         let mut reader = BitReader::new(front, back);
-        let (device, mut context) = self.parts(schema, meaning, wanted);
+        let (device, mut context) = self.parts(schema, meaning, only);
         if device.broken {
             return None;
         }
         let taken = code_record(&mut reader, device, &mut context, content);
-        let whole = taken.filter(|()| reader.is_done());
+        let whole = taken.filter(|to_end| !to_end || reader.is_done()).map(|_| ());
         device.broken = whole.is_none();
         whole
+    }
+
+    /// Whether values of this device were passed over since the chain began.
+    pub(super) fn has_passed_over(&self, schema: u32) -> bool {
+        let device = usize::try_from(schema).ok().and_then(|index| self.devices.get(index)?.as_ref());
+        device.is_some_and(|device| device.passed_from.is_some())
     }
 
     /// Nothing more of this device can be read until the next chain.
@@ -108,9 +114,9 @@ impl Chain {
         &'a mut self,
         schema: u32,
         meaning: &'a Meaning,
-        wanted: Option<&'a [bool]>,
+        only: Only<'a>,
     ) -> (&'a mut Device, Context<'a>) {
         let Self { devices, base_us, first_bits, chosen, .. } = self;
-        (Self::of(devices, schema), Context { meaning, base_us: *base_us, wanted, chosen, first_bits })
+        (Self::of(devices, schema), Context { meaning, base_us: *base_us, only, chosen, first_bits })
     }
 }

@@ -18,12 +18,14 @@ pub(super) struct Number {
 
 impl Number {
     /// Low bits that are written as they are: the logarithm of about 0.7 times the mean. At most 56.
+    #[inline]
     pub(super) fn rice_parameter(&self) -> u32 {
         let scaled = (self.mean - (self.mean >> 2)) >> 4;
         u64::BITS - scaled.leading_zeros()
     }
 
     /// Takes notice of a value.
+    #[inline]
     pub(super) fn learn(&mut self, value: u64) {
         let value = value.min(LEARNED_MAX);
         if self.seen < FIRST_VALUES {

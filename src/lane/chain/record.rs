@@ -27,37 +27,58 @@ pub(in crate::lane) struct Content {
     pub gap: Option<Box<GapBefore>>,
 }
 
+/// What of a record is to be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::lane) struct Only<'a> {
+    /// The tags whose values are made, by number; `None` for all.
+    pub tags: Option<&'a [bool]>,
+    /// What stands behind the last wanted tag is passed over: all values from this tag on. Where
+    /// something turns out to depend on them, the record cannot be read, and
+    /// [`super::Chain::has_passed_over`] says why.
+    pub end: Option<u32>,
+}
+
 /// What holds for a whole record.
 pub(super) struct Context<'a> {
     pub meaning: &'a Meaning,
     /// Wall time of the chain.
     pub base_us: i64,
-    /// When reading: the tags whose values are made; the others stay empty.
-    pub wanted: Option<&'a [bool]>,
+    /// When reading.
+    pub only: Only<'a>,
     /// Form and number of each sample, kept for its memory.
     pub chosen: &'a mut Vec<(u8, i64)>,
     /// Bits of values of tags that had none before.
     pub first_bits: &'a mut usize,
 }
 
-fn blank() -> Sample {
+pub(super) fn blank() -> Sample {
     Sample { tag: 0, value: Value::Null, quality: Quality::Good, source_us: None }
 }
 
-/// Writes `content` or, with a reading coder, fills it.
+/// Writes `content` or, with a reading coder, fills it; `false` when not to the end.
 pub(super) fn code_record<C: Coder>(
     coder: &mut C,
     device: &mut Device,
     context: &mut Context<'_>,
     content: &mut Content,
-) -> Option<()> {
+) -> Option<bool> {
     code_time(coder, device, context.base_us, &mut content.edge_us)?;
     code_gap(coder, device, content)?;
     let samples = &mut content.samples;
+    if !C::WRITES {
+        samples.clear();
+    }
     code_tags(coder, device, context.meaning.tags, samples)?;
     code_qualities(coder, device, samples)?;
     code_sources(coder, device, content.edge_us, samples)?;
     code_values(coder, device, context, samples)
+}
+
+/// Makes the samples of what is read, when more must be kept of each than its value.
+fn make(samples: &mut Vec<Sample>, tags: &[u32]) {
+    if samples.is_empty() {
+        samples.extend(tags.iter().map(|tag| Sample { tag: *tag, ..blank() }));
+    }
 }
 
 fn code_time<C: Coder>(coder: &mut C, device: &mut Device, base_us: i64, edge_us: &mut i64) -> Option<()> {
@@ -88,6 +109,10 @@ fn code_gap<C: Coder>(coder: &mut C, device: &mut Device, content: &mut Content)
         content.gap = None;
         return Some(());
     }
+    if device.passed_from.is_some() {
+        // Texts may have been passed over, whose lengths are coded like this one.
+        return None;
+    }
     let mut bytes = Vec::new();
     if let Some(gap) = content.gap.as_deref().filter(|_| C::WRITES) {
         put_gap(&mut bytes, content.edge_us, gap);
@@ -101,52 +126,54 @@ fn code_gap<C: Coder>(coder: &mut C, device: &mut Device, content: &mut Content)
     Some(())
 }
 
+/// What is read stands in the device, not in the samples.
 fn code_tags<C: Coder>(
     coder: &mut C,
     device: &mut Device,
     tags_len: usize,
-    samples: &mut Vec<Sample>,
+    samples: &[Sample],
 ) -> Option<()> {
     let same = C::WRITES && samples.iter().map(|sample| sample.tag).eq(device.tags_before.iter().copied());
     if coder.bit(same)? {
-        if !C::WRITES {
-            samples.resize_with(device.tags_before.len(), blank);
-            for (sample, tag) in samples.iter_mut().zip(&device.tags_before) {
-                sample.tag = *tag;
-            }
-        }
         return Some(());
     }
     let count = coder.number(&mut device.count, samples.len() as u64)?;
     let count = usize::try_from(count).ok().filter(|count| *count <= BATCH_SAMPLES_MAX)?;
-    if !C::WRITES {
-        samples.resize_with(count, blank);
-    }
     let ascending = coder.bit(C::WRITES && samples.windows(2).all(|pair| pair[0].tag < pair[1].tag))?;
     let (mut next, mut end) = (0u32, 0);
-    for sample in samples.iter_mut() {
-        if ascending {
-            let gap = coder.number(&mut device.gap, u64::from(sample.tag.wrapping_sub(next)))?;
-            sample.tag = next.checked_add(u32::try_from(gap).ok()?)?;
+    device.ascending = ascending;
+    device.tags_before.clear();
+    for at in 0..count {
+        let written = if C::WRITES { samples.get(at)?.tag } else { 0 };
+        let tag = if ascending {
+            let gap = coder.number(&mut device.gap, u64::from(written.wrapping_sub(next)))?;
+            next.checked_add(u32::try_from(gap).ok()?)?
         } else {
-            sample.tag = u32::try_from(coder.wide(u64::from(sample.tag))?).ok()?;
-        }
-        next = sample.tag.checked_add(1)?;
+            u32::try_from(coder.wide(u64::from(written))?).ok()?
+        };
+        next = tag.checked_add(1)?;
         end = end.max(usize::try_from(next).ok()?);
+        device.tags_before.push(tag);
     }
     if end > tags_len {
         return None;
     }
-    device.tags_before.clear();
-    device.tags_before.extend(samples.iter().map(|sample| sample.tag));
     if device.tags.len() < end {
         device.tags.resize_with(end, Tag::default);
     }
     Some(())
 }
 
-fn code_qualities<C: Coder>(coder: &mut C, device: &mut Device, samples: &mut [Sample]) -> Option<()> {
+fn code_qualities<C: Coder>(coder: &mut C, device: &mut Device, samples: &mut Vec<Sample>) -> Option<()> {
     let good = coder.bit(C::WRITES && samples.iter().all(|sample| sample.quality.is_good()))?;
+    if good && !device.odd_quality {
+        // So they all are already.
+        return Some(());
+    }
+    device.odd_quality = true;
+    if !C::WRITES {
+        make(samples, &device.tags_before);
+    }
     for sample in samples {
         let tag = device.tag(sample.tag)?;
         if good {
@@ -164,11 +191,13 @@ fn code_sources<C: Coder>(
     coder: &mut C,
     device: &mut Device,
     edge_us: i64,
-    samples: &mut [Sample],
+    samples: &mut Vec<Sample>,
 ) -> Option<()> {
     if coder.bit(C::WRITES && samples.iter().all(|sample| sample.source_us.is_none()))? {
-        samples.iter_mut().for_each(|sample| sample.source_us = None);
         return Some(());
+    }
+    if !C::WRITES {
+        make(samples, &device.tags_before);
     }
     // Most devices count in whole milliseconds.
     let whole_ms = samples.iter().filter_map(|sample| sample.source_us).all(|us| us % MS_US == 0);

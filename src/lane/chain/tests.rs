@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use forebay_connector::{Quality, Value};
 
-use super::{Chain, Content, Linear, Meaning};
+use super::{Chain, Content, Linear, Meaning, Only};
 use crate::batch::{GapBefore, Sample};
 use crate::lane::tests::{same, sample};
 use crate::twin::Cause;
@@ -91,7 +91,7 @@ fn through(writer: &mut Chain, reader: &mut Chain, device: u32, content: &Conten
         gap: None,
     };
     let slices = (record.0.as_slice(), record.1.as_deref());
-    reader.take(device, &meaning(), slices, None, &mut read).expect("it reads what it wrote");
+    reader.take(device, &meaning(), slices, Only::default(), &mut read).expect("it reads what it wrote");
     assert!(same_content(&read, content), "{content:?} became {read:?}");
     length
 }
@@ -113,20 +113,29 @@ proptest! {
         }
     }
 
-    /// Values of other tags are stepped over, and the wanted ones are as with all of them.
+    /// Values of other tags are stepped over, and the wanted ones are as with all of them; also when
+    /// nothing behind the last wanted one is read, unless something depends on that.
     #[test]
     fn one_tag_is_read_among_others(batches in batches(), tag in 0..TAGS) {
-        let (mut writer, mut reader) = (Chain::default(), Chain::default());
-        let wanted: Vec<bool> = (0..TAGS).map(|at| at == tag).collect();
+        let (mut writer, mut stepping, mut passing) = (Chain::default(), Chain::default(), Chain::default());
+        let tags: Vec<bool> = (0..TAGS).map(|at| at == tag).collect();
+        let of_tag = |content: Content| {
+            let samples = content.samples.iter().filter(|sample| sample.tag == tag).cloned().collect();
+            Content { samples, ..content }
+        };
         for (device, content, _) in &batches {
             let (mut front, mut back) = (Vec::new(), Vec::new());
             let mut sent = content.clone();
             prop_assert!(writer.put(*device, &meaning(), &mut sent, &mut front, &mut back));
-            let mut read = Content::default();
             let slices = (front.as_slice(), Some(back.as_slice()));
-            prop_assert!(reader.take(*device, &meaning(), slices, Some(&wanted), &mut read).is_some());
-            for (left, right) in read.samples.iter().zip(&content.samples).filter(|(left, _)| left.tag == tag) {
-                prop_assert!(same(&left.value, &right.value), "{:?} became {:?}", right.value, left.value);
+            let sent = of_tag(sent);
+            for (reader, end) in [(&mut stepping, None), (&mut passing, Some(tag + 1))] {
+                let mut read = Content::default();
+                let only = Only { tags: Some(&tags), end };
+                let taken = reader.take(*device, &meaning(), slices, only, &mut read).map(|()| of_tag(read));
+                let is_same = taken.as_ref().is_some_and(|read| same_content(read, &sent));
+                let is_owned = taken.is_none() && reader.has_passed_over(*device);
+                prop_assert!(is_same || end.is_some() && is_owned, "{sent:?} became {taken:?}");
             }
         }
     }
@@ -141,7 +150,7 @@ proptest! {
         let mut read = Content::default();
         for (device, front, back) in &records {
             // The outcome does not matter, only that there is one. A new chain makes devices whole again.
-            if chain.take(*device, &meaning(), (front, back.as_deref()), None, &mut read).is_none() {
+            if chain.take(*device, &meaning(), (front, back.as_deref()), Only::default(), &mut read).is_none() {
                 chain.begin(base_us);
             }
             prop_assert!(read.samples.len() <= crate::batch::BATCH_SAMPLES_MAX);
@@ -156,7 +165,7 @@ proptest! {
             let (mut front, mut back) = (Vec::new(), Vec::new());
             prop_assert!(writer.put(*device, &meaning(), &mut content.clone(), &mut front, &mut back));
             *at.get_mut(&mut front) = byte;
-            let _outcome = reader.take(*device, &meaning(), (&front, Some(&back)), None, &mut read);
+            let _outcome = reader.take(*device, &meaning(), (&front, Some(&back)), Only::default(), &mut read);
         }
     }
 }
@@ -208,10 +217,10 @@ fn a_device_whose_record_is_broken_is_silent_until_the_next_chain() {
     let mut content = scan(0, |_| Value::Bool(true));
     let mut writer = Chain::default();
     assert!(writer.put(1, &meaning(), &mut content, &mut front, &mut back));
-    assert!(chain.take(1, &meaning(), (&[0xff; 3], None), None, &mut read).is_none());
-    assert!(chain.take(1, &meaning(), (&front, Some(&back)), None, &mut read).is_none());
+    assert!(chain.take(1, &meaning(), (&[0xff; 3], None), Only::default(), &mut read).is_none());
+    assert!(chain.take(1, &meaning(), (&front, Some(&back)), Only::default(), &mut read).is_none());
     chain.begin(0);
-    assert!(chain.take(1, &meaning(), (&front, Some(&back)), None, &mut read).is_some());
+    assert!(chain.take(1, &meaning(), (&front, Some(&back)), Only::default(), &mut read).is_some());
     assert!(writer.first_bytes() > 0);
 }
 

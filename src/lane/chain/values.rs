@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use forebay_connector::Value;
 
 use super::bits::Coder;
-use super::device::{Device, Tag};
+use super::device::{Device, Meaning, Tag};
 use super::form;
 use super::model::{Number, unzigzag, zigzag};
-use super::record::Context;
+use super::record::{Context, Only, blank};
 use crate::batch::Sample;
 use crate::lane::codec::{put_elements, take_elements};
 
@@ -20,38 +20,116 @@ const KEPT_TEXT_BYTES_MAX: usize = 128;
 const FORM_BITS: u32 = 7;
 /// Bits that a first value takes beside its number: form, and the number's length.
 const FIRST_BITS: usize = 14;
+/// Form and number that a reader has before it reads.
+const UNKNOWN: (u8, i64) = (form::COLD, 0);
 
+/// Of a reader, `samples` is empty unless something was already read of each: then only those that
+/// are wanted are made. `false` when the values behind the last wanted one were passed over.
 pub(super) fn code_values<C: Coder>(
     coder: &mut C,
     device: &mut Device,
     context: &mut Context<'_>,
-    samples: &mut [Sample],
-) -> Option<()> {
+    samples: &mut Vec<Sample>,
+) -> Option<bool> {
     let (same, changed) = choose_all::<C>(device, context, samples)?;
     // All forms as before, so none is said.
     let same = coder.bit(same)?;
     // When only changes are published, "as before" is never said and needs no code.
     let changed = coder.bit(changed)?;
-    let Device { tags, texts, text, length, .. } = device;
-    for (sample, chosen) in samples.iter_mut().zip(context.chosen.iter()) {
-        let index = usize::try_from(sample.tag).ok()?;
-        let tag = tags.get_mut(index)?;
-        let (form, number) = if same || (!tag.is_cold() && !coder.bit(chosen.0 != tag.form)?) {
-            (tag.form, code_next(coder, tag, changed, chosen.1)?)
-        } else {
-            code_first(coder, tag, *chosen, context.first_bits)?
-        };
-        let wanted = !C::WRITES && context.wanted.is_none_or(|wanted| wanted.get(index) == Some(&true));
-        match form {
-            form::TEXT => code_text(coder, text, length, texts, &mut sample.value, wanted)?,
-            form::ARRAY => code_array(coder, length, &mut sample.value, wanted)?,
-            _ if wanted => {
-                sample.value = form::value_of(number, form, context.meaning.linear(sample.tag))?;
+    let Device { tags, tags_before, texts, text, length, passed_from, ascending, .. } = device;
+    let Context { meaning, only, chosen, first_bits, .. } = context;
+    let end = only.end.filter(|_| *ascending && !C::WRITES).unwrap_or(u32::MAX);
+    let known_to = passed_from.unwrap_or(u32::MAX);
+    let stale = passed_from.is_some();
+    let mut all =
+        Values { tags, texts, text, length, meaning, only: *only, first_bits, same, changed, stale };
+    if samples.is_empty() {
+        for tag in tags_before {
+            if *tag >= end {
+                *passed_from = Some(known_to.min(end));
+                return Some(false);
             }
+            if *tag >= known_to {
+                return None;
+            }
+            let (form, number) = all.code_number(coder, *tag, UNKNOWN)?;
+            let wanted = all.wants::<C>(*tag);
+            if wanted || form::has_bytes(form) {
+                let mut sample = Sample { tag: *tag, ..blank() };
+                all.code_value(coder, (form, number), &mut sample, wanted)?;
+                if wanted {
+                    samples.push(sample);
+                }
+            }
+        }
+        return Some(true);
+    }
+    for (at, sample) in samples.iter_mut().enumerate() {
+        if sample.tag >= end {
+            *passed_from = Some(known_to.min(end));
+            return Some(false);
+        }
+        if sample.tag >= known_to {
+            return None;
+        }
+        let chosen = if C::WRITES { *chosen.get(at)? } else { UNKNOWN };
+        let coded = all.code_number(coder, sample.tag, chosen)?;
+        let wanted = all.wants::<C>(sample.tag);
+        all.code_value(coder, coded, sample, wanted)?;
+    }
+    Some(true)
+}
+
+/// What the values of one batch are coded with.
+struct Values<'a> {
+    tags: &'a mut Vec<Tag>,
+    texts: &'a mut Vec<Box<str>>,
+    text: &'a mut Number,
+    length: &'a mut Number,
+    meaning: &'a Meaning,
+    only: Only<'a>,
+    first_bits: &'a mut usize,
+    /// All forms are as before.
+    same: bool,
+    /// All values are other ones than before.
+    changed: bool,
+    /// Values were passed over, perhaps texts, which all tags of a device have in common.
+    stale: bool,
+}
+
+impl Values<'_> {
+    #[inline]
+    fn code_number<C: Coder>(&mut self, coder: &mut C, tag: u32, chosen: (u8, i64)) -> Option<(u8, i64)> {
+        let tag = self.tags.get_mut(usize::try_from(tag).ok()?)?;
+        if self.same || (!tag.is_cold() && !coder.bit(chosen.0 != tag.form)?) {
+            return Some((tag.form, code_next(coder, tag, self.changed, chosen.1)?));
+        }
+        code_first(coder, tag, chosen, self.first_bits)
+    }
+
+    /// Whether a value must be made.
+    fn wants<C: Coder>(&self, tag: u32) -> bool {
+        let index = usize::try_from(tag).unwrap_or(usize::MAX);
+        !C::WRITES && self.only.tags.is_none_or(|wanted| wanted.get(index) == Some(&true))
+    }
+
+    fn code_value<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        (form, number): (u8, i64),
+        sample: &mut Sample,
+        wanted: bool,
+    ) -> Option<()> {
+        let value = &mut sample.value;
+        match form {
+            form::TEXT | form::ARRAY if self.stale => return None,
+            form::TEXT => code_text(coder, self.text, self.length, self.texts, value, wanted)?,
+            form::ARRAY => code_array(coder, self.length, value, wanted)?,
+            _ if wanted => *value = form::value_of(number, form, self.meaning.linear(sample.tag))?,
             _ => {}
         }
+        Some(())
     }
-    Some(())
 }
 
 /// What the writer is going to write: form and number of each sample, and whether all forms are as
@@ -63,7 +141,6 @@ fn choose_all<C: Coder>(
 ) -> Option<(bool, bool)> {
     context.chosen.clear();
     if !C::WRITES {
-        context.chosen.resize(samples.len(), (form::COLD, 0));
         return Some((false, false));
     }
     // A tag that stands twice in a batch is not compared with what it was before the batch.
@@ -80,6 +157,7 @@ fn choose_all<C: Coder>(
 }
 
 /// A value whose form is that of the tag's value before.
+#[inline]
 fn code_next<C: Coder>(coder: &mut C, tag: &mut Tag, changed: bool, number: i64) -> Option<i64> {
     let number = match tag.form {
         form::NULL | form::TEXT | form::ARRAY => return Some(0),
