@@ -61,6 +61,8 @@ pub(crate) struct Lane<S, T: Transport> {
     pub(super) was_heard: bool,
     /// When it was last told that somebody else sends under our name.
     pub(super) shut_out_told_us: Option<i64>,
+    /// Records of the transaction that is being committed.
+    queued_records: u64,
     /// Of a guest: it has ended by itself, and its state says why.
     pub(super) is_over: bool,
     batch: BatchSize,
@@ -93,6 +95,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             is_fenced: false,
             was_heard: false,
             shut_out_told_us: None,
+            queued_records: 0,
             is_over: false,
             batch: BatchSize::new(now),
             refused: Refused::default(),
@@ -174,7 +177,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
     /// What the end of a session calls for.
     fn recover(&mut self, fault: Fault) -> Duration {
         if matches!(fault, Fault::Lost(_)) {
-            self.size.gave_up();
+            self.size.gave_up(self.queued_records, self.shared.options.transaction_records_max);
         }
         self.is_over |= fault.is_trouble() && self.has_disturbed();
         match fault {
@@ -300,6 +303,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             &mut self.cursor,
             &limits,
         )?;
+        self.queued_records = filled.live.records + filled.backlog.records;
         if filled.progress == self.progress {
             return self.nothing_to_send(&limits);
         }
@@ -312,6 +316,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             time: rfc3339(now_us),
             ..Checkpoint::default()
         })?;
+        self.queued_records = 0;
         self.last_answer = self.shared.clock.now();
         let took = self.last_answer.saturating_duration_since(start);
         let is_full = limits.are_reached(&filled);

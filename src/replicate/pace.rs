@@ -78,9 +78,13 @@ impl Size {
         }
     }
 
-    /// A transaction was given up: the next ones are smaller, in case it was too long.
-    pub fn gave_up(&mut self) {
-        self.part = (self.part / 4.0).max(self.part_min);
+    /// A transaction with so many records (0 = nobody knows) of at most `records_max` was given up:
+    /// the next ones are smaller, in case it was too long.
+    #[allow(clippy::cast_precision_loss)] // shares
+    pub fn gave_up(&mut self, records: u64, records_max: usize) {
+        // It may have ended by its time, far below the size that was allowed.
+        let held = if records == 0 { 1.0 } else { records as f64 / records_max.max(1) as f64 };
+        self.part = (self.part.min(held) / 4.0).max(self.part_min);
     }
 
     /// How long the next transaction is to take.
@@ -262,8 +266,14 @@ mod tests {
         let (_, took) = settle(Duration::from_millis(100), 60_000.0, Duration::from_secs(10));
         assert!(took < 2.6, "a quarter of the timeout: {took}");
         let mut size = Size::new(minute, 20_000);
-        (0..20).for_each(|_| size.gave_up());
+        (0..20).for_each(|_| size.gave_up(0, 20_000));
         assert_eq!(size.of(20_000), 78);
+        // One that ended by its time tells more than the size it might have had.
+        let mut size = Size::new(minute, 1_000_000);
+        (0..10).for_each(|_| size.took(Duration::from_millis(10), true));
+        assert_eq!(size.of(1_000_000), 1_000_000);
+        size.gave_up(50_000, 1_000_000);
+        assert_eq!(size.of(1_000_000), 12_500);
     }
 
     /// Ten minutes of a line of 1 Mbit/s, on which everything is sent as soon as it may be.

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+#[path = "../../../src/amount.rs"]
+pub mod amount;
 #[path = "../../../src/batch.rs"]
 pub mod batch;
-#[path = "../../../src/clock.rs"]
+#[path = "../../../src/clock/mod.rs"]
 pub mod clock;
 #[path = "../../../src/device.rs"]
 pub mod device;
