@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::facts::BoxFacts;
 use super::{Running, last_good};
+use crate::amount::counted;
 use crate::lane::{Lane, LaneWriter};
 use crate::replicate::Replicator;
 use crate::status::facts::{Facts, ToItState};
@@ -123,8 +124,11 @@ async fn send_rest(facts: &BoxFacts, synced: &[u64]) {
         if rest == 0 {
             return;
         }
-        if facts.to_it().state != ToItState::Up || Instant::now() >= end {
-            tracing::info!("{rest} records are on disk and are sent after the next start");
+        let to_it = facts.to_it();
+        if to_it.state != ToItState::Up || Instant::now() >= end {
+            let most = if to_it.perhaps_sent_records > 0 { "up to " } else { "" };
+            let unsent = counted(to_it.backlog_records, "record", "records");
+            tracing::info!("on disk, sent after the next start: {most}{unsent}");
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -20,7 +20,7 @@ fn the_way_to_it_is_told_in_words() {
     });
     let (letter, headline, lines) = tile(&given);
     assert_eq!((letter, headline.as_str()), (Some(Letter::M), "Wartet seit 14:32"));
-    assert!(lines.contains("Nichts geht verloren: 12\u{202f}400 Datensätze"), "{lines}");
+    assert!(lines.contains("Nichts geht verloren. Datensätze, die hier liegen: 12\u{202f}400."), "{lines}");
     assert!(given.verdict().1.ends_with("IT has taken nothing since 14:32; the values are kept here."));
 
     given.facts.set(|a| {
@@ -167,7 +167,7 @@ fn what_may_be_in_kafka_is_not_called_lost_and_nothing_is_called_kept_beside_a_l
         let lines = view.to_it.lines.iter().chain(&view.reserve.lines);
         lines.map(|line| line.text.clone()).collect::<Vec<_>>().join("; ")
     };
-    assert!(texts(&given, Language::En).contains("Nothing is lost: 149 records are kept here."));
+    assert!(texts(&given, Language::En).contains("Nothing is lost. Records kept here: 149."));
     given.facts.set(|a| a.to_it.perhaps_sent_records = 100);
     assert!(
         texts(&given, Language::En)
@@ -183,7 +183,7 @@ fn what_may_be_in_kafka_is_not_called_lost_and_nothing_is_called_kept_beside_a_l
     given.facts.set(|a| (a.reserve.dropped_records, a.to_it.perhaps_sent_records) = (7, 0));
     let text = texts(&given, Language::En);
     assert!(
-        text.contains("7 records lost since the start") && text.contains("149 records wait here"),
+        text.contains("7 records lost since the start") && text.contains("Records waiting here: 149"),
         "{text}"
     );
     let json = serde_json::to_value(given.view(Language::En)).expect("plain data");
