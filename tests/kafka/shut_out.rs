@@ -106,7 +106,7 @@ fn looking_on_disturbs_nobody_and_sees_who_sends() {
 fn a_box_that_is_shut_out_amid_a_transaction_says_so() {
     let cluster = Cluster::shared();
     cluster.create_topics("amid");
-    cluster.create_topics("beside");
+    cluster.create_topics("amid-beside");
     let source = Memory::new("telemetry", EPOCH);
     source.push_numbered(10_000);
     let one = start(options(&cluster, "amid"), &source, "boot-one");
@@ -123,7 +123,7 @@ fn a_box_that_is_shut_out_amid_a_transaction_says_so() {
             });
         });
         for round in 1..=4 {
-            let guest = Options { guest: true, ..options(&cluster, "beside") };
+            let guest = Options { guest: true, ..options(&cluster, "amid-beside") };
             let two = start(guest, &Memory::new("telemetry", EPOCH), "boot-two");
             wait_state(&two, "up", PATIENCE);
             two.join();
