@@ -60,7 +60,7 @@ impl Journal {
 
     /// Removes the oldest segment, unless it is the only one, and says what is lost by that.
     ///
-    /// A `note` that is not empty is made durable before. [`Recovery::removal`] gives it back until
+    /// A `note` that is not empty is made durable before. [`super::Recovery::removal`] gives it back until
     /// [`Journal::forget_note`], so that a power cut right after the removal cannot make nobody
     /// know of it.
     ///
