@@ -9,7 +9,8 @@ use crate::clock::rfc3339;
 use crate::lane::{Item, OfflineLane};
 use crate::replicate::{NotSeen, Onlooker, Options, Seen, importer};
 
-/// Whoever sends the same writes a checkpoint within this time: the longest transactions last 5 s.
+/// Whoever sends the same writes a checkpoint within this time and a pause between two transactions
+/// (`commit_interval`, taken to be the same there): the longest transactions last 5 s.
 const WATCH: Duration = Duration::from_secs(8);
 
 /// What can be done with a backlog now.
@@ -59,9 +60,10 @@ pub(super) fn look(
     }
     // A journal that Kafka has never heard of is sent by nobody.
     if seen.is_known() {
-        match onlooker.who_sends(epoch, WATCH, is_over) {
+        let watch = WATCH + options.commit_interval;
+        match onlooker.who_sends(epoch, watch, is_over) {
             Err(not_seen) => return no_answer(not_seen),
-            Ok(Some(boot)) => return Ready::Wait(sent_by(&boot, &manifest.edge)),
+            Ok(Some(boot)) => return Ready::Wait(sent_by(&boot, &manifest.edge, watch)),
             Ok(None) => {}
         }
     }
@@ -76,10 +78,10 @@ fn no_answer(not_seen: NotSeen) -> Ready {
 }
 
 /// Whoever sends the same is not disturbed.
-fn sent_by(boot: &str, edge: &str) -> String {
+fn sent_by(boot: &str, edge: &str, watch: Duration) -> String {
     let who = importer(boot)
         .map_or_else(|| format!("{edge} itself"), |path| format!("{path}, which has imported it, too,"));
-    let (box_name, seconds) = (edge, WATCH.as_secs());
+    let (box_name, seconds) = (edge, watch.as_secs());
     format!(
         "{who} is sending the same under the name of {box_name}. This box does not disturb that, and sends what is left \
          when the other has been silent for {seconds} s"
@@ -151,7 +153,9 @@ mod tests {
     #[test]
     fn whoever_sends_is_named() {
         let boot = crate::replicate::importer_boot("Werk1", "box-3");
-        assert!(sent_by(&boot, "box-1").starts_with("Werk1/box-3, which has imported it, too, is sending"));
-        assert!(sent_by("0011", "box-1").starts_with("box-1 itself is sending"));
+        assert!(
+            sent_by(&boot, "box-1", WATCH).starts_with("Werk1/box-3, which has imported it, too, is sending")
+        );
+        assert!(sent_by("0011", "box-1", WATCH).starts_with("box-1 itself is sending"));
     }
 }

@@ -195,7 +195,8 @@ impl Imports {
         let mut list = self.lock();
         for import in &mut found {
             if let Some(known) = list.iter().find(|known| known.name == import.name)
-                && import.from < import.to
+                // One that could not be read may be readable now.
+                && (known.from < known.to || import.from >= import.to)
             {
                 import.clone_from(known);
             }
@@ -205,10 +206,8 @@ impl Imports {
 
     fn read(&self, name: String) -> Import {
         let manifest = Manifest::read(&self.folder.join(&name));
-        let state = match &manifest {
-            Ok(_) => ImportState::Waiting(String::new()),
-            Err(error) => ImportState::Held(format!("{error}; remove the folder")),
-        };
+        // One that cannot be read is held when its turn has come, and that is told.
+        let state = ImportState::Waiting(String::new());
         let manifest = manifest.unwrap_or_else(|_| Manifest::new("", "", "", "", (0, 0)));
         let Manifest { site, edge, lane, epoch, from, to, .. } = manifest;
         let (next_offset, since_us) = (from, now_us());

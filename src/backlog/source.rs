@@ -22,6 +22,8 @@ pub struct BacklogSource {
     encoder: RecordEncoder,
     accept_gap: bool,
     committed: Arc<AtomicU64>,
+    /// Behind the last record given since the last seek; 0 before the first.
+    given: u64,
     /// Damage before this offset was told.
     told: u64,
     events: Events,
@@ -49,6 +51,7 @@ impl BacklogSource {
             encoder,
             accept_gap,
             committed,
+            given: 0,
             told: 0,
             events,
             patience: Patience::new(SKIP_UNREADABLE_AFTER),
@@ -99,6 +102,8 @@ impl Source for BacklogSource {
             )));
         }
         let offset = offset.max(*from);
+        // Kafka has what lies before it; nothing is given yet beyond that.
+        self.given = 0;
         self.patience.seek(offset);
         self.reader.seek(offset);
         Ok(())
@@ -113,6 +118,7 @@ impl Source for BacklogSource {
             self.patience.came_to(self.reader.offset());
             match item {
                 Item::Record(record) if record.offset < self.manifest.to => {
+                    self.given = record.offset + 1;
                     return Ok(Some(self.encoder.encode(record)));
                 }
                 Item::Damage(damage) => self.tell(&damage),
@@ -131,6 +137,10 @@ impl Source for BacklogSource {
                     return Err(SourceFault(format!("records {from} to {to} of the backlog were removed")));
                 }
                 Item::Record(_) | Item::End => {
+                    // The last records may be among what cannot be read.
+                    if self.committed.load(Ordering::SeqCst) >= self.given {
+                        self.committed.fetch_max(self.manifest.to, Ordering::SeqCst);
+                    }
                     std::thread::sleep(wait);
                     return Ok(None);
                 }

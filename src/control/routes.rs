@@ -100,6 +100,10 @@ impl Controls {
     fn lane(&self, name: &str) -> Result<&LaneControl, Refusal> {
         self.lanes().iter().find(|lane| lane.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.lanes().iter().map(|lane| lane.name).collect();
+            if names.is_empty() {
+                let why = "the journal is not open yet: `forebay journal status` and the log say why";
+                return Refusal(StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
+            }
             Refusal::bad(format!(
                 "there is no lane \"{}\", only {}",
                 name.escape_debug(),

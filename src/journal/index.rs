@@ -169,7 +169,7 @@ impl Shared {
                 // What lies before the first part is damaged, and belongs to it.
                 let first_offset = if at == 0 { segment.name.first_offset } else { part.first_offset };
                 if part.from_us <= to_us && part.to_us >= from_us && first_offset < end {
-                    let end_position = next.map_or(segment.bytes, |next| next.position);
+                    let end_position = next.map_or(segment.bytes, |next| next.position.min(segment.bytes));
                     found.push((first_offset..end, end_position.saturating_sub(part.position)));
                 }
             }

@@ -254,7 +254,8 @@ impl Reader {
             if self.block.next < self.block.end && self.block.chained.is_some() {
                 match self.next_in_chain() {
                     Some(parts) if !parts.begins && self.ignores(parts.dictionary) => {
-                        self.pass_record();
+                        // Nothing was given, so what was allowed for the next record still is.
+                        self.wanted = self.wanted.max(self.block.next);
                         continue;
                     }
                     Some(parts) => return Read::Link(self.link(parts)),

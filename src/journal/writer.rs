@@ -132,11 +132,6 @@ impl Journal {
         self.device_bytes
     }
 
-    /// Wall time at which the oldest segment was begun, microseconds since 1970 UTC.
-    pub fn oldest_us(&self) -> Option<i64> {
-        self.shared.lock().segments.front().map(|segment| segment.created_us)
-    }
-
     /// Bytes of records that wait in memory; of coded ones what they are expected to take on disk.
     pub fn pending_bytes(&self) -> usize {
         self.pending.bytes()

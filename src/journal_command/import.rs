@@ -114,7 +114,7 @@ fn check_topics(manifest: &Manifest, site: &Site, other_topics: bool) -> anyhow:
         Some(theirs) if theirs != ours && !other_topics => bail!(
             "{edge} sends to the topics {theirs}.*, this box to {ours}.*: nothing was taken in. Import it on a box that \
              sends to {theirs}.*; or, if these records are to go to {ours}.*, add --other-topics. While they are sent, \
-             {edge} cannot send anything"
+             this box and {edge} shut each other out in turns: pause sending on {edge} until it is done"
         ),
         _ => Ok(()),
     }
@@ -134,6 +134,8 @@ fn take(
         && let Ok(lane) = site.open_lane(&manifest.lane)
         && lane.files().epoch().to_string() == manifest.epoch
         && lane.files().first_offset() <= manifest.from
+        // One that was put back from a copy may lack the end.
+        && manifest.to <= lane.files().next_offset()
     {
         return Ok(Taken { manifest, how: How::Needless, is_own });
     }

@@ -204,7 +204,7 @@ fn missing_words(hole: &Json) -> String {
         None => format!("in front of {before}"),
     };
     let records = counted(to - from, "record", "records");
-    format!("{:<10} MISSING: {records} (offsets {from} to {}): files are gone {place}", "", to - 1)
+    format!("{:<10} MISSING: {records} (offsets {from} to {}): no file holds them, {place}", "", to - 1)
 }
 
 fn kafka_words(kafka: &Json, oldest_us: Option<i64>) -> String {

@@ -82,8 +82,8 @@ impl Decoder {
         Ok(Some(Body::Batch(StoredBatch { schema, edge_us, samples, gap })))
     }
 
-    /// What the numbers in a record of a chain mean. Called for every record, also for those that
-    /// are not decoded.
+    /// What the numbers in a record of a chain mean. Called for every record that the reader gives,
+    /// also for those that are not decoded.
     ///
     /// # Errors
     /// [`RecordFault::NoSchema`]; the device cannot be read until the next chain.

@@ -169,8 +169,11 @@ impl Job {
         let mut bytes = Vec::new();
         File::open(path).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
         match serde_json::from_slice::<Self>(&bytes) {
-            Ok(job) if is_id(&job.order.id) => Some(job),
-            Ok(_) => None,
+            Ok(job) if is_id(&job.order.id) && job.from_offset <= job.to_offset => Some(job),
+            Ok(_) => {
+                tracing::warn!("{} is no replay and is left alone", path.display());
+                None
+            }
             Err(error) => {
                 tracing::warn!("{} is no replay and is left alone: {error}", path.display());
                 None

@@ -313,12 +313,25 @@ impl Replays {
         }
     }
 
+    /// Those that wait behind mean what Kafka has now, too, not what it has when their turn comes.
+    fn settle_others(&self, lane: &str, sent: Option<&Sent>) {
+        for job in self.lock().iter_mut() {
+            if job.order.lane == lane && job.sent.is_none() && !job.state.is_over() {
+                job.sent = sent.cloned();
+                self.keep(job);
+            }
+        }
+    }
+
     /// Waits until it is known what Kafka had: the job with that.
     fn settle(&self, job: &Job, stop: &CancellationToken) -> Result<Job, Outcome> {
         let Order { id, lane, .. } = &job.order;
         let mut job = job.clone();
         while job.sent.is_none() {
             job.sent = self.sent(lane);
+            if job.sent.is_some() {
+                self.settle_others(lane, job.sent.as_ref());
+            }
             let why = match self.lane(lane).map(|status| status.snapshot().state) {
                 _ if job.sent.is_some() => String::new(),
                 None => "the journal is not open yet".to_owned(),
@@ -357,6 +370,11 @@ impl Replays {
             Ok(source) => source,
             Err(error) => return Outcome::Trouble(error.to_string()),
         };
+        if source.found_epoch() != job.epoch {
+            return Outcome::Trouble(format!(
+                "the journal it was asked of is no longer on this disk, another one is: `forebay replay --cancel {id}`"
+            ));
+        }
         let progress = source.progress();
         let options = self.options(job);
         let replicator = match Replicator::start(options, source, &self.boot, Some(self.events.clone())) {

@@ -32,8 +32,9 @@ pub struct Progress {
 impl Progress {
     /// Everything that was to be sent is in Kafka.
     pub fn is_done(&self) -> bool {
-        self.exhausted.load(Ordering::SeqCst)
-            && self.committed.load(Ordering::SeqCst) >= self.given.load(Ordering::SeqCst)
+        // In this order: a seek in between takes back that everything was read.
+        let (given, committed) = (self.given.load(Ordering::SeqCst), self.committed.load(Ordering::SeqCst));
+        committed >= given && self.exhausted.load(Ordering::SeqCst)
     }
 }
 
@@ -76,6 +77,11 @@ impl ReplaySource {
             left: 0,
             patience: Patience::new(SKIP_UNREADABLE_AFTER),
         })
+    }
+
+    /// Identity of the journal that is there.
+    pub fn found_epoch(&self) -> String {
+        self.reader.files().epoch().to_string()
     }
 
     /// How far it is.

@@ -264,13 +264,18 @@ pub(super) fn find_other(
     assign(consumer, place, from).ok()?;
     let end = Instant::now() + patience;
     let mut other = None;
-    while Instant::now() < end && other.is_none() {
-        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+    while Instant::now() < end {
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
+            // All that was there is read: else each of them would be taken for news, one look after the other.
+            if other.is_some() { break } else { continue }
+        };
         if message.key().and_then(|key| place.suffix(key)).is_none() {
             continue;
         }
         let read = message.payload().and_then(|payload| serde_json::from_slice::<Boot>(payload).ok());
-        other = read.filter(|read| read.boot != boot).map(|read| (read.boot, message.offset()));
+        if let Some(read) = read.filter(|read| read.boot != boot) {
+            other = Some((read.boot, message.offset()));
+        }
     }
     other
 }

@@ -26,6 +26,11 @@ impl<S: Source, T: Transport> Lane<S, T> {
             self.is_fenced = false;
             if self.was_heard {
                 self.shut_out();
+            } else if self.shared.options.guest {
+                let edge = &self.shared.options.edge;
+                let cause = format!("somebody else has just begun to send under the name of {edge}");
+                self.report(State::Waiting { since_us: self.shared.clock.now_us(), cause });
+                self.is_over = true;
             }
             return self.back_off();
         };

@@ -61,6 +61,8 @@ pub(crate) struct Lane<S, T: Transport> {
     pub(super) was_heard: bool,
     /// When it was last told that somebody else sends under our name.
     pub(super) shut_out_told_us: Option<i64>,
+    /// There was a session.
+    has_opened: bool,
     /// Records of the transaction that is being committed.
     queued_records: u64,
     /// Of a guest: it has ended by itself, and its state says why.
@@ -95,6 +97,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             is_fenced: false,
             was_heard: false,
             shut_out_told_us: None,
+            has_opened: false,
             queued_records: 0,
             is_over: false,
             batch: BatchSize::new(now),
@@ -199,7 +202,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
             Fault::Fenced => {
                 self.is_fenced = true;
                 let silence = self.shared.clock.now().saturating_duration_since(self.last_answer);
-                self.was_heard = silence < self.shared.options.transaction_timeout;
+                self.was_heard = self.has_opened && silence < self.shared.options.transaction_timeout;
                 return Duration::ZERO;
             }
             Fault::TooLarge { offsets } => return self.shrink(&offsets),
@@ -270,6 +273,7 @@ impl<S: Source, T: Transport> Lane<S, T> {
         self.cursor.forget();
         self.wire.new_session();
         self.session = Some(session);
+        self.has_opened = true;
         self.last_answer = self.shared.clock.now();
         self.show_progress();
         // Kafka may have forgotten what it had confirmed.
@@ -387,7 +391,10 @@ impl<S: Source, T: Transport> Lane<S, T> {
     /// second cluster that takes over then; at most once in `interval`, because it costs a sync.
     fn remember(&mut self, interval: Duration) {
         let complete = self.progress.complete_below();
-        if self.gate.is_some() || self.shared.status.lock().complete_below.is_none() {
+        let Options { guest, replay, .. } = &self.shared.options;
+        // Of the box's own journal, and by who sends all of it.
+        let is_errand = *guest || replay.is_some() || self.gate.is_some();
+        if is_errand || self.shared.status.lock().complete_below.is_none() {
             return;
         }
         let now = self.shared.clock.now();

@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError;
 use super::checkpoint::{self, Found, Place};
 use super::fault::Fault;
 use super::options::Options;
+use super::plain;
 use super::progress::Progress;
 use super::reports::Reports;
 use super::topics;
@@ -110,7 +111,8 @@ impl<'a> Onlooker<'a> {
         let own = Place::new(self.options, self.lane, partitions);
         let mut found = Found::default();
         self.read(&own, epoch, Some(TAIL_RECORDS), &mut found)?;
-        if !found.is_newest(partitions) {
+        // With one partition nothing is newer than what is not there.
+        if found.checkpoint.is_none() || !found.is_newest(partitions) {
             for partition in 0..partitions {
                 self.read(&Place { partition, ..own.clone() }, epoch, None, &mut found)?;
             }
@@ -123,8 +125,10 @@ impl<'a> Onlooker<'a> {
         let (topic, partition) = (&place.topic, place.partition);
         let away =
             |error: &dyn std::fmt::Display| NotSeen::Away(format!("topic {topic} cannot be read: {error}"));
-        let (low, high) =
-            self.consumer.fetch_watermarks(topic, partition, ASK).map_err(|error| away(&error))?;
+        let (low, high) = self
+            .consumer
+            .fetch_watermarks(topic, partition, ASK)
+            .map_err(|error| away(&plain::error(&error)))?;
         checkpoint::assign(&self.consumer, place, tail.map_or(low, |tail| low.max(high - tail)))?;
         let end = Instant::now() + READ;
         while Instant::now() < end {
@@ -163,10 +167,10 @@ impl<'a> Onlooker<'a> {
             })?;
         let Some(partitions) = asked else { return Ok(None) };
         let place = Place::new(self.options, self.lane, partitions);
-        let (_, high) = self
-            .consumer
-            .fetch_watermarks(&place.topic, place.partition, ASK)
-            .map_err(|error| NotSeen::Away(format!("topic {} cannot be read: {error}", place.topic)))?;
+        let (_, high) =
+            self.consumer.fetch_watermarks(&place.topic, place.partition, ASK).map_err(|error| {
+                NotSeen::Away(format!("topic {} cannot be read: {}", place.topic, plain::error(&error)))
+            })?;
         checkpoint::assign(&self.consumer, &place, high)?;
         let end = Instant::now() + patience;
         while Instant::now() < end && !is_over() {

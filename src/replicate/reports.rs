@@ -112,8 +112,6 @@ impl ClientContext for Reports {
         // wait for the flush would last until the transaction times out.
         if kind == "TXNERR" {
             self.inner().transaction.get_or_insert_with(|| text.to_owned());
-        }
-        if kind == "TXNERR" {
             self.detail("Kafka has given up what was being sent", &text);
         }
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);

@@ -112,7 +112,7 @@ fn of_the_box(view: &View) -> Vec<Metric> {
         gauge(
             "forebay_kafka_fenced",
             "1 when another box uses the same edge id.",
-            one(flag(matches!(it.state, ToItState::Fenced { .. }))),
+            one(flag(matches!(it.state, ToItState::Fenced { importer: None, .. }))),
         ),
         counter(
             "forebay_kafka_shut_out_total",

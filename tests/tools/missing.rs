@@ -44,7 +44,7 @@ fn a_missing_file_is_told_between_those_beside_it_and_in_front() {
         )),
         "{text}"
     );
-    assert!(text.contains(&format!("files are gone between {before} and {after}")), "{text}");
+    assert!(text.contains(&format!("no file holds them, between {before} and {after}")), "{text}");
     // In front: known from the end of the last run, and from the running box.
     std::fs::write(&files[1], kept).unwrap();
     assert!(daemon.journal(&["verify"]).unwrap().0);
@@ -62,7 +62,10 @@ fn a_missing_file_is_told_between_those_beside_it_and_in_front() {
             "running {running}: {text}"
         );
         let (_, text) = daemon.journal(&["status"]).unwrap();
-        assert!(text.contains(&format!("files are gone in front of {next}")), "running {running}: {text}");
+        assert!(
+            text.contains(&format!("no file holds them, in front of {next}")),
+            "running {running}: {text}"
+        );
         std::fs::write(first, kept).unwrap();
         assert!(daemon.journal(&["verify"]).unwrap().0, "running {running}");
         if !running {

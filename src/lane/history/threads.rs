@@ -9,14 +9,16 @@ use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
+use forebay_connector::Value;
+
 use super::{Past, Reading, Wanted};
 use crate::journal::{Damage, Reader};
-use crate::lane::reader::Record;
+use crate::lane::reader::{Body, Record};
 
 /// Small boxes have two processors or four, and others want them too.
 const THREADS: usize = 2;
-/// So many records are handed on together, and so many of those wait for their turn.
-const TOGETHER: usize = 256;
+/// So many bytes are handed on together, and so many of those wait for their turn.
+const TOGETHER_BYTES: usize = 32 << 10;
 const WAITING: usize = 32;
 
 /// What a thread found.
@@ -61,7 +63,7 @@ fn begin<'scope, 'env>(
     let mut reader = reader.another(0)?;
     let pieces = pieces.iter().skip(turn).step_by(THREADS);
     let read = move || {
-        let finding = RefCell::new(Finding { waiting: Vec::new(), sender });
+        let finding = RefCell::new(Finding { waiting: Vec::new(), waiting_bytes: 0, sender });
         let take = &mut |past: Past<'_>| finding.borrow_mut().take(&past);
         let mut reading = Reading::new(wanted, take);
         for piece in pieces {
@@ -79,16 +81,19 @@ fn begin<'scope, 'env>(
 /// What one thread finds, on its way.
 struct Finding {
     waiting: Vec<Found>,
+    waiting_bytes: usize,
     sender: SyncSender<Vec<Found>>,
 }
 
 impl Finding {
     fn take(&mut self, past: &Past<'_>) -> ControlFlow<()> {
-        self.waiting.push(match past {
-            Past::Record(record) => Found::Record((*record).clone()),
-            Past::Lost(damage) => Found::Lost((*damage).clone()),
-        });
-        if self.waiting.len() < TOGETHER { ControlFlow::Continue(()) } else { self.send() }
+        let (found, bytes) = match past {
+            Past::Record(record) => (Found::Record((*record).clone()), beside(record)),
+            Past::Lost(damage) => (Found::Lost((*damage).clone()), damage.cause.len()),
+        };
+        self.waiting.push(found);
+        self.waiting_bytes += size_of::<Found>() + bytes;
+        if self.waiting_bytes < TOGETHER_BYTES { ControlFlow::Continue(()) } else { self.send() }
     }
 
     fn end(&mut self) -> ControlFlow<()> {
@@ -97,17 +102,40 @@ impl Finding {
     }
 
     fn send(&mut self) -> ControlFlow<()> {
-        match self.sender.send(std::mem::take(&mut self.waiting)) {
-            Ok(()) => ControlFlow::Continue(()),
-            // Nobody wants more.
-            Err(_) => ControlFlow::Break(()),
+        // What is heavy, a large array, takes as many places as it has weight.
+        let more = (std::mem::take(&mut self.waiting_bytes) / TOGETHER_BYTES).clamp(1, WAITING) - 1;
+        let together = std::mem::take(&mut self.waiting);
+        let places = std::iter::once(together).chain(std::iter::repeat_with(Vec::new).take(more));
+        for place in places {
+            if self.sender.send(place).is_err() {
+                // Nobody wants more.
+                return ControlFlow::Break(());
+            }
         }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Bytes that a record holds beside itself.
+fn beside(record: &Record) -> usize {
+    match &record.body {
+        Body::Batch(batch) => batch.samples.iter().map(|it| size_of_val(it) + of_value(&it.value)).sum(),
+        Body::Thinned(thinned) => thinned.samples.iter().map(|it| size_of_val(it) + of_value(&it.last)).sum(),
+        Body::Event(json) => json.len(),
+    }
+}
+
+fn of_value(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Array(values) => values.iter().map(|value| size_of_val(value) + of_value(value)).sum(),
+        _ => 0,
     }
 }
 
 /// Puts together what the threads find.
 struct Order<'a> {
-    /// What is lost was told up to here.
+    /// Everything before it is given, or told as lost.
     told_to: u64,
     each: &'a mut dyn FnMut(Past<'_>) -> ControlFlow<()>,
 }
@@ -118,7 +146,9 @@ impl Order<'_> {
         while let Ok(together) = found.recv() {
             for one in together {
                 match one {
+                    // What was summed up meanwhile may stand for the end of the piece before, too.
                     Found::Record(record) if record.offset >= self.told_to => {
+                        self.told_to = record.offset + 1;
                         (self.each)(Past::Record(&record))?;
                     }
                     Found::Record(_) => {}

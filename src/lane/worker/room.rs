@@ -76,6 +76,13 @@ enum Step {
     Failed,
 }
 
+impl Room {
+    /// Gives up what was begun.
+    pub(super) fn forget_job(&mut self) {
+        self.job = None;
+    }
+}
+
 impl Worker {
     /// Goes on with making room; `at_once`, until the budget is kept.
     pub(super) fn make_room(&mut self, at_once: bool) {
@@ -349,6 +356,7 @@ impl Worker {
     fn replace(&mut self, thinner: Thinner) -> Step {
         let first_offset = thinner.first_offset();
         let (thinning, tally) = thinner.into_parts();
+        let why = self.why_no_room();
         match self.journal.replace(thinning) {
             Ok(Some(replaced)) => {
                 let (before, after) = &mut self.room.thinned_bytes;
@@ -356,7 +364,6 @@ impl Worker {
                 *after += replaced.bytes;
                 self.status.thinned_records += tally.batches;
                 let interval_s = self.options.thin_interval.as_secs();
-                let why = self.why_no_room();
                 let event = self.gaps.thinned(&replaced, &tally, interval_s, why, self.clock.now_us());
                 tracing::warn!("{}", event.text);
                 self.events.emit(event);

@@ -67,6 +67,10 @@ impl Worker {
             self.taken.unnoted.push(range.clone());
             self.taken.again.push_back(range);
         }
+        if !self.taken.unnoted.is_empty() {
+            // What is being summed up may be among them.
+            self.room.forget_job();
+        }
     }
 
     fn tell_taken(&mut self, range: Range<u64>, perhaps_sent: bool) {
