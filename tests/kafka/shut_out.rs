@@ -7,6 +7,8 @@ use std::time::Duration;
 use forebay::clock::now_us;
 use forebay::event::Events;
 use forebay::replicate::{Onlooker, Options, Replicator, importer_boot};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use super::lanes::{EPOCH, Memory, assert_exactly_once};
 use super::{options, start, wait_state};
@@ -141,4 +143,30 @@ fn a_box_that_is_shut_out_amid_a_transaction_says_so() {
         &consume(&cluster.brokers(), &["amid.telemetry"], true, Duration::from_secs(3)),
         total,
     );
+}
+
+/// With one partition for all boxes, as is advised for a few of them, the checkpoint of one that has
+/// been silent for a while stands far before the end.
+#[test]
+fn looking_on_finds_a_checkpoint_far_behind_those_of_others() {
+    let cluster = Cluster::shared();
+    for (name, partitions) in [("telemetry", 1), ("events", 1), ("checkpoints", 1)] {
+        cluster.create_topic(&format!("far.{name}"), partitions);
+    }
+    let options = options(&cluster, "far");
+    let source = Memory::new("telemetry", EPOCH);
+    source.push_numbered(100);
+    let box_1 = start(options.clone(), &source, "boot-one");
+    source.wait_committed(100, PATIENCE);
+    box_1.join();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.brokers());
+    let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
+    for number in 0..2500 {
+        let key = format!("werk1/box-{number}/telemetry/epoch");
+        producer.send(BaseRecord::to("far.checkpoints").key(&key).payload("{}")).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    let seen = Onlooker::new(&options, "telemetry").unwrap().look(EPOCH).unwrap();
+    assert_eq!((seen.is_known(), seen.complete_below()), (true, 100));
 }
