@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::memory_disk::MemoryDisk;
+use super::memory_disk::{Fate, MemoryDisk};
 use super::proptests::journal_of;
 use super::recovery::SEGMENT_RECORDS_MAX;
 use super::segment::{EPOCH_FILE, Name};
-use super::toy_coder::ToyDecoder;
+use super::toy_coder::{ToyCoder, ToyDecoder};
 use super::{Damage, DamageKind, Disk, Journal, Options, Read, Reader, Unreadable};
 
 const OPTIONS: Options = Options { segment_bytes: 700, budget_bytes: 1 << 20 };
@@ -255,4 +255,50 @@ fn a_journal_is_not_named_anew_while_its_name_cannot_be_read() {
     let mut records = Records::new();
     assert_eq!(read_on(&mut journal.reader(0).unwrap(), &mut records, &mut Vec::new()), None);
     assert_eq!((journal.epoch(), records), (epoch, all));
+}
+
+/// As who reads the past: one device is wanted, and what the disk does not give is passed over.
+#[test]
+fn what_is_ignored_does_not_end_a_reading_in_front_of_what_the_disk_does_not_give() {
+    // Longer than what is read at once, or trouble would be met before anything is ignored.
+    let options = Options { segment_bytes: 1 << 20, ..OPTIONS };
+    let disk = MemoryDisk::new(1);
+    let (mut journal, _) = Journal::open(Arc::new(disk.clone()), options).expect("it opens");
+    let (mut coder, mut fate) = (ToyCoder::default(), Fate::new(1));
+    let devices: Vec<u32> = (0..4).map(|device| journal.define(&[device; 8]).unwrap()).collect();
+    let mut wanted = Vec::new();
+    for serial in 0..2000 {
+        let record: Vec<u8> = (0..25).flat_map(|_| fate.next().to_le_bytes()).collect();
+        let offset = coder.append(&mut journal, devices[serial % 4], &record, 1).unwrap();
+        if serial % 4 == 0 {
+            wanted.push(offset);
+        }
+        if serial % 3 == 0 {
+            journal.sync_coded(&mut coder, 1).unwrap();
+            coder.clear();
+        }
+    }
+    journal.sync_coded(&mut coder, 1).unwrap();
+    for (name, sector) in sectors(&disk).into_iter().step_by(151) {
+        disk.fail_reads(&name, Some((sector.clone(), EIO)));
+        let mut reader = journal.reader(0).unwrap();
+        let (mut given, mut lost) = (Vec::new(), Vec::new());
+        loop {
+            let mut ignored = None;
+            reader.pass_over();
+            match reader.read() {
+                Read::Link(link) if link.dictionary == devices[0] => given.push(link.offset),
+                Read::Link(link) => ignored = Some(link.dictionary),
+                Read::Damage(damage) => lost.push(damage.from_offset..damage.to_offset),
+                Read::End => break,
+                other => panic!("{name} {sector:?}: {other:?}"),
+            }
+            ignored.into_iter().for_each(|dictionary| reader.ignore(dictionary));
+        }
+        for offset in &wanted {
+            let is_told = given.contains(offset) || lost.iter().any(|range| range.contains(offset));
+            assert!(is_told, "{name} {sector:?}: {offset} of {given:?}, {lost:?}");
+        }
+        disk.fail_reads(&name, None);
+    }
 }
