@@ -427,6 +427,8 @@ fn ends(state: &State, is_over: bool, edge: &str) -> Option<ImportState> {
         State::Refused { cause, .. } | State::NotLetIn { cause, .. } | State::Settings { cause, .. } => {
             Some(ImportState::Held(cause.clone()))
         }
+        // It is tried again without announcing anything before the disk gives it.
+        State::Unreadable { .. } => Some(ImportState::Held(state.to_string())),
         State::Paused { by, .. } => Some(ImportState::Waiting(format!("paused by {by}"))),
         State::Waiting { cause, .. } if is_over => Some(ImportState::Waiting(cause.clone())),
         // The thread has ended and does not say why.

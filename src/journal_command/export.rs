@@ -93,6 +93,13 @@ pub fn run(export: &Export, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     } else {
         out.write_all(words(&written, &folder).as_bytes())?;
     }
+    let lanes = written["lanes"].as_array().into_iter().flatten();
+    let count = |lane: &Json, key: &str| lane[key].as_u64().unwrap_or(0);
+    let left_out: u64 =
+        lanes.map(|lane| count(lane, "damaged_records") + count(lane, "unreadable_records")).sum();
+    if left_out > 0 {
+        bail!("{} could not be read and are not in it", counted(left_out, "record", "records"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
