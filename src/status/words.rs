@@ -246,8 +246,8 @@ words! {
     done_in: "done in about {0}", "fertig in etwa {0}";
     it_connecting: "Being connected", "Wird verbunden";
     it_waiting: "Waiting since {0}", "Wartet seit {0}";
-    kept_here: "Nothing is lost. Records kept here: {0}.", "Nichts geht verloren. Datensätze, die hier liegen: {0}.";
-    waiting_here: "Records waiting here: {0}.", "Datensätze, die hier warten: {0}.";
+    kept_here: "Nothing is lost. Records kept here: {0}.", "Nichts verloren. Datensätze hier: {0}.";
+    waiting_here: "Records waiting here: {0}.", "Datensätze, die warten: {0}.";
     kept_here_perhaps: "Nothing is lost: up to {0} records are still to be sent, IT may have some of them already.",
         "Nichts geht verloren: Bis zu {0} Datensätze sind noch zu senden, einen Teil hat die IT vielleicht schon.";
     waiting_here_perhaps: "Up to {0} records wait here, IT may have some of them already.",

@@ -20,7 +20,7 @@ fn the_way_to_it_is_told_in_words() {
     });
     let (letter, headline, lines) = tile(&given);
     assert_eq!((letter, headline.as_str()), (Some(Letter::M), "Wartet seit 14:32"));
-    assert!(lines.contains("Nichts geht verloren. Datensätze, die hier liegen: 12\u{202f}400."), "{lines}");
+    assert!(lines.contains("Nichts verloren. Datensätze hier: 12\u{202f}400."), "{lines}");
     assert!(given.verdict().1.ends_with("IT has taken nothing since 14:32; the values are kept here."));
 
     given.facts.set(|a| {
