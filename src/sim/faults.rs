@@ -166,8 +166,10 @@ impl World {
         if let Some(newest) = names.iter().rposition(|name| name.ends_with(".segment")) {
             names.remove(newest);
         }
+        // The newest may be torn, and then only another one could give the journal's name back.
+        let is_nameless = self.name_decays || !names.iter().any(|name| name.ends_with(".segment"));
         let name = (!names.is_empty()).then(|| &names[self.fate.below(names.len())]);
-        if let Some(name) = name.filter(|name| *name != EPOCH || !self.name_decays) {
+        if let Some(name) = name.filter(|name| *name != EPOCH || !is_nameless) {
             self.name_decays |= name == EPOCH;
             self.context.say(|| format!("{name} is lost"));
             disk.forget(name);
