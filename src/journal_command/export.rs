@@ -9,11 +9,11 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::bytes::{bytes, counted};
 use super::samples::Written;
 use super::target::Target;
 use super::{Common, Progress, Site, When};
 use super::{events, samples};
+use crate::amount::{bytes, counted};
 use crate::backlog::{Identity, pack};
 use crate::clock::now_us;
 use crate::lane::OfflineLane;

@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::bytes::{bytes, counted};
 use super::{Common, Progress, Site};
+use crate::amount::{bytes, counted};
 use crate::backlog::{IMPORT_FOLDER, MANIFEST_FILE, Manifest, Unpacked, unpack};
 use crate::clock::now_us;
 use crate::control::ClientError;

@@ -23,7 +23,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::amount as bytes;
 pub use progress::Progress;
 pub use site::{Site, load};
 pub use when::When;

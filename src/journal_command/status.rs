@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::bytes::{bytes, counted, number, time};
 use super::site::LANES;
 use super::{Common, Site};
+use crate::amount::{bytes, counted, number, time};
 use crate::journal::{Hole, JournalFiles};
 use crate::lane::OfflineLane;
 use crate::replicate::ReplicationControl;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::bytes::bytes;
+use crate::amount::bytes;
 use crate::backlog::FileError;
 
 /// A folder that gets its name when everything in it is synced, and goes when it does not come to

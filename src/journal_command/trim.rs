@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::bytes::{bytes, counted};
 use super::{Common, Site, When};
+use crate::amount::{bytes, counted};
 use crate::lane::{Before, TrimOrder};
 use crate::run;
 

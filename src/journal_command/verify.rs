@@ -8,8 +8,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::bytes::{bytes, counted, time};
 use super::{Common, Progress, Site};
+use crate::amount::{bytes, counted, time};
 use crate::journal::{BadBytes, Damage, DamageKind, Hole, SegmentFile};
 use crate::lane::{Body, Item, OfflineLane, Record};
 
