@@ -85,7 +85,7 @@ fn by_points(fields: &Fields<'_>) -> Option<Scaling> {
 /// A TIME counts milliseconds; `unit = "s"` asks for seconds.
 pub fn of_time(scalar: Scalar, unit: &str, scaling: Scaling) -> Scaling {
     match (scalar, unit, scaling.transform) {
-        (Scalar::Time, "s", Transform::None) => {
+        (scalar, "s", Transform::None) if scalar.is_duration() => {
             Scaling { transform: Transform::Linear { scale: 0.001, offset: 0.0, clamp: None }, ..scaling }
         }
         _ => scaling,

@@ -319,7 +319,7 @@ fn scan_class(names: &Names<'_>, fields: &Fields<'_>) -> Option<usize> {
 }
 
 fn unit(protocol: &dyn Protocol, fields: &Fields<'_>, data_type: DataType) -> String {
-    let time = data_type.scalar == Scalar::Time;
+    let time = data_type.scalar.is_duration();
     let numeric = number_key(fields, data_type, "unit");
     let Some(text) = numeric.then(|| fields.text("unit")).flatten() else {
         return if time { "ms".to_owned() } else { String::new() };
@@ -344,7 +344,7 @@ fn unit(protocol: &dyn Protocol, fields: &Fields<'_>, data_type: DataType) -> St
     };
     let scaled = ["scale", "raw"].iter().any(|key| fields.has(key));
     if time && !scaled && !matches!(unit.symbol, "s" | "ms") {
-        fields.refuse("P0123", "unit", "a TIME is in s or ms", "write unit = \"s\"");
+        fields.refuse("P0123", "unit", &format!("a {data_type} is in s or ms"), "write unit = \"s\"");
     }
     unit.symbol.to_owned()
 }
@@ -423,7 +423,8 @@ fn limits(fields: &Fields<'_>, data_type: DataType) -> BTreeMap<String, f64> {
 
 fn enumeration(names: &Names<'_>, fields: &Fields<'_>, data_type: DataType) -> Option<Enumeration> {
     let whole = data_type.scalar.is_number()
-        && !matches!(data_type.scalar, Scalar::Real | Scalar::Lreal | Scalar::Time);
+        && !matches!(data_type.scalar, Scalar::Real | Scalar::Lreal)
+        && !data_type.scalar.is_duration();
     if !fitting(fields, data_type, "enum", whole, "whole numbers") {
         return None;
     }
@@ -483,14 +484,14 @@ fn ne107(fields: &Fields<'_>, data_type: DataType) -> bool {
 
 /// A DTL is the controller's local time: without its zone it is no point in time.
 fn timezone(fields: &Fields<'_>, data_type: DataType) -> Option<TimeZone> {
-    let local = data_type.scalar == Scalar::Dtl;
+    let local = data_type.scalar.is_local_time();
     if local && !fields.has("timezone") {
-        let message = format!("{}: a DTL is the local time of the controller", fields.subject);
+        let message = format!("{}: a {data_type} is the local time of the controller", fields.subject);
         let span = fields.entry("type").map_or(fields.span, |entry| entry.node.span);
         let fault = fields.ctx.error("P0128", span, message);
         fields.ctx.report(fault.help("say where it stands: timezone = \"Europe/Berlin\", or \"UTC\""));
     }
-    if !fitting(fields, data_type, "timezone", local, "DTL tags") {
+    if !fitting(fields, data_type, "timezone", local, "DTL and DATE_AND_TIME tags") {
         return None;
     }
     let text = fields.text("timezone")?;

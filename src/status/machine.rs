@@ -188,11 +188,8 @@ fn tag_row(device: &Device, state: &DeviceState, index: usize, name: String, spe
 
 /// Numbers and yes or no have a curve.
 fn has_trend(tag: &Tag) -> bool {
-    let is_text = matches!(
-        tag.data_type.scalar,
-        Scalar::String(_) | Scalar::Wstring(_) | Scalar::Dtl | Scalar::DateTime
-    );
-    !is_text && tag.data_type.array_len.is_none()
+    let scalar = tag.data_type.scalar;
+    (scalar.is_number() || scalar == Scalar::Bool) && tag.data_type.array_len.is_none()
 }
 
 /// What the device said when it refused this tag, with the fix; the connector's words.
@@ -209,7 +206,7 @@ fn last_good(current: &crate::twin::Current) -> i64 {
 /// Symbol of its unit; empty when it has none.
 pub(super) fn unit(tag: &Tag) -> String {
     match (tag.unit.as_str(), tag.data_type.scalar) {
-        ("", Scalar::Time) => "ms".to_owned(),
+        ("", scalar) if scalar.is_duration() => "ms".to_owned(),
         ("1" | "server", _) => String::new(),
         (unit, _) => plain(unit),
     }

@@ -50,6 +50,37 @@ pub enum PollError {
     },
 }
 
+/// One tag, looked at closely.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The value as decoded.
+    pub sample: RawSample,
+    /// The bytes it was decoded from, in the order of the wire; `None` where the protocol has no
+    /// such thing (OPC UA).
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// An alarm or a message that the device itself has sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceMessage {
+    /// When the device says it happened, microseconds since 1970 UTC.
+    pub source_us: Option<i64>,
+    /// Which part of the device it is about, as the device names it.
+    pub source: String,
+    /// What kind of message, as the device names it (`OffNormalAlarmType`).
+    pub kind: String,
+    /// Its words.
+    pub text: String,
+    /// 1 (least) to 1000, as in OPC UA Part 5, 6.4.2.
+    pub severity: u16,
+    /// The alarm is on; `None` for a message that neither comes nor goes.
+    pub active: Option<bool>,
+    /// Somebody has acknowledged it; `None` where that is not asked for.
+    pub acknowledged: Option<bool>,
+    /// Equal for all messages about the same alarm, so that its end is found; may be empty.
+    pub condition: String,
+}
+
 /// A connection to one device. The poller owns time: implementations never sleep for pacing
 /// (other than a configured `request_pause`), retry or log.
 #[async_trait]
@@ -73,6 +104,35 @@ pub trait Connector: Send {
 
     /// Reads these tags (indices into `DeviceSpec::tags`) now, for `[[verify]]`.
     async fn read(&mut self, tags: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError>;
+
+    /// Reads one tag (index into `DeviceSpec::tags`) now and shows what came over the wire, for
+    /// `check --live` and `explain`.
+    async fn look(&mut self, tag: u32) -> Result<Look, PollError> {
+        let mut samples = Vec::new();
+        self.read(&[tag], &mut samples).await?;
+        let sample = samples.pop().ok_or_else(|| PollError::Mismatch { what: "no value".into() })?;
+        Ok(Look { sample, bytes: None })
+    }
+
+    /// Takes over the alarms and messages that the device has sent since the last call, oldest
+    /// first. A connector without any leaves `messages` as it is.
+    fn take_messages(&mut self, messages: &mut Vec<DeviceMessage>) {
+        let _ = messages;
+    }
+
+    /// Reads from the device's own memory what its tags were from `from_us` to `to_us`
+    /// (microseconds since 1970 UTC, both included), at most `max` samples, in order of time; each
+    /// has its `source_us`. `Ok(false)` when the device keeps no history.
+    async fn history(
+        &mut self,
+        from_us: i64,
+        to_us: i64,
+        max: usize,
+        samples: &mut Vec<RawSample>,
+    ) -> Result<bool, PollError> {
+        let _ = (from_us, to_us, max, samples);
+        Ok(false)
+    }
 
     /// Requests sent since the start, for the page and the metrics.
     fn requests(&self) -> u64;

@@ -19,6 +19,9 @@ pub enum DecodeFault {
     /// Text that claims to be longer than its field, or is not valid text.
     #[error("not a valid text")]
     Text,
+    /// A half byte of a decimal number that is no digit.
+    #[error("not a decimal digit")]
+    Digit,
     /// A date that does not exist.
     #[error("not a valid date")]
     Date,
@@ -44,6 +47,12 @@ pub fn decode_scalar(scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault>
         Scalar::Int => Value::Int(i64::from(i16::from_be_bytes(take(bytes)?))),
         Scalar::Dword | Scalar::Udint => Value::Uint(u64::from(u32::from_be_bytes(take(bytes)?))),
         Scalar::Dint | Scalar::Time => Value::Int(i64::from(i32::from_be_bytes(take(bytes)?))),
+        Scalar::Tod => match u32::from_be_bytes(take(bytes)?) {
+            ms @ 0..86_400_000 => Value::Int(i64::from(ms)),
+            _ => return Err(DecodeFault::Date),
+        },
+        Scalar::Bcd => digits(&take::<2>(bytes)?)?,
+        Scalar::Lbcd => digits(&take::<4>(bytes)?)?,
         Scalar::Lword | Scalar::Ulint => Value::Uint(u64::from_be_bytes(take(bytes)?)),
         Scalar::Lint => Value::Int(i64::from_be_bytes(take(bytes)?)),
         Scalar::Real => {
@@ -54,10 +63,26 @@ pub fn decode_scalar(scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault>
             let real = f64::from_be_bytes(take(bytes)?);
             Value::Lreal(if real.is_finite() { real } else { return Err(DecodeFault::NotFinite) })
         }
-        Scalar::String(_) | Scalar::Wstring(_) | Scalar::Dtl | Scalar::DateTime => {
-            return Err(DecodeFault::Layout);
-        }
+        Scalar::String(_)
+        | Scalar::Wstring(_)
+        | Scalar::S5time
+        | Scalar::Date
+        | Scalar::DateAndTime
+        | Scalar::Dtl
+        | Scalar::DateTime => return Err(DecodeFault::Layout),
     })
+}
+
+/// Binary coded decimal: one digit in each half byte, highest first.
+fn digits(bytes: &[u8]) -> Result<Value, DecodeFault> {
+    let mut number = 0;
+    for digit in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        if digit > 9 {
+            return Err(DecodeFault::Digit);
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    Ok(Value::Uint(number))
 }
 
 fn take<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeFault> {

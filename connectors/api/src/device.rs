@@ -213,6 +213,12 @@ pub trait Protocol: Send + Sync {
         None
     }
 
+    /// How a canonical address is asked for, for `explain`: `FC03, wire 2999 (0x0BB7), 2 registers`.
+    fn wire(&self, address: &str, data_type: DataType) -> String {
+        let (_, _) = (address, data_type);
+        String::new()
+    }
+
     /// Checks what needs the whole device: endpoint, options that exclude each other, security.
     ///
     /// Each entry is one complaint: the key it is about (`endpoint`, `security` …), message, help.

@@ -9,7 +9,7 @@ mod device;
 mod sample;
 mod types;
 
-pub use connector::{Connector, PollError, Simulator};
+pub use connector::{Connector, DeviceMessage, Look, PollError, Simulator};
 pub use decode::{DecodeFault, decode_scalar};
 pub use device::{
     Address, AddressFault, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey, OptionKind,

@@ -43,6 +43,19 @@ pub enum Scalar {
     String(Option<u16>),
     /// Text of at most this many UTF-16 units.
     Wstring(Option<u16>),
+    /// Binary coded decimal, 16 bits, four digits; the decoded value is the number.
+    Bcd,
+    /// Binary coded decimal, 32 bits, eight digits; the decoded value is the number.
+    Lbcd,
+    /// Siemens S5TIME, 16 bits: time base and three decimal digits; decoded to milliseconds.
+    S5time,
+    /// Siemens DATE, 16 bits, days since 1990-01-01; decoded to a text such as `2026-02-11`,
+    /// because a date without a zone is no point in time.
+    Date,
+    /// Siemens TIME_OF_DAY, 32 bits, unsigned, milliseconds since midnight.
+    Tod,
+    /// Siemens DATE_AND_TIME, 8 bytes of decimal digits, local time of the controller.
+    DateAndTime,
     /// Siemens DTL, 12 bytes, local time of the controller.
     Dtl,
     /// A point in time as OPC UA sends it.
@@ -55,9 +68,9 @@ impl Scalar {
         Some(match self {
             Self::Bool => 1,
             Self::Byte | Self::Sint | Self::Usint | Self::Char => 8,
-            Self::Word | Self::Int | Self::Uint => 16,
-            Self::Dword | Self::Dint | Self::Udint | Self::Time | Self::Real => 32,
-            Self::Lword | Self::Lint | Self::Ulint | Self::Lreal | Self::DateTime => 64,
+            Self::Word | Self::Int | Self::Uint | Self::Bcd | Self::S5time | Self::Date => 16,
+            Self::Dword | Self::Dint | Self::Udint | Self::Time | Self::Real | Self::Lbcd | Self::Tod => 32,
+            Self::Lword | Self::Lint | Self::Ulint | Self::Lreal | Self::DateTime | Self::DateAndTime => 64,
             Self::Dtl => 96,
             Self::String(_) | Self::Wstring(_) => return None,
         })
@@ -67,8 +80,25 @@ impl Scalar {
     pub fn is_number(self) -> bool {
         !matches!(
             self,
-            Self::Bool | Self::Char | Self::String(_) | Self::Wstring(_) | Self::Dtl | Self::DateTime
+            Self::Bool
+                | Self::Char
+                | Self::String(_)
+                | Self::Wstring(_)
+                | Self::Date
+                | Self::DateAndTime
+                | Self::Dtl
+                | Self::DateTime
         )
+    }
+
+    /// True for lengths of time in milliseconds: `unit = "s"` converts them.
+    pub fn is_duration(self) -> bool {
+        matches!(self, Self::Time | Self::S5time | Self::Tod)
+    }
+
+    /// True for points in time by the controller's own clock: they need `timezone`.
+    pub fn is_local_time(self) -> bool {
+        matches!(self, Self::Dtl | Self::DateAndTime)
     }
 
     /// True for the unsigned types that hold bits (`bits = "…"` is allowed).
@@ -107,6 +137,12 @@ const NAMES: &[(&str, Scalar, &[&str])] = &[
     ("LREAL", Scalar::Lreal, &["float64", "double", "f64"]),
     ("STRING", Scalar::String(None), &["text"]),
     ("WSTRING", Scalar::Wstring(None), &[]),
+    ("BCD", Scalar::Bcd, &["bcd16"]),
+    ("LBCD", Scalar::Lbcd, &["bcd32"]),
+    ("S5TIME", Scalar::S5time, &[]),
+    ("DATE", Scalar::Date, &[]),
+    ("TOD", Scalar::Tod, &["time_of_day"]),
+    ("DATE_AND_TIME", Scalar::DateAndTime, &["dt"]),
     ("DTL", Scalar::Dtl, &[]),
     ("DATETIME", Scalar::DateTime, &[]),
 ];
@@ -234,7 +270,9 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for text in ["BOOL", "REAL[24]", "STRING[16]", "STRING", "DTL", "ULINT"] {
+        for text in
+            ["BOOL", "REAL[24]", "STRING[16]", "STRING", "DTL", "ULINT", "BCD", "DATE_AND_TIME", "S5TIME[4]"]
+        {
             assert_eq!(DataType::parse(text).map(|t| t.to_string()).as_deref(), Some(text));
         }
         assert_eq!(DataType::parse("float32"), Some(DataType::single(Scalar::Real)));

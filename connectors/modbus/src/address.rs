@@ -291,7 +291,8 @@ fn registers(scalar: Scalar) -> Option<u32> {
     match scalar {
         Scalar::String(len) => len.map(|bytes| u32::from(bytes).div_ceil(2)),
         Scalar::Wstring(len) => len.map(u32::from),
-        Scalar::Dtl | Scalar::DateTime => None,
+        Scalar::S5time | Scalar::Date | Scalar::Tod => None,
+        Scalar::DateAndTime | Scalar::Dtl | Scalar::DateTime => None,
         scalar => scalar.bits().filter(|bits| *bits >= 16).map(|bits| bits / 16),
     }
 }
@@ -338,7 +339,12 @@ fn unknown_type(address: &str, data_type: DataType) -> AddressFault {
             "needs its length on Modbus",
             format!("write {data_type}[16] (a STRING has two characters a register)"),
         ),
-        Scalar::Dtl | Scalar::DateTime => (
+        Scalar::S5time
+        | Scalar::Date
+        | Scalar::Tod
+        | Scalar::DateAndTime
+        | Scalar::Dtl
+        | Scalar::DateTime => (
             "does not exist on Modbus",
             "write one tag for each register of the time, or UDINT for seconds".into(),
         ),

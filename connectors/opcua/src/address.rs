@@ -56,10 +56,16 @@ impl NodeAddress {
 /// [`AddressFault`], codes `O0201` to `O0206`.
 pub(crate) fn check(address: &str, data_type: DataType) -> Result<Address, AddressFault> {
     let canonical = NodeAddress::parse(address)?.canonical();
-    if data_type.scalar == Scalar::Dtl {
-        let mut wrong = fault("O0206", "OPC UA has no type DTL", 0..address.len());
-        wrong.type_label = Some("only on S7 by address".into());
-        wrong.help = "write type = \"DATETIME\"; the server turns a DTL into it".into();
+    let instead = match data_type.scalar {
+        Scalar::Dtl | Scalar::DateAndTime | Scalar::Date => "DATETIME",
+        Scalar::Bcd | Scalar::S5time => "UINT",
+        Scalar::Lbcd | Scalar::Tod => "UDINT",
+        _ => "",
+    };
+    if !instead.is_empty() {
+        let mut wrong = fault("O0206", &format!("OPC UA has no type {data_type}"), 0..address.len());
+        wrong.type_label = Some("only in a controller's own memory".into());
+        wrong.help = format!("write type = \"{instead}\", which servers send instead");
         return Err(wrong);
     }
     Ok(Address { place: canonical.clone(), canonical })

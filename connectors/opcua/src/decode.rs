@@ -102,7 +102,13 @@ fn scalar(scalar: Scalar, value: Variant) -> Result<Value, DecodeFault> {
             Variant::DateTime(time) => date(&time),
             _ => Err(DecodeFault::Layout),
         },
-        Scalar::Dtl => Err(DecodeFault::Layout),
+        Scalar::Bcd
+        | Scalar::Lbcd
+        | Scalar::S5time
+        | Scalar::Date
+        | Scalar::Tod
+        | Scalar::DateAndTime
+        | Scalar::Dtl => Err(DecodeFault::Layout),
     }
 }
 

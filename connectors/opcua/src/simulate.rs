@@ -322,15 +322,15 @@ fn data_type_id(scalar: Scalar) -> DataTypeId {
         Scalar::Sint => DataTypeId::SByte,
         Scalar::Byte | Scalar::Usint => DataTypeId::Byte,
         Scalar::Int => DataTypeId::Int16,
-        Scalar::Word | Scalar::Uint => DataTypeId::UInt16,
+        Scalar::Word | Scalar::Uint | Scalar::Bcd | Scalar::S5time => DataTypeId::UInt16,
         Scalar::Dint | Scalar::Time => DataTypeId::Int32,
-        Scalar::Dword | Scalar::Udint => DataTypeId::UInt32,
+        Scalar::Dword | Scalar::Udint | Scalar::Lbcd | Scalar::Tod => DataTypeId::UInt32,
         Scalar::Lint => DataTypeId::Int64,
         Scalar::Lword | Scalar::Ulint => DataTypeId::UInt64,
         Scalar::Real => DataTypeId::Float,
         Scalar::Lreal => DataTypeId::Double,
-        Scalar::Char | Scalar::String(_) | Scalar::Wstring(_) => DataTypeId::String,
-        Scalar::Dtl | Scalar::DateTime => DataTypeId::DateTime,
+        Scalar::Char | Scalar::String(_) | Scalar::Wstring(_) | Scalar::Date => DataTypeId::String,
+        Scalar::DateAndTime | Scalar::Dtl | Scalar::DateTime => DataTypeId::DateTime,
     }
 }
 
