@@ -34,6 +34,8 @@ pub enum Kind {
     Thinned,
     /// A device came or went: state, cause.
     DeviceState,
+    /// The device itself sent an alarm or a message: time, source, severity, whether it is on.
+    Alarm,
     /// A model's score crossed its threshold, or came back.
     Prediction,
     /// A model cannot score: why.

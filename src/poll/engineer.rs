@@ -110,6 +110,18 @@ impl Engineer {
         state.samples += out.len() as u64;
     }
 
+    /// What a device remembers of the past, as it is to be published. Neither the twin nor what is
+    /// compared with the next value learns of it.
+    pub fn of_the_past(&self, raw: &[RawSample], out: &mut Vec<Sample>) {
+        for sample in raw {
+            let Some(range) = self.made_from.get(sample.tag as usize) else { continue };
+            for index in range.clone() {
+                let (value, quality) = engineer(&self.device.tags[index], sample, false);
+                out.push(Sample { tag: number(index), value, quality, source_us: sample.source_us });
+            }
+        }
+    }
+
     /// Looks at the tags that say "someone works on it" before any quality is decided.
     fn note_function_checks(&mut self, raw: &[RawSample]) {
         for sample in raw {

@@ -7,6 +7,8 @@
 
 mod backoff;
 mod engineer;
+mod history;
+mod messages;
 pub(crate) mod outage;
 mod schedule;
 mod task;

@@ -51,6 +51,8 @@ pub struct Outage {
     is_logged: bool,
     /// Codes of this outage that have been events.
     told: Vec<String>,
+    /// Values of this outage that the device itself had kept.
+    from_history: usize,
 }
 
 impl Outage {
@@ -67,6 +69,7 @@ impl Outage {
             logged: HashMap::new(),
             is_logged: false,
             told: Vec::new(),
+            from_history: 0,
         }
     }
 
@@ -94,11 +97,30 @@ impl Outage {
         }
         // Without a value before there is no time from which something could be missing.
         let gap = (from_us != 0).then_some(GapBefore { from_us, cause });
+        let from_history = std::mem::take(&mut self.from_history);
         if let Some(gap) = &gap {
-            self.events.emit(gap_event(&self.device.path, gap, edge_us));
+            let mut event = gap_event(&self.device.path, gap, edge_us);
+            if from_history > 0 {
+                event
+                    .text
+                    .push_str(&format!("; {from_history} values of it come from the device's own memory"));
+                event.data["from_history"] = json!(from_history);
+            }
+            self.events.emit(event);
         }
         self.emit_state(edge_us, "up", None);
         gap
+    }
+
+    /// Since when values are missing, microseconds since 1970; `None` while none are, or when there
+    /// never was one.
+    pub fn missing_since(&self) -> Option<i64> {
+        (self.open.is_some() && self.last_good_us != 0).then_some(self.last_good_us)
+    }
+
+    /// The device itself had kept this many values of the outage; called before [`Outage::end`].
+    pub fn note_history(&mut self, samples: usize) {
+        self.from_history = samples;
     }
 
     /// Notes that values came in, without an outage before.

@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout};
 use super::Shared;
 use super::backoff::Backoff;
 use super::engineer::{Engineer, transform};
+use super::history::History;
+use super::messages::Messages;
 use super::outage::Outage;
 use super::schedule::Schedule;
 use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample};
@@ -43,6 +45,8 @@ pub struct Task {
     twin: Arc<DeviceTwin>,
     shared: Shared,
     engineer: Engineer,
+    history: History,
+    messages: Messages,
     raw: Vec<RawSample>,
     samples: Vec<Sample>,
     /// Goes with the next batch that the journal takes.
@@ -52,8 +56,17 @@ pub struct Task {
 impl Task {
     /// A task that has not connected yet.
     pub fn new(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared) -> Self {
-        let engineer = Engineer::new(Arc::clone(&device));
-        Self { device, twin, shared, engineer, raw: Vec::new(), samples: Vec::new(), gap: None }
+        Self {
+            engineer: Engineer::new(Arc::clone(&device)),
+            history: History::default(),
+            messages: Messages::new(Arc::clone(&device), shared.events.clone()),
+            raw: Vec::new(),
+            samples: Vec::new(),
+            gap: None,
+            device,
+            twin,
+            shared,
+        }
     }
 
     /// Connects and reads until told to stop.
@@ -112,7 +125,7 @@ impl Task {
         let connected = tokio::select! {
             biased;
             () = stop.cancelled() => return Ended::Stopped,
-            connected = self.connect(connector) => connected,
+            connected = self.connect(connector, outage) => connected,
         };
         if let Err((cause, retry)) = connected {
             return Ended::Failed(cause, retry);
@@ -138,6 +151,7 @@ impl Task {
                 return Ended::Failed(cause, retry);
             }
             backoff.reset();
+            self.messages.take(connector);
             self.deliver(&due, connector.requests(), started, missed, outage);
             if self.engineer.take_refusals_changed() {
                 self.note_refusals(connector);
@@ -148,7 +162,36 @@ impl Task {
         Ended::Stopped
     }
 
-    async fn connect(&mut self, connector: &mut dyn Connector) -> Result<(), (Cause, Retry)> {
+    async fn connect(
+        &mut self,
+        connector: &mut dyn Connector,
+        outage: &mut Outage,
+    ) -> Result<(), (Cause, Retry)> {
+        self.connect_and_verify(connector).await?;
+        if let Some(since_us) = outage.missing_since() {
+            self.raw.clear();
+            let read = self.history.read(connector, since_us, clock::now_us(), &mut self.raw).await;
+            read.map_err(|error| cause_of(&error))?;
+            self.deliver_history(outage);
+        }
+        Ok(())
+    }
+
+    /// Stores what the device had kept while it could not be read. The gap goes with it.
+    fn deliver_history(&mut self, outage: &mut Outage) {
+        if self.raw.is_empty() {
+            return;
+        }
+        let edge_us = clock::now_us();
+        self.samples.clear();
+        self.engineer.of_the_past(&self.raw, &mut self.samples);
+        tracing::info!(device = %self.device.name, "{} values come from its own memory", self.raw.len());
+        outage.note_history(self.raw.len());
+        self.gap = outage.end(&self.twin, edge_us).map(Box::new).or(self.gap.take());
+        self.store(edge_us, outage);
+    }
+
+    async fn connect_and_verify(&mut self, connector: &mut dyn Connector) -> Result<(), (Cause, Retry)> {
         let connected = timeout(CONNECT_MAX, connector.connect()).await;
         let identity = connected
             .unwrap_or(Err(PollError::Timeout { waited: CONNECT_MAX }))

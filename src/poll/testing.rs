@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_connector::{
-    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey, PollError,
-    Protocol, Quality, RawSample, Scalar, ScanClass, Secrets, Simulator, TagSpec, Value,
+    Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceMessage, DeviceSpec, OpenFault,
+    OptionKey, PollError, Protocol, Quality, RawSample, Scalar, ScanClass, Secrets, Simulator, TagSpec,
+    Value,
 };
 
 use crate::device::{Device, Tag, Text, Transform};
@@ -45,18 +46,32 @@ pub fn device(tags: Vec<Tag>) -> Arc<Device> {
 
 /// What a scripted connector answers, one entry for each connect and poll; after the last, silence.
 #[derive(Clone, Default)]
-pub struct Script(Arc<Mutex<VecDeque<Step>>>);
+pub struct Script {
+    steps: Arc<Mutex<VecDeque<Step>>>,
+    /// What the device remembers of the past, one entry for each time it is asked.
+    history: Arc<Mutex<VecDeque<Step>>>,
+    /// What it says by itself, given out with the first poll.
+    messages: Arc<Mutex<Vec<DeviceMessage>>>,
+}
 
 /// What one call gives.
 type Step = Result<Vec<RawSample>, PollError>;
 
 impl Script {
     pub fn new(steps: Vec<Step>) -> Self {
-        Self(Arc::new(Mutex::new(steps.into())))
+        Self { steps: Arc::new(Mutex::new(steps.into())), ..Self::default() }
+    }
+
+    pub fn remembering(self, history: Vec<Step>) -> Self {
+        Self { history: Arc::new(Mutex::new(history.into())), ..self }
+    }
+
+    pub fn saying(self, messages: Vec<DeviceMessage>) -> Self {
+        Self { messages: Arc::new(Mutex::new(messages)), ..self }
     }
 
     fn next(&self) -> Step {
-        let step = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         step.unwrap_or(Err(PollError::Timeout { waited: Duration::from_secs(1) }))
     }
 }
@@ -141,6 +156,21 @@ impl Connector for Script {
     async fn read(&mut self, _: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         samples.extend(self.next()?);
         Ok(())
+    }
+    fn take_messages(&mut self, messages: &mut Vec<DeviceMessage>) {
+        messages.append(&mut self.messages.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    async fn history(
+        &mut self,
+        _: i64,
+        _: i64,
+        _: usize,
+        samples: &mut Vec<RawSample>,
+    ) -> Result<bool, PollError> {
+        let step = self.history.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(step) = step else { return Ok(false) };
+        samples.extend(step?);
+        Ok(true)
     }
     fn requests(&self) -> u64 {
         0

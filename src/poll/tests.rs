@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forebay_connector::{PollError, Quality, RawSample, Value};
+use forebay_connector::{DeviceMessage, PollError, Quality, RawSample, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::testing::{Script, real, scripted, tag};
@@ -190,4 +190,63 @@ async fn causes_that_take_turns_are_told_once_each() {
     assert!(state.errors > 20);
     let causes: Vec<_> = events.iter().map(|event| event.data["cause"].as_str().unwrap()).collect();
     assert_eq!(causes, ["lost", "timeout"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_device_remembers_of_an_outage_is_stored_in_front_of_the_first_new_value() {
+    let at = |us: i64| RawSample { source_us: Some(us), ..real(0, 7.5) };
+    let steps = vec![Ok(vec![]), Ok(vec![real(0, 8.5)])];
+    // Out of order, and one from before the outage and one from the future, which are not of it.
+    let history = vec![Ok(vec![at(3_000_000), at(2_000_000), at(900_000), at(i64::MAX - 1)])];
+    let device = scripted(vec![tag("a", 0)], Script::new(steps).remembering(history));
+    let (batches, events, state) = play(device, 1, 1_000_000).await;
+    let times: Vec<_> = batches[0].samples.iter().map(|sample| sample.source_us).collect();
+    assert_eq!(times, [Some(2_000_000), Some(3_000_000)]);
+    assert_eq!(batches[0].gap.as_deref().map(|gap| gap.from_us), Some(1_000_000), "one record or none");
+    assert_eq!(batches[1].samples[0].value, Value::Real(8.5));
+    assert!(batches[1].gap.is_none());
+    let gaps: Vec<_> = events.iter().filter(|event| event.kind == Kind::Gap).collect();
+    assert_eq!((gaps.len(), &gaps[0].data["from_history"]), (1, &2.into()));
+    assert_eq!(state.values[0].value, Value::Real(8.5), "the past is not shown as the present");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_cannot_be_read_does_not_keep_the_device_away() {
+    let steps = vec![Ok(vec![]), Ok(vec![]), Ok(vec![real(0, 1.0)])];
+    // Asked a second time it would give a value.
+    let history = vec![Err(lost()), Ok(vec![RawSample { source_us: Some(2_000_000), ..real(0, 7.5) }])];
+    let device = scripted(vec![tag("a", 0)], Script::new(steps).remembering(history));
+    let (batches, events, _) = play(device, 2, 1_000_000).await;
+    assert_eq!(batches[0].samples[0].value, Value::Real(1.0));
+    let gap = events.iter().find(|event| event.kind == Kind::Gap).unwrap();
+    assert!(gap.data.get("from_history").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_of_the_device_are_events_and_a_flood_of_them_is_counted() {
+    let message = |number: usize| DeviceMessage {
+        source_us: Some(5_000_000),
+        source: "Pump 1".into(),
+        kind: "OffNormalAlarmType".into(),
+        text: format!("Pressure low {number}"),
+        severity: 700,
+        active: Some(true),
+        acknowledged: Some(false),
+        condition: "i=17".into(),
+    };
+    let mut steps = vec![Ok(vec![])];
+    steps.extend((0..700).map(|_| Ok(vec![real(0, 1.0)])));
+    let script = Script::new(steps).saying((0..603).map(message).collect());
+    let (_, events, _) = play(scripted(vec![tag("a", 0)], script), 65, 0).await;
+    let alarms: Vec<_> = events.iter().filter(|event| event.kind == Kind::Alarm).collect();
+    assert_eq!(alarms.len(), 601);
+    assert_eq!(alarms[0].text, "Pressure low 0");
+    assert_eq!(
+        alarms[0].data,
+        serde_json::json!({
+            "time": "1970-01-01T00:00:05.000000Z", "source": "Pump 1", "type": "OffNormalAlarmType",
+            "severity": 700, "active": true, "acknowledged": false, "condition": "i=17",
+        })
+    );
+    assert_eq!(alarms[600].data, serde_json::json!({ "left_out": 3 }));
 }

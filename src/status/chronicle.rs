@@ -52,6 +52,7 @@ fn event_row(event: &Event, predictions: &[Prediction], speech: &Speech) -> Even
         Kind::Gap => words.gap,
         Kind::Thinned => words.thinned,
         Kind::DeviceState => words.device,
+        Kind::Alarm => words.alarm,
         Kind::Prediction => words.prediction,
         Kind::ModelState => words.model,
         Kind::Box => words.the_box,
@@ -79,6 +80,7 @@ fn own_words(event: &Event, predictions: &[Prediction], speech: &Speech) -> Opti
         Kind::DeviceState => of_device(event, speech),
         Kind::Gap => missing::of_gap(event, speech),
         Kind::Thinned => missing::of_thinned(event, speech),
+        Kind::Alarm => of_alarm(event, speech),
         Kind::Prediction => of_prediction(event, predictions, speech),
         Kind::ModelState => of_model(event, speech),
         Kind::Box => of_box::of_box(event, speech),
@@ -94,7 +96,7 @@ fn detail<'a>(event: &'a Event, speech: &Speech) -> &'a str {
         }
         Kind::Gap => data(event, "detail").unwrap_or_default(),
         Kind::Box => of_box::detail(event),
-        Kind::Thinned | Kind::DeviceState | Kind::Prediction | Kind::ModelState => "",
+        Kind::Thinned | Kind::DeviceState | Kind::Alarm | Kind::Prediction | Kind::ModelState => "",
     }
 }
 
@@ -121,6 +123,20 @@ fn of_device(event: &Event, speech: &Speech) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The words are the device's own, in its own language; only whether it is on is said in ours.
+fn of_alarm(event: &Event, speech: &Speech) -> Option<String> {
+    let words = speech.event_words();
+    if let Some(left_out) = number(event, "left_out") {
+        return Some(fill(words.messages_left_out, &[&speech.count(left_out)]));
+    }
+    let template = match event.data.get("active").and_then(serde_json::Value::as_bool) {
+        Some(true) => words.alarm_on,
+        Some(false) => words.alarm_off,
+        None => "{0}",
+    };
+    Some(fill(template, &[&sentence(&event.text)]))
 }
 
 fn of_prediction(event: &Event, predictions: &[Prediction], speech: &Speech) -> Option<String> {

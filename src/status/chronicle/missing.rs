@@ -57,6 +57,9 @@ fn no_values(event: &Event, cause: &str, times: Option<(String, String)>, speech
     };
     let Some((from, to)) = times else { return fill(words.missing, &[why]) };
     let mut text = fill(words.no_values, &[&from, &to, why]);
+    if let Some(values) = number(event, "from_history") {
+        text.push_str(&fill(words.from_history, &[&speech.count(values)]));
+    }
     if event.data.get("clock").is_some() {
         text.push_str(words.length_unknown);
     }

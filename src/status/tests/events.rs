@@ -197,15 +197,26 @@ fn every_documented_cause_of_a_gap_is_told_in_german() {
 fn events_of_every_kind_are_told_in_german() {
     use serde_json::json;
     // Exhaustive, so that a new kind needs a text.
-    for kind in [Kind::Gap, Kind::Thinned, Kind::DeviceState, Kind::Prediction, Kind::ModelState, Kind::Box] {
+    for kind in [
+        Kind::Gap,
+        Kind::Thinned,
+        Kind::DeviceState,
+        Kind::Alarm,
+        Kind::Prediction,
+        Kind::ModelState,
+        Kind::Box,
+    ] {
         let data = match kind {
             Kind::Gap | Kind::Thinned | Kind::Box => continue, // In tests of their own.
             Kind::DeviceState => json!({"state": "down", "cause": "a cause that nobody knows"}),
+            Kind::Alarm => json!({"left_out": 3}),
             Kind::Prediction => json!({"state": "cleared", "model": "unknown", "score": 0.25}),
             Kind::ModelState => json!({"state": "broken", "model": "bearing", "why": {"en": "English"}}),
         };
         is_translated(kind, &data);
     }
+    let over = said(Language::De, Kind::Alarm, json!({"active": false, "severity": 700}));
+    assert_eq!((over.text.as_str(), over.english), ("Alarm ist vorbei: English", false));
     let broken = json!({"state": "broken", "model": "bearing", "why": {"en": "no such operator"}});
     let row = said(Language::De, Kind::ModelState, broken);
     assert_eq!(

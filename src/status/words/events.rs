@@ -5,6 +5,7 @@ words! {
     gap: "Gap", "Lücke";
     thinned: "Summed up", "Verdichtet";
     device: "Machine", "Maschine";
+    alarm: "Message", "Meldung";
     prediction: "Prediction", "Vorhersage";
     model: "Model", "Modell";
     the_box: "Box", "Box";
@@ -12,6 +13,10 @@ words! {
     // Machines and models.
     up: "delivers data", "liefert Daten";
     down: "sends nothing ({0})", "sendet nichts ({0})";
+    alarm_on: "alarm: {0}", "Alarm: {0}";
+    alarm_off: "alarm is over: {0}", "Alarm ist vorbei: {0}";
+    messages_left_out: "{0} messages were left out: too many in a minute",
+        "{0} Meldungen weggelassen: zu viele in einer Minute";
     raised: "{0}: score {1}, limit {2}. {3} ({4})", "{0}: Kennwert {1}, Grenze {2}. {3} ({4})";
     cleared: "{0} is over: score {1}", "{0} ist vorbei: Kennwert {1}";
     suppressed: "model {0} does not watch: {1}", "Modell {0} wacht nicht: {1}";
@@ -20,6 +25,8 @@ words! {
 
     // What is missing: {0} from, {1} to.
     no_values: "no values from {0} to {1} ({2})", "keine Werte von {0} bis {1} ({2})";
+    from_history: "; {0} values of it come from the machine's own memory",
+        "; {0} Werte davon stammen aus dem Speicher der Maschine";
     length_unknown: "; the clock of the box was set back meanwhile, so how long it was is not known",
         "; die Uhr der Box wurde währenddessen zurückgestellt, wie lange es war, ist daher unbekannt";
     box_off: "Forebay was not running", "Forebay lief nicht";

@@ -1,0 +1,54 @@
+//! What a device remembers of the time it could not be read.
+//!
+//! The gap stays a gap: it says when nobody watched. The values that the device kept meanwhile are
+//! stored in front of the first new ones, each with the time the device gave it.
+
+use std::time::Duration;
+
+use forebay_connector::{Connector, PollError, RawSample};
+use tokio::time::{Instant, timeout};
+
+/// Samples taken over at once; what lies further back than these reach is left to the gap.
+pub const SAMPLES_MAX: usize = 100_000;
+/// Longest reading; machines wait to be read meanwhile.
+const READ_MAX: Duration = Duration::from_secs(60);
+/// A device whose history cannot be read is asked again after this time: each attempt may cost its
+/// connection.
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Reads a device's own history after an outage.
+#[derive(Debug, Default)]
+pub struct History {
+    failed: Option<Instant>,
+}
+
+impl History {
+    /// Reads what the device kept from `from_us` to `to_us` (microseconds since 1970 UTC, both left
+    /// out) into `samples`, in order of time. Nothing when it keeps no history.
+    ///
+    /// # Errors
+    /// Those of the connector: the connection is poisoned. The next hour it is not asked again.
+    pub async fn read(
+        &mut self,
+        connector: &mut dyn Connector,
+        from_us: i64,
+        to_us: i64,
+        samples: &mut Vec<RawSample>,
+    ) -> Result<(), PollError> {
+        if self.failed.is_some_and(|at| at.elapsed() < ASK_AGAIN) || from_us >= to_us {
+            return Ok(());
+        }
+        let read = timeout(READ_MAX, connector.history(from_us, to_us, SAMPLES_MAX, samples)).await;
+        let read = read.unwrap_or(Err(PollError::Timeout { waited: READ_MAX }));
+        self.failed = read.is_err().then(Instant::now);
+        if read? {
+            let inside = |sample: &RawSample| sample.source_us.is_some_and(|us| from_us < us && us < to_us);
+            samples.retain(inside);
+            samples.truncate(SAMPLES_MAX);
+            samples.sort_by_key(|sample| sample.source_us);
+        } else {
+            samples.clear();
+        }
+        Ok(())
+    }
+}
