@@ -156,6 +156,7 @@ fn encoded(samples: u32, records: u64) -> Vec<Vec<u8>> {
         name: "press-3".to_owned(),
         profile: "press".to_owned(),
         profile_version: "3".to_owned(),
+        standby_for: String::new(),
         tags: (0..samples).map(tag).collect(),
     };
     let mut random = fastrand::Rng::with_seed(1);

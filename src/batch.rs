@@ -60,6 +60,9 @@ pub struct Schema {
     pub profile: String,
     /// Profile version.
     pub profile_version: String,
+    /// [`Device::standby_for`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub standby_for: String,
     /// Published tags.
     pub tags: Vec<SchemaTag>,
 }
@@ -99,6 +102,7 @@ impl Schema {
             name: device.name.clone(),
             profile: device.profile.clone(),
             profile_version: device.profile_version.clone(),
+            standby_for: device.standby_for.clone(),
             tags: tags.collect(),
         }
     }

@@ -54,6 +54,8 @@ pub struct Device {
     pub tags: Vec<Tag>,
     /// Checks after every connect.
     pub verify: Vec<Verify>,
+    /// Id of the box that reads this device while it lives; empty where no other box does.
+    pub standby_for: String,
     /// `file:line` of `[[device]]`, for messages.
     pub source: String,
 }

@@ -93,11 +93,15 @@ pub enum What {
     ReplayDone,
     /// A replay was cancelled.
     ReplayCancelled,
+    /// The active box is silent: this one reads its machines.
+    StandbyReads,
+    /// It answers again: this one stands by.
+    StandbyWaits,
 }
 
 impl What {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Started,
         Self::ClockJump,
         Self::KafkaAway,
@@ -120,6 +124,8 @@ impl What {
         Self::ImportDone,
         Self::ReplayDone,
         Self::ReplayCancelled,
+        Self::StandbyReads,
+        Self::StandbyWaits,
     ];
 }
 

@@ -29,6 +29,7 @@ pub mod replicate;
 pub mod run;
 #[cfg(test)]
 mod sim;
+pub mod standby;
 pub mod state;
 pub mod status;
 pub mod twin;

@@ -54,6 +54,8 @@ pub enum Link {
     /// Not yet tried, or trying for the first time.
     #[default]
     Starting,
+    /// Not read, because another box does ([`Device::standby_for`]).
+    StandingBy,
     /// Values come in since this time (microseconds since 1970 UTC).
     Up {
         /// Since when.

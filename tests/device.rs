@@ -105,6 +105,7 @@ pub fn device(name: &str, types: &[Scalar]) -> Arc<Device> {
             state_directory: std::env::temp_dir(),
         },
         tags: (0..).zip(types).map(tag).collect(),
+        standby_for: String::new(),
         verify: Vec::new(),
         source: "test.toml:1".to_owned(),
     })

@@ -80,6 +80,7 @@ fn press(name: &str) -> Arc<Device> {
         protocol: forebay::connectors::by_name("s7").expect("S7 is a protocol"),
         spec,
         tags: INPUTS.iter().enumerate().map(tag).collect(),
+        standby_for: String::new(),
         verify: Vec::new(),
         source: String::new(),
     })

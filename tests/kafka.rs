@@ -75,6 +75,7 @@ fn a_stranger_reads_values_types_and_events() {
         name: "press-3".to_owned(),
         profile: "press".to_owned(),
         profile_version: "2".to_owned(),
+        standby_for: String::new(),
         tags: vec![
             tag("oil_temp", "°C", &[]),
             tag("mode", "", &[(3, "running")]),

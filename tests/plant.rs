@@ -79,6 +79,7 @@ pub fn device(name: &str, location: &str, title: Text, protocol: &str, mut tags:
             state_directory: PathBuf::new(),
         },
         tags,
+        standby_for: String::new(),
         verify: Vec::new(),
         source: "plant.toml:1".to_owned(),
     })

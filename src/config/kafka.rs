@@ -190,7 +190,7 @@ fn key_source(fields: &Fields<'_>, text: &TextValue, base: &Path) -> Option<KeyS
 }
 
 /// The name behind `credential:`; a secret itself is refused and not shown.
-fn credential(fields: &Fields<'_>, key: &str) -> Option<String> {
+pub(super) fn credential(fields: &Fields<'_>, key: &str) -> Option<String> {
     let text = fields.text(key)?.text;
     let name = text.strip_prefix(PREFIX);
     match name {

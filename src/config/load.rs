@@ -11,8 +11,9 @@ use super::read::{self, Read};
 use super::{Config, CredentialStore};
 use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Format, Place, Severity, Source, Sources, Span, render};
-use crate::document::{Context, FILE_BYTES_MAX, Table, parse};
+use crate::document::{Context, FILE_BYTES_MAX, Table, nearest, parse};
 use crate::profile::{self, BUILTIN, Environment, Input, Instances, Refused};
+use crate::standby::{Standby, StandbyFor};
 
 /// Most devices and tags when files are checked without a `forebay.toml`.
 const CHECK_DEVICES_MAX: usize = 500;
@@ -189,7 +190,8 @@ impl Files {
             return self.finish(None, Instances::default());
         };
         let ctx = Context::new(file, source, &self.faults);
-        let Read { config, paths, written_folders, model_names, limits } = read::read(&ctx, table, base);
+        let Read { config, paths, written_folders, model_names, standby_devices, limits } =
+            read::read(&ctx, table, base);
         let mut missing = Vec::new();
         for (folder, span) in written_folders {
             // What is there but cannot be looked into is reported when it is listed.
@@ -211,10 +213,14 @@ impl Files {
             devices_max: limits.devices,
             tags_max: limits.tags,
         };
-        let found = self.profiles(&environment);
+        let mut found = self.profiles(&environment);
         if let Some(source) = self.sources.files.get(file) {
             let ctx = Context::new(file, source, &self.faults);
             models::check(&ctx, &model_names, &found, &paths.models);
+            check_standby(&ctx, &standby_devices, &found);
+        }
+        if let Some(Standby::Standby(standby)) = config.as_ref().and_then(|config| config.standby.as_ref()) {
+            mark(standby, &mut found.devices);
         }
         let config = config.filter(|_| sound);
         self.finish(config, found)
@@ -241,6 +247,30 @@ impl Files {
             diagnostics,
             hidden,
             sources: self.sources,
+        }
+    }
+}
+
+/// Every device that `[standby]` names must be there.
+fn check_standby(ctx: &Context<'_>, named: &[(String, Span)], found: &Instances) {
+    let devices = found.devices.iter().map(|device| device.name.as_str());
+    let known: Vec<&str> = devices.chain(found.refused.iter().map(|device| device.name.as_str())).collect();
+    for (name, span) in named.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+        let help = match nearest(name, known.iter().copied()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => "write names of [[device]]; without `devices` it holds for all".to_owned(),
+        };
+        let fault = ctx.error("C0211", *span, format!("[standby]: there is no device \"{name}\""));
+        ctx.report(fault.help(help));
+    }
+}
+
+/// Marks what is read only while another box is silent.
+fn mark(standby: &StandbyFor, devices: &mut [Arc<Device>]) {
+    for device in devices.iter_mut().filter(|device| standby.covers(&device.name)) {
+        // Nobody else has seen them yet.
+        if let Some(device) = Arc::get_mut(device) {
+            device.standby_for.clone_from(&standby.of);
         }
     }
 }

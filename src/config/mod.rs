@@ -10,6 +10,7 @@ mod kafka;
 mod load;
 mod models;
 mod read;
+mod standby;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use credentials::CredentialStore;
 pub use load::{Loaded, check_files, load};
 
 use crate::lane::WhenFull;
+use crate::standby::Standby;
 
 /// Everything in `forebay.toml`. Paths are resolved against the folder of the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +47,8 @@ pub struct Config {
     pub paths: Paths,
     /// Models that run.
     pub models: Vec<Model>,
+    /// `[standby]`: which of two boxes reads the machines; without it there is only this one.
+    pub standby: Option<Standby>,
 }
 
 /// `[edge]`.

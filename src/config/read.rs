@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::kafka::kafka;
+use super::standby::standby;
 use super::{Config, Edge, Journal, Lane, Limits, Log, Model, Paths, Status};
 use crate::diagnostic::Span;
 use crate::document::{Context, FORMAT_VERSION, Fields, Table};
 use crate::lane::{SKIP_UNREADABLE_AFTER, WhenFull};
 
 /// Tables and keys at the top of the file.
-const ROOT_KEYS: [&str; 10] =
-    ["forebay", "edge", "kafka", "journal", "lanes", "limits", "status", "log", "paths", "model"];
+const ROOT_KEYS: [&str; 11] =
+    ["forebay", "edge", "kafka", "journal", "lanes", "limits", "status", "log", "paths", "model", "standby"];
 
 /// Languages of texts and pages.
 const LANGUAGES: [&str; 2] = ["en", "de"];
@@ -34,6 +35,8 @@ pub struct Read {
     pub written_folders: Vec<(PathBuf, Span)>,
     /// What `[[model]]` names, which must be there.
     pub model_names: ModelNames,
+    /// Devices that `[standby]` names, which must be there.
+    pub standby_devices: Vec<(String, Span)>,
     /// Limits, defaults where they are faulty.
     pub limits: Limits,
 }
@@ -75,6 +78,8 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
     let status = status(&root, language);
     let log = log(&root);
     let models = models(&root, &mut model_names);
+    let mut standby_devices = Vec::new();
+    let standby = standby(&root, &mut standby_devices);
     let config = edge.zip(kafka).filter(|_| !ctx.failed()).map(|(edge, kafka)| Config {
         edge,
         kafka,
@@ -86,8 +91,9 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
         log,
         paths: paths.clone(),
         models,
+        standby,
     });
-    Read { config, paths, written_folders, model_names, limits }
+    Read { config, paths, written_folders, model_names, standby_devices, limits }
 }
 
 fn days(count: u64) -> Duration {

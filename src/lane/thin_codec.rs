@@ -229,7 +229,14 @@ mod tests {
     fn schema() -> Arc<Schema> {
         let texts = || (String::new(), String::new());
         let ((device, name), (profile, profile_version)) = (texts(), texts());
-        Arc::new(Schema { device, name, profile, profile_version, tags: Vec::new() })
+        Arc::new(Schema {
+            device,
+            name,
+            profile,
+            profile_version,
+            standby_for: String::new(),
+            tags: Vec::new(),
+        })
     }
 
     proptest! {

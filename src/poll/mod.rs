@@ -23,7 +23,8 @@ use crate::batch::Batch;
 use crate::clock;
 use crate::device::Device;
 use crate::event::Events;
-use crate::twin::{Cause, DeviceTwin};
+use crate::standby::Gate;
+use crate::twin::{Cause, DeviceTwin, Link};
 
 pub use engineer::{Engineer, transform};
 pub use outage::{box_off, gap_event};
@@ -51,6 +52,8 @@ pub struct Shared {
     pub events: Events,
     /// Longest pause between attempts to reach a device.
     pub reconnect_pause_max: Duration,
+    /// Whether devices are read that another box reads while it lives; closed when there are none.
+    pub gate: Gate,
     /// Ends all tasks.
     pub stop: CancellationToken,
 }
@@ -62,6 +65,34 @@ const PANIC_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// `last_good_us` is when the device's last value was journalled before this start, 0 = never.
 pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, last_good_us: i64) {
+    if device.standby_for.is_empty() {
+        return read(device, twin, shared, last_good_us).await;
+    }
+    let mut gate = shared.gate.clone();
+    loop {
+        twin.state().link = Link::StandingBy;
+        let opened = async { gate.wait_for(|open| *open).await.is_ok() };
+        match shared.stop.run_until_cancelled(opened).await {
+            Some(true) => {}
+            // Nobody turns the gate any more: the box is stopping.
+            Some(false) => return shared.stop.cancelled().await,
+            None => return,
+        }
+        twin.state().link = Link::Starting;
+        let turn = Shared { stop: shared.stop.child_token(), ..shared.clone() };
+        let end = turn.stop.clone();
+        let closing = async {
+            let _closed = gate.wait_for(|open| !*open).await.is_ok();
+            end.cancel();
+        };
+        // The time before is no gap: the other box has read.
+        tokio::join!(read(Arc::clone(&device), Arc::clone(&twin), turn, 0), async {
+            shared.stop.run_until_cancelled(closing).await;
+        });
+    }
+}
+
+async fn read(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, last_good_us: i64) {
     let mut outage = outage::Outage::before_start(Arc::clone(&device), shared.events.clone(), last_good_us);
     while !shared.stop.is_cancelled() {
         let work = task::Task::new(Arc::clone(&device), Arc::clone(&twin), shared.clone());

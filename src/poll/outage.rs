@@ -147,7 +147,7 @@ impl Outage {
             state.errors += 1;
             let since_us = match &state.link {
                 Link::Down { since_us, .. } => *since_us,
-                Link::Starting | Link::Up { .. } => now_us,
+                Link::Starting | Link::StandingBy | Link::Up { .. } => now_us,
             };
             state.link = Link::Down { since_us, cause: cause.clone() };
         }

@@ -114,6 +114,7 @@ pub fn scripted(tags: Vec<Tag>, script: Script) -> Arc<Device> {
             state_directory: std::path::PathBuf::new(),
         },
         tags,
+        standby_for: String::new(),
         verify: Vec::new(),
         source: "test.toml:1".into(),
     })

@@ -55,6 +55,7 @@ async fn play_into(
     let shared = Shared {
         sink: Arc::clone(&sink) as Arc<dyn Sink>,
         events,
+        gate: tokio::sync::watch::channel(false).1,
         reconnect_pause_max: Duration::from_secs(2),
         stop: stop.clone(),
     };
@@ -249,4 +250,50 @@ async fn alarms_of_the_device_are_events_and_a_flood_of_them_is_counted() {
         })
     );
     assert_eq!(alarms[600].data, serde_json::json!({ "left_out": 3 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_of_another_box_is_read_only_while_the_gate_is_open() {
+    let connection = || {
+        let mut steps = vec![Ok(vec![])];
+        steps.extend((0..9).map(|_| Ok(vec![real(0, 1.0)])));
+        steps
+    };
+    // Each connection lasts for nine scans of 100 ms; after that the script is silent.
+    let device = scripted(vec![tag("a", 0)], Script::new([connection(), connection()].concat()));
+    let mut device = Arc::into_inner(device).unwrap();
+    device.standby_for = "box-a".into();
+    let device = Arc::new(device);
+    let (events, mut received) = Events::new();
+    let (sink, twin, stop) =
+        (Arc::<Collected>::default(), Twin::new(&[Arc::clone(&device)]), CancellationToken::new());
+    let (gate, closed) = tokio::sync::watch::channel(false);
+    let shared = Shared {
+        sink: sink.clone(),
+        events,
+        gate: closed,
+        reconnect_pause_max: Duration::from_secs(1),
+        stop: stop.clone(),
+    };
+    // The time it was last read by this box, hours ago, is no gap: the other box has read it.
+    let task = tokio::spawn(run(device, Arc::clone(&twin.devices[0]), shared, 1_000_000));
+    let link = || twin.devices[0].state().link.clone();
+    let stored = || sink.0.lock().unwrap().len();
+    for turn in 1..=2 {
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        assert_eq!((link(), stored()), (Link::StandingBy, turn - 1));
+        gate.send_replace(true);
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        assert!(matches!(link(), Link::Up { .. }), "{:?}", link());
+        assert_eq!(stored(), turn, "the first value of each turn, then it is unchanged");
+        // The rest of this connection's script.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        gate.send_replace(false);
+    }
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert_eq!(link(), Link::StandingBy);
+    stop.cancel();
+    task.await.unwrap();
+    let kinds: Vec<_> = std::iter::from_fn(|| received.try_recv().ok()).map(|event| event.kind).collect();
+    assert!(!kinds.contains(&Kind::Gap), "{kinds:?}");
 }

@@ -121,6 +121,7 @@ pub fn build(
         spec,
         tags,
         verify,
+        standby_for: String::new(),
         source,
     })
 }

@@ -157,6 +157,10 @@ pub(super) fn profile(out: &mut Vec<u8>, schema: &Schema) {
     let middle = out.len();
     json(out, &schema.profile_version);
     out[middle] = b'@'; // in place of the second opening quote
+    if !schema.standby_for.is_empty() {
+        out.extend_from_slice(b",\"standby_for\":");
+        json(out, &schema.standby_for);
+    }
 }
 
 /// RFC 3339 in quotes; a time outside years -9999 to 9999 is written as its bare number.
@@ -251,6 +255,7 @@ mod tests {
                 name: "name".to_owned(),
                 profile,
                 profile_version,
+                standby_for: String::new(),
                 tags,
             },
         )
@@ -328,6 +333,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_record_of_a_standby_says_so() {
+        let mut schema = Schema {
+            device: "Werk1/press-3".into(),
+            name: "press-3".into(),
+            profile: "press".into(),
+            profile_version: "1".into(),
+            standby_for: String::new(),
+            tags: Vec::new(),
+        };
+        for (of, expected) in [("", None), ("box-a", Some("box-a"))] {
+            schema.standby_for = of.to_owned();
+            let mut out = Vec::new();
+            batch(&mut out, &schema, 0, None, &[]);
+            let read: Json = serde_json::from_slice(&out).unwrap();
+            assert_eq!(read.get("standby_for").and_then(Json::as_str), expected);
+            assert_eq!(read["profile"], "press@1");
+        }
+    }
+
     proptest! {
         #[test]
         fn floats_read_back_to_the_last_bit(real in any::<f32>(), long in any::<f64>()) {
@@ -354,6 +379,7 @@ mod tests {
             name: "press-3".to_owned(),
             profile: "press".to_owned(),
             profile_version: "1.2".to_owned(),
+            standby_for: String::new(),
             tags: vec![
                 tag("hydraulics.oil_temp", "°C", BTreeMap::new()),
                 tag("mode", "", BTreeMap::from([(3, "running".to_owned())])),
@@ -436,6 +462,7 @@ mod tests {
             name: "press-3".to_owned(),
             profile: "press".to_owned(),
             profile_version: "1.2".to_owned(),
+            standby_for: String::new(),
             tags: vec![
                 tag("hydraulics.oil_temp", "°C", BTreeMap::new()),
                 tag("mode", "", BTreeMap::from([(3, "running \"auto\"".to_owned())])),

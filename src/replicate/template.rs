@@ -155,6 +155,7 @@ mod tests {
             name: "press".to_owned(),
             profile: "press".to_owned(),
             profile_version: "3".to_owned(),
+            standby_for: String::new(),
             tags: (0..tags).map(tag).collect(),
         })
     }

@@ -10,6 +10,7 @@ mod line;
 mod rates;
 mod refused;
 mod service;
+mod standby;
 mod stop;
 mod storage;
 mod trend;
@@ -37,6 +38,7 @@ use crate::lane;
 use crate::poll;
 use crate::replay::Replays;
 use crate::replicate::Options as KafkaOptions;
+use crate::standby::Gate;
 use crate::state::State;
 use crate::status::{self, Facts, Language};
 use crate::twin::{DeviceTwin, Twin};
@@ -111,7 +113,9 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
             tasks.push(tokio::spawn(begin.later(opener, Arc::clone(&storage), started_us)));
         }
     }
-    let shared = shared(config, writers, &events, &stop_devices);
+    let (gate, standby) = standby::start(config, &box_path, &events, &stop_devices);
+    tasks.extend(standby);
+    let shared = shared(config, writers, &events, gate, &stop_devices);
     let devices = poll_devices(&twin, &shared, &last_good_us);
     let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop_rest.clone());
     tasks.extend([
@@ -189,10 +193,17 @@ fn controls(
 }
 
 /// What the devices' tasks share.
-fn shared(config: &Config, writers: Writers, events: &Events, stop: &CancellationToken) -> poll::Shared {
+fn shared(
+    config: &Config,
+    writers: Writers,
+    events: &Events,
+    gate: Gate,
+    stop: &CancellationToken,
+) -> poll::Shared {
     poll::Shared {
         sink: Arc::new(writers),
         events: events.clone(),
+        gate,
         reconnect_pause_max: config.limits.reconnect_pause_max,
         stop: stop.clone(),
     }

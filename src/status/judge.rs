@@ -87,7 +87,7 @@ impl Worth {
 pub(super) fn worth(device: &Device, state: &DeviceState, tag: usize, now_us: i64) -> Worth {
     let Some(current) = state.values.get(tag) else { return Worth::Waiting };
     let since_us = match &state.link {
-        Link::Starting => return Worth::Waiting,
+        Link::Starting | Link::StandingBy => return Worth::Waiting,
         Link::Down { .. } => return Worth::Quality(Quality::NoConnection),
         Link::Up { since_us } => *since_us,
     };

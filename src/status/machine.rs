@@ -137,6 +137,7 @@ fn state_words(state: &DeviceState, started_us: i64, speech: &Speech) -> String 
     let words = speech.words;
     match &state.link {
         Link::Starting => words.state_starting.to_owned(),
+        Link::StandingBy => words.state_standing_by.to_owned(),
         Link::Up { since_us } => fill(words.state_up, &[&speech.moment(*since_us)]),
         Link::Down { .. } if state.good_us == 0 => {
             fill(words.state_never, &[&fill(words.the_start, &[&speech.moment(started_us)])])

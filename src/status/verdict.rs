@@ -158,14 +158,18 @@ fn doubtful_machines(machines: &[Row], speech: &Speech) -> Option<(Option<Letter
 
 fn all_well(machines: &[Row], speech: &Speech) -> String {
     let words = speech.words;
+    let read = machines.iter().filter(|row| row.state != State::StandingBy).count();
+    if let ([first, ..], 0) = (machines, read) {
+        return fill(words.stands_by, &[&first.cause]);
+    }
     let up = machines.iter().filter(|row| row.state == State::Up).count();
-    let total = machines.len().to_string();
+    let total = read.to_string();
     match machines {
         [] => words.none_set_up.to_owned(),
         [only] if up == 0 => fill(words.starting_one, &[&only.name]),
         [only] => fill(words.one_delivers, &[&only.name]),
         _ if up == 0 => fill(words.starting_many, &[&total]),
-        _ if up < machines.len() => fill(words.some_deliver, &[&up.to_string(), &total]),
+        _ if up < read => fill(words.some_deliver, &[&up.to_string(), &total]),
         _ => fill(words.all_deliver, &[&total]),
     }
 }

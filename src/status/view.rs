@@ -85,6 +85,8 @@ pub(super) struct Row {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum State {
     Starting,
+    /// Another box reads it.
+    StandingBy,
     Up,
     Down,
     /// Its file has faults.
@@ -205,6 +207,7 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
     let words = speech.words;
     let (kind, since_us, down) = match &state.link {
         Link::Starting => (State::Starting, None, None),
+        Link::StandingBy => (State::StandingBy, None, None),
         Link::Up { since_us } => (State::Up, Some(*since_us), None),
         Link::Down { since_us, cause } => (State::Down, Some(*since_us), Some(cause.clone())),
     };
@@ -214,6 +217,7 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
     let cause = match (&down, kind) {
         (Some(cause), _) => cause_sentence(cause, words),
         (None, State::Starting) => words.connecting.to_owned(),
+        (None, State::StandingBy) => fill(words.other_box_reads, &[&plain(&device.standby_for)]),
         (None, _) if state.verified == Some(false) => words.cause_not_verified.to_owned(),
         (None, _) if worst.is_some() => tally.cause(speech),
         (None, _) => raised.map(|p| format!("{}: {}", p.title, p.text)).unwrap_or_default(),

@@ -153,6 +153,7 @@ words! {
     // Verdicts.
     none_set_up: "No machine is set up yet. Machines are described in the folder “devices” of this box.",
         "Noch keine Maschine eingerichtet. Maschinen stehen im Ordner „devices“ dieser Box.";
+    stands_by: "This box stands by: {0}.", "Diese Box steht bereit: {0}.";
     starting_one: "Starting: {0} is being connected.", "Start: {0} wird verbunden.";
     starting_many: "Starting: {0} machines are being connected.", "Start: {0} Maschinen werden verbunden.";
     one_delivers: "{0} delivers data.", "{0} liefert Daten.";
@@ -225,6 +226,7 @@ words! {
     cause_panic: "Software fault of this box; it tries again",
         "Softwarefehler dieser Box; sie versucht es wieder";
     cause_other: "No data, cause unknown", "Keine Daten, Ursache unbekannt";
+    other_box_reads: "box {0} reads it", "wird von Box {0} gelesen";
     connecting: "being connected", "wird verbunden";
     unreadable_one: "1 of {1} values cannot be read", "1 von {1} Werten nicht lesbar";
     unreadable_many: "{0} of {1} values cannot be read", "{0} von {1} Werten nicht lesbar";
@@ -349,6 +351,7 @@ words! {
     state_not_read: "not read: mend the file and restart Forebay",
         "wird nicht gelesen: Datei korrigieren und Forebay neu starten";
     file_faults: "What is wrong with its file", "Was an ihrer Datei falsch ist";
+    state_standing_by: "not read", "wird nicht gelesen";
     state_starting: "being connected", "wird verbunden";
     address: "Address", "Adresse";
     round_trip: "Last reading took", "Letztes Lesen dauerte";

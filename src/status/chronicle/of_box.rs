@@ -48,6 +48,8 @@ pub(super) fn of_box(event: &Event, speech: &Speech) -> Option<String> {
             0 => fill(words.replay_done, &[&text("replay")?]),
             missing => fill(words.replay_missing, &[&text("replay")?, &speech.count(missing)]),
         },
+        What::StandbyReads => fill(words.standby_reads, &[&text("of")?]),
+        What::StandbyWaits => fill(words.standby_waits, &[&text("of")?]),
         What::ReplayCancelled => fill(words.replay_cancelled, &[&text("replay")?]),
     })
 }

@@ -101,6 +101,7 @@ fn data_of(what: What) -> serde_json::Value {
         What::ReplayDone | What::ReplayCancelled => {
             json!({"replay": "after-the-fire", "lane": "telemetry", "missing": 0})
         }
+        What::StandbyReads | What::StandbyWaits => json!({"of": "box-1"}),
     };
     data["what"] = serde_json::to_value(what).expect("a word");
     data

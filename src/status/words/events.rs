@@ -102,6 +102,9 @@ words! {
     replay_done: "the replay {0} is with IT", "die Wiederholung {0} ist bei der IT";
     replay_missing: "the replay {0} is with IT; {1} records were no longer there or not readable",
         "die Wiederholung {0} ist bei der IT; {1} Datensätze waren nicht mehr da oder nicht lesbar";
+    standby_reads: "box {0} does not answer: this box reads its machines, and marks what it writes",
+        "Box {0} antwortet nicht: Diese Box liest deren Maschinen und kennzeichnet, was sie schreibt";
+    standby_waits: "box {0} answers again: this box stands by", "Box {0} antwortet wieder: Diese Box steht bereit";
     replay_cancelled: "the replay {0} was cancelled; what was sent stays with IT",
         "die Wiederholung {0} wurde abgebrochen; was gesendet ist, bleibt bei der IT";
 }

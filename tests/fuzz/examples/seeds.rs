@@ -95,6 +95,7 @@ fn device(name: &str, tags: &[&str]) -> Arc<Device> {
             state_directory: PathBuf::new(),
         },
         tags: tags.iter().enumerate().map(tag).collect(),
+        standby_for: String::new(),
         verify: Vec::new(),
         source: String::new(),
     })

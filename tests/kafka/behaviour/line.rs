@@ -40,6 +40,7 @@ impl Machine {
             name: "press-3".to_owned(),
             profile: "press".to_owned(),
             profile_version: "1".to_owned(),
+            standby_for: String::new(),
             tags: (0..TAGS).map(tag).collect(),
         };
         Self { schema, values: [40.0; TAGS], random: fastrand::Rng::with_seed(3), edge_us: now_us() }
