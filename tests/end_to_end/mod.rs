@@ -4,6 +4,7 @@ pub mod gateway;
 mod page;
 pub mod plant;
 mod received;
+mod standby;
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
