@@ -8,6 +8,7 @@
 //! session            one connection: set-up, one request and its answer
 //! connector          the tags of a device: plan, ask, remember refusals, decode
 //! decode, encode     bytes of a block to values and back
+//! times              the types of time, both ways
 //! simulate           a strict CPU for the demo and for tests
 //! ```
 //!
@@ -27,6 +28,7 @@ mod refusal;
 mod session;
 mod settings;
 mod simulate;
+mod times;
 mod wire;
 
 use async_trait::async_trait;
