@@ -151,6 +151,29 @@ impl Place {
         })
     }
 
+    /// How the place is asked for, for `explain`.
+    pub(crate) fn wire(&self) -> String {
+        let Self { area, byte, bit, len_bytes, .. } = *self;
+        let code = format!("(area 0x{:02X})", area.code());
+        let end = byte + len_bytes - 1;
+        match area.element_bytes() {
+            Some(bytes) if len_bytes == bytes => format!("read item {self} {code}"),
+            Some(bytes) => format!("read item {self} to {area}{} {code}", end / bytes),
+            None => {
+                let bytes = match len_bytes {
+                    1 => format!("byte {byte}"),
+                    _ => format!("bytes {byte} to {end}"),
+                };
+                let bit = match (self.data_type.scalar, self.data_type.array_len) {
+                    (Scalar::Bool, None) => format!(", bit {bit} of it"),
+                    (Scalar::Bool, Some(_)) => format!(", from bit {bit} on"),
+                    _ => String::new(),
+                };
+                format!("read item {area}, {bytes}{bit} {code}")
+            }
+        }
+    }
+
     /// The canonical spelling and the place, for [`forebay_connector::Protocol::check_address`].
     pub(crate) fn address(&self) -> Address {
         let bits = self.bits();
@@ -166,6 +189,27 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_address(f, (self.area, self.vm), Width::of(self.data_type.scalar), self.byte, self.bit)
     }
+}
+
+/// Says what CPUs of this family do not have.
+pub(crate) fn check_family(address: &str, cpu: &str) -> Result<(), AddressFault> {
+    let Ok(written) = Written::read(address) else { return Ok(()) };
+    let (what, help) = match (written.area, cpu) {
+        _ if written.vm && cpu != "logo" => (
+            "variable memory (V) exists in a LOGO! only",
+            "write cpu = \"logo\" in [s7], or the data block: DB1.DBW4",
+        ),
+        (Area::Timer | Area::Counter, "s7-1200") => (
+            "an S7-1200 has no S5 timers and counters",
+            "read the member ET or CV of the IEC timer's or counter's data block",
+        ),
+        (Area::Timer | Area::Counter, "logo") => (
+            "timers and counters of a LOGO! cannot be read by their number",
+            "map the block's parameter to the variable memory (Tools > Parameter VM Mapping) and write VW4",
+        ),
+        _ => return Ok(()),
+    };
+    Err(fault("S0213", what.into(), 0..address.len(), &format!("cpu = \"{cpu}\""), help.into()))
 }
 
 /// The address `by` bytes, timers or counters further on, canonically.

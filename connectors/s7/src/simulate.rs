@@ -19,6 +19,7 @@ use crate::frame::{
     self, Cotp, ITEM_GOOD, ITEMS_MAX, Message, REPLY_HEAD_BYTES, REPLY_ITEM_BYTES, REQUEST_ITEM_BYTES,
 };
 use crate::identity;
+use crate::szl::{self, ListId};
 use crate::wire::{Wire, WireFault};
 
 /// Connections served at once; a real CPU has fewer.
@@ -214,14 +215,18 @@ fn write_error(out: &mut Vec<u8>, reference: u16, error: u16) {
 }
 
 fn answer_user_data(out: &mut Vec<u8>, message: &Message<'_>) {
-    if let [_, _, _, _, 0, 0x11, ..] = message.data {
-        identity::write_answer(out, message.reference, ORDER);
-        return;
+    let asked = match message.data {
+        [_, _, _, _, id1, id0, index1, index0] => {
+            ListId { id: u16::from_be_bytes([*id1, *id0]), index: u16::from_be_bytes([*index1, *index0]) }
+        }
+        _ => return szl::write_unknown(out, message.reference),
+    };
+    match asked {
+        identity::MODULE => {
+            szl::write_answer(out, message.reference, asked, &[&identity::module_record(ORDER)])
+        }
+        _ => szl::write_unknown(out, message.reference),
     }
-    frame::write_data(out, |out| {
-        frame::write_head(out, 7, message.reference, 12, 4);
-        out.extend([0, 1, 0x12, 8, 0x12, 0x84, 1, 1, 0, 0, 0xD4, 1, 0x0A, 0, 0, 0]);
-    });
 }
 
 impl Memory {

@@ -384,9 +384,9 @@ async fn a_set_up_that_goes_wrong_is_an_error_and_not_the_end() {
     for (mode, words) in [
         (
             Mode::Confirm(vec![]),
-            "device refuses: the CPU closes the connection before it is set up: no free connection",
+            "device refuses: the device closes the connection before it is set up: no free connection",
         ),
-        (Mode::Confirm(disconnect), "(reason 0x01): no free connection, or no CPU in rack 0, slot 1"),
+        (Mode::Confirm(disconnect), "(reason 0x01): no free connection: all its communication resources are taken"),
         (Mode::Confirm(b"SSH-2.0-OpenSSH\r\n".to_vec()), "not ISO on TCP"),
         (Mode::Confirm(vec![3, 0]), "no answer within 1000 ms"),
         (Mode::Confirm(frame(&[0x32, 1])), "not answered by a confirm"),

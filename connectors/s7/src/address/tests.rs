@@ -175,6 +175,43 @@ fn shifting_counts_bytes() {
 }
 
 #[test]
+fn families_lack_what_they_lack() {
+    for (address, cpu, words) in [
+        ("VW4", "s7-1500", Some("cpu = \"logo\"")),
+        ("VW4", "logo", None),
+        ("DB1.DBW4", "logo", None),
+        ("T5", "s7-1500", None),
+        ("T5", "s7-300", None),
+        ("C5", "s7-1200", Some("ET or CV")),
+        ("T5", "logo", Some("VM Mapping")),
+        ("no address", "logo", None),
+    ] {
+        let help = check_family(address, cpu).map_err(|fault| (fault.code, fault.help));
+        match words {
+            None => assert_eq!(help, Ok(()), "{address} {cpu}"),
+            Some(words) => {
+                let (code, help) = help.expect_err(address);
+                assert!(code == "S0213" && help.contains(words), "{help}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_said_in_words() {
+    for (address, data_type, words) in [
+        ("DB10.DBD36", "REAL", "read item DB10, bytes 36 to 39 (area 0x84)"),
+        ("DB10.DBX2.5", "BOOL", "read item DB10, byte 2, bit 5 of it (area 0x84)"),
+        ("M10.6", "BOOL[4]", "read item M, bytes 10 to 11, from bit 6 on (area 0x83)"),
+        ("VB7", "BYTE", "read item DB1, byte 7 (area 0x84)"),
+        ("T5", "S5TIME", "read item T5 (area 0x1D)"),
+        ("C5", "BCD[3]", "read item C5 to C7 (area 0x1C)"),
+    ] {
+        assert_eq!(read(address, data_type).unwrap().wire(), words);
+    }
+}
+
+#[test]
 fn the_same_place_is_found_whatever_the_spelling() {
     let place = |address, data_type| read(address, data_type).unwrap().address().place;
     assert_eq!(place("%EW64", "INT"), place("IW64", "WORD"));
