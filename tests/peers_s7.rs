@@ -1,6 +1,8 @@
 //! The S7 connector against python-snap7, both the C library and the Python implementation, and
 //! python-snap7 clients against our simulated CPU.
 
+mod types;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -8,21 +8,32 @@ Python. Prints `ready PORT` when it answers, takes one command a line, answers `
     set DB OFFSET HEX     writes bytes into a data block
     setm OFFSET HEX       writes bytes into the bit memory
     seti OFFSET HEX       writes bytes into the process image of the inputs
+    put AREA NUMBER OFFSET[.BIT] TYPE JSON
+                          writes a value of this type; area DB, MK, PE, PA, TM or CT; timers and
+                          counters by number; answers `ok util` or `ok hand`: who knew the bytes
+    raw AREA NUMBER OFFSET HEX
+                          writes bytes into any area
+    state run|stop        operating state that the CPU tells
     quit
 """
 
 import argparse
 import ctypes
+import json
 import logging
 import socket
 import sys
 import time
 
+import s7_values
 from snap7.server import Server
 from snap7.type import SrvArea
 
 # Bytes of the bit memory and of the process images.
-AREA_BYTES = 1024
+AREA_BYTES = 8192
+
+# Bytes of a timer or counter.
+ELEMENT_BYTES = 2
 
 
 def free_port() -> int:
@@ -54,7 +65,7 @@ class Memory:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.areas = {}
-        for area in (SrvArea.PE, SrvArea.PA, SrvArea.MK):
+        for area in (SrvArea.PE, SrvArea.PA, SrvArea.MK, SrvArea.TM, SrvArea.CT):
             self.register(area, 0, AREA_BYTES)
 
     def register(self, area: SrvArea, number: int, size: int) -> None:
@@ -79,8 +90,30 @@ class Memory:
             self.server.unlock_area(area, number)
 
 
-def execute(memory: Memory, words: list[str]) -> None:
+def put(memory: Memory, name: str, number: str, place: str, kind: str, value) -> str:
+    area, number = SrvArea[name], int(number)
+    at, _, bit = place.partition(".")
+    offset = int(at) * (ELEMENT_BYTES if area in (SrvArea.TM, SrvArea.CT) else 1)
+    if kind.startswith("BOOL"):
+        values = value if isinstance(value, list) else [value]
+        first = int(bit or 0)
+        size = (first + len(values) + 7) // 8
+        data = bytearray(memory.areas[area, number][offset : offset + size])
+        author = s7_values.bits(data, first, values)
+    else:
+        author, data = s7_values.encode(kind, value)
+    memory.write(area, number, offset, bytes(data))
+    return author
+
+
+def execute(memory: Memory, words: list[str]) -> str | None:
     match words:
+        case ["put", area, number, place, kind, *value]:
+            return put(memory, area, number, place, kind, json.loads(" ".join(value)))
+        case ["raw", area, number, offset, data]:
+            memory.write(SrvArea[area], int(number), int(offset), bytes.fromhex(data))
+        case ["state", state]:
+            memory.server.set_cpu_status({"run": 8, "stop": 4}[state])
         case ["db", number, size]:
             memory.register(SrvArea.DB, int(number), int(size))
         case ["set", number, offset, data]:
@@ -107,8 +140,7 @@ def main() -> None:
             print("ok", flush=True)
             break
         try:
-            execute(memory, words)
-            print("ok", flush=True)
+            print("ok", execute(memory, words) or "", flush=True)
         except Exception as problem:
             print(f"error {problem!r}", flush=True)
     server.stop()
