@@ -12,7 +12,7 @@ Python. Prints `ready PORT` when it answers, takes one command a line, answers `
                           writes a value of this type; area DB, MK, PE, PA, TM or CT; timers and
                           counters by number; answers `ok util` or `ok hand`: who knew the bytes
     raw AREA NUMBER OFFSET HEX
-                          writes bytes into any area
+                          writes bytes into any area, in the same way
     state run|stop        operating state that the CPU tells
     quit
 """
@@ -34,6 +34,9 @@ AREA_BYTES = 8192
 
 # Bytes of a timer or counter.
 ELEMENT_BYTES = 2
+
+# Areas that are counted by number.
+ELEMENTS = (SrvArea.TM, SrvArea.CT)
 
 
 def free_port() -> int:
@@ -78,6 +81,13 @@ class Memory:
                 buffer = copy
         self.areas[area, number] = buffer
 
+    def element(self, number: int) -> int:
+        """Where this server looks for a timer or counter. The C library answers the one asked for
+        with the two bytes at half its number, also to its own client (2.0.2): only multiples of
+        four are whole there."""
+        in_python = hasattr(self.server, "memory_areas")
+        return number * ELEMENT_BYTES if in_python else number // 2
+
     def write(self, area: SrvArea, number: int, offset: int, data: bytes) -> None:
         buffer = self.areas[area, number]
         if offset + len(data) > len(buffer):
@@ -93,7 +103,7 @@ class Memory:
 def put(memory: Memory, name: str, number: str, place: str, kind: str, value) -> str:
     area, number = SrvArea[name], int(number)
     at, _, bit = place.partition(".")
-    offset = int(at) * (ELEMENT_BYTES if area in (SrvArea.TM, SrvArea.CT) else 1)
+    offset = memory.element(int(at)) if area in ELEMENTS else int(at)
     if kind.startswith("BOOL"):
         values = value if isinstance(value, list) else [value]
         first = int(bit or 0)
@@ -111,7 +121,8 @@ def execute(memory: Memory, words: list[str]) -> str | None:
         case ["put", area, number, place, kind, *value]:
             return put(memory, area, number, place, kind, json.loads(" ".join(value)))
         case ["raw", area, number, offset, data]:
-            memory.write(SrvArea[area], int(number), int(offset), bytes.fromhex(data))
+            at = memory.element(int(offset)) if SrvArea[area] in ELEMENTS else int(offset)
+            memory.write(SrvArea[area], int(number), at, bytes.fromhex(data))
         case ["state", state]:
             memory.server.set_cpu_status({"run": 8, "stop": 4}[state])
         case ["db", number, size]:

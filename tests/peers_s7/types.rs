@@ -250,13 +250,14 @@ fn bytes_that_are_no_value_of_their_type() {
 fn timers_and_counters() {
     for python in BOTH {
         let mut server = Peer::start(python, "s7_server.py", &[]);
+        // Multiples of four, far from each other: see `element` in the server.
         for (command, value) in [
             ("put TM 0 0 S5TIME", "9990"),
-            ("put TM 0 5 S5TIME[3]", "[10, 127000, 9990000]"),
-            ("put TM 0 2047 S5TIME", "100"),
+            ("put TM 0 40 S5TIME[3]", "[10, 127000, 9990000]"),
+            ("put TM 0 2044 S5TIME", "100"),
             ("put CT 0 0 BCD", "999"),
-            ("put CT 0 5 BCD[3]", "[0, 7, 123]"),
-            ("put CT 0 2047 BCD", "1"),
+            ("put CT 0 40 BCD[3]", "[0, 7, 123]"),
+            ("put CT 0 2044 BCD", "1"),
             ("raw CT 0 100", "0a00"),
         ] {
             server.command(&format!("{command} {value}"));
@@ -264,17 +265,17 @@ fn timers_and_counters() {
         let tag = |address: &str, data_type, value| (address.to_owned(), data_type, value);
         let tags = [
             tag("T0", "S5TIME", Value::Int(9_990)),
-            tag("T5", "S5TIME", Value::Int(10)),
-            tag("T6", "S5TIME", Value::Int(127_000)),
-            tag("T6", "WORD", Value::Uint(0x2127)),
-            tag("T5", "S5TIME[3]", Value::Array([10, 127_000, 9_990_000].map(Value::Int).into())),
-            tag("T2047", "S5TIME", Value::Int(100)),
+            tag("T40", "S5TIME", Value::Int(10)),
+            tag("T41", "S5TIME", Value::Int(127_000)),
+            tag("T41", "WORD", Value::Uint(0x2127)),
+            tag("T40", "S5TIME[3]", Value::Array([10, 127_000, 9_990_000].map(Value::Int).into())),
+            tag("T2044", "S5TIME", Value::Int(100)),
             tag("C0", "BCD", Value::Uint(999)),
-            tag("Z5", "BCD[3]", Value::Array([0, 7, 123].map(Value::Uint).into())),
-            tag("C7", "BCD", Value::Uint(123)),
-            tag("C7", "WORD", Value::Uint(0x0123)),
-            tag("C50", "BCD", Value::Null),
-            tag("C2047", "BCD", Value::Uint(1)),
+            tag("Z40", "BCD[3]", Value::Array([0, 7, 123].map(Value::Uint).into())),
+            tag("C42", "BCD", Value::Uint(123)),
+            tag("C42", "WORD", Value::Uint(0x0123)),
+            tag("C100", "BCD", Value::Null),
+            tag("C2044", "BCD", Value::Uint(1)),
         ];
         assert_eq!(read_all(python, server.port, "s7-300", &tags), 1, "one request");
     }
