@@ -1,6 +1,8 @@
 //! The S7 connector against python-snap7, both the C library and the Python implementation, and
 //! python-snap7 clients against our simulated CPU.
 
+mod types;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,6 +242,8 @@ fn foreign_clients_read_our_simulated_cpu() {
         ("DB10.DBB100", "BYTE[1000]"),
         ("M10.1", "BOOL"),
         ("IW64", "INT"),
+        ("T5", "S5TIME"),
+        ("C7", "BCD[2]"),
     ];
     let simulator = runtime.block_on(S7.simulate(&device(0, tags))).expect("a socket");
     simulator.set(0, &Value::Int(-2));
@@ -248,6 +252,8 @@ fn foreign_clients_read_our_simulated_cpu() {
     simulator.set(3, &Value::Array((0..1000u64).map(|n| Value::Uint(n % 251)).collect()));
     simulator.set(4, &Value::Bool(true));
     simulator.set(5, &Value::Int(27_648));
+    simulator.set(6, &Value::Int(127_000));
+    simulator.set(7, &Value::Array([5, 999].map(Value::Uint).into()));
     let port = simulator.endpoint().rsplit(':').next().map(str::to_owned).expect("a port");
     for python in BOTH {
         let mut client = Peer::start(python, "s7_client.py", &["--port", &port]);
@@ -257,6 +263,8 @@ fn foreign_clients_read_our_simulated_cpu() {
         assert_eq!(client.command("db 10 100 1000"), long, "over several PDUs");
         assert_eq!(client.command("memory 10 1"), "02");
         assert_eq!(client.command("inputs 64 2"), "6c00");
+        assert_eq!(client.command("timers 5 1"), "2127");
+        assert_eq!(client.command("counters 7 2"), "00050999");
         assert_eq!(client.command("several 10 3 0 4 8 100"), "fffe00 4224cc 0402d6 000102");
         assert_eq!(client.command("write 10 0 0001"), "refused");
         assert_eq!(client.command("db 10 0 2"), "fffe");

@@ -6,6 +6,8 @@ Runs on python-snap7 2.0.2 (C library) and 3.x (Python). Connects to `--port`, p
     db NUMBER OFFSET SIZE           answers `ok HEX`
     memory OFFSET SIZE              the same for the bit memory
     inputs OFFSET SIZE              the same for the process image of the inputs
+    timers NUMBER COUNT             the same for timers
+    counters NUMBER COUNT           the same for counters
     several NUMBER SIZE OFFSET...   several places of one data block in one call: `ok HEX HEX...`
     write NUMBER OFFSET HEX         answers `ok refused` when the CPU refuses
     pdu                             answers the agreed PDU size
@@ -55,6 +57,10 @@ def execute(client: Client, words: list[str]) -> str:
             return client.read_area(Area.MK, 0, int(offset), int(size)).hex()
         case ["inputs", offset, size]:
             return client.read_area(Area.PE, 0, int(offset), int(size)).hex()
+        case ["timers", number, count]:
+            return client.tm_read(int(number), int(count)).hex()
+        case ["counters", number, count]:
+            return client.ct_read(int(number), int(count)).hex()
         case ["several", number, size, *offsets]:
             found = several(client, int(number), int(size), [int(offset) for offset in offsets])
             return " ".join(data.hex() for data in found)

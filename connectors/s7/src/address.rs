@@ -1,5 +1,6 @@
 //! Addresses in Siemens notation: reading, checking against the type, writing canonically.
 
+mod area;
 mod cursor;
 
 use std::fmt;
@@ -7,23 +8,9 @@ use std::ops::Range;
 
 use forebay_connector::{Address, AddressFault, ByteOrder, DataType, Extent, Scalar};
 
+pub(crate) use area::Area;
+use area::{AREA_BYTES, ELEMENT_BYTES, ELEMENT_MAX};
 use cursor::Cursor;
-
-/// Bytes of one area that an S7ANY pointer can name; blocks readable by offset are never larger.
-const AREA_BYTES: u32 = 65_536;
-
-/// What is read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Area {
-    /// Process image of the inputs.
-    Input,
-    /// Process image of the outputs.
-    Output,
-    /// Bit memory.
-    Memory,
-    /// Data block with this number, never 0.
-    Db(u16),
-}
 
 /// How wide an address is, by its letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +62,8 @@ struct Written {
     bit: Option<u8>,
     /// Where the letters stand that give the width.
     letters: Range<usize>,
+    /// Written as variable memory of a LOGO!, which is its DB1.
+    vm: bool,
 }
 
 /// Where a tag's bytes are.
@@ -91,6 +80,8 @@ pub(crate) struct Place {
     /// Order of the bytes of a number; CPUs store the high byte first, data taken over from other
     /// devices may lie otherwise.
     pub order: ByteOrder,
+    /// Written as variable memory of a LOGO! (`VW4`), which is its DB1.
+    pub vm: bool,
 }
 
 impl Place {
@@ -105,17 +96,27 @@ impl Place {
             Scalar::Bool => (u32::from(bit) + elements).div_ceil(8),
             _ => scalar_bytes * elements,
         };
-        if written.byte + len_bytes > AREA_BYTES {
+        if written.byte + len_bytes > written.area.bytes_max() {
+            let (last, help) = match written.area {
+                Area::Timer | Area::Counter => (
+                    format!("{}{ELEMENT_MAX}", written.area),
+                    "CPUs have at most 2048 timers and 2048 counters",
+                ),
+                _ => (
+                    format!("byte {}", AREA_BYTES - 1),
+                    "a block that can be read by offset has at most 65536 bytes",
+                ),
+            };
             return Err(fault(
                 "S0206",
-                format!("the {len_bytes} bytes of {data_type} end behind byte {}", AREA_BYTES - 1),
+                format!("the {len_bytes} bytes of {data_type} end behind {last}"),
                 written.letters.start..address.len(),
                 "too high",
-                "a block that can be read by offset has at most 65536 bytes".into(),
+                help.into(),
             ));
         }
-        let order = ByteOrder::default();
-        Ok(Self { area: written.area, byte: written.byte, bit, len_bytes, data_type, order })
+        let Written { area, byte, vm, .. } = written;
+        Ok(Self { area, byte, bit, len_bytes, data_type, order: ByteOrder::default(), vm })
     }
 
     /// Bits of the value.
@@ -150,9 +151,33 @@ impl Place {
         })
     }
 
+    /// How the place is asked for, for `explain`.
+    pub(crate) fn wire(&self) -> String {
+        let Self { area, byte, bit, len_bytes, .. } = *self;
+        let code = format!("(area 0x{:02X})", area.code());
+        let end = byte + len_bytes - 1;
+        match area.element_bytes() {
+            Some(bytes) if len_bytes == bytes => format!("read item {self} {code}"),
+            Some(bytes) => format!("read item {self} to {area}{} {code}", end / bytes),
+            None => {
+                let bytes = match len_bytes {
+                    1 => format!("byte {byte}"),
+                    _ => format!("bytes {byte} to {end}"),
+                };
+                let bit = match (self.data_type.scalar, self.data_type.array_len) {
+                    (Scalar::Bool, None) => format!(", bit {bit} of it"),
+                    (Scalar::Bool, Some(_)) => format!(", from bit {bit} on"),
+                    _ => String::new(),
+                };
+                format!("read item {area}, {bytes}{bit} {code}")
+            }
+        }
+    }
+
     /// The canonical spelling and the place, for [`forebay_connector::Protocol::check_address`].
     pub(crate) fn address(&self) -> Address {
         let bits = self.bits();
+        // The area and not its spelling: VW4 and DB1.DBW4 are the same place.
         Address {
             canonical: self.to_string(),
             place: format!("{}+{}.{}/{bits}", self.area, self.byte, self.bit),
@@ -162,56 +187,45 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_address(f, self.area, Width::of(self.data_type.scalar), self.byte, self.bit)
+        write_address(f, (self.area, self.vm), Width::of(self.data_type.scalar), self.byte, self.bit)
     }
 }
 
-impl Area {
-    /// Code of the area in an S7ANY pointer.
-    pub(crate) fn code(self) -> u8 {
-        match self {
-            Self::Input => 0x81,
-            Self::Output => 0x82,
-            Self::Memory => 0x83,
-            Self::Db(_) => 0x84,
-        }
-    }
-
-    /// Number of the data block, 0 for the other areas.
-    pub(crate) fn db(self) -> u16 {
-        if let Self::Db(number) = self { number } else { 0 }
-    }
-
-    /// The area an S7ANY pointer names.
-    pub(crate) fn from_code(code: u8, db: u16) -> Option<Self> {
-        Some(match code {
-            0x81 => Self::Input,
-            0x82 => Self::Output,
-            0x83 => Self::Memory,
-            0x84 if db > 0 => Self::Db(db),
-            _ => return None,
-        })
-    }
+/// Says what CPUs of this family do not have.
+pub(crate) fn check_family(address: &str, cpu: &str) -> Result<(), AddressFault> {
+    let Ok(written) = Written::read(address) else { return Ok(()) };
+    let (what, help) = match (written.area, cpu) {
+        _ if written.vm && cpu != "logo" => (
+            "variable memory (V) exists in a LOGO! only",
+            "write cpu = \"logo\" in [s7], or the data block: DB1.DBW4",
+        ),
+        (Area::Timer | Area::Counter, "s7-1200") => (
+            "an S7-1200 has no S5 timers and counters",
+            "read the member ET or CV of the IEC timer's or counter's data block",
+        ),
+        (Area::Timer | Area::Counter, "logo") => (
+            "timers and counters of a LOGO! cannot be read by their number",
+            "map the block's parameter to the variable memory (Tools > Parameter VM Mapping) and write VW4",
+        ),
+        _ => return Ok(()),
+    };
+    Err(fault("S0213", what.into(), 0..address.len(), &format!("cpu = \"{cpu}\""), help.into()))
 }
 
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Input => f.write_str("I"),
-            Self::Output => f.write_str("Q"),
-            Self::Memory => f.write_str("M"),
-            Self::Db(number) => write!(f, "DB{number}"),
-        }
-    }
-}
-
-/// The address `by` bytes further on, canonically.
+/// The address `by` bytes, timers or counters further on, canonically.
 pub(crate) fn shift(address: &str, by: u32) -> Result<String, AddressFault> {
     let mut written = Written::read(address)?;
-    written.byte = written.byte.checked_add(by).filter(|byte| *byte < AREA_BYTES).ok_or_else(|| {
+    let (unit, what, max) = match written.area {
+        Area::Timer => (ELEMENT_BYTES, "timers", format!("T{ELEMENT_MAX}")),
+        Area::Counter => (ELEMENT_BYTES, "counters", format!("C{ELEMENT_MAX}")),
+        _ => (1, "bytes", format!("byte {}", AREA_BYTES - 1)),
+    };
+    let end = written.area.bytes_max();
+    let shifted = by.checked_mul(unit).and_then(|by| written.byte.checked_add(by));
+    written.byte = shifted.filter(|byte| *byte < end).ok_or_else(|| {
         fault(
             "S0206",
-            format!("{by} bytes further on is behind byte {}", AREA_BYTES - 1),
+            format!("{by} {what} further on is behind {max}"),
             written.letters.start..address.len(),
             "too high",
             "fewer repetitions or a smaller stride".into(),
@@ -223,18 +237,34 @@ pub(crate) fn shift(address: &str, by: u32) -> Result<String, AddressFault> {
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.width, self.bit) {
+            _ if self.area.element_bytes().is_some() => {
+                write_address(f, (self.area, false), Width::Word, self.byte, 0)
+            }
             (None, _) | (Some(Width::Bit), None) => {
                 // Incomplete on purpose: the check with the type says what is missing.
-                let letters = if matches!(self.area, Area::Db(_)) { ".DBX" } else { "" };
-                write!(f, "{}{letters}{}", self.area, self.byte)
+                match self.area {
+                    Area::Db(_) if self.vm => write!(f, "V{}", self.byte),
+                    Area::Db(_) => write!(f, "{}.DBX{}", self.area, self.byte),
+                    _ => write!(f, "{}{}", self.area, self.byte),
+                }
             }
-            (Some(width), bit) => write_address(f, self.area, width, self.byte, bit.unwrap_or(0)),
+            (Some(width), bit) => write_address(f, (self.area, self.vm), width, self.byte, bit.unwrap_or(0)),
         }
     }
 }
 
-fn write_address(f: &mut fmt::Formatter<'_>, area: Area, width: Width, byte: u32, bit: u8) -> fmt::Result {
+/// Writes an address canonically; `vm` says that DB1 is written as variable memory.
+fn write_address(
+    f: &mut fmt::Formatter<'_>,
+    (area, vm): (Area, bool),
+    width: Width,
+    byte: u32,
+    bit: u8,
+) -> fmt::Result {
     match (area, width) {
+        (Area::Timer | Area::Counter, _) => write!(f, "{area}{}", byte / ELEMENT_BYTES),
+        (_, Width::Bit) if vm => write!(f, "V{byte}.{bit}"),
+        _ if vm => write!(f, "V{}{byte}", width.letter()),
         (Area::Db(_), Width::Bit) => write!(f, "{area}.DBX{byte}.{bit}"),
         (Area::Db(_), _) => write!(f, "{area}.DB{}{byte}", width.letter()),
         (_, Width::Bit) => write!(f, "{area}{byte}.{bit}"),
@@ -247,20 +277,54 @@ impl Written {
         let mut cursor = Cursor { text: address, at: 0 };
         cursor.eat("%");
         let start = cursor.at;
-        let area = cursor.area()?;
-        let (letters, width) = cursor.width(area, start)?;
-        let byte = cursor.number("the byte number", AREA_BYTES - 1)?;
-        let bit = cursor.bit(width)?;
+        let (area, vm) = cursor.area()?;
+        let element = area.element_bytes();
+        let (letters, width) = match element {
+            Some(_) => (start..cursor.at, None),
+            None => cursor.width(area, vm, start)?,
+        };
+        let (byte, bit) = match element {
+            Some(bytes) => (cursor.number("the number", ELEMENT_MAX)? * bytes, None),
+            None => (cursor.number("the byte number", AREA_BYTES - 1)?, cursor.bit(width)?),
+        };
         if cursor.at < address.len() {
             let rest = cursor.at..address.len();
             return Err(not_an_address(rest, "not expected", "nothing may follow the address".into()));
         }
         // The process images and bit memory need no letter for a bit: `M10.1`.
         let width = width.or(bit.map(|_| Width::Bit));
-        Ok(Self { area, width, byte, bit, letters })
+        Ok(Self { area, width, byte, bit, letters, vm })
+    }
+
+    /// A timer or counter is a word of its own kind.
+    fn check_element(&self, address: &str, data_type: DataType) -> Result<(), AddressFault> {
+        let (what, own, meaning) = match self.area {
+            Area::Timer => ("timer", Scalar::S5time, "in milliseconds"),
+            _ => ("counter", Scalar::Bcd, "0 to 999"),
+        };
+        if data_type.scalar == own || data_type.scalar == Scalar::Word {
+            return Ok(());
+        }
+        let own = DataType { scalar: own, array_len: data_type.array_len };
+        let raw = DataType { scalar: Scalar::Word, ..own };
+        Err(AddressFault {
+            type_label: Some(format!("write {own}")),
+            ..fault(
+                "S0212",
+                format!("a {what} is no {data_type}"),
+                0..address.len(),
+                what,
+                format!(
+                    "write type = \"{own}\" for its value {meaning}, or type = \"{raw}\" for the raw word"
+                ),
+            )
+        })
     }
 
     fn check_width(&self, address: &str, data_type: DataType) -> Result<(), AddressFault> {
+        if self.area.element_bytes().is_some() {
+            return self.check_element(address, data_type);
+        }
         let scalar = DataType::single(data_type.scalar);
         let wanted = Width::of(data_type.scalar);
         let right = |f: &Self| Self { width: Some(wanted), bit: Some(f.bit.unwrap_or(0)), ..f.clone() };

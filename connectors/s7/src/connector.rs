@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceSpec, PollError, Quality, RawSample, Value};
+use forebay_connector::{Connector, DeviceMessage, DeviceSpec, Look, PollError, Quality, RawSample, Value};
 use tokio::time::Instant;
 
 use crate::address::Place;
@@ -14,6 +14,7 @@ use crate::plan::{Plan, Slot, Want};
 use crate::refusal;
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::watch::Watch;
 
 /// How long a refused tag is not asked again: one missing block must not cost a request a scan.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -51,8 +52,7 @@ pub(crate) struct S7Connector {
     codes: Vec<u8>,
     /// Requests sent, by this and earlier connections.
     requests: u64,
-    /// The device does not answer questions about itself.
-    anonymous: bool,
+    watch: Watch,
 }
 
 impl S7Connector {
@@ -65,6 +65,7 @@ impl S7Connector {
             .map(|(tag, place)| Tag { place, scan: tag.scan, standing: Standing::Merged })
             .collect();
         Self {
+            watch: Watch::new(&settings),
             settings,
             tags,
             session: None,
@@ -73,7 +74,6 @@ impl S7Connector {
             image: Vec::new(),
             codes: Vec::new(),
             requests: 0,
-            anonymous: false,
         }
     }
 
@@ -223,24 +223,14 @@ impl Connector for S7Connector {
         self.recheck = None;
         self.tags.iter_mut().for_each(|tag| tag.standing = Standing::Merged);
 
-        let mut session = Session::open(&self.settings).await?;
-        let mut identity = String::new();
-        if !self.anonymous {
-            match session.identity().await {
-                Ok(text) => identity = text,
-                // A device that does not know the question may have lost its thread over it.
-                Err(_) => {
-                    self.anonymous = true;
-                    session = Session::open(&self.settings).await?;
-                }
-            }
-        }
+        let (session, identity) = self.watch.connect(&self.settings).await?;
         self.session = Some(session);
         Ok(identity)
     }
 
     async fn poll(&mut self, due: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         let mut session = self.take_session()?;
+        self.watch.look(&mut session, &self.settings).await?;
         self.recheck();
         // Taken out of the map while it is used; put back unless a refusal made it outdated.
         let (key, plan) = match self.plans.remove_entry(due) {
@@ -275,6 +265,25 @@ impl Connector for S7Connector {
         Ok(())
     }
 
+    async fn look(&mut self, tag: u32) -> Result<Look, PollError> {
+        let mut samples = Vec::new();
+        // Asked even when refused lately: somebody is looking at it now.
+        if let Some(tag) = self.tags.get_mut(tag as usize) {
+            tag.standing = Standing::Merged;
+            self.plans.clear();
+        }
+        self.read(&[tag], &mut samples).await?;
+        let sample =
+            samples.pop().ok_or_else(|| PollError::Mismatch { what: format!("there is no tag {tag}") })?;
+        // The tag alone was read, so the image holds its bytes and nothing else.
+        let bytes = (sample.quality != Quality::Refused).then(|| self.image.clone());
+        Ok(Look { sample, bytes })
+    }
+
+    fn take_messages(&mut self, messages: &mut Vec<DeviceMessage>) {
+        self.watch.take_messages(messages);
+    }
+
     fn requests(&self) -> u64 {
         self.requests
     }
@@ -282,13 +291,13 @@ impl Connector for S7Connector {
     fn refusal(&self, tag: u32) -> Option<String> {
         let tag = self.tags.get(tag as usize)?;
         match tag.standing {
-            Standing::Refused { code, .. } => Some(refusal::of_item(code, &tag.place)),
+            Standing::Refused { code, .. } => Some(refusal::of_item(code, &tag.place, self.settings.family)),
             Standing::Merged | Standing::Alone => None,
         }
     }
 
     async fn close(&mut self) {
-        if let Some(session) = self.session.take() {
+        if let Some(mut session) = self.session.take() {
             session.close().await;
         }
     }

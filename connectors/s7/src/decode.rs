@@ -2,7 +2,8 @@
 
 use forebay_connector::{ByteOrder, DataType, DecodeFault, Scalar, Value, decode_scalar};
 
-use crate::address::Place;
+use crate::address::{Area, Place};
+use crate::times;
 
 /// Windows-1252 where it differs from Latin-1: 0x80 to 0x9F. Siemens tools on Windows write
 /// STRINGs in this code page. The five unused codes stay control characters.
@@ -14,10 +15,12 @@ const WINDOWS_1252: [char; 32] = [
 /// Decodes the bytes of a tag; an array with one element that is no value is no value.
 pub(crate) fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
     let DataType { scalar, array_len } = place.data_type;
+    let needed = place.len_bytes as usize;
+    let bytes = bytes.get(..needed).ok_or(DecodeFault::Short { needed, got: bytes.len() })?;
     let Some(len) = array_len else {
         return match scalar {
             Scalar::Bool => bit(bytes, usize::from(place.bit)),
-            _ => element(scalar, place.order, bytes),
+            _ => element(place, scalar, bytes),
         };
     };
     let len = usize::from(len);
@@ -25,7 +28,7 @@ pub(crate) fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
     (0..len)
         .map(|index| match scalar {
             Scalar::Bool => bit(bytes, usize::from(place.bit) + index),
-            _ => element(scalar, place.order, bytes.get(index * width..).unwrap_or_default()),
+            _ => element(place, scalar, bytes.get(index * width..).unwrap_or_default()),
         })
         .collect::<Result<_, _>>()
         .map(Value::Array)
@@ -37,26 +40,46 @@ fn bit(bytes: &[u8], number: usize) -> Result<Value, DecodeFault> {
     Ok(Value::Bool(byte >> (number % 8) & 1 == 1))
 }
 
-fn element(scalar: Scalar, order: ByteOrder, bytes: &[u8]) -> Result<Value, DecodeFault> {
+/// Bits of a timer or counter that mean nothing to a reader: two above the time base, four above
+/// the digits (System Software for S7-300/400, chapters on timers and counters).
+fn meaningless(area: Area) -> u16 {
+    match area {
+        Area::Timer => 0xC000,
+        Area::Counter => 0xF000,
+        _ => 0,
+    }
+}
+
+fn element(place: &Place, scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
+    let mut ordered = [0; 8];
+    let bytes = match bytes.get(..number_bytes(scalar)) {
+        Some(wire) if place.order != ByteOrder::Abcd && !wire.is_empty() => {
+            let number = &mut ordered[..wire.len()];
+            number.copy_from_slice(wire);
+            place.order.to_big_endian(number);
+            number
+        }
+        _ => bytes,
+    };
     match scalar {
         Scalar::String(_) => string(bytes),
         Scalar::Wstring(_) => wstring(bytes),
-        Scalar::Dtl => dtl(bytes),
+        Scalar::Dtl => times::dtl(bytes),
+        Scalar::DateAndTime => times::date_and_time(bytes),
+        Scalar::Date => times::date(word(bytes)?),
+        Scalar::S5time => times::s5time(word(bytes)? & !meaningless(place.area)),
+        Scalar::Bcd => decode_scalar(scalar, &(word(bytes)? & !meaningless(place.area)).to_be_bytes()),
         Scalar::Char => match bytes {
             [byte, ..] => Ok(text(&[*byte])),
             [] => Err(DecodeFault::Short { needed: 1, got: 0 }),
         },
-        _ => match bytes.get(..number_bytes(scalar)) {
-            Some(wire) if order != ByteOrder::Abcd => {
-                let mut number = [0; 8];
-                let number = &mut number[..wire.len()];
-                number.copy_from_slice(wire);
-                order.to_big_endian(number);
-                decode_scalar(scalar, number)
-            }
-            _ => decode_scalar(scalar, bytes),
-        },
+        _ => decode_scalar(scalar, bytes),
     }
+}
+
+fn word(bytes: &[u8]) -> Result<u16, DecodeFault> {
+    let word = bytes.first_chunk().ok_or(DecodeFault::Short { needed: 2, got: bytes.len() })?;
+    Ok(u16::from_be_bytes(*word))
 }
 
 /// Bytes of a number, at most 8; other types have no byte order.
@@ -106,48 +129,10 @@ fn wstring(bytes: &[u8]) -> Result<Value, DecodeFault> {
     Ok(Value::Text(text.into_boxed_str()))
 }
 
-/// DTL: year, month, day, weekday, hour, minute, second, nanosecond; read as if it were UTC, the
-/// profile's time zone is applied outside. The weekday is not looked at: it follows from the date.
-fn dtl(bytes: &[u8]) -> Result<Value, DecodeFault> {
-    let [y1, y0, month, day, _, hour, minute, second, n3, n2, n1, n0, ..] = bytes else {
-        return Err(DecodeFault::Short { needed: 12, got: bytes.len() });
-    };
-    let year = u16::from_be_bytes([*y1, *y0]);
-    let nanosecond = u32::from_be_bytes([*n3, *n2, *n1, *n0]);
-    // The range of the type: 1970-01-01 to 2262-04-11.
-    let valid = (1970..=2262).contains(&year)
-        && (1..=12).contains(month)
-        && (1..=days_of_month(year, *month)).contains(day)
-        && *hour < 24
-        && *minute < 60
-        && *second < 60
-        && nanosecond < 1_000_000_000;
-    if !valid {
-        return Err(DecodeFault::Date);
-    }
-    let days = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum::<i64>()
-        + (1..*month).map(|month| i64::from(days_of_month(year, month))).sum::<i64>()
-        + i64::from(*day)
-        - 1;
-    let seconds = ((days * 24 + i64::from(*hour)) * 60 + i64::from(*minute)) * 60 + i64::from(*second);
-    Ok(Value::DateTime(seconds * 1_000_000 + i64::from(nanosecond / 1000)))
-}
-
-fn leap(year: u16) -> bool {
-    year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400)
-}
-
-/// Days of a month from 1 to 12.
-pub(crate) fn days_of_month(year: u16, month: u8) -> u8 {
-    match month {
-        2 => 28 + u8::from(leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn decode(data_type: &str, bytes: &[u8]) -> Result<Value, DecodeFault> {
@@ -185,29 +170,18 @@ mod tests {
     }
 
     #[test]
-    fn dates() {
-        // 2026-02-11 08:30:15.123456789, Wednesday, as TIA shows it.
-        let bytes = [0x07, 0xEA, 2, 11, 4, 8, 30, 15, 0x07, 0x5B, 0xCD, 0x15];
-        assert_eq!(decode("DTL", &bytes), Ok(Value::DateTime(1_770_798_615_123_456)));
-        let date = |year: u16, month, day| {
-            let [high, low] = year.to_be_bytes();
-            decode("DTL", &[high, low, month, day, 1, 0, 0, 0, 0, 0, 0, 0])
+    fn timers_and_counters_have_bits_that_mean_nothing() {
+        let read = |address, data_type, bytes: [u8; 2]| {
+            let place = Place::read(address, DataType::parse(data_type).unwrap()).unwrap();
+            value(&place, &bytes)
         };
-        assert_eq!(date(1970, 1, 1), Ok(Value::DateTime(0)));
-        assert_eq!(date(2000, 3, 1), Ok(Value::DateTime(951_868_800_000_000)));
-        assert_eq!(date(2262, 4, 11), Ok(Value::DateTime(9_223_286_400_000_000)));
-        for (year, month, day) in
-            [(0, 0, 0), (2026, 2, 29), (2100, 2, 29), (2026, 13, 1), (2026, 4, 31), (1969, 1, 1)]
-        {
-            assert_eq!(date(year, month, day), Err(DecodeFault::Date), "{year}-{month}-{day}");
-        }
-        let mut late = bytes;
-        late[8] = 0x3B;
-        late[9] = 0x9B; // over a billion nanoseconds
-        assert_eq!(decode("DTL", &late), Err(DecodeFault::Date));
-        late = bytes;
-        late[5] = 24;
-        assert_eq!(decode("DTL", &late), Err(DecodeFault::Date));
+        assert_eq!(read("T5", "S5TIME", [0xE1, 0x27]), Ok(Value::Int(127_000)));
+        assert_eq!(read("T5", "WORD", [0xE1, 0x27]), Ok(Value::Uint(0xE127)));
+        assert_eq!(read("C5", "BCD", [0xF9, 0x99]), Ok(Value::Uint(999)));
+        assert_eq!(read("C5", "BCD", [0x0A, 0x99]), Err(DecodeFault::Digit));
+        assert_eq!(read("DB1.DBW0", "S5TIME", [0xE1, 0x27]), Err(DecodeFault::Digit));
+        assert_eq!(read("DB1.DBW0", "BCD", [0x99, 0x99]), Ok(Value::Uint(9999)));
+        assert_eq!(read("DB1.DBW0", "BCD", [0xF9, 0x99]), Err(DecodeFault::Digit));
     }
 
     #[test]
@@ -228,5 +202,26 @@ mod tests {
         assert_eq!(decode("BOOL[8]", &[0b1010, 1]), Ok(Value::Array(bits)), "from bit 1 on");
         let numbers = Value::Array(Box::new([Value::Uint(1), Value::Uint(2)]));
         assert_eq!(decode("USINT[2]", &[1, 2]), Ok(numbers));
+    }
+
+    /// Every type with single values and arrays, over whatever bytes a device may send.
+    #[test]
+    fn no_bytes_make_a_decoder_panic_or_an_impossible_value() {
+        proptest!(|(bytes in proptest::collection::vec(any::<u8>(), 0..64), len in 1u16..6)| {
+            for name in DataType::names() {
+                for data_type in [name.to_owned(), format!("{name}[{len}]")] {
+                    let Some(data_type) = DataType::parse(&data_type) else { continue };
+                    let letters = ["DB1.DBX0.3", "DB1.DBB0", "DB1.DBW0", "DB1.DBD0", "T5", "C5"];
+                    let places = letters.iter().filter_map(|address| Place::read(address, data_type).ok());
+                    for (place, order) in places.zip(ByteOrder::NAMES.iter().cycle()) {
+                        let place = Place { order: ByteOrder::parse(order).unwrap(), ..place };
+                        let found = value(&place, &bytes);
+                        if bytes.len() < place.len_bytes as usize {
+                            prop_assert!(found.is_err(), "{data_type} of {} bytes: {found:?}", bytes.len());
+                        }
+                    }
+                }
+            }
+        });
     }
 }

@@ -3,7 +3,8 @@
 use forebay_connector::{DataType, Scalar, Value};
 
 use crate::address::Place;
-use crate::decode::{days_of_month, number_bytes, windows_1252};
+use crate::decode::{number_bytes, windows_1252};
+use crate::times;
 
 /// Writes `value` over the bytes of a tag. Numbers of another type are rounded and limited to what
 /// the type holds; what cannot be expressed leaves the bytes as they were.
@@ -48,7 +49,14 @@ fn element(scalar: Scalar, value: &Value, bytes: &mut [u8]) {
                 bytes.fill(byte);
             }
         }
-        (Scalar::Dtl, Value::DateTime(us)) => dtl(*us, bytes),
+        (Scalar::Dtl, Value::DateTime(us)) => replace(bytes, times::to_dtl(*us)),
+        (Scalar::DateAndTime, Value::DateTime(us)) => replace(bytes, times::to_date_and_time(*us)),
+        (Scalar::Date, Value::Text(text)) => replace(bytes, times::to_date(text).map(u16::to_be_bytes)),
+        (Scalar::S5time, _) => {
+            replace(bytes, whole(value).map(|ms| times::to_s5time(saturated(ms)).to_be_bytes()));
+        }
+        (Scalar::Bcd, _) => replace(bytes, whole(value).map(|number| digits::<2>(number))),
+        (Scalar::Lbcd, _) => replace(bytes, whole(value).map(|number| digits::<4>(number))),
         (Scalar::Real, _) => {
             #[allow(clippy::cast_possible_truncation)] // rounding to the nearest REAL is meant
             if let Some(number) = value.as_f64() {
@@ -66,20 +74,46 @@ fn element(scalar: Scalar, value: &Value, bytes: &mut [u8]) {
 
 fn integer(scalar: Scalar, value: &Value, bytes: &mut [u8]) {
     let Some(bits) = scalar.bits().filter(|bits| scalar.is_number() && *bits <= 64) else { return };
-    let number = match value {
-        Value::Int(int) => i128::from(*int),
-        Value::Uint(uint) => i128::from(*uint),
-        #[allow(clippy::cast_possible_truncation)] // saturates, and is limited below
-        other => match other.as_f64() {
-            Some(number) => number.round() as i128,
-            None => return,
-        },
-    };
+    let Some(number) = whole(value) else { return };
     let signed = matches!(scalar, Scalar::Sint | Scalar::Int | Scalar::Dint | Scalar::Lint | Scalar::Time);
     let (min, max) =
         if signed { (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1) } else { (0, (1i128 << bits) - 1) };
+    let max = if scalar == Scalar::Tod { 86_399_999 } else { max };
     let wide = number.clamp(min, max).to_be_bytes();
     bytes.copy_from_slice(&wide[wide.len() - bytes.len()..]);
+}
+
+/// Writes what there is to write.
+fn replace<const N: usize>(bytes: &mut [u8], written: Option<[u8; N]>) {
+    if let (Some(written), Some(bytes)) = (written, bytes.get_mut(..N)) {
+        bytes.copy_from_slice(&written);
+    }
+}
+
+/// The value as a whole number, `None` when it is none.
+fn whole(value: &Value) -> Option<i128> {
+    match value {
+        Value::Int(int) => Some(i128::from(*int)),
+        Value::Uint(uint) => Some(i128::from(*uint)),
+        #[allow(clippy::cast_possible_truncation)] // saturates, and is limited by the caller
+        other => other.as_f64().map(|number| number.round() as i128),
+    }
+}
+
+fn saturated(number: i128) -> i64 {
+    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// Binary coded decimal, two digits in each of the N bytes, limited to what they hold.
+fn digits<const N: usize>(number: i128) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut rest = number.clamp(0, (0..N).fold(1, |limit, _| limit * 100) - 1);
+    for byte in bytes.iter_mut().rev() {
+        let pair = u8::try_from(rest % 100).unwrap_or(0);
+        *byte = pair / 10 << 4 | pair % 10;
+        rest /= 100;
+    }
+    bytes
 }
 
 fn string(text: &str, bytes: &mut [u8]) {
@@ -110,33 +144,6 @@ fn wstring(text: &str, bytes: &mut [u8]) {
         written += if units.len() == 2 { 2 } else { 1 };
     }
     [*l1, *l0] = written.to_be_bytes();
-}
-
-fn dtl(us: i64, bytes: &mut [u8]) {
-    let (Ok(mut days), Ok(mut rest)) =
-        (u32::try_from(us.div_euclid(86_400_000_000)), u64::try_from(us.rem_euclid(86_400_000_000)))
-    else {
-        return; // before 1970, which the type does not know
-    };
-    // 1970-01-01 was a Thursday; Sunday is day 1.
-    let weekday = (days + 4) % 7 + 1;
-    let (mut year, mut month) = (1970u16, 1u8);
-    while year <= 2262 && days >= u32::from(days_of_month(year, month)) {
-        days -= u32::from(days_of_month(year, month));
-        (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-    }
-    let mut part = |unit: u64| {
-        let count = rest / unit;
-        rest %= unit;
-        u8::try_from(count).unwrap_or(0)
-    };
-    let time = [part(3_600_000_000), part(60_000_000), part(1_000_000)];
-    let nanoseconds = u32::try_from(rest * 1000).unwrap_or(0).to_be_bytes();
-    let day = [u8::try_from(days + 1).unwrap_or(0), u8::try_from(weekday).unwrap_or(0)];
-    let date = [&year.to_be_bytes()[..], &[month], &day, &time, &nanoseconds].concat();
-    if let Some(bytes) = bytes.get_mut(..date.len()) {
-        bytes.copy_from_slice(&date);
-    }
 }
 
 #[cfg(test)]
@@ -182,6 +189,17 @@ mod tests {
         let bits: Value = Value::Array(Box::new([Value::Bool(true), Value::Bool(false), Value::Bool(true)]));
         assert_eq!(round_trip("BOOL[3]", bits.clone()), bits);
         assert_eq!(round_trip("INT", text("no number")), Value::Int(0));
+        assert_eq!(round_trip("BCD", Value::Int(1234)), Value::Uint(1234));
+        assert_eq!(round_trip("BCD", Value::Int(12_345)), Value::Uint(9999), "limited");
+        assert_eq!(round_trip("LBCD", Value::Lreal(12_345_677.6)), Value::Uint(12_345_678));
+        assert_eq!(round_trip("S5TIME", Value::Int(127_400)), Value::Int(127_000), "in whole seconds");
+        assert_eq!(round_trip("TOD", Value::Int(90_000_000)), Value::Int(86_399_999));
+        assert_eq!(round_trip("DATE", text("2026-02-11")), text("2026-02-11"));
+        assert_eq!(round_trip("DATE", text("no date")), text("1990-01-01"), "left as it was");
+        let time = Value::DateTime(1_770_798_615_123_000);
+        assert_eq!(round_trip("DATE_AND_TIME", time.clone()), time);
+        let dates = Value::Array(Box::new([text("1990-01-02"), text("2168-12-31")]));
+        assert_eq!(round_trip("DATE[2]", dates.clone()), dates);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! Encoding writes into a buffer that is kept; the `parse_*` functions are pure, look at nothing
 //! behind the slice they get, and never panic.
 
+use crate::address::Area;
 use crate::plan::Range;
 
 /// Largest frame that is read, TPKT head included. A COTP data unit has at most 1024 bytes here;
@@ -254,7 +255,29 @@ pub(crate) fn write_setup(out: &mut Vec<u8>, reference: u16, pdu_bytes: u16) {
     });
 }
 
-/// Read request for these ranges, at most [`ITEMS_MAX`], each asked for as bytes.
+/// What an S7ANY pointer says besides the area and the block.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pointer {
+    /// Transport size: 2 for bytes, the area's own code for timers and counters.
+    pub size: u8,
+    /// Elements of that size.
+    pub count: u32,
+    /// Bits from the beginning of the area, or the number of the timer or counter.
+    pub address: u32,
+}
+
+impl Pointer {
+    /// Points to these bytes of an area.
+    pub(crate) fn of(area: Area, start: u32, len_bytes: u32) -> Self {
+        match area.element_bytes() {
+            None => Self { size: 2, count: len_bytes, address: start << 3 },
+            Some(bytes) => Self { size: area.code(), count: len_bytes / bytes, address: start / bytes },
+        }
+    }
+}
+
+/// Read request for these ranges, at most [`ITEMS_MAX`], each asked for as bytes, or as
+/// timers or counters.
 pub(crate) fn write_read<'a>(
     out: &mut Vec<u8>,
     reference: u16,
@@ -265,12 +288,12 @@ pub(crate) fn write_read<'a>(
         write_head(out, 1, reference, 2 + count * REQUEST_ITEM_BYTES, 0);
         out.extend([4, u8::try_from(count).unwrap_or(u8::MAX)]);
         for range in ranges {
-            out.extend([0x12, 10, 0x10, 2]);
-            out.extend(range.len_bytes.to_be_bytes());
+            let pointer = Pointer::of(range.area, range.start, u32::from(range.len_bytes));
+            out.extend([0x12, 10, 0x10, pointer.size]);
+            out.extend(u16::try_from(pointer.count).unwrap_or(u16::MAX).to_be_bytes());
             out.extend(range.area.db().to_be_bytes());
-            // Area code and bit address share a double word; the address takes its low 24 bits.
-            let pointer = u32::from(range.area.code()) << 24 | (range.start << 3);
-            out.extend(pointer.to_be_bytes());
+            // Area code and address share a double word; the address takes its low 24 bits.
+            out.extend((u32::from(range.area.code()) << 24 | pointer.address).to_be_bytes());
         }
     });
 }

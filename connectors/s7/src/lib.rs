@@ -5,9 +5,12 @@
 //! address, kepware   what an address means, and what is wrong with it
 //! plan               which bytes to ask for, in which requests
 //! frame, wire        bytes to messages (pure) and messages over TCP
+//! szl, identity      system status lists: asking for one, and what some of them say
+//! watch              who the CPU is, whether it runs, whether the engineer can still connect
 //! session            one connection: set-up, one request and its answer
 //! connector          the tags of a device: plan, ask, remember refusals, decode
 //! decode, encode     bytes of a block to values and back
+//! times              the types of time, both ways
 //! simulate           a strict CPU for the demo and for tests
 //! ```
 //!
@@ -27,12 +30,17 @@ mod refusal;
 mod session;
 mod settings;
 mod simulate;
+mod szl;
+mod times;
+mod watch;
 mod wire;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey,
-    Protocol, Simulator,
+    OptionValue, Protocol, Simulator,
 };
 
 use crate::address::Place;
@@ -68,6 +76,18 @@ impl Protocol for S7 {
 
     fn extent(&self, address: &str, data_type: DataType) -> Option<Extent> {
         Place::read(address, data_type).ok().map(|place| place.extent())
+    }
+
+    fn check_reference(
+        &self,
+        address: &str,
+        options: &BTreeMap<String, OptionValue>,
+    ) -> Result<(), AddressFault> {
+        address::check_family(address, settings::cpu(options))
+    }
+
+    fn wire(&self, address: &str, data_type: DataType) -> String {
+        Place::read(address, data_type).map(|place| place.wire()).unwrap_or_default()
     }
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {

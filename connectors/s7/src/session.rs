@@ -8,14 +8,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::frame::{self, Cotp, FrameFault, Item, Message};
-use crate::identity;
 use crate::plan::{Limits, Plan};
 use crate::refusal;
-use crate::settings::Settings;
+use crate::settings::{Settings, Target};
+use crate::szl::{self, Assembly, List, ListId, Next};
 use crate::wire::{Wire, WireFault};
-
-/// Our side's transport selector; CPUs do not look at it.
-const LOCAL_TSAP: u16 = 0x0100;
 
 /// A connection that is set up. After any error it must not be used again: what is still under
 /// way could be taken for the answer to something else.
@@ -30,7 +27,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects and agrees on the PDU size.
-    pub(crate) async fn open(settings: &Settings) -> Result<Self, PollError> {
+    pub(crate) async fn open(settings: &Settings, target: Target) -> Result<Self, PollError> {
         let connect = |cause: String| PollError::Connect { endpoint: settings.endpoint(), cause };
         let address = (settings.host.as_str(), settings.port);
         let stream = timeout(settings.timeout, TcpStream::connect(address))
@@ -45,8 +42,12 @@ impl Session {
             timeout: settings.timeout,
             limits: Limits { request_bytes: 128, reply_bytes: 128 },
         };
-        let unit_bytes = session.transport(settings).await?;
-        let pdu_bytes = session.setup(settings.pdu_bytes).await?;
+        let unit_bytes = session.transport(settings, target).await?;
+        let pdu_bytes = session.setup(settings.pdu_bytes).await.map_err(|error| match error {
+            // Some notice only now that they have no connection left.
+            PollError::Lost { .. } => refusal::no_connection(settings, target, None),
+            other => other,
+        })?;
         // A request never needs more than one unit of the transport: three bytes are its head.
         session.limits = Limits { request_bytes: pdu_bytes.min(unit_bytes - 3), reply_bytes: pdu_bytes };
         Ok(session)
@@ -58,8 +59,8 @@ impl Session {
     }
 
     /// Sets up the ISO transport connection; returns the largest unit the CPU takes.
-    async fn transport(&mut self, settings: &Settings) -> Result<usize, PollError> {
-        frame::write_connect(&mut self.out, LOCAL_TSAP, settings.remote_tsap());
+    async fn transport(&mut self, settings: &Settings, target: Target) -> Result<usize, PollError> {
+        frame::write_connect(&mut self.out, settings.local_tsap, target.remote_tsap());
         let confirm = async {
             self.wire.send(&self.out).await?;
             Ok(match self.wire.unit().await? {
@@ -70,9 +71,9 @@ impl Session {
         };
         match within(self.timeout, confirm).await {
             Ok(Ok(unit_bytes)) => Ok(unit_bytes),
-            Ok(Err(reason)) => Err(refusal::no_connection(settings, reason)),
+            Ok(Err(reason)) => Err(refusal::no_connection(settings, target, reason)),
             // CPUs without a free connection just close; so do those asked for a wrong slot.
-            Err(PollError::Lost { .. }) => Err(refusal::no_connection(settings, None)),
+            Err(PollError::Lost { .. }) => Err(refusal::no_connection(settings, target, None)),
             Err(error) => Err(error),
         }
     }
@@ -118,11 +119,22 @@ impl Session {
         .await
     }
 
-    /// Asks the CPU for its order number and firmware; empty when it does not say.
-    pub(crate) async fn identity(&mut self) -> Result<String, PollError> {
-        let reference = self.next_reference();
-        identity::write_request(&mut self.out, reference);
-        self.exchange(reference, |message| Ok(identity::parse(message))).await
+    /// Asks the CPU for a system status list; `None` when it does not give it.
+    pub(crate) async fn list(&mut self, id: ListId) -> Result<Option<List>, PollError> {
+        // All parts together: each by itself might come just in time.
+        let waited = self.timeout * 2;
+        timeout(waited, self.parts(id)).await.map_err(|_| PollError::Timeout { waited })?
+    }
+
+    async fn parts(&mut self, id: ListId) -> Result<Option<List>, PollError> {
+        let mut assembly = Assembly::new(id);
+        let mut reference = self.next_reference();
+        szl::write_request(&mut self.out, reference, id);
+        while let Next::Part(sequence) = self.exchange(reference, |message| assembly.take(message)).await? {
+            reference = self.next_reference();
+            szl::write_next(&mut self.out, reference, sequence);
+        }
+        Ok(assembly.into_list())
     }
 
     /// Sends what `out` holds and gives the answer to `parse`, once its reference was checked and
@@ -157,7 +169,7 @@ impl Session {
     }
 
     /// Ends the connection in order, which frees the CPU's resource at once.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(&mut self) {
         // Unanswered, the goodbye is given up: the socket is closed either way.
         let _late = timeout(self.timeout, self.wire.close()).await;
     }

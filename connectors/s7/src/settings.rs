@@ -1,5 +1,6 @@
 //! What a device's endpoint and its `[s7]` table say.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue, is_broken_ipv4};
@@ -27,6 +28,21 @@ pub(crate) const OPTIONS: &[OptionKey] = &[
         help: "Kind of connection taken on the CPU; `op` unless written, which leaves the PG slot to the engineer.",
     },
     OptionKey {
+        name: "remote_tsap",
+        kind: OptionKind::Text,
+        help: "Transport selector of the CPU as the engineering tool shows it, \"0x0200\" or \"02.00\"; instead of rack, slot and connection_type.",
+    },
+    OptionKey {
+        name: "local_tsap",
+        kind: OptionKind::Text,
+        help: "Our own transport selector, \"0x0100\" unless written; a LOGO! looks at it.",
+    },
+    OptionKey {
+        name: "take_last_connection",
+        kind: OptionKind::Bool,
+        help: "Read the CPU even when that leaves no connection for the engineer; false unless written.",
+    },
+    OptionKey {
         name: "timeout",
         kind: OptionKind::DurationMs(50, 60_000),
         help: "Longest wait for one answer; 2s unless written.",
@@ -44,15 +60,84 @@ const CPUS: &[(&str, u16, u16, u16)] = &[
     ("logo", 0, 0, 240),
 ];
 
+/// Our side's transport selector; S7 CPUs do not look at it.
+const LOCAL_TSAP: u16 = 0x0100;
+
+/// Kind of connection, by the number the transport selector names it with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Programming device: the engineer's.
+    Pg = 1,
+    /// Operator panel.
+    Op = 2,
+    /// S7 basic communication.
+    Basic = 3,
+}
+
+/// What a CPU can do and how its tools name things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// S7-300 and S7-400.
+    Classic,
+    /// S7-1200 and S7-1500, which have optimised blocks.
+    Tia,
+    /// LOGO!.
+    Logo,
+}
+
+/// How the CPU is addressed behind its network address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// By the place of the CPU.
+    Slot { rack: u16, slot: u16, kind: Kind },
+    /// By this transport selector, whatever it means.
+    Tsap(u16),
+}
+
+impl Target {
+    /// Transport selector of the CPU: connection type, then rack and slot.
+    pub(crate) fn remote_tsap(self) -> u16 {
+        match self {
+            Self::Slot { rack, slot, kind } => u16::from(kind as u8) << 8 | rack << 5 | slot & 0x1F,
+            Self::Tsap(tsap) => tsap,
+        }
+    }
+
+    /// Kind of connection, where it is known.
+    pub(crate) fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Slot { kind, .. } => Some(kind),
+            Self::Tsap(tsap) => match tsap >> 8 {
+                1 => Some(Kind::Pg),
+                2 => Some(Kind::Op),
+                3 => Some(Kind::Basic),
+                _ => None,
+            },
+        }
+    }
+
+    /// The same place by another kind of connection; `None` where the engineer has written a
+    /// transport selector.
+    pub(crate) fn with(self, kind: Kind) -> Option<Self> {
+        match self {
+            Self::Slot { rack, slot, .. } => Some(Self::Slot { rack, slot, kind }),
+            Self::Tsap(_) => None,
+        }
+    }
+}
+
 /// How to reach a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub host: String,
     pub port: u16,
-    pub rack: u16,
-    pub slot: u16,
-    /// Kind of connection as the transport selector names it: 1 PG, 2 OP, 3 basic.
-    pub connection: u16,
+    pub target: Target,
+    pub local_tsap: u16,
+    /// Reads on although no connection is left for the engineer.
+    pub take_last: bool,
+    /// For messages.
+    pub family: Family,
     /// PDU size to ask for.
     pub pdu_bytes: u16,
     pub timeout: Duration,
@@ -69,19 +154,31 @@ impl Settings {
             Some(OptionValue::Int(int)) => u16::try_from(*int).ok(),
             _ => None,
         };
-        let cpu = text("cpu").unwrap_or("s7-1500");
+        let cpu = cpu(&device.options);
         let (_, rack, slot, pdu_bytes) =
             CPUS.iter().find(|(name, ..)| *name == cpu).copied().unwrap_or(("", 0, 1, 960));
         let (host, port) = endpoint(&device.endpoint)?;
         Ok(Self {
             host,
             port,
-            rack: int("rack").unwrap_or(rack),
-            slot: int("slot").unwrap_or(slot),
-            connection: match text("connection_type") {
-                Some("pg") => 1,
-                Some("basic") => 3,
-                _ => 2,
+            target: match text("remote_tsap") {
+                Some(written) => Target::Tsap(tsap("remote_tsap", written)?),
+                None => Target::Slot {
+                    rack: int("rack").unwrap_or(rack),
+                    slot: int("slot").unwrap_or(slot),
+                    kind: match text("connection_type") {
+                        Some("pg") => Kind::Pg,
+                        Some("basic") => Kind::Basic,
+                        _ => Kind::Op,
+                    },
+                },
+            },
+            local_tsap: text("local_tsap").map_or(Ok(LOCAL_TSAP), |written| tsap("local_tsap", written))?,
+            take_last: device.options.get("take_last_connection") == Some(&OptionValue::Bool(true)),
+            family: match cpu {
+                "s7-300" | "s7-400" => Family::Classic,
+                "logo" => Family::Logo,
+                _ => Family::Tia,
             },
             pdu_bytes,
             timeout: match device.options.get("timeout") {
@@ -89,11 +186,6 @@ impl Settings {
                 _ => Duration::from_secs(2),
             },
         })
-    }
-
-    /// Transport selector of the CPU: connection type, then rack and slot.
-    pub(crate) fn remote_tsap(&self) -> u16 {
-        (self.connection << 8) | (self.rack << 5) | (self.slot & 0x1F)
     }
 
     /// The endpoint for messages.
@@ -104,6 +196,34 @@ impl Settings {
             format!("{}:{}", self.host, self.port)
         }
     }
+}
+
+/// Family of the CPU.
+pub(crate) fn cpu(options: &BTreeMap<String, OptionValue>) -> &str {
+    match options.get("cpu") {
+        Some(OptionValue::Text(cpu)) => cpu,
+        _ => "s7-1500",
+    }
+}
+
+/// Reads `0x0200`, or `02.00` as LOGO!Soft Comfort and STEP 7 show it.
+fn tsap(key: &'static str, text: &str) -> Result<u16, DeviceComplaint> {
+    let hex = |digits: &str, count: usize| {
+        let right = digits.len() == count && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        right.then(|| u16::from_str_radix(digits, 16).ok()).flatten()
+    };
+    let number = match (text.strip_prefix("0x").or(text.strip_prefix("0X")), text.split_once('.')) {
+        (Some(digits), _) => hex(digits, 4),
+        (None, Some((high, low))) => hex(high, 2).zip(hex(low, 2)).map(|(high, low)| high << 8 | low),
+        (None, None) => None,
+    };
+    number.ok_or_else(|| DeviceComplaint {
+        code: "S0214",
+        key,
+        message: format!("\"{text}\" is no transport selector"),
+        help: "write its two bytes as the engineering tool shows them, for example \"02.00\" or \"0x0200\""
+            .into(),
+    })
 }
 
 /// Splits `host`, `host:port` or `[v6]:port`.
@@ -147,6 +267,17 @@ fn endpoint(text: &str) -> Result<(String, u16), DeviceComplaint> {
 /// Everything about a device as a whole that cannot work.
 pub(crate) fn complaints(device: &DeviceSpec) -> Vec<DeviceComplaint> {
     let mut found: Vec<_> = Settings::read(device).err().into_iter().collect();
+    let says_it_too = ["rack", "slot", "connection_type"].into_iter();
+    if device.options.contains_key("remote_tsap") {
+        found.extend(says_it_too.filter(|key| device.options.contains_key(*key)).map(|key| {
+            DeviceComplaint {
+                code: "S0214",
+                key,
+                message: format!("`remote_tsap` is written, so `{key}` means nothing"),
+                help: format!("remove `{key}`, or `remote_tsap`"),
+            }
+        }));
+    }
     if device.trust.is_some() {
         found.push(DeviceComplaint {
             code: "S0211",
@@ -160,7 +291,33 @@ pub(crate) fn complaints(device: &DeviceSpec) -> Vec<DeviceComplaint> {
 
 #[cfg(test)]
 mod tests {
-    use super::endpoint;
+    use super::*;
+
+    #[test]
+    fn transport_selectors() {
+        for (text, number) in [
+            ("0x0200", Some(0x0200)),
+            ("0X4d57", Some(0x4D57)),
+            ("02.00", Some(0x0200)),
+            ("10.01", Some(0x1001)),
+            ("", None),
+            ("0200", None),
+            ("0x200", None),
+            ("0x02000", None),
+            ("0x+200", None),
+            ("2.0", None),
+            ("02.00.00", None),
+            ("€.00", None),
+        ] {
+            assert_eq!(tsap("remote_tsap", text).ok(), number, "{text}");
+        }
+        let slot = |kind| Target::Slot { rack: 1, slot: 3, kind };
+        assert_eq!(slot(Kind::Op).remote_tsap(), 0x0223);
+        assert_eq!(slot(Kind::Op).with(Kind::Basic), Some(slot(Kind::Basic)));
+        assert_eq!(Target::Tsap(0x0100).kind(), Some(Kind::Pg));
+        assert_eq!(Target::Tsap(0x0100).with(Kind::Op), None, "what is written is kept to");
+        assert_eq!(Target::Tsap(0x4D57).kind(), None);
+    }
 
     #[test]
     fn endpoints() {

@@ -19,12 +19,14 @@ use crate::frame::{
     self, Cotp, ITEM_GOOD, ITEMS_MAX, Message, REPLY_HEAD_BYTES, REPLY_ITEM_BYTES, REQUEST_ITEM_BYTES,
 };
 use crate::identity;
+use crate::szl::{self, ListId};
 use crate::wire::{Wire, WireFault};
 
 /// Connections served at once; a real CPU has fewer.
 const CONNECTIONS_MAX: usize = 32;
 
-/// Process images and bit memory exist in every CPU; they are at least this large here.
+/// Process images, bit memory, timers and counters exist in every CPU; they are at least this
+/// large here.
 const AREA_BYTES: usize = 1024;
 
 /// Name given as order number.
@@ -62,7 +64,8 @@ pub(crate) struct S7Simulator {
 impl S7Simulator {
     /// Starts a CPU with all bytes 0.
     pub(crate) async fn start(places: Vec<Place>, pdu_bytes: u16) -> io::Result<Self> {
-        let always = [Area::Input, Area::Output, Area::Memory].map(|area| (area, vec![0; AREA_BYTES]));
+        let always = [Area::Input, Area::Output, Area::Memory, Area::Timer, Area::Counter];
+        let always = always.map(|area| (area, vec![0; AREA_BYTES]));
         let mut areas = HashMap::from(always);
         for place in &places {
             let area: &mut Vec<u8> = areas.entry(place.area).or_default();
@@ -212,14 +215,18 @@ fn write_error(out: &mut Vec<u8>, reference: u16, error: u16) {
 }
 
 fn answer_user_data(out: &mut Vec<u8>, message: &Message<'_>) {
-    if let [_, _, _, _, 0, 0x11, ..] = message.data {
-        identity::write_answer(out, message.reference, ORDER);
-        return;
+    let asked = match message.data {
+        [_, _, _, _, id1, id0, index1, index0] => {
+            ListId { id: u16::from_be_bytes([*id1, *id0]), index: u16::from_be_bytes([*index1, *index0]) }
+        }
+        _ => return szl::write_unknown(out, message.reference),
+    };
+    match asked {
+        identity::MODULE => {
+            szl::write_answer(out, message.reference, asked, &[&identity::module_record(ORDER)])
+        }
+        _ => szl::write_unknown(out, message.reference),
     }
-    frame::write_data(out, |out| {
-        frame::write_head(out, 7, message.reference, 12, 4);
-        out.extend([0, 1, 0x12, 8, 0x12, 0x84, 1, 1, 0, 0, 0xD4, 1, 0x0A, 0, 0, 0]);
-    });
 }
 
 impl Memory {
@@ -261,9 +268,14 @@ fn read_item(areas: &HashMap<Area, Vec<u8>>, item: &[u8], data: &mut Vec<u8>) ->
     let [0x12, 10, 0x10, size, c1, c0, d1, d0, area, a2, a1, a0] = item else { return Err(0x06) };
     let count = usize::from(u16::from_be_bytes([*c1, *c0]));
     let pointer = u32::from_be_bytes([0, *a2, *a1, *a0]);
-    let start = (pointer / 8) as usize;
     let area = Area::from_code(*area, u16::from_be_bytes([*d1, *d0])).ok_or(0x0A)?;
     let memory = areas.get(&area).ok_or(0x0A)?;
+    // Timers and counters are counted one by one, and read as nothing else.
+    let element = area.element_bytes();
+    if element.is_some() != (*size == area.code()) {
+        return Err(0x06);
+    }
+    let start = element.map_or(pointer / 8, |bytes| pointer * bytes) as usize;
     // Bytes of one element, transport size of the answer, unit of its length in bytes.
     let (width, answer, unit) = match size {
         1 if count == 1 => {
@@ -278,6 +290,7 @@ fn read_item(areas: &HashMap<Area, Vec<u8>>, item: &[u8], data: &mut Vec<u8>) ->
         6 => (4, 4, 8),
         7 => (4, 5, 8),
         8 => (4, 7, 1),
+        0x1C | 0x1D => (2, 9, 1),
         _ => return Err(0x06),
     };
     let bytes = memory.get(start..start + count * width).ok_or(0x05)?;

@@ -93,7 +93,7 @@ impl Wire {
     }
 
     /// Ends the connection in order.
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(&mut self) {
         // The peer may be gone already: that is what is wanted.
         let _gone = self.stream.shutdown().await;
     }

@@ -384,9 +384,12 @@ async fn a_set_up_that_goes_wrong_is_an_error_and_not_the_end() {
     for (mode, words) in [
         (
             Mode::Confirm(vec![]),
-            "device refuses: the CPU closes the connection before it is set up: no free connection",
+            "device refuses: the device closes the connection before it is set up: no free connection",
         ),
-        (Mode::Confirm(disconnect), "(reason 0x01): no free connection, or no CPU in rack 0, slot 1"),
+        (
+            Mode::Confirm(disconnect),
+            "(reason 0x01): no free connection: all its communication resources are taken",
+        ),
         (Mode::Confirm(b"SSH-2.0-OpenSSH\r\n".to_vec()), "not ISO on TCP"),
         (Mode::Confirm(vec![3, 0]), "no answer within 1000 ms"),
         (Mode::Confirm(frame(&[0x32, 1])), "not answered by a confirm"),
@@ -442,7 +445,7 @@ async fn random_damage_of_the_heads_never_gives_a_wrong_value() {
         }
         bytes.truncate(random.usize(bytes.len() / 2..bytes.len() * 2).min(bytes.len()));
         double.set(Mode::Last(bytes));
-        // The third message of each new connection carries the reference 3.
+        // The sixth message of each new connection carries the reference 6.
         connector.connect().await.unwrap();
         match poll(connector.as_mut()).await {
             Ok(_) => right += 1,
@@ -455,7 +458,7 @@ async fn random_damage_of_the_heads_never_gives_a_wrong_value() {
     assert_eq!(poll(connector.as_mut()).await.unwrap(), expected());
 }
 
-/// The right answer to the first read of a connection: setup and identity come before it.
+/// The right answer to the first read of a connection: the setup and four questions come before it.
 fn right_answer_head() -> Vec<u8> {
     let mut data = vec![0xFF, 4, 0, 16];
     data.extend(word(1, 0).to_be_bytes());
@@ -464,5 +467,5 @@ fn right_answer_head() -> Vec<u8> {
     data.extend([0, 0xFF, 4, 0, 16]);
     data.extend(word(2, 10).to_be_bytes());
     let length = u8::try_from(data.len()).expect("short");
-    frame(&[&[0x32, 3, 0, 0, 0, 3, 0, 2, 0, length, 0, 0, 4, 3], &data[..]].concat())
+    frame(&[&[0x32, 3, 0, 0, 0, 6, 0, 2, 0, length, 0, 0, 4, 3], &data[..]].concat())
 }

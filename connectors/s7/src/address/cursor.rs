@@ -31,8 +31,8 @@ impl Cursor<'_> {
         found
     }
 
-    /// `DB10`, or the letter of another area.
-    pub(super) fn area(&mut self) -> Result<Area, AddressFault> {
+    /// `DB10`, or the letter of another area; true for the variable memory of a LOGO!.
+    pub(super) fn area(&mut self) -> Result<(Area, bool), AddressFault> {
         let start = self.at;
         if self.eat("DB") {
             if !self.peek().is_some_and(|c| c.is_ascii_digit()) {
@@ -44,17 +44,22 @@ impl Cursor<'_> {
                 .ok()
                 .filter(|number| *number > 0)
                 .ok_or_else(|| out_of_range(digits..self.at, "the block number", 1, 65_535))?;
-            return Ok(Area::Db(number));
+            return Ok((Area::Db(number), false));
         }
         for (letter, area) in [
             ("M", Area::Memory),
+            ("F", Area::Memory),
             ("I", Area::Input),
             ("E", Area::Input),
             ("Q", Area::Output),
             ("A", Area::Output),
+            ("T", Area::Timer),
+            ("C", Area::Counter),
+            ("Z", Area::Counter),
+            ("V", Area::Db(1)),
         ] {
             if self.eat(letter) {
-                return Ok(area);
+                return Ok((area, letter == "V"));
             }
         }
         Err(unknown_area(self.text, start))
@@ -64,10 +69,12 @@ impl Cursor<'_> {
     pub(super) fn width(
         &mut self,
         area: Area,
+        vm: bool,
         start: usize,
     ) -> Result<(Range<usize>, Option<Width>), AddressFault> {
         let mut from = start;
-        if matches!(area, Area::Db(_)) {
+        let block = matches!(area, Area::Db(_)) && !vm;
+        if block {
             let block = start..self.at;
             if self.peek() == Some(',') {
                 return Err(kepware::fault(self.text, block));
@@ -83,7 +90,7 @@ impl Cursor<'_> {
         let width = [Width::Bit, Width::Byte, Width::Word, Width::Double]
             .into_iter()
             .find(|width| self.eat(width.letter().encode_utf8(&mut [0; 4])));
-        if width.is_none() && matches!(area, Area::Db(_)) {
+        if width.is_none() && block {
             let help = format!("write {area}.DBX2.0, {area}.DBB52, {area}.DBW4 or {area}.DBD8");
             return Err(not_an_address(from..self.text.len(), "X, B, W or D is missing", help));
         }
@@ -150,13 +157,11 @@ fn unknown_area(address: &str, start: usize) -> AddressFault {
     let rest = &address[start..];
     let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
     let help = match rest[..letters].to_ascii_uppercase().as_str() {
-        "T" | "C" | "Z" => "timers and counters are not read: copy the value into a data block",
         "PI" | "PE" | "PIB" | "PIW" | "PID" | "PEB" | "PEW" | "PED" | "PA" | "PQ" => {
             "the periphery is not read: use the process image, for example IW64"
         }
         "DBX" | "DBB" | "DBW" | "DBD" => "say which block: DB10.DBW4",
-        "V" | "VB" | "VW" | "VD" => "the variable memory of a LOGO! is DB1: DB1.DBW4",
-        _ => "write DB10.DBW4, M10.1, MW10, IW64 or QB4",
+        _ => "write DB10.DBW4, M10.1, MW10, IW64, QB4, T5 or C5, and VW4 for a LOGO!",
     };
     let end = start + letters.max(rest.chars().next().map_or(0, char::len_utf8));
     fault("S0202", "the area is unknown".into(), start..end, "", help.into())

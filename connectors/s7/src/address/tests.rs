@@ -27,6 +27,18 @@ fn canonical_addresses_stay_and_others_become_canonical() {
         ("MD10", "TIME"),
         ("IW64", "INT"),
         ("QB4", "USINT"),
+        ("T5", "S5TIME"),
+        ("C0", "BCD"),
+        ("C17", "WORD[4]"),
+        ("VW4", "INT"),
+        ("VB0", "STRING[8]"),
+        ("V10.3", "BOOL"),
+        ("DB10.DBW4", "S5TIME"),
+        ("DB10.DBW4", "DATE"),
+        ("DB10.DBD4", "TOD"),
+        ("DB10.DBB4", "DATE_AND_TIME"),
+        ("DB10.DBW4", "BCD"),
+        ("DB10.DBD4", "LBCD"),
     ] {
         assert_eq!(canonical(address, data_type), address);
     }
@@ -36,6 +48,11 @@ fn canonical_addresses_stay_and_others_become_canonical() {
     assert_eq!(canonical("A4.7", "BOOL"), "Q4.7");
     assert_eq!(canonical("%MX10.1", "BOOL"), "M10.1");
     assert_eq!(canonical("E0.0", "BOOL"), "I0.0");
+    assert_eq!(canonical("FW10", "INT"), "MW10");
+    assert_eq!(canonical("F10.1", "BOOL"), "M10.1");
+    assert_eq!(canonical("Z5", "BCD"), "C5");
+    assert_eq!(canonical("%T05", "S5TIME"), "T5");
+    assert_eq!(canonical("vw04", "INT"), "VW4");
 }
 
 #[test]
@@ -50,6 +67,10 @@ fn lengths_are_those_of_a_standard_block() {
         ("DB1.DBB0", "LINT", 8),
         ("DB1.DBD0", "REAL[24]", 96),
         ("DB1.DBW65534", "INT", 2),
+        ("DB1.DBB0", "DATE_AND_TIME[3]", 24),
+        ("DB1.DBW0", "DATE[3]", 6),
+        ("DB1.DBD0", "LBCD", 4),
+        ("T2046", "S5TIME[2]", 4),
     ] {
         assert_eq!(read(address, data_type).unwrap().len_bytes, len_bytes, "{address} {data_type}");
     }
@@ -106,10 +127,20 @@ fn each_fault_marks_its_place_and_names_the_fix() {
         ("DB1.DBB0", "STRING[255]", "S0207", "DB1.DBB0", "at most 254"),
         ("DB1.DBB0", "DATETIME", "S0207", "DB1.DBB0", "write DTL"),
         ("DB1.DBW4.1", "INT", "S0208", ".1", "16-bit address has no bit number"),
-        ("T5", "INT", "S0202", "T", "timers and counters"),
+        ("T5", "INT", "S0212", "T5", "write type = \"S5TIME\""),
+        ("T5", "BCD[3]", "S0212", "T5", "or type = \"WORD[3]\" for the raw word"),
+        ("C5", "S5TIME", "S0212", "C5", "write type = \"BCD\" for its value 0 to 999"),
+        ("T2048", "S5TIME", "S0206", "2048", "from 0 to 2047"),
+        ("T2047", "S5TIME[2]", "S0206", "T2047", "end behind T2047"),
+        ("T", "S5TIME", "S0200", "T", "number missing"),
+        ("TW4", "S5TIME", "S0200", "W", "number missing"),
+        ("C5.1", "BCD", "S0200", ".1", "nothing may follow"),
         ("PIW256", "INT", "S0202", "PIW", "process image"),
         ("DBW4", "INT", "S0202", "DBW", "say which block"),
-        ("VW4", "INT", "S0202", "VW", "LOGO!"),
+        ("V4", "INT", "S0203", "V", "write VW4"),
+        ("VD4", "INT", "S0203", "VD", "write VW4"),
+        ("V10", "BOOL", "S0204", "V10", "write V10.0"),
+        ("XW4", "INT", "S0202", "XW", "VW4 for a LOGO!"),
         ("", "INT", "S0202", "", "write DB10.DBW4"),
         ("ÄW4", "INT", "S0202", "Ä", "area is unknown"),
         ("MÄ4", "INT", "S0202", "M", "area is unknown"),
@@ -134,14 +165,58 @@ fn shifting_counts_bytes() {
     assert_eq!(shift("%db10.dbx2.3", 1).unwrap(), "DB10.DBX3.3");
     assert_eq!(shift("M10.1", 0).unwrap(), "M10.1");
     assert_eq!(shift("DB10.DBX2", 1).unwrap(), "DB10.DBX3", "what is missing stays missing");
+    assert_eq!(shift("T5", 3).unwrap(), "T8", "timers are counted one by one");
+    assert_eq!(shift("Z5", 0).unwrap(), "C5");
+    assert_eq!(shift("VW4", 2).unwrap(), "VW6");
+    assert_eq!(shift("V4", 2).unwrap(), "V6");
+    assert_eq!(shift("T2047", 1).unwrap_err().code, "S0206");
     assert_eq!(shift("DB10.DBW65534", 2).unwrap_err().code, "S0206");
     assert_eq!(shift("DB10.DBW65534", u32::MAX).unwrap_err().code, "S0206");
+}
+
+#[test]
+fn families_lack_what_they_lack() {
+    for (address, cpu, words) in [
+        ("VW4", "s7-1500", Some("cpu = \"logo\"")),
+        ("VW4", "logo", None),
+        ("DB1.DBW4", "logo", None),
+        ("T5", "s7-1500", None),
+        ("T5", "s7-300", None),
+        ("C5", "s7-1200", Some("ET or CV")),
+        ("T5", "logo", Some("VM Mapping")),
+        ("no address", "logo", None),
+    ] {
+        let help = check_family(address, cpu).map_err(|fault| (fault.code, fault.help));
+        match words {
+            None => assert_eq!(help, Ok(()), "{address} {cpu}"),
+            Some(words) => {
+                let (code, help) = help.expect_err(address);
+                assert!(code == "S0213" && help.contains(words), "{help}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_is_said_in_words() {
+    for (address, data_type, words) in [
+        ("DB10.DBD36", "REAL", "read item DB10, bytes 36 to 39 (area 0x84)"),
+        ("DB10.DBX2.5", "BOOL", "read item DB10, byte 2, bit 5 of it (area 0x84)"),
+        ("M10.6", "BOOL[4]", "read item M, bytes 10 to 11, from bit 6 on (area 0x83)"),
+        ("VB7", "BYTE", "read item DB1, byte 7 (area 0x84)"),
+        ("T5", "S5TIME", "read item T5 (area 0x1D)"),
+        ("C5", "BCD[3]", "read item C5 to C7 (area 0x1C)"),
+    ] {
+        assert_eq!(read(address, data_type).unwrap().wire(), words);
+    }
 }
 
 #[test]
 fn the_same_place_is_found_whatever_the_spelling() {
     let place = |address, data_type| read(address, data_type).unwrap().address().place;
     assert_eq!(place("%EW64", "INT"), place("IW64", "WORD"));
+    assert_eq!(place("VW4", "INT"), place("DB1.DBW4", "INT"));
+    assert_ne!(place("T5", "S5TIME"), place("T6", "S5TIME"));
     assert_ne!(place("IW64", "INT"), place("IB64", "BYTE"));
     assert_ne!(place("DB1.DBX0.0", "BOOL"), place("DB1.DBX0.1", "BOOL"));
 }
@@ -149,9 +224,9 @@ fn the_same_place_is_found_whatever_the_spelling() {
 proptest! {
     #[test]
     fn any_text_is_answered_with_a_span_inside_it(
-        address in "(%?(DB|db|M|E|A|Q|I|T)?[0-9]{0,6}[.,]?(DB)?[XBWD]?[0-9]{0,6}(\\.[0-9]{0,3})?)|\\PC{0,12}",
+        address in "(%?(DB|db|M|E|A|Q|I|T|Z|V)?[0-9]{0,6}[.,]?(DB)?[XBWD]?[0-9]{0,6}(\\.[0-9]{0,3})?)|\\PC{0,12}",
     ) {
-        for data_type in ["BOOL", "INT", "REAL", "LREAL", "STRING[16]", "STRING", "BOOL[65535]"] {
+        for data_type in ["BOOL", "INT", "REAL", "LREAL", "S5TIME", "BCD[3]", "STRING[16]", "STRING", "BOOL[65535]"] {
             match read(&address, data_type) {
                 Ok(place) => {
                     prop_assert_eq!(read(&place.to_string(), data_type), Ok(place));

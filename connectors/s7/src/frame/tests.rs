@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::address::Area;
 
 fn message<'a>(parameters: &'a [u8], data: &'a [u8]) -> Message<'a> {
     Message { kind: 3, reference: 1, error: 0, parameters, data }
@@ -24,6 +23,15 @@ fn a_read_request_is_what_siemens_tools_send() {
         0x84, 0, 1, 0x80,
     ];
     assert_eq!(out, expected);
+}
+
+#[test]
+fn timers_and_counters_are_asked_for_by_number() {
+    let mut out = Vec::new();
+    let item = |area, start, len_bytes| Range { area, start, len_bytes, at: 0, tags: 1 };
+    write_read(&mut out, 1, [item(Area::Timer, 10, 2), item(Area::Counter, 600, 6)].iter());
+    assert_eq!(out[19..31], [0x12, 10, 0x10, 0x1D, 0, 1, 0, 0, 0x1D, 0, 0, 5]);
+    assert_eq!(out[31..], [0x12, 10, 0x10, 0x1C, 0, 3, 0, 0, 0x1C, 0, 1, 0x2C]);
 }
 
 #[test]

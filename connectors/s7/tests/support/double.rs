@@ -40,10 +40,58 @@ pub enum Mode {
     CloseAfter(usize),
 }
 
+/// A question for a system status list.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Both 0 when a further part is asked for.
+    pub id: u16,
+    pub index: u16,
+    /// Sequence number of the part before, 0 for the first.
+    pub sequence: u8,
+    pub reference: [u8; 2],
+    /// Transport selector by which the connection was asked for.
+    pub tsap: u16,
+}
+
+impl Asked {
+    /// The frame that answers with a part of a list.
+    pub fn part(&self, sequence: u8, more: bool, payload: &[u8]) -> Vec<u8> {
+        let data = u16::try_from(payload.len()).expect("short").to_be_bytes();
+        let whole = u16::try_from(payload.len() + 4).expect("short").to_be_bytes();
+        let [high, low] = self.reference;
+        let head = [0x32, 7, 0, 0, high, low, 0, 12, whole[0], whole[1]];
+        let parameters = [0, 1, 0x12, 8, 0x12, 0x84, 1, sequence, 0, u8::from(more), 0, 0];
+        frame(&[&head[..], &parameters, &[0xFF, 9, data[0], data[1]], payload].concat())
+    }
+
+    /// The frame that answers with a whole list of one record.
+    pub fn record(&self, record: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(record.len()).expect("short");
+        let head = [self.id, self.index, length, 1].map(u16::to_be_bytes).concat();
+        self.part(1, false, &[&head, record].concat())
+    }
+
+    /// The frame that answers that there is no such list.
+    pub fn unknown(&self) -> Vec<u8> {
+        frame(&[0x32, 7, 0, 0, self.reference[0], self.reference[1], 0, 0, 0, 4, 0x0A, 0, 0, 0])
+    }
+}
+
+/// What answers questions for lists: a frame, or nothing.
+type Lists = Box<dyn FnMut(Asked) -> Vec<u8> + Send>;
+
+/// What all connections share.
+struct Shared {
+    mode: Mutex<Mode>,
+    lists: Mutex<Lists>,
+    /// Local and remote transport selector of each connection that was asked for.
+    selectors: Mutex<Vec<(u16, u16)>>,
+}
+
 /// The double; it listens until it is dropped.
 pub struct Double {
     pub endpoint: String,
-    mode: Arc<Mutex<Mode>>,
+    shared: Arc<Shared>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -57,19 +105,33 @@ impl Double {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = listener.local_addr().expect("an address").to_string();
-        let mode = Arc::new(Mutex::new(Mode::Honest));
-        let shared = Arc::clone(&mode);
+        let shared = Arc::new(Shared {
+            mode: Mutex::new(Mode::Honest),
+            lists: Mutex::new(Box::new(|asked| asked.unknown())),
+            selectors: Mutex::new(Vec::new()),
+        });
+        let served = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let mode = Arc::clone(&shared);
-                tokio::spawn(async move { serve(stream, &mode).await });
+                let shared = Arc::clone(&served);
+                tokio::spawn(async move { serve(stream, &shared).await });
             }
         });
-        Self { endpoint, mode, task }
+        Self { endpoint, shared, task }
     }
 
     pub fn set(&self, mode: Mode) {
-        *self.mode.lock().expect("no panic") = mode;
+        *self.shared.mode.lock().expect("no panic") = mode;
+    }
+
+    /// Answers questions for system status lists from now on.
+    pub fn lists(&self, lists: impl FnMut(Asked) -> Vec<u8> + Send + 'static) {
+        *self.shared.lists.lock().expect("no panic") = Box::new(lists);
+    }
+
+    /// The connections asked for since the last call: local and remote transport selector.
+    pub fn selectors(&self) -> Vec<(u16, u16)> {
+        std::mem::take(&mut self.shared.selectors.lock().expect("no panic"))
     }
 
     /// A device on this CPU with these tags.
@@ -131,10 +193,13 @@ async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(rest)
 }
 
-async fn serve(mut stream: TcpStream, mode: &Mutex<Mode>) -> Option<()> {
+async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
     stream.set_nodelay(true).ok()?;
-    message(&mut stream).await?;
-    let mode = || mode.lock().expect("no panic").clone();
+    let request = message(&mut stream).await?;
+    let selector = |at: usize| request.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
+    let tsap = selector(16)?;
+    shared.selectors.lock().expect("no panic").push((selector(12)?, tsap));
+    let mode = || shared.mode.lock().expect("no panic").clone();
     let confirm = match mode() {
         Mode::Confirm(bytes) if bytes.is_empty() => return None,
         Mode::Confirm(bytes) => bytes,
@@ -150,8 +215,18 @@ async fn serve(mut stream: TcpStream, mode: &Mutex<Mode>) -> Option<()> {
             (7, _, Mode::AnonymousSilence) => {}
             (7, _, Mode::AnonymousClose) => return None,
             (7, ..) => {
-                let head = [0x32, 7, 0, 0, request[4], request[5], 0, 0, 0, 4, 0x0A, 0, 0, 0];
-                stream.write_all(&frame(&head)).await.ok()?;
+                let word =
+                    |at: usize| request.get(at..at + 2).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]));
+                let first = request[7] == 8;
+                let asked = Asked {
+                    id: if first { word(22) } else { 0 },
+                    index: if first { word(24) } else { 0 },
+                    sequence: request[17],
+                    reference: [request[4], request[5]],
+                    tsap,
+                };
+                let answer = (shared.lists.lock().expect("no panic"))(asked);
+                stream.write_all(&answer).await.ok()?;
             }
             (1, Some(0xF0), mode) => {
                 let reference = [request[4], request[5]];
