@@ -41,6 +41,16 @@ impl Table {
         matches!(self, Self::Coils | Self::DiscreteInputs)
     }
 
+    /// Function code that reads it (MODBUS Application Protocol V1.1b3, 6.1 to 6.4).
+    pub fn function(self) -> u8 {
+        match self {
+            Self::Coils => 1,
+            Self::DiscreteInputs => 2,
+            Self::HoldingRegisters => 3,
+            Self::InputRegisters => 4,
+        }
+    }
+
     fn digit(self) -> char {
         match self {
             Self::Coils => '0',
@@ -59,7 +69,8 @@ impl Table {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// One entry, in words.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Coils => "coil",
             Self::DiscreteInputs => "discrete input",
@@ -98,6 +109,15 @@ impl Place {
     pub fn wire(&self) -> String {
         let wire = format!("{}:{}", self.table.prefix(), self.start);
         self.bit.map_or(wire.clone(), |bit| format!("{wire}.{bit}"))
+    }
+
+    /// How `count` entries from here on are asked for: `FC03, wire 2999 (0x0BB7), 2 registers`.
+    pub fn asked(&self, count: u16) -> String {
+        let entry = if self.table.is_bits() { "bit" } else { "register" };
+        let plural = if count == 1 { "" } else { "s" };
+        let (function, start) = (self.table.function(), self.start);
+        let asked = format!("FC{function:02}, wire {start} (0x{start:04X}), {count} {entry}{plural}");
+        self.bit.map_or(asked.clone(), |bit| format!("{asked}, bit {bit}"))
     }
 
     /// The bits of the table that `count` entries from here on take, a bit of a register alone.

@@ -1,23 +1,29 @@
 //! Reads one device.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceSpec, OpenFault, PollError, Quality, RawSample, Value};
-use tokio::time::Instant;
-use tokio_modbus::ExceptionCode;
+use forebay_connector::{Connector, DeviceSpec, Look, OpenFault, PollError, Quality, RawSample, Value};
+use tokio::time::{Instant, sleep};
 
 use crate::decode;
-use crate::line::{Line, Manners};
-use crate::plan::{Item, Plan};
-use crate::session::{Answer, Read};
+use crate::frame::Read;
+use crate::line::{Blame, Line, Manners};
+use crate::plan::{Item, Member, Plan};
+use crate::refusal::{self, Instead, Reason};
+use crate::session::Answer;
 use crate::settings::Settings;
+use crate::suspects::{Suspects, Trust, alone, of_block};
 
 /// How long a refused register is left alone before it is asked for again.
 const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
 /// Plans kept. There is one for each set of scan classes that were due together, usually a handful.
 const MAX_PLANS: usize = 64;
+/// Tags that may go without an answer when those of a block are asked one by one in a poll; each
+/// costs two time limits. When nothing else answers either, the device itself is taken for dead.
+const NO_ANSWER_MAX: usize = 2;
 
 /// Connection to one Modbus device.
 pub struct ModbusConnector {
@@ -27,6 +33,11 @@ pub struct ModbusConnector {
     generation: u64,
     plans: Vec<KeptPlan>,
     requests: u64,
+    suspects: Suspects,
+    /// Why tags are refused, as long as they are.
+    reasons: BTreeMap<u32, Reason>,
+    /// Bytes of the last answer.
+    data: Vec<u8>,
 }
 
 /// A plan and what was learnt while using it.
@@ -35,13 +46,24 @@ struct KeptPlan {
     plan: Plan,
     /// When the device first refused one of its blocks.
     refused_since: Option<Instant>,
+    /// What was learnt asks for another plan.
+    is_stale: bool,
+}
+
+/// How a poll is going.
+struct Progress {
+    /// The device has answered something.
+    alive: bool,
+    /// Tags that may still go without an answer.
+    chances: usize,
 }
 
 impl ModbusConnector {
     /// Prepares; connects nothing.
     ///
     /// # Errors
-    /// [`OpenFault`] for options, endpoints and addresses that `check` would have found.
+    /// [`OpenFault`] for options, endpoints and addresses that `check` would have found, and for a
+    /// serial port that another device has set otherwise.
     pub fn open(device: &DeviceSpec) -> Result<Self, OpenFault> {
         let settings = Settings::read(device).map_err(|complaints| {
             let texts: Vec<_> =
@@ -49,8 +71,18 @@ impl ModbusConnector {
             OpenFault { message: texts.join("; ") }
         })?;
         let items = items(device, &settings)?;
-        let line = Line::to(&settings.endpoint);
-        Ok(Self { settings, items, line, generation: 0, plans: Vec::new(), requests: 0 })
+        let line = Line::to(&settings.endpoint)?;
+        Ok(Self {
+            settings,
+            items,
+            line,
+            generation: 0,
+            plans: Vec::new(),
+            requests: 0,
+            suspects: Suspects::default(),
+            reasons: BTreeMap::new(),
+            data: Vec::new(),
+        })
     }
 
     /// Takes the plan for `due` out of the kept ones, so that a dropped poll drops it too.
@@ -65,20 +97,56 @@ impl ModbusConnector {
             self.plans.clear();
         }
         let tags = (0u32..).zip(&self.items).filter(|(_, item)| due.contains(&item.scan));
-        let plan = Plan::new(&self.items, tags.map(|(tag, _)| tag).collect(), self.settings.limits);
-        KeptPlan { due: due.to_vec(), plan, refused_since: None }
+        self.plan(due, tags.map(|(tag, _)| tag).collect())
+    }
+
+    fn plan(&self, due: &[usize], tags: Vec<u32>) -> KeptPlan {
+        let Settings { unit, max_coils, one_tag_per_request, limits, .. } = self.settings;
+        let mut plan = Plan::new(&self.items, tags, limits);
+        self.suspects.apply(&mut plan, &self.items, unit, max_coils, one_tag_per_request);
+        KeptPlan { due: due.to_vec(), plan, refused_since: None, is_stale: false }
+    }
+
+    fn manners(&self, blame: Blame) -> Manners {
+        let settings = &self.settings;
+        Manners {
+            unit: settings.unit,
+            timeout: settings.timeout,
+            pause: settings.request_pause,
+            pause_after_connect: settings.pause_after_connect,
+            generation: self.generation,
+            widest: [settings.limits.registers, settings.max_coils],
+            shared: Arc::strong_count(&self.line) > 1,
+            blame,
+        }
+    }
+
+    /// One request, repeated while the device is busy.
+    async fn ask(&mut self, read: Read, blame: Blame) -> Result<Answer, PollError> {
+        let mut repeated = 0;
+        loop {
+            self.requests += 1;
+            match self.line.read(self.manners(blame), read, &mut self.data).await? {
+                Answer::Exception(code)
+                    if refusal::is_busy(code) && repeated < self.settings.busy_retries =>
+                {
+                    repeated += 1;
+                    sleep(self.settings.busy_pause).await;
+                }
+                Answer::Exception(code) => match refusal::of_device(code, read.unit) {
+                    Some(what) => return Err(PollError::Refused { what }),
+                    None => return Ok(Answer::Exception(code)),
+                },
+                Answer::Data => return Ok(Answer::Data),
+            }
+        }
     }
 
     /// Runs the plan. On an error `samples` is as long as before.
     async fn run(&mut self, kept: &mut KeptPlan, samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         let before = samples.len();
         // Every tag starts as refused; the answers overwrite it.
-        samples.extend(kept.plan.tags.iter().map(|tag| RawSample {
-            tag: *tag,
-            value: Value::Null,
-            quality: Quality::Refused,
-            source_us: None,
-        }));
+        samples.extend(kept.plan.tags.iter().map(|tag| refused(*tag)));
         let outcome = self.fill(kept, &mut samples[before..]).await;
         if outcome.is_err() {
             samples.truncate(before);
@@ -87,36 +155,187 @@ impl ModbusConnector {
     }
 
     async fn fill(&mut self, kept: &mut KeptPlan, samples: &mut [RawSample]) -> Result<(), PollError> {
-        let Settings { timeout, request_pause: pause, unit, .. } = self.settings;
-        let manners = Manners { timeout, pause, generation: self.generation };
-        let mut index = 0;
+        let unit = self.settings.unit;
+        let mut progress = Progress { alive: false, chances: NO_ANSWER_MAX };
+        let (mut index, mut last) = (0, Vec::new());
         while let Some(block) = kept.plan.blocks.get(index) {
-            if block.refused {
-                index += 1;
+            if !block.refused && self.suspects.trust(of_block(block, unit)) != Trust::Full {
+                last.push(index);
+            } else {
+                progress.alive |= !block.refused;
+                index = self.block(kept, index, samples).await?;
                 continue;
             }
-            self.requests += 1;
-            let read = Read { unit, table: block.table, start: block.start, count: block.count };
-            let exception = match self.line.read(manners, read).await? {
-                Answer::Exception(exception) => exception,
-                answer => {
-                    for member in kept.plan.members(block) {
-                        let item = &self.items[member.tag as usize];
-                        store(item, block.start, &answer, &mut samples[member.slot]);
+            index += 1;
+        }
+        // From the back, so that dividing one moves none of the others.
+        for index in last.into_iter().rev() {
+            match self.suspects.trust(of_block(&kept.plan.blocks[index], unit)) {
+                Trust::OneByOne(turn) => self.one_by_one(kept, index, turn, &mut progress, samples).await?,
+                Trust::Full | Trust::Last => {
+                    let parts = kept.plan.blocks.len() - index;
+                    let mut next = index;
+                    // Its halves, if it is refused, take its place.
+                    while kept.plan.blocks.len() - next >= parts {
+                        next = self.block(kept, next, samples).await?;
                     }
-                    index += 1;
-                    continue;
+                    progress.alive = true;
                 }
-            };
-            match refusal(exception, unit) {
-                Refusal::Device(what) => return Err(PollError::Refused { what }),
-                Refusal::Table => kept.plan.blocks[index].refused = true,
-                // The halves take the block's place and are asked next.
-                Refusal::Block => kept.plan.split(&self.items, index),
             }
-            kept.refused_since.get_or_insert_with(Instant::now);
         }
         Ok(())
+    }
+
+    /// Asks for a block; gives the index of the next one to ask for. A refused block is divided, and
+    /// its halves take its place.
+    async fn block(
+        &mut self,
+        kept: &mut KeptPlan,
+        index: usize,
+        samples: &mut [RawSample],
+    ) -> Result<usize, PollError> {
+        let block = &kept.plan.blocks[index];
+        if block.refused {
+            return Ok(index + 1);
+        }
+        let read = of_block(block, self.settings.unit);
+        let answer =
+            self.ask(read, Blame::All).await.inspect_err(|error| self.suspects.failed(read, error))?;
+        self.suspects.cleared(read);
+        let members = kept.plan.members(&kept.plan.blocks[index]);
+        let Answer::Exception(code) = answer else {
+            self.store(read, members, samples);
+            return Ok(index + 1);
+        };
+        kept.refused_since.get_or_insert_with(Instant::now);
+        // Halves of a table that is not there would be refused as well.
+        if code == refusal::ILLEGAL_FUNCTION || members.len() < 2 {
+            self.reasons.extend(members.iter().map(|member| (member.tag, Reason::Exception(code, read))));
+            kept.plan.blocks[index].refused = true;
+            return Ok(index + 1);
+        }
+        kept.plan.split(&self.items, index);
+        Ok(index)
+    }
+
+    /// Asks for the tags of a block that failed again and again, each alone, to find those that the
+    /// device does not answer.
+    async fn one_by_one(
+        &mut self,
+        kept: &mut KeptPlan,
+        index: usize,
+        turn: u32,
+        progress: &mut Progress,
+        samples: &mut [RawSample],
+    ) -> Result<(), PollError> {
+        let unit = self.settings.unit;
+        let block = of_block(&kept.plan.blocks[index], unit);
+        let mut places: Vec<(Read, Vec<Member>)> = Vec::new();
+        for member in kept.plan.members(&kept.plan.blocks[index]) {
+            let read = alone(&self.items[member.tag as usize], unit);
+            match places.iter_mut().find(|(place, _)| *place == read) {
+                Some((_, members)) => members.push(*member),
+                None => places.push((read, vec![*member])),
+            }
+        }
+        // Begins elsewhere each time: as long as nothing answers, few are tried.
+        let first = turn as usize % places.len().max(1);
+        places.rotate_left(first);
+        let (mut failed, mut open, mut found) = (Vec::new(), false, false);
+        for (read, members) in places {
+            if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
+                self.reasons.extend(members.iter().map(|member| (member.tag, reason)));
+            } else if failed.len() >= progress.chances {
+                open = true;
+                self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NotAskedYet)));
+            } else if let Err(error) = self.one(read, &members, progress, samples).await {
+                failed.push((read, members));
+                let is_dead = !progress.alive && failed.len() >= NO_ANSWER_MAX;
+                if is_dead || Instead::of(&error).is_none() {
+                    self.suspects.failed(block, &error);
+                    return Err(error);
+                }
+            }
+        }
+        progress.chances -= failed.len();
+        // Others have answered meanwhile; a device that is only slow now and then answers these too.
+        for (read, members) in failed {
+            let Err(error) = self.one(read, &members, progress, samples).await else { continue };
+            let Some(instead) = Instead::of(&error).filter(|_| progress.alive) else {
+                self.suspects.failed(block, &error);
+                return Err(error);
+            };
+            found = true;
+            self.suspects.mute(read, instead, Instant::now());
+            self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NoAnswer(instead, read))));
+        }
+        self.learn(block, open, found, kept);
+        Ok(())
+    }
+
+    /// One request for tags of one place, whose failure is nobody's fault but their own.
+    async fn one(
+        &mut self,
+        read: Read,
+        members: &[Member],
+        progress: &mut Progress,
+        samples: &mut [RawSample],
+    ) -> Result<(), PollError> {
+        let blame = if progress.alive { Blame::None } else { Blame::Unit };
+        let answer = self.ask(read, blame).await?;
+        progress.alive = true;
+        match answer {
+            Answer::Data => self.store(read, members, samples),
+            Answer::Exception(code) => {
+                self.reasons.extend(members.iter().map(|member| (member.tag, Reason::Exception(code, read))));
+            }
+        }
+        Ok(())
+    }
+
+    /// After the tags of a block were asked one by one: goes on in the next poll when some are still
+    /// `open`; otherwise the block is asked no more as it was.
+    fn learn(&mut self, block: Read, open: bool, found: bool, kept: &mut KeptPlan) {
+        if open {
+            self.suspects.distrust(block);
+            return;
+        }
+        self.suspects.cleared(block);
+        if !found {
+            // Every tag answers for itself, or was muted before: the block as such is no good.
+            self.suspects.divide(block);
+        }
+        self.plans.clear();
+        kept.is_stale = true;
+    }
+
+    /// Puts the values of an answer into their samples.
+    fn store(&mut self, read: Read, members: &[Member], samples: &mut [RawSample]) {
+        for member in members {
+            decode_into(&self.items[member.tag as usize], read, &self.data, &mut samples[member.slot]);
+        }
+        if !self.reasons.is_empty() {
+            for member in members {
+                self.reasons.remove(&member.tag);
+            }
+        }
+    }
+
+    /// Asks once more for registers that got no answer so far. True when they have one now.
+    async fn ask_muted(&mut self) -> bool {
+        let Some(read) = self.suspects.next_muted(Instant::now()) else { return false };
+        match self.ask(read, Blame::None).await {
+            Ok(_) => {
+                self.suspects.unmute(read);
+                self.plans.clear();
+                true
+            }
+            // What was read is good; what else is wrong shows in the next poll.
+            Err(_) => {
+                self.suspects.still_muted(read, Instant::now());
+                false
+            }
+        }
     }
 }
 
@@ -125,25 +344,55 @@ impl Connector for ModbusConnector {
     async fn connect(&mut self) -> Result<String, PollError> {
         // Another device may have been plugged in: what was refused is asked for again.
         self.plans.retain(|kept| kept.refused_since.is_none());
-        self.generation = self.line.connect(self.settings.timeout).await?;
+        self.generation = self.line.connect(self.manners(Blame::All)).await?;
         Ok(String::new())
     }
 
     async fn poll(&mut self, due: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         let mut kept = self.take_plan(due);
         let outcome = self.run(&mut kept, samples).await;
-        self.plans.push(kept);
+        let is_news = outcome.is_ok() && self.ask_muted().await;
+        if !kept.is_stale && !is_news {
+            self.plans.push(kept);
+        }
+        if self.settings.close_after_poll {
+            self.line.hang_up().await;
+        }
         outcome
     }
 
     async fn read(&mut self, tags: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         let known = tags.iter().copied().filter(|tag| (*tag as usize) < self.items.len()).collect();
-        let plan = Plan::new(&self.items, known, self.settings.limits);
-        self.run(&mut KeptPlan { due: Vec::new(), plan, refused_since: None }, samples).await
+        let mut kept = self.plan(&[], known);
+        self.run(&mut kept, samples).await
+    }
+
+    async fn look(&mut self, tag: u32) -> Result<Look, PollError> {
+        let item = self.items.get(tag as usize).cloned();
+        let item = item.ok_or_else(|| PollError::Mismatch { what: format!("no tag number {tag}") })?;
+        let read = alone(&item, self.settings.unit);
+        let mut sample = refused(tag);
+        let bytes = match self.ask(read, Blame::All).await? {
+            Answer::Data => {
+                decode_into(&item, read, &self.data, &mut sample);
+                self.reasons.remove(&tag);
+                Some(self.data.clone())
+            }
+            Answer::Exception(code) => {
+                self.reasons.insert(tag, Reason::Exception(code, read));
+                None
+            }
+        };
+        Ok(Look { sample, bytes })
     }
 
     fn requests(&self) -> u64 {
         self.requests
+    }
+
+    fn refusal(&self, tag: u32) -> Option<String> {
+        let muted = || self.suspects.muted(self.items.get(tag as usize)?, self.settings.unit);
+        self.reasons.get(&tag).copied().or_else(muted).map(Reason::words)
     }
 
     async fn close(&mut self) {
@@ -152,6 +401,10 @@ impl Connector for ModbusConnector {
             self.line.hang_up().await;
         }
     }
+}
+
+fn refused(tag: u32) -> RawSample {
+    RawSample { tag, value: Value::Null, quality: Quality::Refused, source_us: None }
 }
 
 /// All tags of the device, addresses understood.
@@ -170,46 +423,19 @@ pub fn items(device: &DeviceSpec, settings: &Settings) -> Result<Vec<Item>, Open
     device.tags.iter().map(item).collect()
 }
 
-/// Puts the value of `item` from a block that begins at `start` into its sample.
-fn store(item: &Item, start: u16, answer: &Answer, sample: &mut RawSample) {
-    let from = usize::from(item.place.start - start);
-    let range = from..from + usize::from(item.count);
-    // The session has checked that the answer is as long as the block, and a block holds its tags.
-    let value = match answer {
-        Answer::Registers(words) => decode::registers(item, &words[range]).ok(),
-        Answer::Bits(bits) => Some(decode::bits(item, &bits[range])),
-        Answer::Exception(_) => return,
+/// Puts the value of `item` into its sample; `data` answers `read`, which holds the item.
+fn decode_into(item: &Item, read: Read, data: &[u8], sample: &mut RawSample) {
+    let from = usize::from(item.place.start - read.start);
+    let value = if item.place.table.is_bits() {
+        Some(decode::bits(item, data, from))
+    } else {
+        // The answer is as long as the request asked for.
+        data.get(2 * from..2 * (from + usize::from(item.count)))
+            .and_then(|bytes| decode::registers(item, bytes).ok())
     };
+    let value = value.filter(|value| *value != Value::Null);
     sample.quality = if value.is_some() { Quality::Good } else { Quality::Invalid };
     sample.value = value.unwrap_or_default();
-}
-
-/// What an exception is about.
-enum Refusal {
-    /// Something in this block.
-    Block,
-    /// The whole table: splitting would not help.
-    Table,
-    /// The device, in words.
-    Device(String),
-}
-
-/// Exception codes of MODBUS Application Protocol V1.1b3, section 7.
-fn refusal(exception: ExceptionCode, unit: u8) -> Refusal {
-    Refusal::Device(match exception {
-        ExceptionCode::IllegalFunction => return Refusal::Table,
-        ExceptionCode::Acknowledge | ExceptionCode::ServerDeviceBusy => format!(
-            "unit {unit} is busy (exception {:02X}): poll it less often or set request_pause",
-            u8::from(exception)
-        ),
-        ExceptionCode::GatewayPathUnavailable => format!(
-            "the gateway has no path to unit {unit} (exception 0A): check unit_id and the gateway's serial port"
-        ),
-        ExceptionCode::GatewayTargetDevice => format!(
-            "unit {unit} behind the gateway does not answer (exception 0B): check its power, its cable and unit_id"
-        ),
-        _ => return Refusal::Block,
-    })
 }
 
 #[cfg(test)]
@@ -218,30 +444,33 @@ mod tests {
 
     use super::*;
     use crate::address;
-    use crate::plan::Limits;
-    use crate::settings::Endpoint;
 
     fn connector() -> ModbusConnector {
-        let endpoint = Endpoint { host: "127.0.0.1".into(), port: 1 };
+        let device = DeviceSpec {
+            name: "double".into(),
+            endpoint: "tcp://127.0.0.1:1".into(),
+            options: BTreeMap::new(),
+            scans: Vec::new(),
+            tags: Vec::new(),
+            trust: None,
+            allow_insecure: false,
+            secrets: Arc::new(NoSecrets),
+            state_directory: "unused".into(),
+        };
         let item = |(offset, scan): (u16, usize)| {
             let data_type = DataType::single(Scalar::Word);
             let (place, count) = address::check(&format!("hr:{offset}"), data_type).unwrap();
             Item { place, count, data_type, order: ByteOrder::Abcd, scan }
         };
-        ModbusConnector {
-            line: Line::to(&endpoint),
-            settings: Settings {
-                endpoint,
-                unit: 1,
-                order: ByteOrder::Abcd,
-                limits: Limits { registers: 125, gap: 0 },
-                request_pause: Duration::ZERO,
-                timeout: Duration::from_millis(100),
-            },
-            items: [(0, 0), (1, 1), (2, 0)].map(item).into(),
-            generation: 0,
-            plans: Vec::new(),
-            requests: 0,
+        let items = [(0, 0), (1, 1), (2, 0)].map(item).into();
+        ModbusConnector { items, ..ModbusConnector::open(&device).unwrap() }
+    }
+
+    struct NoSecrets;
+
+    impl forebay_connector::Secrets for NoSecrets {
+        fn read(&self, name: &str) -> Result<String, String> {
+            Err(format!("no secret {name} here"))
         }
     }
 

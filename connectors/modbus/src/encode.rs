@@ -52,6 +52,7 @@ fn element(scalar: Scalar, order: ByteOrder, value: &Value) -> Option<Vec<u16>> 
             u64::from(real.to_bits())
         }
         Scalar::Lreal => value.as_f64()?.to_bits(),
+        Scalar::Bcd | Scalar::Lbcd => decimal(width, value)?,
         _ => {
             let signed = matches!(scalar, Scalar::Int | Scalar::Dint | Scalar::Lint | Scalar::Time);
             let number = match value {
@@ -72,6 +73,17 @@ fn element(scalar: Scalar, order: ByteOrder, value: &Value) -> Option<Vec<u16>> 
     #[allow(clippy::cast_possible_truncation)] // 16 bits at a time
     let words = (0..width / 16).rev().map(|word| (pattern >> (16 * word)) as u16).collect();
     Some(ordered(order, words))
+}
+
+/// One decimal digit in each half byte.
+fn decimal(width: u32, value: &Value) -> Option<u64> {
+    let number = match value {
+        Value::Int(number) => u64::try_from(*number).ok()?,
+        Value::Uint(number) => *number,
+        _ => return None,
+    };
+    let text = number.to_string();
+    (text.len() <= width as usize / 4).then(|| u64::from_str_radix(&text, 16).ok()).flatten()
 }
 
 /// Registers from high to low in the order of the wire.

@@ -1,8 +1,9 @@
-//! Modbus TCP: reads coils, discrete inputs, input and holding registers.
+//! Modbus TCP and RTU: reads coils, discrete inputs, input and holding registers.
 //!
-//! `address` understands what profiles write, `plan` turns tags into few requests, `session` is one
-//! connection that trusts nothing, `line` shares it among the devices behind one gateway,
-//! `connector` joins them. `simulate` is the other side, for the demo and for tests.
+//! `address` and `endpoint` understand what profiles and devices write, `plan` turns tags into few
+//! requests, `frame` knows the bytes, `session` is one connection that trusts nothing, `line` shares
+//! it among the units behind one endpoint by their `standing`, `connector` joins them and keeps its
+//! `suspects`. `simulate` is the other side, for the demo and for tests.
 //!
 //! Nothing here writes to a device.
 
@@ -10,11 +11,16 @@ mod address;
 mod connector;
 mod decode;
 mod encode;
+mod endpoint;
+mod frame;
 mod line;
 mod plan;
+mod refusal;
 mod session;
 mod settings;
 mod simulate;
+mod standing;
+mod suspects;
 
 use async_trait::async_trait;
 use forebay_connector::{
@@ -53,6 +59,10 @@ impl Protocol for Modbus {
     fn extent(&self, address: &str, data_type: DataType) -> Option<Extent> {
         let (place, count) = address::check(address, data_type).ok()?;
         Some(place.extent(count))
+    }
+
+    fn wire(&self, address: &str, data_type: DataType) -> String {
+        address::check(address, data_type).map_or_else(|_| String::new(), |(place, count)| place.asked(count))
     }
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {

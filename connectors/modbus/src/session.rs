@@ -1,52 +1,47 @@
-//! One TCP connection, strictly checked.
+//! One connection, strictly checked.
 //!
-//! tokio-modbus 0.17 compares transaction, unit and function code of an answer with the request's
-//! and refuses a wrong protocol number. It has no time limit, takes any number of registers, and
-//! after an answer that came late every following answer is one behind. Here every wait has a limit
-//! and every answer must have exactly the length asked for. [`Session::read`] takes the session and
-//! gives it back only with a flawless answer: on any error, and when the call is dropped, the
-//! connection is closed, and what is still on its way can never become another tag's value.
+//! Every wait has a limit and every answer must be flawless (see `frame`). [`Session::read`] takes
+//! the session and gives it back only with such an answer: on any error, and when the call is
+//! dropped, the connection is closed, and what is still on its way can never become another tag's
+//! value. On RTU, where a new connection may still hear the late answer, [`Session::settle`]
+//! listens until the line is silent.
 
 use std::io;
 use std::time::Duration;
 
 use forebay_connector::PollError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_modbus::client::{Client, Context, tcp};
-use tokio_modbus::slave::{Slave, SlaveContext};
-use tokio_modbus::{Error, ExceptionCode, ProtocolError, Request, Response};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_serial::{DataBits, FlowControl, SerialPort, SerialPortBuilderExt, SerialStream, StopBits};
 
-use crate::address::Table;
-use crate::settings::Endpoint;
+use crate::endpoint::{Endpoint, Parity, Serial};
+use crate::frame::{ANSWER_MAX, Framing, Heard, Read};
 
-/// What to read.
-#[derive(Debug, Clone, Copy)]
-pub struct Read {
-    /// Unit identifier.
-    pub unit: u8,
-    /// Table.
-    pub table: Table,
-    /// First register or coil on the wire.
-    pub start: u16,
-    /// How many.
-    pub count: u16,
-}
+/// Bytes thrown away at once while the line settles.
+const NOISE_BYTES: usize = 512;
 
 /// A flawless answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// As many registers as asked for.
-    Registers(Vec<u16>),
-    /// At least as many bits as asked for; what follows fills up the last byte.
-    Bits(Vec<bool>),
-    /// The device said no.
-    Exception(ExceptionCode),
+    /// Registers or bits, as many as asked for, as bytes in the order of the wire.
+    Data,
+    /// The device said no, with this exception code.
+    Exception(u8),
 }
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// A connection nobody has cause to doubt.
 pub struct Session {
-    context: Context,
+    stream: Box<dyn Stream>,
+    framing: Framing,
+    serial: Option<Serial>,
+    transaction: u16,
+    /// When the last byte came.
+    heard: Instant,
+    buffer: [u8; ANSWER_MAX],
 }
 
 impl Session {
@@ -54,102 +49,155 @@ impl Session {
     ///
     /// # Errors
     /// [`PollError::Connect`].
-    pub async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Self, PollError> {
+    pub async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Box<Self>, PollError> {
         let refused = |cause: String| PollError::Connect { endpoint: endpoint.to_string(), cause };
-        let stream = timeout(limit, TcpStream::connect((endpoint.host.as_str(), endpoint.port)))
-            .await
-            .map_err(|_| refused(format!("no answer within {} ms", limit.as_millis())))?
-            .map_err(|error| refused(error.to_string()))?;
-        // Requests are small and the answer is waited for: Nagle's algorithm would only delay them.
-        stream.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
-        Ok(Self { context: tcp::attach(stream) })
+        let (stream, serial): (Box<dyn Stream>, _) = match endpoint {
+            Endpoint::Serial(serial) => (
+                Box::new(open(serial).map_err(|error| refused(port_trouble(serial, &error)))?),
+                Some(serial.clone()),
+            ),
+            Endpoint::Network { host, port, .. } => {
+                let stream = timeout(limit, TcpStream::connect((host.as_str(), *port)))
+                    .await
+                    .map_err(|_| refused(format!("no answer within {} ms", limit.as_millis())))?
+                    .map_err(|error| refused(error.to_string()))?;
+                // Requests are small and the answer is waited for: Nagle's algorithm would only delay.
+                stream.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
+                (Box::new(stream), None)
+            }
+        };
+        Ok(Box::new(Self {
+            stream,
+            framing: endpoint.framing(),
+            serial,
+            transaction: 0,
+            heard: Instant::now(),
+            buffer: [0; ANSWER_MAX],
+        }))
     }
 
-    /// Sends one request and waits for its answer, at most `limit`.
+    /// Throws away what comes until nothing has come for `silence`, at most for `limit` longer.
+    /// On a serial line never less than the silence between two frames.
+    ///
+    /// # Errors
+    /// [`PollError::Mismatch`] when the line never gets silent, [`PollError::Lost`].
+    pub async fn settle(
+        mut self: Box<Self>,
+        silence: Duration,
+        limit: Duration,
+    ) -> Result<Box<Self>, PollError> {
+        if self.framing == Framing::Tcp {
+            // What is left over there has an old transaction.
+            return Ok(self);
+        }
+        let between = self.serial.as_ref().map_or(Duration::ZERO, Serial::silence);
+        let silence = silence.max(between);
+        let end = Instant::now() + silence + limit;
+        let (mut noise, mut dropped) = ([0; NOISE_BYTES], 0);
+        loop {
+            // Looks at what has come already also when it has been silent for long enough.
+            match timeout_at(self.heard + silence, self.stream.read(&mut noise)).await {
+                Err(_) => return Ok(self),
+                Ok(Ok(0)) => return Err(closed()),
+                Ok(Err(error)) => return Err(lost(&error)),
+                Ok(Ok(bytes)) => {
+                    dropped += bytes;
+                    self.heard = Instant::now();
+                }
+            }
+            if self.heard > end {
+                let waited = (silence + limit).as_millis();
+                let what = format!("the line was not silent for {waited} ms, {dropped} bytes came unasked");
+                return Err(PollError::Mismatch { what });
+            }
+        }
+    }
+
+    /// Sends one request and waits for its answer, at most `limit` and the time that the bytes take
+    /// on a serial line; puts the answer's data into `data`.
     ///
     /// # Errors
     /// [`PollError::Timeout`], [`PollError::Mismatch`], [`PollError::Lost`]; the connection is
     /// closed then.
-    pub async fn read(mut self, read: Read, limit: Duration) -> Result<(Self, Answer), PollError> {
-        let Read { unit, table, start, count } = read;
-        self.context.set_slave(Slave(unit));
-        let request = match table {
-            Table::Coils => Request::ReadCoils(start, count),
-            Table::DiscreteInputs => Request::ReadDiscreteInputs(start, count),
-            Table::InputRegisters => Request::ReadInputRegisters(start, count),
-            Table::HoldingRegisters => Request::ReadHoldingRegisters(start, count),
-        };
-        // `call` and not the library's `read_…`: those panic on a short answer in debug builds.
-        let answer = match timeout(limit, self.context.call(request)).await {
-            Err(_) => return Err(PollError::Timeout { waited: limit }),
-            Ok(Err(error)) => return Err(poisoned(error)),
-            Ok(Ok(Err(exception))) => Answer::Exception(exception),
-            Ok(Ok(Ok(response))) => of_length(response, count)?,
-        };
-        Ok((self, answer))
-    }
-}
-
-/// The answer, if it is as long as the request asked for.
-fn of_length(response: Response, asked: u16) -> Result<Answer, PollError> {
-    let asked = usize::from(asked);
-    match response {
-        Response::ReadInputRegisters(words) | Response::ReadHoldingRegisters(words) => {
-            if words.len() == asked {
-                return Ok(Answer::Registers(words));
+    pub async fn read(
+        mut self: Box<Self>,
+        read: Read,
+        limit: Duration,
+        data: &mut Vec<u8>,
+    ) -> Result<(Box<Self>, Answer), PollError> {
+        data.clear();
+        let bytes = 8 + read.answer_len(self.framing);
+        let limit = limit + self.serial.as_ref().map_or(Duration::ZERO, |serial| serial.time_of(bytes));
+        match timeout(limit, self.exchange(read)).await {
+            Err(_) => Err(PollError::Timeout { waited: limit }),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Heard::Exception(code))) => Ok((self, Answer::Exception(code))),
+            Ok(Ok(Heard::Part(_))) => Err(closed()),
+            Ok(Ok(Heard::Data(range))) => {
+                data.extend_from_slice(&self.buffer[range]);
+                Ok((self, Answer::Data))
             }
-            mismatch(format!("{asked} registers asked for, {} answered", words.len()))
         }
-        Response::ReadCoils(bits) | Response::ReadDiscreteInputs(bits) => {
-            if bits.len() == asked.next_multiple_of(8) {
-                return Ok(Answer::Bits(bits));
+    }
+
+    async fn exchange(&mut self, read: Read) -> Result<Heard, PollError> {
+        self.transaction = self.transaction.wrapping_add(1);
+        let request = read.request(self.framing, self.transaction);
+        self.stream.write_all(request.bytes()).await.map_err(|error| lost(&error))?;
+        let (mut have, mut wanted) = (0, read.answer_len(self.framing));
+        loop {
+            let more =
+                self.stream.read(&mut self.buffer[have..wanted]).await.map_err(|error| lost(&error))?;
+            if more == 0 {
+                return Err(closed());
             }
-            mismatch(format!("{asked} bits asked for, {} bytes answered", bits.len() / 8))
+            self.heard = Instant::now();
+            have += more;
+            match request.judge(&self.buffer[..have]) {
+                // Never longer than the longest answer, and never satisfied yet.
+                Ok(Heard::Part(total)) => wanted = total,
+                Ok(heard) => return Ok(heard),
+                Err(what) => return Err(PollError::Mismatch { what }),
+            }
         }
-        other => mismatch(format!("a read was answered with function {}", other.function_code())),
     }
 }
 
-fn mismatch(what: String) -> Result<Answer, PollError> {
-    Err(PollError::Mismatch { what })
+/// Opens the port for us alone; what came in before is thrown away by [`Session::settle`].
+fn open(serial: &Serial) -> Result<SerialStream, tokio_serial::Error> {
+    let stream = tokio_serial::new(&serial.path, serial.baud)
+        .data_bits(DataBits::Eight)
+        .flow_control(FlowControl::None)
+        .parity(match serial.parity {
+            Parity::None => tokio_serial::Parity::None,
+            Parity::Even => tokio_serial::Parity::Even,
+            Parity::Odd => tokio_serial::Parity::Odd,
+        })
+        .stop_bits(if serial.stop == 2 { StopBits::Two } else { StopBits::One })
+        .open_native_async()?;
+    stream.clear(tokio_serial::ClearBuffer::All)?;
+    Ok(stream)
 }
 
-fn poisoned(error: Error) -> PollError {
-    match error {
-        Error::Protocol(ProtocolError::HeaderMismatch { message, .. }) => {
-            PollError::Mismatch { what: format!("transaction or unit differs: {message}") }
+/// Why the port cannot be opened, with the fix.
+fn port_trouble(serial: &Serial, error: &tokio_serial::Error) -> String {
+    let fix = match error.kind() {
+        tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
+            "is the adapter plugged in? `ls /dev/serial/by-id` shows those that are"
         }
-        Error::Protocol(ProtocolError::FunctionCodeMismatch { request, result }) => {
-            let answered = match result {
-                Ok(response) => response.function_code(),
-                Err(exception) => exception.function,
-            };
-            PollError::Mismatch { what: format!("function {request} asked for, {answered} answered") }
+        tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
+            "let the service use the port, see Serial lines in docs/profiles.md"
         }
-        // The decoder's own complaints carry no error number of the system.
-        Error::Transport(error) if error.raw_os_error().is_none() && is_malformed(error.kind()) => {
-            PollError::Mismatch { what: format!("malformed: {error}") }
-        }
-        Error::Transport(error) => PollError::Lost { cause: lost(&error) },
-    }
+        tokio_serial::ErrorKind::Io(io::ErrorKind::ResourceBusy) => "another program has it open",
+        _ => "it may have been unplugged, or be no serial port, or not know these settings",
+    };
+    format!("{}: {error} ({fix})", serial.path)
 }
 
-fn is_malformed(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof)
+fn closed() -> PollError {
+    PollError::Lost { cause: "the device closed the connection".into() }
 }
 
-/// Words for the end of a connection.
-///
-/// When the peer closes, the library reports whatever error number the thread had last; only those
-/// that speak of a connection are believed.
-fn lost(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::TimedOut
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable => error.to_string(),
-        _ => "the device closed the connection".to_owned(),
-    }
+fn lost(error: &io::Error) -> PollError {
+    PollError::Lost { cause: error.to_string() }
 }

@@ -1,18 +1,17 @@
-//! Options and endpoint of a device, checked.
+//! Options of a device, checked.
 
-use std::fmt;
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use forebay_connector::{
-    ByteOrder, DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue, is_broken_ipv4,
-};
+use forebay_connector::{ByteOrder, DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue};
 
-use crate::address::{self, MAX_REGISTERS};
+use crate::address::{self, MAX_BITS, MAX_REGISTERS};
+use crate::endpoint::{self, Endpoint};
+use crate::frame::Framing;
 use crate::plan::Limits;
 
-/// Port of Modbus TCP when the endpoint names none.
-const PORT: u16 = 502;
+/// Pause between two requests to a serial server when the device names none: 3.5 characters at 9600
+/// bit/s, which a serial port of our own keeps by itself.
+const SERIAL_SERVER_PAUSE: Duration = Duration::from_millis(5);
 
 /// Keys of `[modbus]`.
 pub const OPTIONS: &[OptionKey] = &[
@@ -29,7 +28,12 @@ pub const OPTIONS: &[OptionKey] = &[
     OptionKey {
         name: "max_registers",
         kind: OptionKind::Int(1, MAX_REGISTERS as i64),
-        help: "Most registers in one request (default 125, the most the protocol allows).",
+        help: "Most registers in one request (default 125, the most the protocol allows; 1 = one at a time).",
+    },
+    OptionKey {
+        name: "max_coils",
+        kind: OptionKind::Int(1, MAX_BITS as i64),
+        help: "Most coils or discrete inputs in one request (default 2000, the most the protocol allows).",
     },
     OptionKey {
         name: "max_gap",
@@ -37,32 +41,41 @@ pub const OPTIONS: &[OptionKey] = &[
         help: "Holes of up to this many registers or coils are read over instead of asking twice (default 0).",
     },
     OptionKey {
+        name: "one_tag_per_request",
+        kind: OptionKind::Bool,
+        help: "Every tag gets a request of its own, for devices that refuse to answer several registers at once (default false).",
+    },
+    OptionKey {
         name: "request_pause",
         kind: OptionKind::DurationMs(0, 10_000),
-        help: "Silence between an answer and the next request on the same endpoint (default 0).",
+        help: "Silence between an answer and the next request on the same endpoint (default 0, to a serial server 5ms; a serial port keeps the silence of the standard by itself).",
+    },
+    OptionKey {
+        name: "pause_after_connect",
+        kind: OptionKind::DurationMs(0, 10_000),
+        help: "Silence between connecting and the first request, for devices that lose what comes sooner (default 0).",
+    },
+    OptionKey {
+        name: "close_after_poll",
+        kind: OptionKind::Bool,
+        help: "The connection is closed after each poll, for devices that have one connection only and others who want it (default false).",
+    },
+    OptionKey {
+        name: "busy_retries",
+        kind: OptionKind::Int(0, 10),
+        help: "How often a request is repeated that the device answers with \"busy\" (exceptions 05 and 06; default 3).",
+    },
+    OptionKey {
+        name: "busy_pause",
+        kind: OptionKind::DurationMs(10, 10_000),
+        help: "Wait before such a repetition; others on the line are served meanwhile (default 100ms).",
     },
     OptionKey {
         name: "timeout",
         kind: OptionKind::DurationMs(10, 60_000),
-        help: "Longest wait for the connection and for each answer (default 1s).",
+        help: "Longest wait for the connection and for each answer (default 1s); the time that bytes take on a serial line comes on top.",
     },
 ];
-
-/// Where a device or its gateway listens.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Endpoint {
-    /// Name or address, lower case, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "tcp://[{host}]:{port}") } else { write!(f, "tcp://{host}:{port}") }
-    }
-}
 
 /// What one device's connector works with.
 #[derive(Debug, Clone)]
@@ -75,8 +88,20 @@ pub struct Settings {
     pub order: ByteOrder,
     /// Limits of a request.
     pub limits: Limits,
+    /// Most coils or discrete inputs in a request.
+    pub max_coils: u16,
+    /// Every tag gets a request of its own.
+    pub one_tag_per_request: bool,
     /// Silence before each request.
     pub request_pause: Duration,
+    /// Silence between connecting and the first request.
+    pub pause_after_connect: Duration,
+    /// The connection does not outlive a poll.
+    pub close_after_poll: bool,
+    /// Repetitions of a request that was answered with "busy".
+    pub busy_retries: u16,
+    /// Wait before such a repetition.
+    pub busy_pause: Duration,
     /// Longest wait for a connection or an answer.
     pub timeout: Duration,
 }
@@ -87,15 +112,20 @@ impl Settings {
     /// # Errors
     /// All complaints at once.
     pub fn read(device: &DeviceSpec) -> Result<Self, Vec<DeviceComplaint>> {
-        let (endpoint, mut complaints) = match parse_endpoint(&device.endpoint) {
-            Ok(endpoint) => (Some(endpoint), Vec::new()),
-            Err(complaint) => (None, vec![complaint]),
-        };
-        let settings = Self {
-            endpoint: endpoint.unwrap_or(Endpoint { host: String::new(), port: 0 }),
-            ..Self::options(device)
-        };
-        complaints.extend(settings.complaints(device));
+        let mut settings = Self::options(device);
+        let mut complaints = Vec::new();
+        match endpoint::parse(&device.endpoint) {
+            Ok(endpoint) => {
+                let is_server = matches!(endpoint, Endpoint::Network { framing: Framing::Rtu, .. });
+                if is_server && !device.options.contains_key("request_pause") {
+                    settings.request_pause = SERIAL_SERVER_PAUSE;
+                }
+                settings.endpoint = endpoint;
+            }
+            Err(complaint) => complaints.push(complaint),
+        }
+        complaints.extend(settings.unit_complaint());
+        complaints.extend(settings.width_complaints(device));
         if complaints.is_empty() { Ok(settings) } else { Err(complaints) }
     }
 
@@ -109,8 +139,9 @@ impl Settings {
             Some(OptionValue::Duration(value)) => *value,
             _ => default,
         };
+        let flag = |name| matches!(device.options.get(name), Some(OptionValue::Bool(true)));
         Self {
-            endpoint: Endpoint { host: String::new(), port: 0 },
+            endpoint: Endpoint::Network { host: String::new(), port: 0, framing: Framing::Tcp },
             unit: u8::try_from(int("unit_id", 1)).unwrap_or(1),
             order: match device.options.get("order") {
                 Some(OptionValue::Text(letters)) => ByteOrder::parse(letters).unwrap_or_default(),
@@ -120,142 +151,63 @@ impl Settings {
                 registers: int("max_registers", MAX_REGISTERS).clamp(1, MAX_REGISTERS),
                 gap: int("max_gap", 0),
             },
+            max_coils: int("max_coils", MAX_BITS).clamp(1, MAX_BITS),
+            one_tag_per_request: flag("one_tag_per_request"),
             request_pause: duration("request_pause", Duration::ZERO),
+            pause_after_connect: duration("pause_after_connect", Duration::ZERO),
+            close_after_poll: flag("close_after_poll"),
+            busy_retries: int("busy_retries", 3),
+            busy_pause: duration("busy_pause", Duration::from_millis(100)),
             timeout: duration("timeout", Duration::from_secs(1)),
         }
     }
 
-    fn complaints(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
-        let mut complaints = Vec::new();
-        if (248..=254).contains(&self.unit) {
-            complaints.push(DeviceComplaint {
-                code: "M0304",
-                key: "unit_id",
-                message: format!("unit_id {} is reserved", self.unit),
-                help: "units have the numbers 1 to 247; a device with its own Ethernet port may ask for 0 or 255".into(),
-            });
-        }
+    /// Units are 1 to 247 on a serial line, where 0 is a broadcast that nobody answers (MODBUS over
+    /// Serial Line V1.02, 2.2). A device with its own Ethernet port is told apart by its address,
+    /// and may ask for 255 or 0 (MODBUS Messaging on TCP/IP V1.0b, 4.4.1.2).
+    fn unit_complaint(&self) -> Option<DeviceComplaint> {
+        let is_serial = self.endpoint.framing() == Framing::Rtu;
+        let (message, help) = match self.unit {
+            0 if is_serial => (
+                "unit_id 0 is a broadcast on a serial line, and never answered".to_owned(),
+                "write the address set on the device, 1 to 247".to_owned(),
+            ),
+            255 if is_serial => (
+                "unit_id 255 is reserved on a serial line".to_owned(),
+                "write the address set on the device, 1 to 247".to_owned(),
+            ),
+            248..=254 => (
+                format!("unit_id {} is reserved", self.unit),
+                "units have the numbers 1 to 247; a device with its own Ethernet port may ask for 0 or 255"
+                    .to_owned(),
+            ),
+            _ => return None,
+        };
+        Some(DeviceComplaint { code: "M0304", key: "unit_id", message, help })
+    }
+
+    /// The widest tag of registers and the widest of bits must fit into a request.
+    fn width_complaints(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
         // Tags with a faulty address have been complained about already.
-        let widest = device
-            .tags
-            .iter()
-            .filter_map(|tag| Some((tag, address::check(&tag.address, tag.data_type).ok()?)))
-            .filter(|(_, (place, _))| !place.table.is_bits())
-            .max_by_key(|(_, (_, count))| *count);
-        if let Some((tag, (_, count))) = widest.filter(|(_, (_, count))| *count > self.limits.registers) {
-            complaints.push(DeviceComplaint {
+        let tags = device.tags.iter().filter_map(|tag| {
+            let (place, count) = address::check(&tag.address, tag.data_type).ok()?;
+            Some((tag, place.table.is_bits(), count))
+        });
+        let kinds = [
+            (false, "max_registers", self.limits.registers, "registers"),
+            (true, "max_coils", self.max_coils, "coils"),
+        ];
+        let complaint = |(are_bits, key, limit, unit): (bool, &'static str, u16, &str)| {
+            let tags = tags.clone().filter(|(_, bits, _)| *bits == are_bits);
+            let (tag, _, count) =
+                tags.max_by_key(|(.., count)| *count).filter(|(.., count)| *count > limit)?;
+            Some(DeviceComplaint {
                 code: "M0305",
-                key: "max_registers",
-                message: format!(
-                    "tag `{}` is {count} registers wide, max_registers is {}",
-                    tag.path, self.limits.registers
-                ),
-                help: format!(
-                    "a value is never split: write max_registers = {count} or more, or shorter tags"
-                ),
-            });
-        }
-        complaints
-    }
-}
-
-/// Reads `tcp://host:port`.
-fn parse_endpoint(text: &str) -> Result<Endpoint, DeviceComplaint> {
-    let complaint =
-        |code, message: String, help: String| DeviceComplaint { code, key: "endpoint", message, help };
-    if text.starts_with("serial:") {
-        return Err(complaint(
-            "M0301",
-            "serial lines come in a later version".into(),
-            "use a gateway from Ethernet to RS485 and write tcp://host:502".into(),
-        ));
-    }
-    if let Some(rest) = text.strip_prefix("opc.tcp://") {
-        let host = rest.split(['/', ':']).next().unwrap_or("");
-        return Err(complaint(
-            "M0302",
-            format!("`{text}` is an address of OPC UA, and the profile reads by Modbus"),
-            format!("write tcp://{host}:{PORT}, or choose a profile with protocol = \"opcua\""),
-        ));
-    }
-    let Some(rest) = text.strip_prefix("tcp://") else {
-        return Err(complaint(
-            "M0302",
-            format!("`{text}` is no Modbus endpoint"),
-            format!("write tcp://{}", text.split("://").last().unwrap_or("192.168.0.10:502")),
-        ));
-    };
-    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, "")) => (host, None),
-        // Something other than `:port` after the bracket is no port.
-        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(""))),
-        None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
-    };
-    let is_name = !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-    if !is_name && host.parse::<Ipv6Addr>().is_err() {
-        return Err(complaint(
-            "M0302",
-            format!("`{text}` names no host"),
-            "write tcp://192.168.0.10:502, tcp://name:502 or tcp://[fe80::1]:502".into(),
-        ));
-    }
-    if is_broken_ipv4(host) {
-        return Err(complaint(
-            "M0302",
-            format!("`{host}` is no IPv4 address"),
-            "an address is four numbers from 0 to 255, for example 192.168.0.10".into(),
-        ));
-    }
-    let port = match port {
-        None => PORT,
-        Some(port) => port.parse().ok().filter(|port| *port > 0 && !rest.contains('+')).ok_or_else(|| {
-            complaint(
-                "M0303",
-                format!("`{port}` is no port"),
-                format!(
-                    "a port is a number from 1 to 65535; Modbus has {PORT} unless the device says otherwise"
-                ),
-            )
-        })?,
-    };
-    Ok(Endpoint { host: host.to_ascii_lowercase(), port })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_read_or_mended() {
-        for (text, read) in [
-            ("tcp://192.168.20.15:502", "tcp://192.168.20.15:502"),
-            ("tcp://Meter-7.Plant:1502", "tcp://meter-7.plant:1502"),
-            ("tcp://10.0.0.1", "tcp://10.0.0.1:502"),
-            ("tcp://[::1]:503", "tcp://[::1]:503"),
-            ("tcp://[::1]", "tcp://[::1]:502"),
-        ] {
-            assert_eq!(parse_endpoint(text).map(|endpoint| endpoint.to_string()).as_deref(), Ok(read));
-        }
-        for (text, code, help) in [
-            ("serial:///dev/ttyS1?baud=9600&parity=none", "M0301", "tcp://host:502"),
-            ("10.0.0.1:502", "M0302", "write tcp://10.0.0.1:502"),
-            ("opc.tcp://10.0.0.1:4840", "M0302", "write tcp://10.0.0.1:502, or choose a profile"),
-            ("tcp://10.0.0.333:502", "M0302", "four numbers"),
-            ("tcp://10.0.1", "M0302", "four numbers"),
-            ("tcp://", "M0302", "tcp://192.168.0.10:502"),
-            ("tcp://::1:502", "M0302", "tcp://[fe80::1]:502"),
-            ("tcp://a b:502", "M0302", "tcp://name:502"),
-            ("tcp://10.0.0.1:5O2", "M0303", "1 to 65535"),
-            ("tcp://10.0.0.1:0", "M0303", "1 to 65535"),
-            ("tcp://10.0.0.1:+5", "M0303", "1 to 65535"),
-            ("tcp://10.0.0.1:", "M0303", "1 to 65535"),
-            ("tcp://10.0.0.1:502/x", "M0303", "1 to 65535"),
-            ("tcp://[::1]502", "M0303", "1 to 65535"),
-        ] {
-            let complaint = parse_endpoint(text).expect_err(text);
-            assert_eq!(complaint.code, code, "{text}: {complaint:?}");
-            assert!(complaint.help.contains(help), "{text}: {complaint:?}");
-        }
+                key,
+                message: format!("tag `{}` is {count} {unit} wide, {key} is {limit}", tag.path),
+                help: format!("a value is never split: write {key} = {count} or more, or shorter tags"),
+            })
+        };
+        kinds.into_iter().filter_map(complaint).collect()
     }
 }

@@ -104,22 +104,6 @@ async fn devices_behind_a_gateway_take_turns_on_one_connection() {
     gateway.abort();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_neighbour_costs_time_and_nothing_else() {
-    let (listener, endpoint) = listen().await;
-    let gateway = answering(listener, |asked| if asked.unit() == 1 { vec![] } else { asked.honest() });
-    let mut silent = unit(&endpoint, 1, &[("timeout", ms(150))], &[("hr:0", "UINT", 0)]);
-    let mut healthy = unit(&endpoint, 2, &[], &[("hr:0", "UINT", 0)]);
-    healthy.connect().await.unwrap();
-    for _ in 0..3 {
-        let outcome = connect_and_poll(&mut silent, &[0]).await;
-        assert!(matches!(outcome, Err(PollError::Timeout { .. })), "{outcome:?}");
-        let samples = poll(&mut healthy, &[0]).await.unwrap();
-        assert_eq!(samples[0].value, Value::Uint(word(2, 0).into()));
-    }
-    gateway.abort();
-}
-
 /// A gateway that went away may be another one when it is back: every device behind it connects
 /// anew, so that the poller can verify it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

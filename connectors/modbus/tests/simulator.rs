@@ -33,6 +33,9 @@ fn everything() -> Vec<(&'static str, &'static str, Value)> {
         ("40025", "DWORD", Value::Uint(0xDEAD_BEEF)),
         ("40027", "LWORD", Value::Uint(0x0123_4567_89AB_CDEF)),
         ("40040", "REAL[3]", Value::Array([1.0, -2.5, 1e-30].map(Value::Real).into())),
+        ("40050", "BCD", Value::Uint(9876)),
+        ("40051", "LBCD", Value::Uint(12_345_678)),
+        ("40053", "BCD[2]", Value::Array([1, 9999].map(Value::Uint).into())),
         ("465535", "DINT", Value::Int(7)),
     ]
 }
@@ -126,13 +129,21 @@ fn a_device_is_checked_as_a_whole() {
         complaints.iter().map(|complaint| (complaint.code, complaint.key)).collect()
     };
     let (unit, registers) = (("unit_id", OptionValue::Int(250)), ("max_registers", OptionValue::Int(15)));
+    let serial = "serial:///dev/ttyS1?baud=9600&parity=none";
     assert_eq!(codes("tcp://10.0.0.1", &[]), []);
+    assert_eq!(codes(serial, &[]), []);
     assert_eq!(
         codes("serial:///dev/ttyS1", &[unit, registers]),
         [("M0301", "endpoint"), ("M0304", "unit_id"), ("M0305", "max_registers")]
     );
+    for unit in [0, 255] {
+        let unit = [("unit_id", OptionValue::Int(unit))];
+        assert_eq!(codes("tcp://10.0.0.1", &unit), [], "a device with its own Ethernet port");
+        assert_eq!(codes(serial, &unit), [("M0304", "unit_id")]);
+        assert_eq!(codes("rtu+tcp://10.0.0.1:4001", &unit), [("M0304", "unit_id")]);
+    }
     let fault = Modbus.open(device("serial:///dev/ttyS1", &[], &tags)).err().unwrap();
-    assert!(fault.message.contains("later version"), "{}", fault.message);
+    assert!(fault.message.contains("baud of the serial line is missing"), "{}", fault.message);
     let fault = Modbus.open(device("tcp://10.0.0.1", &[], &tags)).err().unwrap();
     assert!(fault.message.contains("`tag.nonsense`"), "{}", fault.message);
 }
@@ -142,4 +153,46 @@ fn addresses_are_shifted_for_repeat() {
     assert_eq!(Modbus.shift_address("hr:0", 14).as_deref(), Ok("40015"));
     assert_eq!(Modbus.shift_address("465536", 1).map_err(|fault| fault.code), Err("M0205"));
     assert_eq!(Modbus.shift_address("41", 1).map_err(|fault| fault.code), Err("M0201"));
+}
+
+#[test]
+fn one_serial_port_has_one_set_of_parameters() {
+    let open = |settings: &str| {
+        let endpoint = format!("serial:///dev/forebay-test-line?{settings}");
+        Modbus.open(device(&endpoint, &[], &[("hr:0", "UINT", 0)]))
+    };
+    let first = open("baud=9600&parity=even").unwrap();
+    assert!(open("parity=even&baud=9600&stop=1&data=8").is_ok(), "the same in other words");
+    let fault = open("baud=19200&parity=even").err().unwrap();
+    assert!(fault.message.contains("baud=19200") && fault.message.contains("baud=9600"), "{}", fault.message);
+    drop(first);
+    assert!(open("baud=19200&parity=even").is_ok(), "nobody else is on the line any more");
+}
+
+#[test]
+fn a_tag_wider_than_a_request_of_coils_is_found() {
+    let tags = [("co:0", "BOOL[40]", 0)];
+    let complaints =
+        Modbus.check_device(&device("tcp://10.0.0.1", &[("max_coils", OptionValue::Int(32))], &tags));
+    assert_eq!(complaints.iter().map(|c| (c.code, c.key)).collect::<Vec<_>>(), [("M0305", "max_coils")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_is_looked_at_with_its_bytes() {
+    let tags = [("hr:3", "REAL", 0), ("co:9", "BOOL[3]", 0), ("hr:90", "UINT", 0)];
+    let mut spec = device("", &[("order", OptionValue::Text("CDAB".into()))], &tags[..2]);
+    let simulator = Modbus.simulate(&spec).await.unwrap();
+    simulator.set(0, &Value::Real(41.2));
+    simulator.set(1, &Value::Array([true, false, true].map(Value::Bool).into()));
+    spec = device(&simulator.endpoint(), &[("order", OptionValue::Text("CDAB".into()))], &tags);
+    let mut connector = open(spec);
+    connector.connect().await.unwrap();
+    let look = connector.look(0).await.unwrap();
+    assert_eq!((look.sample.value, look.bytes), (Value::Real(41.2), Some(vec![0xCC, 0xCD, 0x42, 0x24])));
+    let look = connector.look(1).await.unwrap();
+    assert_eq!(look.bytes, Some(vec![0b101]));
+    let look = connector.look(2).await.unwrap();
+    assert_eq!((look.sample.quality, look.bytes), (Quality::Refused, None));
+    let words = connector.refusal(2).unwrap();
+    assert!(words.contains("holding register 91 (wire 90, function 03)"), "{words}");
 }

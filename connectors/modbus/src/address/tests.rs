@@ -119,3 +119,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_asked_for_is_told_as_on_the_wire() {
+    for (address, data_type, asked) in [
+        ("403000", "REAL", "FC03, wire 2999 (0x0BB7), 2 registers"),
+        ("30001", "INT", "FC04, wire 0 (0x0000), 1 register"),
+        ("40011.3", "BOOL", "FC03, wire 10 (0x000A), 1 register, bit 3"),
+        ("co:16", "BOOL", "FC01, wire 16 (0x0010), 1 bit"),
+        ("10001", "BOOL[9]", "FC02, wire 0 (0x0000), 9 bits"),
+        ("465536", "BCD", "FC03, wire 65535 (0xFFFF), 1 register"),
+    ] {
+        let (place, count) = check(address, DataType::parse(data_type).unwrap()).unwrap();
+        assert_eq!(place.asked(count), asked);
+    }
+}

@@ -12,11 +12,17 @@ fn item(address: &str, data_type: &str, order: ByteOrder) -> Item {
     Item { place, count, data_type, order, scan: 0 }
 }
 
+/// The decoder works on bytes as they come.
+fn read(item: &Item, words: &[u16]) -> Result<Value, DecodeFault> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    decode::registers(item, &bytes)
+}
+
 fn round_trip(data_type: &str, value: &Value) {
     for order in ORDERS {
         let item = item("40001", data_type, order);
         let words = registers(&item, value).unwrap_or_else(|| panic!("{data_type} cannot hold {value:?}"));
-        assert_eq!(decode::registers(&item, &words).as_ref(), Ok(value), "{data_type} {order:?}");
+        assert_eq!(read(&item, &words).as_ref(), Ok(value), "{data_type} {order:?}");
     }
 }
 
@@ -31,15 +37,14 @@ fn orders_are_those_of_the_documentation() {
         let (narrow, broad) = (Value::Uint(0x1122_3344), Value::Uint(0x0102_0304_0506_0708));
         assert_eq!(registers(&item("40001", "UDINT", order), &narrow).as_deref(), Some(&wire[..]));
         assert_eq!(registers(&item("40001", "LWORD", order), &broad).as_deref(), Some(&wide[..]));
-        assert_eq!(decode::registers(&item("40001", "UDINT", order), &wire), Ok(narrow));
-        assert_eq!(decode::registers(&item("40001", "LWORD", order), &wide), Ok(broad));
+        assert_eq!(read(&item("40001", "UDINT", order), &wire), Ok(narrow));
+        assert_eq!(read(&item("40001", "LWORD", order), &wide), Ok(broad));
     }
 }
 
 #[test]
 fn text_ends_at_nul_or_with_its_last_character() {
-    let read =
-        |data_type: &str, order, words: &[u16]| decode::registers(&item("40001", data_type, order), words);
+    let read = |data_type: &str, order, words: &[u16]| read(&item("40001", data_type, order), words);
     let text = |text: &str| Ok(Value::Text(text.into()));
     assert_eq!(read("STRING[6]", ByteOrder::Abcd, &[0x4142, 0x4300, 0x5858]), text("ABC"));
     assert_eq!(read("STRING[6]", ByteOrder::Dcba, &[0x4241, 0x2043, 0x2020]), text("ABC"));
@@ -51,19 +56,33 @@ fn text_ends_at_nul_or_with_its_last_character() {
 
 #[test]
 fn bits_count_from_the_lowest() {
-    assert_eq!(decode::registers(&item("40001.0", "BOOL", ByteOrder::Abcd), &[1]), Ok(Value::Bool(true)));
-    assert_eq!(decode::registers(&item("40001.15", "BOOL", ByteOrder::Abcd), &[1]), Ok(Value::Bool(false)));
-    assert_eq!(decode::registers(&item("40001.8", "BOOL", ByteOrder::Badc), &[1]), Ok(Value::Bool(true)));
+    assert_eq!(read(&item("40001.0", "BOOL", ByteOrder::Abcd), &[1]), Ok(Value::Bool(true)));
+    assert_eq!(read(&item("40001.15", "BOOL", ByteOrder::Abcd), &[1]), Ok(Value::Bool(false)));
+    assert_eq!(read(&item("40001.8", "BOOL", ByteOrder::Badc), &[1]), Ok(Value::Bool(true)));
+}
+
+#[test]
+fn decimal_numbers_have_a_digit_in_each_half_byte() {
+    for (order, words) in [
+        (ByteOrder::Abcd, [0x1234, 0x5678]),
+        (ByteOrder::Cdab, [0x5678, 0x1234]),
+        (ByteOrder::Dcba, [0x7856, 0x3412]),
+    ] {
+        assert_eq!(read(&item("40001", "LBCD", order), &words), Ok(Value::Uint(12_345_678)));
+    }
+    assert_eq!(read(&item("40001", "BCD", ByteOrder::Badc), &[0x3412]), Ok(Value::Uint(1234)));
+    assert_eq!(read(&item("40001", "BCD", ByteOrder::Abcd), &[0x123A]), Err(DecodeFault::Digit));
+    assert_eq!(read(&item("40001", "BCD[2]", ByteOrder::Abcd), &[0x1234, 0xF000]), Err(DecodeFault::Digit));
 }
 
 #[test]
 fn no_number_is_no_value() {
     let real = item("40001", "REAL", ByteOrder::Abcd);
     for nan in [[0x7FC0, 0], [0x7F80, 0], [0xFF80, 0], [0xFFFF, 0xFFFF]] {
-        assert_eq!(decode::registers(&real, &nan), Err(DecodeFault::NotFinite));
+        assert_eq!(read(&real, &nan), Err(DecodeFault::NotFinite));
     }
     let reals = item("40001", "REAL[2]", ByteOrder::Abcd);
-    assert_eq!(decode::registers(&reals, &[0x3F80, 0, 0x7FC0, 0]), Err(DecodeFault::NotFinite));
+    assert_eq!(read(&reals, &[0x3F80, 0, 0x7FC0, 0]), Err(DecodeFault::NotFinite));
 }
 
 #[test]
@@ -75,6 +94,8 @@ fn what_does_not_fit_is_refused() {
         ("REAL", Value::Text("1".into())),
         ("INT", Value::Null),
         ("INT[2]", Value::Array([Value::Int(1)].into())),
+        ("BCD", Value::Uint(10_000)),
+        ("LBCD", Value::Int(-1)),
     ] {
         assert_eq!(registers(&item("40001", data_type, ByteOrder::Abcd), &value), None, "{data_type}");
     }
@@ -92,6 +113,9 @@ proptest! {
         round_trip("DWORD", &Value::Uint(u32::from_be_bytes([a, b, c, d]).into()));
         round_trip("INT", &Value::Int(i16::from_be_bytes([a, b]).into()));
         round_trip("WORD", &Value::Uint(u16::from_be_bytes([a, b]).into()));
+        round_trip("BCD", &Value::Uint(bits % 10_000));
+        round_trip("LBCD", &Value::Uint(bits % 100_000_000));
+        round_trip("LBCD[1]", &Value::Array([Value::Uint(bits % 100_000_000)].into()));
         round_trip("INT[3]", &Value::Array(short.map(|n| Value::Int(n.into())).into()));
         if f64::from_bits(bits).is_finite() {
             round_trip("LREAL", &Value::Lreal(f64::from_bits(bits)));
