@@ -6,6 +6,7 @@
 mod connector;
 mod decode;
 mod device;
+pub mod planning;
 mod sample;
 mod types;
 
