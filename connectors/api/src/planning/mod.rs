@@ -16,8 +16,10 @@
 //! Plans depend on nothing but the places and the limits, never on a measurement, so that the same
 //! profile makes the same requests on every box (docs/adr/0013-read-planning.md).
 
+mod complete;
 mod cover;
 mod fill;
+mod join;
 mod pack;
 mod report;
 mod search;

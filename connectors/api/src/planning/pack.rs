@@ -1,14 +1,19 @@
 //! Spans that share requests: bounded bytes, bounded items.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::complete::completed;
 use super::cover::{Rules, Sorted, cover, spans};
 use super::fill::fill;
+use super::join::{cut, join};
 use super::search::search;
 use super::{Cost, Place, Span};
 
 /// Spans that may be joined are paid for in steps of this many bytes: answers are filled up to words.
 pub(super) const STEP: u32 = 2;
+
+/// Numbers of requests above the bound that spans are spread over.
+const SPREADS: usize = 4;
 
 /// What fits into one request and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,25 +99,37 @@ pub(super) struct Draft {
 pub fn pack(places: &[Place], room: &Room, cost: Cost) -> Packing {
     let sorted = Sorted::new(places, room.longest);
     let kept = &sorted.kept;
-    let mut bound = Bound { requests: 0, spans_ns: 0 };
+    let cheapest = cover(kept, &room.cheapest(cost));
+    let mut bound = Bound { requests: 0, spans_ns: cheapest.cost_ns };
+    let whole = lasts(&cheapest.span_of);
+    let parts = [1, 2, 4, 8, u64::MAX].map(|parts| cut(kept, &whole, u64::from(room.longest) / parts));
+    let mut joins = parts.to_vec();
+    for share in (0..=SHARES).rev() {
+        let (rules, full) = room.fewest(share);
+        let least = cover(kept, &rules);
+        bound.requests = bound.requests.max(least.cost_ns.div_ceil(full));
+        joins.push(lasts(&least.span_of));
+    }
     let mut best: Option<(u64, Draft)> = None;
     let mut consider = |draft: Draft| {
+        let draft = join(&sorted, &draft, room, cost);
         let cost_ns = cost_of(kept, &draft, room, cost);
         if best.as_ref().is_none_or(|(least, _)| cost_ns < *least) {
             best = Some((cost_ns, draft));
         }
     };
-    let cheapest = cover(kept, &room.cheapest(cost));
-    bound.spans_ns = cheapest.cost_ns;
-    consider(packed(kept, &cheapest.span_of, room));
-    for share in (0..=SHARES).rev() {
-        let (rules, full) = room.fewest(share);
-        let least = cover(kept, &rules);
-        bound.requests = bound.requests.max(least.cost_ns.div_ceil(full));
-        consider(packed(kept, &least.span_of, room));
-    }
     for gap in [0, room.answer_item_bytes, room.answer_item_bytes + room.request_item_bytes, room.longest] {
         consider(fill(&sorted, room, gap));
+    }
+    for lasts in joins {
+        consider(packed(kept, lasts.clone(), room));
+        consider(completed(kept, lasts.clone(), room));
+        for requests in bound.requests()..bound.requests() + SPREADS {
+            if let Some(draft) = spread(kept, &lasts, requests, room) {
+                consider(draft);
+                break;
+            }
+        }
     }
     let (mut cost_ns, mut draft) =
         best.unwrap_or((0, Draft { lasts: vec![], request_of: vec![], requests: 0 }));
@@ -153,24 +170,18 @@ pub(super) fn cost_of(kept: &[Place], draft: &Draft, room: &Room, cost: Cost) ->
     draft.requests as u64 * cost.request_ns + bytes
 }
 
+/// The last place of each span.
+fn lasts(span_of: &[Option<usize>]) -> Vec<usize> {
+    (0..span_of.len()).filter(|place| span_of.get(place + 1) != Some(&span_of[*place])).collect()
+}
+
 /// Puts spans into requests: the longest first, each where it leaves the least room.
-fn packed(kept: &[Place], span_of: &[Option<usize>], room: &Room) -> Draft {
-    let mut lasts = Vec::new();
-    for (place, span) in span_of.iter().enumerate() {
-        if span_of.get(place + 1) != Some(span) {
-            lasts.push(place);
-        }
-    }
-    let mut order: Vec<(u32, usize)> = Vec::with_capacity(lasts.len());
-    order.extend(
-        spans(kept, &lasts).iter().enumerate().map(|(index, (span, _))| (room.answer(span.len), index)),
-    );
-    order.sort_by_key(|(bytes, index)| (std::cmp::Reverse(*bytes), *index));
+fn packed(kept: &[Place], lasts: Vec<usize>, room: &Room) -> Draft {
     let mut request_of = vec![0; lasts.len()];
     // Requests with room for more, by what is left of it; the value counts the items.
     let mut open: BTreeMap<(u32, usize), usize> = BTreeMap::new();
     let mut requests = 0;
-    for (bytes, index) in order {
+    for (bytes, index) in longest_first(kept, &lasts, room) {
         let fitting = open.range((bytes, 0)..).next().map(|(key, items)| (*key, *items));
         let ((left, request), items) = fitting.unwrap_or_else(|| {
             requests += 1;
@@ -183,6 +194,34 @@ fn packed(kept: &[Place], span_of: &[Option<usize>], room: &Room) -> Draft {
         request_of[index] = request;
     }
     Draft { lasts, request_of, requests }
+}
+
+/// Spreads spans over so many requests: the longest first, each to where the most room is left, so
+/// that the short ones find free items everywhere. `None` when that does not work out.
+fn spread(kept: &[Place], lasts: &[usize], requests: usize, room: &Room) -> Option<Draft> {
+    let mut request_of = vec![0; lasts.len()];
+    // Requests that take more items, by the room that is left and then by the items.
+    let mut open: BTreeSet<(u32, usize, usize)> =
+        (0..requests).map(|request| (room.answer_bytes, room.items, request)).collect();
+    for (bytes, index) in longest_first(kept, lasts, room) {
+        let (free, items, request) = open.pop_last()?;
+        if items > 1 {
+            open.insert((free.checked_sub(bytes)?, items - 1, request));
+        } else if free < bytes {
+            return None;
+        }
+        request_of[index] = request;
+    }
+    Some(Draft { lasts: lasts.to_vec(), request_of, requests })
+}
+
+/// The bytes that spans take and their numbers, the longest first.
+fn longest_first(kept: &[Place], lasts: &[usize], room: &Room) -> Vec<(u32, usize)> {
+    let spans = spans(kept, lasts);
+    let bytes = spans.iter().enumerate().map(|(index, (span, _))| (room.answer(span.len), index));
+    let mut order: Vec<(u32, usize)> = bytes.collect();
+    order.sort_by_key(|(bytes, index)| (std::cmp::Reverse(*bytes), *index));
+    order
 }
 
 /// Writes a draft out.

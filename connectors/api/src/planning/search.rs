@@ -8,7 +8,7 @@ use super::{Cost, Place};
 const PLACES_MAX: usize = 64;
 
 /// Steps after which a search ends unfinished: some milliseconds.
-const STEPS_MAX: u32 = 30_000;
+const STEPS_MAX: u32 = 10_000;
 
 /// What a search has found.
 pub(super) struct Found {
