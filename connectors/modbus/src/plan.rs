@@ -167,5 +167,8 @@ pub fn rules(table: Table, limits: Limits, cost: Cost) -> Rules {
     }
 }
 
+mod report;
 #[cfg(test)]
 mod tests;
+
+pub use report::report;

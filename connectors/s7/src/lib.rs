@@ -30,6 +30,7 @@ mod simulate;
 mod wire;
 
 use async_trait::async_trait;
+use forebay_connector::planning::ReadPlan;
 use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey,
     Protocol, Simulator,
@@ -72,6 +73,10 @@ impl Protocol for S7 {
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
         settings::complaints(device)
+    }
+
+    fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
+        plan::report(device)
     }
 
     fn open(&self, device: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {

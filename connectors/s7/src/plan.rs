@@ -193,5 +193,8 @@ fn places(wants: &[Want], limits: Limits) -> (Vec<Place>, Vec<usize>) {
     (places, counts)
 }
 
+mod report;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use report::report;
