@@ -1,5 +1,6 @@
 //! The connection to one device, and its opposite, a simulated device.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -81,6 +82,13 @@ pub struct DeviceMessage {
     pub condition: String,
 }
 
+/// Paces requests, so that a device or a gateway gets no more of them than its budget allows.
+#[async_trait]
+pub trait Pace: Send + Sync {
+    /// Returns when the next request may be sent, and counts it.
+    async fn turn(&self);
+}
+
 /// A connection to one device. The poller owns time: implementations never sleep for pacing
 /// (other than a configured `request_pause`), retry or log.
 #[async_trait]
@@ -132,6 +140,13 @@ pub trait Connector: Send {
     ) -> Result<bool, PollError> {
         let _ = (from_us, to_us, max, samples);
         Ok(false)
+    }
+
+    /// From now on `pace` is asked before every request to the device, those of a handshake, of
+    /// `[[verify]]` and repeated ones included. Called before the first [`Connector::connect`], and
+    /// only for devices that have a budget.
+    fn set_pace(&mut self, pace: Arc<dyn Pace>) {
+        let _ = pace;
     }
 
     /// Requests sent since the start, for the page and the metrics.

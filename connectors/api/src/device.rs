@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::planning::{ReadPlan, ScanReads};
 use crate::{ByteOrder, Connector, DataType, Simulator};
 
 /// How often a group of tags is read.
@@ -223,6 +224,15 @@ pub trait Protocol: Send + Sync {
     ///
     /// Each entry is one complaint: the key it is about (`endpoint`, `security` …), message, help.
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint>;
+
+    /// The requests by which this device would be read; sends none. For `forebay plan`.
+    ///
+    /// # Errors
+    /// [`OpenFault`] when the device can never be read as configured.
+    fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
+        let scans = device.scans.iter().map(|_| ScanReads::default());
+        Ok(ReadPlan { scans: scans.collect(), ..ReadPlan::default() })
+    }
 
     /// Prepares a connector; connects nothing.
     ///

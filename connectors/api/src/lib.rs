@@ -6,10 +6,11 @@
 mod connector;
 mod decode;
 mod device;
+pub mod planning;
 mod sample;
 mod types;
 
-pub use connector::{Connector, DeviceMessage, Look, PollError, Simulator};
+pub use connector::{Connector, DeviceMessage, Look, Pace, PollError, Simulator};
 pub use decode::{DecodeFault, decode_scalar};
 pub use device::{
     Address, AddressFault, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey, OptionKind,

@@ -34,7 +34,9 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 4] = [Self::Coils, Self::DiscreteInputs, Self::InputRegisters, Self::HoldingRegisters];
+    /// All four.
+    pub const ALL: [Self; 4] =
+        [Self::Coils, Self::DiscreteInputs, Self::InputRegisters, Self::HoldingRegisters];
 
     /// True when an entry is one bit, false when it is 16.
     pub fn is_bits(self) -> bool {

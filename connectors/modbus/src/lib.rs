@@ -23,6 +23,7 @@ mod standing;
 mod suspects;
 
 use async_trait::async_trait;
+use forebay_connector::planning::ReadPlan;
 use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey,
     Protocol, Simulator,
@@ -67,6 +68,10 @@ impl Protocol for Modbus {
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
         Settings::read(device).err().unwrap_or_default()
+    }
+
+    fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
+        plan::report(device)
     }
 
     fn open(&self, device: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {

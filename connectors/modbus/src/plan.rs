@@ -1,14 +1,18 @@
-//! Which requests read a set of tags.
-//!
-//! Tags sorted by place are gathered from the left as long as the block stays within the limits.
-//! That is the fewest requests possible: a tag that begins later and yet fits where an earlier one
-//! did not lies within the earlier one, and is read with it at no cost.
+//! Which requests read a set of tags: the cheapest within the limits of the device, see
+//! [`forebay_connector::planning`].
 
 use std::ops::Range;
 
+use forebay_connector::planning::{self, Cost, Rules};
 use forebay_connector::{ByteOrder, DataType, TagSpec};
 
 use crate::address::{self, MAX_BITS, Place, Table};
+
+/// Bytes of every request over TCP.
+pub const REQUEST_BYTES: usize = 12;
+
+/// Bytes of an answer over TCP before the values.
+pub const ANSWER_HEAD_BYTES: usize = 9;
 
 /// A tag, its address understood.
 #[derive(Debug, Clone)]
@@ -39,6 +43,12 @@ impl Item {
     /// First entry of the table behind the value; up to 65,536.
     pub fn end(&self) -> u32 {
         u32::from(self.place.start) + u32::from(self.count)
+    }
+
+    /// Where it lies, for the planner.
+    pub fn extent(&self) -> planning::Place {
+        let (start, len) = (u32::from(self.place.start), u32::from(self.count));
+        planning::Place { area: 0, start, len, alone: false }
     }
 }
 
@@ -85,30 +95,34 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans the reading of `tags`, indices into `items`.
+    /// Plans the reading of `tags`, indices into `items`. A tag wider than a request may be is never
+    /// asked for.
     pub fn new(items: &[Item], tags: Vec<u32>, limits: Limits) -> Self {
-        let mut members: Vec<Member> =
-            tags.iter().enumerate().map(|(slot, tag)| Member { tag: *tag, slot }).collect();
-        let item = |member: &Member| &items[member.tag as usize];
-        members.sort_by_key(|member| (item(member).place.table, item(member).place.start));
-        let mut blocks: Vec<Block> = Vec::new();
-        for (index, member) in members.iter().enumerate() {
-            let item = item(member);
-            match blocks.last_mut().and_then(|block| block.with(item, limits).map(|count| (block, count))) {
-                Some((block, count)) => {
-                    block.count = count;
-                    block.members.end = index + 1;
-                }
-                None => blocks.push(Block {
-                    table: item.place.table,
-                    start: item.place.start,
-                    count: item.count,
-                    refused: false,
-                    members: index..index + 1,
-                }),
-            }
+        let mut plan = Self { members: Vec::with_capacity(tags.len()), tags, blocks: Vec::new() };
+        for table in Table::ALL {
+            plan.add_table(items, table, limits);
         }
-        Self { tags, blocks, members }
+        plan
+    }
+
+    /// Adds the requests for the tags of one table.
+    fn add_table(&mut self, items: &[Item], table: Table, limits: Limits) {
+        let item = |member: &Member| &items[member.tag as usize];
+        let of_plan = (0..).zip(&self.tags).map(|(slot, tag)| Member { tag: *tag, slot });
+        let mut members: Vec<Member> = of_plan.filter(|member| item(member).place.table == table).collect();
+        members.sort_by_key(|member| (item(member).place.start, member.slot));
+        let places: Vec<_> = members.iter().map(|member| item(member).extent()).collect();
+        let cover = planning::cover(&places, &rules(table, limits, Cost::default()));
+        // Members in the order of their spans, those without one last.
+        let mut order: Vec<(Option<usize>, Member)> = cover.span_of.into_iter().zip(members).collect();
+        order.sort_by_key(|(span, _)| span.unwrap_or(usize::MAX));
+        for same in order.chunk_by(|(one, _), (other, _)| one == other && one.is_some()) {
+            let first = self.members.len();
+            self.members.extend(same.iter().map(|(_, member)| *member));
+            let mut block = self.block(items, first..self.members.len());
+            block.refused = same[0].0.is_none();
+            self.blocks.push(block);
+        }
     }
 
     /// The tags of a block.
@@ -141,17 +155,20 @@ impl Plan {
     }
 }
 
-impl Block {
-    /// Length of the block with `item` added, `None` when it does not fit.
-    fn with(&self, item: &Item, limits: Limits) -> Option<u16> {
-        let end = u32::from(self.start) + u32::from(self.count);
-        let hole = u32::from(item.place.start).saturating_sub(end);
-        let limit = if self.table.is_bits() { MAX_BITS } else { limits.registers };
-        let count = u16::try_from(end.max(item.end()) - u32::from(self.start)).ok()?;
-        let fits = self.table == item.place.table && hole <= u32::from(limits.gap) && count <= limit;
-        fits.then_some(count)
+/// What a request of this table may be, and what it costs: bytes of Modbus TCP, whose heads are 12
+/// bytes of the request and 9 of the answer (MODBUS Messaging Implementation Guide V1.0b, 3.1).
+pub fn rules(table: Table, limits: Limits, cost: Cost) -> Rules {
+    let span_ns = cost.request_ns + (REQUEST_BYTES + ANSWER_HEAD_BYTES) as u64 * cost.byte_ns;
+    let gap = u32::from(limits.gap);
+    if table.is_bits() {
+        Rules { longest: u32::from(MAX_BITS), gap, span_ns, step: 8, step_ns: cost.byte_ns }
+    } else {
+        Rules { longest: u32::from(limits.registers), gap, span_ns, step: 1, step_ns: 2 * cost.byte_ns }
     }
 }
 
+mod report;
 #[cfg(test)]
 mod tests;
+
+pub use report::report;

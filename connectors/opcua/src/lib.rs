@@ -11,6 +11,7 @@ mod address;
 mod connector;
 mod decode;
 mod inbox;
+mod plan;
 mod security;
 mod session;
 mod settings;
@@ -21,6 +22,7 @@ mod transport;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use forebay_connector::planning::ReadPlan;
 use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey,
     OptionValue, Protocol, Simulator,
@@ -65,6 +67,10 @@ impl Protocol for OpcUa {
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
         settings::Settings::read(device).1
+    }
+
+    fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
+        Ok(plan::report(device))
     }
 
     fn open(&self, device: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {

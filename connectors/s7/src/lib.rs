@@ -38,6 +38,7 @@ mod wire;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use forebay_connector::planning::ReadPlan;
 use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, Extent, OpenFault, OptionKey,
     OptionValue, Protocol, Simulator,
@@ -92,6 +93,10 @@ impl Protocol for S7 {
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
         settings::complaints(device)
+    }
+
+    fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
+        plan::report(device)
     }
 
     fn open(&self, device: DeviceSpec) -> Result<Box<dyn Connector>, OpenFault> {

@@ -1,15 +1,21 @@
 //! Which bytes to ask for, and in which requests, so that a scan costs few round trips.
 //!
-//! Neighbouring tags are read as one range, also over small gaps; ranges are packed into as few
-//! requests as both size limits and the limit of items allow. All bytes of a scan form one image:
-//! a tag knows where in it its bytes will be, so a tag split over several requests is joined
+//! The shared planner, [`forebay_connector::planning`], joins neighbours into ranges and packs the
+//! ranges into requests within both size limits and the limit of items. All bytes of a scan form one
+//! image: a tag knows where in it its bytes will be, so a tag split over several requests is joined
 //! without copying.
+
+use forebay_connector::planning::{self, Cost, Packing, Place, Room};
 
 use crate::address::Area;
 use crate::frame::{ITEMS_MAX, REPLY_HEAD_BYTES, REPLY_ITEM_BYTES, REQUEST_HEAD_BYTES, REQUEST_ITEM_BYTES};
 
-/// Bytes between two tags that are read along: another item costs more.
-const GAP_BYTES: u32 = 16; // REQUEST_ITEM_BYTES + REPLY_ITEM_BYTES
+/// Bytes around a request and around its answer: TPKT (RFC 1006, section 6) and the head of a COTP
+/// data unit (ISO 8073, 13.7).
+const TRANSPORT_BYTES: usize = 7;
+
+/// Bytes of every request and its answer, whatever is asked.
+pub(crate) const HEADS_BYTES: usize = 2 * TRANSPORT_BYTES + REQUEST_HEAD_BYTES + REPLY_HEAD_BYTES;
 
 /// A tag larger than an answer is cut at multiples of this, so that no element of an array (1, 2,
 /// 4, 8 or 12 bytes) is torn between two points in time.
@@ -32,6 +38,17 @@ impl Limits {
 
     fn items(self) -> usize {
         (self.request_bytes.saturating_sub(REQUEST_HEAD_BYTES) / REQUEST_ITEM_BYTES).clamp(1, ITEMS_MAX)
+    }
+
+    fn room(self) -> Room {
+        let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Room {
+            items: self.items(),
+            answer_bytes: bytes(self.reply_bytes.saturating_sub(REPLY_HEAD_BYTES)),
+            answer_item_bytes: bytes(REPLY_ITEM_BYTES),
+            request_item_bytes: bytes(REQUEST_ITEM_BYTES),
+            longest: self.range_bytes(),
+        }
     }
 }
 
@@ -80,107 +97,104 @@ pub(crate) struct Plan {
     /// By tag.
     pub slots: Vec<Slot>,
     pub image_bytes: usize,
+    /// What the requests cost on the planner's model, what they cost at the least, and how many
+    /// there are at the least.
+    pub cost_ns: u64,
+    pub bound_ns: u64,
+    pub requests_min: usize,
 }
 
 impl Plan {
-    /// Plans the reading of `wants`.
+    /// Plans the reading of `wants`. A tag larger than an answer is read by pieces of its own.
     pub(crate) fn new(mut wants: Vec<Want>, limits: Limits) -> Self {
         wants.sort_by_key(|want| (want.area, want.start, want.len_bytes, want.tag));
-        let mut plan = Self { slots: Vec::with_capacity(wants.len()), ..Self::default() };
-        // The last range may take in the next tag, when it is a range of several whole tags.
-        let mut open = false;
-        for want in wants {
-            open = if want.len_bytes > limits.range_bytes() {
-                plan.split(&want, limits);
-                false
-            } else {
-                if !(open && !want.alone && plan.extend(&want, limits)) {
-                    plan.push(&want, want.start, want.len_bytes);
-                    plan.slot(&want, 1);
-                }
-                !want.alone
-            };
-        }
+        let (places, counts) = places(&wants, limits);
+        let cost = Cost::default();
+        let heads_ns = HEADS_BYTES as u64 * cost.byte_ns;
+        let cost = Cost { request_ns: cost.request_ns + heads_ns, ..cost };
+        let packing = planning::pack(&places, &limits.room(), cost);
+        let mut plan = Self {
+            slots: Vec::with_capacity(wants.len()),
+            cost_ns: packing.cost_ns,
+            bound_ns: packing.bound_ns,
+            requests_min: packing.requests_min,
+            ..Self::default()
+        };
+        plan.lay_out(&wants, &counts, &places, &packing);
         plan.slots.sort_by_key(|slot| slot.tag);
-        plan.pack(limits);
         plan
     }
 
-    /// Takes `want` into the last range, if that is cheaper than an item of its own.
-    fn extend(&mut self, want: &Want, limits: Limits) -> bool {
-        let Some(last) = self.ranges.last_mut().filter(|last| last.area == want.area) else {
-            return false;
-        };
-        let end = last.start + u32::from(last.len_bytes);
-        let len_bytes = end.max(want.start + want.len_bytes) - last.start;
-        if want.start > end + GAP_BYTES || len_bytes > limits.range_bytes() {
-            return false;
-        }
-        let Ok(len_bytes) = u16::try_from(len_bytes) else { return false };
-        self.image_bytes += usize::from(len_bytes - last.len_bytes);
-        last.len_bytes = len_bytes;
-        last.tags += 1;
-        let at = last.at + (want.start - last.start) as usize;
-        let range = self.ranges.len() - 1;
-        let image = at..at + want.len_bytes as usize;
-        self.slots.push(Slot { tag: want.tag, image, ranges: range..range + 1 });
-        true
-    }
-
-    /// Reads one tag by several ranges.
-    fn split(&mut self, want: &Want, limits: Limits) {
-        let piece = limits.range_bytes() / CUT_BYTES * CUT_BYTES;
-        let mut done = 0;
-        let mut pieces = 0;
-        while done < want.len_bytes {
-            let len_bytes = piece.min(want.len_bytes - done);
-            self.push(want, want.start + done, len_bytes);
-            done += len_bytes;
-            pieces += 1;
-        }
-        self.slot(want, pieces);
-    }
-
-    fn push(&mut self, want: &Want, start: u32, len_bytes: u32) {
-        let len_bytes = u16::try_from(len_bytes).unwrap_or(u16::MAX); // `range_bytes` is below
-        self.ranges.push(Range { area: want.area, start, len_bytes, at: self.image_bytes, tags: 1 });
-        self.image_bytes += usize::from(len_bytes);
-    }
-
-    /// The slot of a tag that has the last `count` ranges for itself.
-    fn slot(&mut self, want: &Want, count: usize) {
-        let image = self.image_bytes - want.len_bytes as usize..self.image_bytes;
-        let ranges = self.ranges.len() - count..self.ranges.len();
-        self.slots.push(Slot { tag: want.tag, image, ranges });
-    }
-
-    /// Packs the ranges into requests: the largest first, each where it fits first.
-    fn pack(&mut self, limits: Limits) {
-        let mut order: Vec<usize> = (0..self.ranges.len()).collect();
-        order.sort_by_key(|range| (std::cmp::Reverse(self.ranges[*range].len_bytes), *range));
-        let mut used = Vec::new();
-        let mut first_open = 0;
-        for range in order {
-            let bytes = REPLY_ITEM_BYTES + usize::from(self.ranges[range].len_bytes).next_multiple_of(2);
-            let fits = |request: &usize| {
-                used[*request] + bytes <= limits.reply_bytes && self.requests[*request].len() < limits.items()
-            };
-            let request = (first_open..used.len()).find(fits).unwrap_or_else(|| {
-                self.requests.push(Vec::new());
-                used.push(REPLY_HEAD_BYTES);
-                used.len() - 1
-            });
-            self.requests[request].push(range);
-            used[request] += bytes;
-            // Full requests in front need not be looked at again.
-            while self.requests.get(first_open).is_some_and(|request| request.len() == limits.items()) {
-                first_open += 1;
+    /// Gives each range its place in the image and each tag its slot; `counts` says of how many
+    /// places each tag consists.
+    fn lay_out(&mut self, wants: &[Want], counts: &[usize], places: &[Place], packing: &Packing) {
+        let mut range_of_span = vec![None; packing.spans.len()];
+        let mut place = 0;
+        for (want, count) in wants.iter().zip(counts) {
+            let mut slot: Option<Slot> = None;
+            for index in place..place + count {
+                // Every place is short enough for a span.
+                let Some(span) = packing.span_of[index] else { continue };
+                let range = *range_of_span[span].get_or_insert_with(|| {
+                    let span = packing.spans[span];
+                    let len_bytes = u16::try_from(span.len).unwrap_or(u16::MAX); // `range_bytes` is below
+                    let at = self.image_bytes;
+                    self.ranges.push(Range { area: want.area, start: span.start, len_bytes, at, tags: 0 });
+                    self.image_bytes += usize::from(len_bytes);
+                    self.ranges.len() - 1
+                });
+                let known = &mut self.ranges[range];
+                known.tags += 1;
+                let at = known.at + (places[index].start - known.start) as usize;
+                let end = at + places[index].len as usize;
+                let slot =
+                    slot.get_or_insert(Slot { tag: want.tag, image: at..end, ranges: range..range + 1 });
+                // The pieces of a tag stand one behind the other, in the image as in the device.
+                (slot.image.end, slot.ranges.end) = (end, range + 1);
             }
+            self.slots.extend(slot);
+            place += count;
         }
-        // Ascending addresses within a request are easier to read in a capture.
-        self.requests.iter_mut().for_each(|request| request.sort_unstable());
+        let ranges = |request: &Vec<usize>| {
+            let mut ranges: Vec<usize> = request.iter().filter_map(|span| range_of_span[*span]).collect();
+            // Ascending addresses within a request are easier to read in a capture.
+            ranges.sort_unstable();
+            ranges
+        };
+        self.requests = packing.requests.iter().map(ranges).collect();
     }
 }
 
+/// The places of all tags for the planner, and how many each tag has.
+fn places(wants: &[Want], limits: Limits) -> (Vec<Place>, Vec<usize>) {
+    let longest = limits.range_bytes();
+    let piece = longest / CUT_BYTES * CUT_BYTES;
+    let mut places = Vec::with_capacity(wants.len());
+    let mut area = 0;
+    let counts = wants.iter().enumerate().map(|(index, want)| {
+        // Sorted by area, so that equal ones stand together. No range goes over a tag that stays
+        // alone: the bytes beside it may be what the device refuses.
+        let parts = |other: &Want| other.area != want.area || other.alone || want.alone;
+        area += u32::from(index > 0 && parts(&wants[index - 1]));
+        let before = places.len();
+        if want.len_bytes <= longest {
+            places.push(Place { area, start: want.start, len: want.len_bytes, alone: want.alone });
+        } else {
+            let mut done = 0;
+            while done < want.len_bytes {
+                let len = piece.min(want.len_bytes - done);
+                places.push(Place { area, start: want.start + done, len, alone: true });
+                done += len;
+            }
+        }
+        places.len() - before
+    });
+    let counts = counts.collect();
+    (places, counts)
+}
+
+mod report;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use report::report;

@@ -52,19 +52,26 @@ fn a_refused_block_is_halved_down_to_the_tag() {
     assert_eq!(plan.blocks.iter().map(|block| block.refused).collect::<Vec<_>>(), [false, true, false]);
 }
 
-/// Fewest groups of `items` that each fit into one request, by trying every partition.
-fn fewest(items: &[Item], limits: Limits, groups: &mut Vec<Vec<usize>>, next: usize) -> usize {
+/// Cost of the cheapest groups of `items` that each fit into one request, by trying every partition.
+fn cheapest(items: &[Item], limits: Limits, groups: &mut Vec<Vec<usize>>, next: usize) -> u64 {
     if next == items.len() {
         let all_fit = groups.iter().all(|group| fits(items, group, limits));
-        return if all_fit { groups.len() } else { usize::MAX };
+        let cost = |group: &Vec<usize>| {
+            let start = group.iter().map(|index| u32::from(items[*index].place.start)).min().unwrap();
+            let len = group.iter().map(|index| items[*index].end()).max().unwrap() - start;
+            let bits = items[group[0]].place.table.is_bits();
+            let bytes = 21 + if bits { len.div_ceil(8) } else { 2 * len };
+            Cost::default().request_ns + u64::from(bytes) * Cost::default().byte_ns
+        };
+        return if all_fit { groups.iter().map(cost).sum() } else { u64::MAX };
     }
-    let mut best = usize::MAX;
+    let mut best = u64::MAX;
     for group in 0..=groups.len() {
         if group == groups.len() {
             groups.push(Vec::new());
         }
         groups[group].push(next);
-        best = best.min(fewest(items, limits, groups, next + 1));
+        best = best.min(cheapest(items, limits, groups, next + 1));
         groups[group].pop();
         if groups[group].is_empty() {
             groups.pop();
@@ -87,26 +94,48 @@ fn fits(items: &[Item], group: &[usize], limits: Limits) -> bool {
         hole = if used { 0 } else { hole + 1 };
         widest = widest.max(hole);
     }
-    members.iter().all(|item| item.place.table == members[0].place.table)
-        && end - u32::from(start) <= u32::from(limits.registers)
+    let table = members[0].place.table;
+    let longest = if table.is_bits() { 2000 } else { u32::from(limits.registers) };
+    members.iter().all(|item| item.place.table == table)
+        && end - u32::from(start) <= longest
         && widest <= u32::from(limits.gap)
 }
 
 fn small_items() -> impl Strategy<Value = Vec<Item>> {
-    let item = (any::<bool>(), 0u16..24, 1u16..5).prop_map(|(holding, start, count)| {
-        item(if holding { Table::HoldingRegisters } else { Table::InputRegisters }, start, count)
-    });
+    let table = prop_oneof![Just(Table::HoldingRegisters), Just(Table::InputRegisters), Just(Table::Coils)];
+    let item = (table, 0u16..24, 1u16..5).prop_map(|(table, start, count)| item(table, start, count));
     proptest::collection::vec(item, 1..8)
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
-    fn no_plan_needs_fewer_requests(items in small_items(), registers in 4u16..12, gap in 0u16..5) {
+    fn no_plan_costs_less(items in small_items(), registers in 4u16..12, gap in 0u16..5) {
         let limits = Limits { registers, gap };
         let plan = plan(&items, limits);
-        prop_assert_eq!(plan.blocks.len(), fewest(&items, limits, &mut Vec::new(), 0));
+        let cost = |block: &Block| {
+            rules(block.table, limits, Cost::default()).cost_ns(u32::from(block.count))
+        };
+        let found: u64 = plan.blocks.iter().map(cost).sum();
+        prop_assert_eq!(found, cheapest(&items, limits, &mut Vec::new(), 0));
     }
 
+    #[test]
+    fn limits_hold_and_what_is_too_wide_is_never_asked_for(
+        items in small_items(), registers in 1u16..5, gap in 0u16..5,
+    ) {
+        let plan = plan(&items, Limits { registers, gap });
+        for block in &plan.blocks {
+            let members = plan.members(block);
+            let wide = members.iter().any(|member| items[member.tag as usize].count > registers);
+            prop_assert_eq!(block.refused, wide && !block.table.is_bits());
+            prop_assert!(block.refused || block.table.is_bits() || block.count <= registers);
+        }
+    }
+}
+
+proptest! {
     #[test]
     fn every_tag_is_read_once_and_whole(
         starts in proptest::collection::vec((0u16..65_400, 1u16..100), 1..300),
