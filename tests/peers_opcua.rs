@@ -1,5 +1,11 @@
 //! OPC UA against a foreign server: asyncua.
 
+mod alarms;
+mod history;
+mod outages;
+mod security;
+mod types;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,11 +21,19 @@ use crate::support::{PATIENCE, Peer, Port, Python};
 
 const SCRIPT: &str = "opcua_server.py";
 
-struct OneSecret(&'static str);
+/// Secrets by name.
+#[derive(Default)]
+struct Known(BTreeMap<String, String>);
 
-impl Secrets for OneSecret {
+impl Known {
+    fn password(password: &str) -> Arc<Self> {
+        Arc::new(Self(BTreeMap::from([("opcua-filler".into(), password.into())])))
+    }
+}
+
+impl Secrets for Known {
     fn read(&self, name: &str) -> Result<String, String> {
-        if name == "opcua-filler" { Ok(self.0.into()) } else { Err(format!("no credential {name}")) }
+        self.0.get(name).cloned().ok_or_else(|| format!("no credential {name}"))
     }
 }
 
@@ -49,7 +63,7 @@ fn device(folder: &tempfile::TempDir, port: u16, tags: Vec<TagSpec>) -> DeviceSp
         tags,
         trust: None,
         allow_insecure: true,
-        secrets: Arc::new(OneSecret("s3cret")),
+        secrets: Known::password("s3cret"),
         state_directory: folder.path().join("state"),
     }
 }
@@ -85,13 +99,6 @@ async fn reconnect(connector: &mut Box<dyn Connector>) {
     let end = Instant::now() + PATIENCE;
     while let Err(error) = connector.connect().await {
         assert!(Instant::now() < end, "{error}");
-    }
-}
-
-fn security(result: Result<String, PollError>) -> String {
-    match result {
-        Err(PollError::Security { what }) => what,
-        other => panic!("{other:?} is no security error"),
     }
 }
 
@@ -194,66 +201,6 @@ async fn a_restarted_server_may_number_its_namespaces_anew() {
     assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Int(2));
     peer.command("set i=7 3");
     assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Int(3));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_a_pinned_server_and_the_right_password_will_do() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let start = |policy| {
-        let mut peer = Peer::start(
-            Python::Current,
-            SCRIPT,
-            &["--secure", policy, "--user", "forebay", "--password", "s3cret"],
-        );
-        peer.command("add s=level REAL 41.5");
-        peer
-    };
-    let mut peer = start("Basic256Sha256_SignAndEncrypt");
-    let fingerprint = peer.command("fingerprint");
-    let mut spec = device(&folder, peer.port, vec![tag("ns=test;s=level", "REAL")]);
-    let auth = BTreeMap::from([
-        ("user".to_owned(), "forebay".to_owned()),
-        ("password".to_owned(), "credential:opcua-filler".to_owned()),
-    ]);
-    spec.options.remove("security");
-    spec.options.insert("auth".into(), OptionValue::Texts(auth));
-    spec.allow_insecure = false;
-
-    let asked = security(open(&spec).connect().await);
-    assert!(asked.contains(&format!("trust = \"{fingerprint}\"")), "{asked}");
-    spec.trust = Some(format!("sha256:{}", "00".repeat(32)));
-    let wrong = security(open(&spec).connect().await);
-    assert!(wrong.contains(&fingerprint), "{wrong}");
-
-    spec.trust = Some(fingerprint);
-    spec.secrets = Arc::new(OneSecret("guessed"));
-    let denied = security(open(&spec).connect().await);
-    assert!(denied.contains("user `forebay`") && !denied.contains("guessed"), "{denied}");
-
-    spec.secrets = Arc::new(OneSecret("s3cret"));
-    let mut connector = open(&spec);
-    connector.connect().await.expect("trusted");
-    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Real(41.5));
-    peer.command("set s=level 42.5");
-    assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Real(42.5));
-    connector.close().await;
-    drop(peer);
-
-    for (policy, security, mode) in [
-        ("Basic256Sha256_Sign", "Basic256Sha256", "Sign"),
-        ("Aes128Sha256RsaOaep_SignAndEncrypt", "Aes128_Sha256_RsaOaep", "SignAndEncrypt"),
-        ("Aes256Sha256RsaPss_SignAndEncrypt", "Aes256_Sha256_RsaPss", "SignAndEncrypt"),
-    ] {
-        let mut peer = start(policy);
-        spec.endpoint = format!("opc.tcp://127.0.0.1:{}", peer.port);
-        spec.trust = Some(peer.command("fingerprint"));
-        spec.options.insert("security".into(), OptionValue::Text(security.into()));
-        spec.options.insert("mode".into(), OptionValue::Text(mode.into()));
-        let mut connector = open(&spec);
-        connector.connect().await.unwrap_or_else(|error| panic!("{policy}: {error}"));
-        assert_eq!(poll_for(&mut connector, 1).await[0].value, Value::Real(41.5), "{policy}");
-        connector.close().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

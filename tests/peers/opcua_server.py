@@ -4,10 +4,20 @@ Prints `ready PORT`, then takes one command a line and answers `ok …` or `erro
 
   add NODE TYPE JSON   creates a variable; TYPE as in profiles (REAL, STRING, REAL[3] …)
   set NODE JSON        writes a value, with the source time of now
+  put NODE US JSON     writes a value with this source time, microseconds since 1970; `-` for none
+  load MS              writes a new number to every DINT each so many milliseconds, from now on
   bad NODE             writes the status Bad
   time NODE            source time of the value, in microseconds since 1970
   fingerprint          of the server's certificate
   connections          open TCP connections
+  sessions             sessions that the server holds
+  created              sessions that were asked for since the start
+  logins               logins that were tried since the start
+  limit sessions N     refuses further sessions while it holds so many
+  limit subscriptions N  the same for subscriptions
+  record NODE          keeps the history of a node from now on
+  alarm ID on|acked|off KIND TEXT  the state of a condition; KIND is a standard type, or a new one of ours
+  message TEXT         an event that neither comes nor goes
   mute                 forgets all subscriptions without a word, and goes on answering
   quit
 
@@ -26,7 +36,9 @@ import sys
 import tempfile
 
 from asyncua import Server, ua
+from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server.history import HistoryDict
 
 URI = "urn:forebay:test"
 APPLICATION = "urn:forebay:test:server"
@@ -56,15 +68,19 @@ TYPES = {
 
 
 class OneUser:
-    """Lets one user in, and guests where there is no user."""
+    """Lets one user in, by password or by certificate, and guests where there is no user."""
 
-    def __init__(self, name, password):
-        self.name, self.password = name, password
+    def __init__(self, name, password, certificate):
+        self.name, self.password, self.logins = name, password, 0
+        self.certificate = certificate and open(certificate, "rb").read()
 
     def get_user(self, iserver, username=None, password=None, certificate=None):
+        self.logins += 1
         if isinstance(password, bytes):
             password = password.decode()
-        if self.name is None or (username, password) == (self.name, self.password):
+        known = self.name is not None and (username, password) == (self.name, self.password)
+        certified = username is None and self.certificate is not None and certificate == self.certificate
+        if known or certified or (self.name is None and username is None):
             return User(role=UserRole.User)
         return None
 
@@ -72,24 +88,28 @@ class OneUser:
 class Peer:
     def __init__(self, arguments):
         self.arguments = arguments
-        self.types = {}
+        self.types, self.kinds = {}, {}
         self.fingerprint = ""
 
     async def start(self):
         arguments = self.arguments
-        self.server = Server(user_manager=OneUser(arguments.user, arguments.password))
+        self.users = OneUser(arguments.user, arguments.password, arguments.user_certificate)
+        self.server = Server(user_manager=self.users)
+        self.server.iserver.history_manager.set_storage(HistoryDict(arguments.history_page))
         await self.server.init()
+        self.watch_sessions()
         await self.server.set_application_uri(APPLICATION)
         # Port 0 stays in the advertised address: a client must not rely on it.
         self.server.set_endpoint(f"opc.tcp://127.0.0.1:{arguments.port}")
-        policy = ua.SecurityPolicyType.NoSecurity
+        policies = [ua.SecurityPolicyType.NoSecurity]
         if arguments.secure:
-            policy = getattr(ua.SecurityPolicyType, arguments.secure)
+            policies = [getattr(ua.SecurityPolicyType, name) for name in arguments.secure.split(",")]
             await self.certificate()
-        self.server.set_security_policy([policy])
-        self.server.set_identity_tokens(
-            [ua.AnonymousIdentityToken if arguments.user is None else ua.UserNameIdentityToken]
-        )
+        self.server.set_security_policy(policies)
+        tokens = [ua.AnonymousIdentityToken if arguments.user is None else ua.UserNameIdentityToken]
+        if arguments.user_certificate:
+            tokens = [ua.AnonymousIdentityToken, ua.UserNameIdentityToken, ua.X509IdentityToken]
+        self.server.set_identity_tokens(tokens)
         for number in range(arguments.filler):
             await self.server.register_namespace(f"urn:forebay:filler:{number}")
         self.index = await self.server.register_namespace(URI)
@@ -97,6 +117,44 @@ class Peer:
             await self.command(f"add {node}")
         await self.server.start()
         return self.server.bserver.port
+
+    def watch_sessions(self):
+        iserver, create = self.server.iserver, self.server.iserver.create_session
+        self.created, self.sessions_max = 0, None
+
+        def counted(*arguments, **options):
+            if options.get("external"):
+                self.created += 1
+                if self.sessions_max is not None and len(iserver._external_sessions) >= self.sessions_max:
+                    raise ServiceError(ua.StatusCodes.BadTooManySessions)
+            return create(*arguments, **options)
+
+        iserver.create_session = counted
+
+    async def alarm(self, name, state, kind, text):
+        """Each event is an object of its own, because the server keeps it for later."""
+        etype = getattr(ua.ObjectIds, kind, None)
+        if etype is None:
+            if kind not in self.kinds:
+                parent = ua.ObjectIds.OffNormalAlarmType
+                self.kinds[kind] = await self.server.create_custom_event_type(self.index, kind, parent)
+            etype = self.kinds[kind]
+        generator = await self.server.get_event_generator(etype)
+        event = generator.event
+        event.NodeId, event.SourceName, event.Severity = ua.NodeId(name, self.index), "Filler", 700
+        event.Retain, event.ConditionName = state != "off", name
+        setattr(event, "ActiveState/Id", state != "off")
+        setattr(event, "AckedState/Id", state != "on")
+        await generator.trigger(message=text)
+
+    async def load(self, pause):
+        number = 0
+        while True:
+            number += 1
+            for node, name in list(self.types.items()):
+                if name == "DINT":
+                    await self.write(node, ua.Variant(number, ua.VariantType.Int32))
+            await asyncio.sleep(pause)
 
     async def certificate(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -127,9 +185,10 @@ class Peer:
             return ua.Variant([convert(item) for item in value], TYPES[base])
         return ua.Variant(convert(value), TYPES[base])
 
-    async def write(self, node, variant, status=ua.StatusCodes.Good):
-        now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-        value = ua.DataValue(variant, ua.StatusCode(status), SourceTimestamp=now, ServerTimestamp=now)
+    async def write(self, node, variant, status=ua.StatusCodes.Good, source="now"):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        source = now if source == "now" else source
+        value = ua.DataValue(variant, ua.StatusCode(status), SourceTimestamp=source, ServerTimestamp=now)
         await self.server.write_attribute_value(node, value)
 
     async def command(self, line):
@@ -145,6 +204,32 @@ class Peer:
             text, value = rest.split(" ", 1)
             node = self.node(text)
             await self.write(node, self.variant(self.types[node], json.loads(value)))
+        elif word == "put":
+            text, us, value = rest.split(" ", 2)
+            node = self.node(text)
+            source = None if us == "-" else EPOCH + datetime.timedelta(microseconds=int(us))
+            await self.write(node, self.variant(self.types[node], json.loads(value)), source=source)
+        elif word == "load":
+            self.loading = asyncio.create_task(self.load(int(rest) / 1000))
+        elif word == "record":
+            await self.server.historize_node_data_change(self.server.get_node(self.node(rest)), period=None)
+        elif word == "alarm":
+            await self.alarm(*rest.split(" ", 3))
+        elif word == "message":
+            generator = await self.server.get_event_generator(ua.ObjectIds.BaseEventType)
+            await generator.trigger(message=rest)
+        elif word == "sessions":
+            return str(len(self.server.iserver._external_sessions))
+        elif word == "created":
+            return str(self.created)
+        elif word == "logins":
+            return str(self.users.logins)
+        elif word == "limit":
+            what, number = rest.split()
+            if what == "sessions":
+                self.sessions_max = int(number)
+            else:
+                self.server.iserver.max_subscriptions = int(number)
         elif word == "bad":
             await self.write(self.node(rest), ua.Variant(None), ua.StatusCodes.Bad)
         elif word == "time":
@@ -171,7 +256,10 @@ def say(text):
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--secure", nargs="?", const="Basic256Sha256_SignAndEncrypt", help="SecurityPolicyType")
+    one = "Basic256Sha256_SignAndEncrypt"
+    parser.add_argument("--secure", nargs="?", const=one, help="SecurityPolicyTypes, with commas between")
+    parser.add_argument("--user-certificate", help="file in DER of a user who logs in with it")
+    parser.add_argument("--history-page", type=int, default=10_000, help="most values of one answer")
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--filler", type=int, default=1, help="namespaces registered before ours")

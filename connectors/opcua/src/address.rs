@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use forebay_connector::{Address, AddressFault, DataType, Scalar};
-use opcua::types::{ByteString, Guid, Identifier, NodeId};
+use opcua::types::{ByteString, Guid, Identifier, NodeId, ObjectId};
 
 /// Longest text identifier that OPC UA allows, in bytes (Part 3, 8.2.4).
 const MAX_IDENTIFIER_BYTES: usize = 4096;
@@ -31,9 +31,23 @@ impl NodeAddress {
         Ok(Self { alias: alias.map(str::to_owned), identifier })
     }
 
+    /// The object that stands for the server itself.
+    pub(crate) fn server() -> Self {
+        Self { alias: None, identifier: Identifier::from(ObjectId::Server as u32) }
+    }
+
     /// The id on a server where the alias has this index.
     pub(crate) fn resolve(&self, index: u16) -> NodeId {
         NodeId::new(index, self.identifier.clone())
+    }
+
+    /// What is sent for a read of it, in words.
+    pub(crate) fn wire(&self) -> String {
+        let id = Self { alias: None, identifier: self.identifier.clone() }.canonical();
+        match &self.alias {
+            Some(alias) => format!("attribute 13 (Value) of {id} in the namespace that `{alias}` stands for"),
+            None => format!("attribute 13 (Value) of {id} in namespace 0"),
+        }
     }
 
     fn canonical(&self) -> String {

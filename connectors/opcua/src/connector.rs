@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceSpec, OpenFault, PollError, RawSample};
+use forebay_connector::{Connector, DeviceMessage, DeviceSpec, OpenFault, PollError, RawSample};
 use opcua::client::Client;
 use opcua::types::{NodeId, ReadValueId};
 
 use crate::address::NodeAddress;
 use crate::decode;
+use crate::events::{self, Alarms, EventQueue};
+use crate::history::{self, Recorded};
 use crate::inbox::Inbox;
+use crate::pace::Pace;
 use crate::session::{Link, client};
 use crate::settings::Settings;
-use crate::subscribe::{Silences, subscribe};
+use crate::subscribe::{Subscribed, subscribe};
 
 /// A device read over OPC UA.
 pub(crate) struct OpcUaConnector {
@@ -23,17 +26,34 @@ pub(crate) struct OpcUaConnector {
     addresses: Vec<NodeAddress>,
     client: Option<Arc<Client>>,
     live: Option<Live>,
+    pace: Pace,
+    /// A session is being opened; still set when that was given up half-way.
+    opening: bool,
+    alarms: Alarms,
     requests: Arc<AtomicU64>,
 }
 
 /// Everything that ends with the session.
 struct Live {
     link: Link,
+    ready: Ready,
+    /// Tags of which the server keeps history, once it has been asked.
+    recorded: Option<Vec<Recorded>>,
+}
+
+/// What has been made ready on a session.
+struct Ready {
     inbox: Arc<Inbox>,
-    silences: Silences,
+    events: Arc<EventQueue>,
+    /// How long each subscription may be silent, index = its number in the inbox.
+    silences: Vec<Duration>,
+    /// For each tag: it is asked for in every scan.
+    polled: Vec<bool>,
     /// For each tag its id on this server, until the server's next start.
     nodes: Vec<Option<NodeId>>,
+    namespaces: Vec<String>,
     read_chunk: usize,
+    identity: String,
 }
 
 impl OpcUaConnector {
@@ -55,18 +75,30 @@ impl OpcUaConnector {
             })
             .collect::<Result<_, _>>()?;
         let requests = Arc::new(AtomicU64::new(0));
-        Ok(Self { device, settings, addresses, client: None, live: None, requests })
+        Ok(Self {
+            device,
+            settings,
+            addresses,
+            client: None,
+            live: None,
+            pace: Pace::default(),
+            opening: false,
+            alarms: Alarms::default(),
+            requests,
+        })
+    }
+
+    /// The number of the namespace that an alias stands for.
+    fn index(&self, namespaces: &[String], alias: &Option<String>) -> Option<u16> {
+        let Some(alias) = alias else { return Some(0) };
+        let uri = self.settings.namespaces.get(alias)?;
+        namespaces.iter().position(|known| known == uri).and_then(|index| u16::try_from(index).ok())
     }
 
     /// The ids on a server with these namespaces; a tag whose namespace it lacks has none.
     fn resolve(&self, namespaces: &[String]) -> Result<Vec<Option<NodeId>>, PollError> {
-        let index = |alias: &Option<String>| {
-            let Some(alias) = alias else { return Some(0) };
-            let uri = self.settings.namespaces.get(alias)?;
-            namespaces.iter().position(|known| known == uri).and_then(|index| u16::try_from(index).ok())
-        };
-        let nodes: Vec<_> =
-            self.addresses.iter().map(|address| Some(address.resolve(index(&address.alias)?))).collect();
+        let node = |address: &NodeAddress| Some(address.resolve(self.index(namespaces, &address.alias)?));
+        let nodes: Vec<_> = self.addresses.iter().map(node).collect();
         if nodes.iter().any(Option::is_some) || nodes.is_empty() {
             return Ok(nodes);
         }
@@ -88,10 +120,12 @@ impl OpcUaConnector {
         tags: &[u32],
         samples: &mut Vec<RawSample>,
     ) -> Result<(), PollError> {
-        for chunk in tags.chunks(live.read_chunk) {
+        for chunk in tags.chunks(live.ready.read_chunk) {
             let known: Vec<(u32, ReadValueId)> = chunk
                 .iter()
-                .filter_map(|tag| Some((*tag, ReadValueId::from(live.nodes.get(*tag as usize)?.clone()?))))
+                .filter_map(|tag| {
+                    Some((*tag, ReadValueId::from(live.ready.nodes.get(*tag as usize)?.clone()?)))
+                })
                 .collect();
             let nodes: Vec<_> = known.iter().map(|(_, node)| node.clone()).collect();
             let answers = if nodes.is_empty() { Vec::new() } else { live.link.read(&nodes).await? };
@@ -113,22 +147,105 @@ impl OpcUaConnector {
     }
 
     /// Everything that follows the opening of the session.
-    async fn prepare(
-        &self,
-        link: &Link,
-    ) -> Result<(Arc<Inbox>, Silences, Vec<Option<NodeId>>, usize, String), PollError> {
+    async fn prepare(&self, link: &Link) -> Result<Ready, PollError> {
         let facts = link.facts().await?;
         let nodes = self.resolve(&facts.namespaces)?;
-        let inbox = Arc::new(Inbox::new(self.device.tags.len(), self.device.scans.len()));
-        let mut silences = Silences::new();
-        if !self.settings.polled {
-            for (tag, _) in (0u32..).zip(&nodes).filter(|(_, node)| node.is_none()) {
-                inbox.push(decode::refused(tag));
+        let mut ready = Ready {
+            inbox: Arc::new(Inbox::new(self.device.tags.len(), self.device.scans.len() + 1)),
+            events: Arc::default(),
+            silences: Vec::new(),
+            polled: Vec::new(),
+            nodes,
+            namespaces: facts.namespaces,
+            read_chunk: facts.read_chunk,
+            identity: facts.identity,
+        };
+        let publishing = self.settings.publishing;
+        let subscribed = if self.settings.polled {
+            Subscribed::none(ready.nodes.len(), true)
+        } else {
+            for (tag, _) in (0u32..).zip(&ready.nodes).filter(|(_, node)| node.is_none()) {
+                ready.inbox.push(decode::refused(tag));
             }
-            let publishing = self.settings.publishing;
-            silences = subscribe(&self.device, publishing, link, facts.item_chunk, &nodes, &inbox).await?;
+            let chunk = facts.item_chunk;
+            subscribe(&self.device, publishing, link, chunk, &ready.nodes, &ready.inbox).await?
+        };
+        if let Some(status) = subscribed.why {
+            let polled = subscribed.polled.iter().filter(|polled| **polled).count();
+            let all = subscribed.polled.len();
+            ready.note(&format!(
+                "{polled} of {all} tags are polled, the server has no subscription for them ({status})"
+            ));
         }
-        Ok((inbox, silences, nodes, facts.read_chunk, facts.identity))
+        (ready.silences, ready.polled) = (subscribed.silences, subscribed.polled);
+        self.listen(link, publishing, &mut ready).await?;
+        Ok(ready)
+    }
+
+    /// Subscribes to alarms and messages, where they are wanted. A server that has none is read
+    /// nevertheless.
+    async fn listen(&self, link: &Link, publishing: Duration, ready: &mut Ready) -> Result<(), PollError> {
+        if self.settings.events.is_empty() {
+            return Ok(());
+        }
+        let index = |alias: &Option<String>| self.index(&ready.namespaces, alias);
+        let (nodes, unknown) = events::resolve(&self.settings.events, index);
+        if !unknown.is_empty() {
+            ready.note(&format!("no alarms from namespace {}, which it has not", unknown.join(", ")));
+        }
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let number = ready.silences.len();
+        match events::listen(link, publishing, &nodes, &ready.events, &ready.inbox, number).await? {
+            Ok(silence) => ready.silences.push(silence),
+            Err(status) => ready.note(&format!("no alarms, the server refuses them ({status})")),
+        }
+        Ok(())
+    }
+
+    /// Opens a session, unless the server is better left alone.
+    async fn open(&mut self) -> Result<Link, PollError> {
+        self.pace.check(Instant::now())?;
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => self.client.insert(client(&self.device, &self.settings).await?).clone(),
+        };
+        self.opening = true;
+        let opened = Link::open(&self.device, &self.settings, &client, &self.requests).await;
+        self.opening = false;
+        opened.map_err(|failed| {
+            if failed.left_behind {
+                self.pace.left_behind(Instant::now());
+            }
+            if failed.needs_rest {
+                self.pace.rest(Instant::now(), failed.error.clone());
+            }
+            failed.error
+        })
+    }
+
+    /// Ends a session; the server may hold it on when it does not confirm that.
+    async fn end(&mut self, link: Link) {
+        if !link.close().await {
+            self.pace.left_behind(Instant::now());
+        }
+    }
+
+    /// The tags of these scan classes that are asked for.
+    fn polled(&self, ready: &Ready, due: &[usize]) -> Vec<u32> {
+        (0u32..)
+            .zip(self.device.tags.iter().zip(&ready.polled))
+            .filter(|(_, (tag, polled))| **polled && due.contains(&tag.scan))
+            .map(|(number, _)| number)
+            .collect()
+    }
+}
+
+impl Ready {
+    /// Adds a word to what the device says of itself.
+    fn note(&mut self, what: &str) {
+        self.identity = format!("{} ({what})", self.identity).trim_start().to_owned();
     }
 }
 
@@ -138,8 +255,8 @@ impl Live {
     /// the same, and only a new session helps.
     fn check(&self) -> Result<(), PollError> {
         self.link.check()?;
-        let dead = |(number, limit): (usize, &Duration)| self.inbox.silence(number) > *limit;
-        match self.silences.iter().enumerate().find(|(number, limit)| dead((*number, limit))) {
+        let dead = |(number, limit): (usize, &Duration)| self.ready.inbox.silence(number) > *limit;
+        match self.ready.silences.iter().enumerate().find(|(number, limit)| dead((*number, limit))) {
             Some((_, limit)) => Err(PollError::Timeout { waited: *limit }),
             None => Ok(()),
         }
@@ -149,21 +266,23 @@ impl Live {
 #[async_trait]
 impl Connector for OpcUaConnector {
     async fn connect(&mut self) -> Result<String, PollError> {
-        if let Some(old) = self.live.take() {
-            old.link.close().await;
+        if std::mem::take(&mut self.opening) {
+            self.pace.left_behind(Instant::now());
         }
-        let client = match &self.client {
-            Some(client) => client.clone(),
-            None => self.client.insert(client(&self.device, &self.settings).await?).clone(),
-        };
-        let link = Link::open(&self.device, &self.settings, &client, &self.requests).await?;
+        // Never two sessions at a time.
+        if let Some(old) = self.live.take() {
+            self.end(old.link).await;
+        }
+        let link = self.open().await?;
+        self.alarms.begin_session();
         match self.prepare(&link).await {
-            Ok((inbox, silences, nodes, read_chunk, identity)) => {
-                self.live = Some(Live { link, inbox, silences, nodes, read_chunk });
+            Ok(ready) => {
+                let identity = ready.identity.clone();
+                self.live = Some(Live { link, ready, recorded: None });
                 Ok(identity)
             }
             Err(error) => {
-                link.close().await;
+                self.end(link).await;
                 Err(error)
             }
         }
@@ -171,19 +290,30 @@ impl Connector for OpcUaConnector {
 
     async fn poll(&mut self, due: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         let live = self.live()?;
-        if !self.settings.polled {
-            let before = samples.len();
-            live.inbox.drain(samples)?;
-            // What arrived before the end is still true.
-            return if samples.len() > before { Ok(()) } else { live.check() };
+        let before = samples.len();
+        let polled = self.polled(&live.ready, due);
+        if !polled.is_empty() {
+            live.link.check()?;
+            if let Err(error) = self.read_tags(live, &polled, samples).await {
+                // What arrived before is still true; the error comes with the next call.
+                samples.truncate(before);
+                live.ready.inbox.fail(error);
+            }
         }
-        live.link.check()?;
-        let tags: Vec<u32> = (0u32..)
-            .zip(&self.device.tags)
-            .filter(|(_, tag)| due.contains(&tag.scan))
-            .map(|(number, _)| number)
-            .collect();
-        self.read_tags(live, &tags, samples).await
+        live.ready.inbox.drain(samples)?;
+        if samples.len() == before {
+            live.check()?;
+        }
+        // Alarms are taken over without waiting, so that their names are looked up here.
+        let Some(live) = &self.live else { return Ok(()) };
+        match self.alarms.name_kinds(&live.link, &live.ready.events).await {
+            Err(error) if samples.len() == before => Err(error),
+            Err(error) => {
+                live.ready.inbox.fail(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn read(&mut self, tags: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
@@ -192,13 +322,47 @@ impl Connector for OpcUaConnector {
         self.read_tags(live, tags, samples).await
     }
 
+    fn take_messages(&mut self, messages: &mut Vec<DeviceMessage>) {
+        if let Some(live) = &self.live {
+            self.alarms.take(&live.ready.events, &live.ready.namespaces, messages);
+        }
+    }
+
+    async fn history(
+        &mut self,
+        from_us: i64,
+        to_us: i64,
+        max: usize,
+        samples: &mut Vec<RawSample>,
+    ) -> Result<bool, PollError> {
+        let tags = &self.device.tags;
+        let live = self.live.as_mut().filter(|_| self.settings.history);
+        let Some(live) = live else { return Ok(false) };
+        live.link.check()?;
+        let recorded = match live.recorded.take() {
+            Some(recorded) => recorded,
+            None => {
+                let known =
+                    (0u32..).zip(tags.iter().zip(&live.ready.nodes)).filter_map(|(tag, (spec, node))| {
+                        Some(Recorded { tag, node: node.clone()?, data_type: spec.data_type })
+                    });
+                history::recorded(&live.link, known, live.ready.read_chunk).await?
+            }
+        };
+        let kept = !recorded.is_empty()
+            && history::read(&live.link, &recorded, (from_us, to_us), max, samples).await?;
+        // A server that refuses once is not asked again on this connection.
+        live.recorded = Some(if kept { recorded } else { Vec::new() });
+        Ok(kept)
+    }
+
     fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
     async fn close(&mut self) {
         if let Some(live) = self.live.take() {
-            live.link.close().await;
+            self.end(live.link).await;
         }
     }
 }

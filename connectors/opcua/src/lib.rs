@@ -8,9 +8,13 @@
 //! (`connector`).
 
 mod address;
+mod certificate;
 mod connector;
 mod decode;
+mod events;
+mod history;
 mod inbox;
+mod pace;
 mod plan;
 mod security;
 mod session;
@@ -18,6 +22,7 @@ mod settings;
 mod simulate;
 mod subscribe;
 mod transport;
+mod trust;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +32,9 @@ use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceSpec, OpenFault, OptionKey,
     OptionValue, Protocol, Simulator,
 };
+
+pub use certificate::{CertificateFacts, Fingerprint};
+pub use trust::TrustList;
 
 /// The protocol `opcua`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,6 +70,13 @@ impl Protocol for OpcUa {
         match options.get("namespaces") {
             Some(OptionValue::Texts(namespaces)) => address::check_alias(address, namespaces),
             _ => address::check_alias(address, &BTreeMap::new()),
+        }
+    }
+
+    fn wire(&self, address: &str, data_type: DataType) -> String {
+        match address::NodeAddress::parse(address) {
+            Ok(node) => format!("{}, taken as {data_type}", node.wire()),
+            Err(_) => String::new(),
         }
     }
 

@@ -1,25 +1,22 @@
 //! Who the server is, and who we are.
 //!
 //! A server is trusted by the SHA-256 fingerprint of its certificate, written into `trust` by a
-//! person. Nothing is trusted on first use: the fingerprint seen is printed, and the device stays
-//! unread. The library is told to accept what passed here, because its own check reads only the
+//! person or taken into the list of `forebay opcua trust`. Nothing is trusted on first use: the
+//! fingerprint seen is printed, and the device stays unread. The library is told to accept what passed here, because its own check reads only the
 //! first name of a certificate. It still compares the certificate in CreateSession with the one
 //! pinned here and checks the server's signature, which proves the private key.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use opcua::crypto::{CertificateStore, X509Data};
 use opcua::types::{EndpointDescription, MessageSecurityMode, StatusCode, UserTokenType};
-use sha2::{Digest, Sha256};
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
 
 use forebay_connector::PollError;
+
+use crate::certificate::{CertificateFacts, Fingerprint, leaf};
+use crate::settings::Login;
+use crate::trust::TrustList;
 
 /// Application URI of Forebay; servers compare it with the first name in our certificate.
 pub(crate) const APPLICATION_URI: &str = "urn:forebay:gateway";
@@ -28,97 +25,70 @@ pub(crate) const APPLICATION_NAME: &str = "Forebay";
 /// Validity of our own certificate. Its renewal would have to be trusted on every server by hand,
 /// so it lasts as long as the box.
 const OWN_CERTIFICATE_DAYS: u32 = 20 * 365;
+/// Folder of our own certificate and key, below the device's.
+pub(crate) const PKI: &str = "pki";
 /// Our certificate, below the device's PKI folder.
 pub(crate) const OWN_CERTIFICATE: &str = "own/cert.der";
 /// Our private key, below the device's PKI folder.
 pub(crate) const OWN_KEY: &str = "own/key.pem";
-/// Security policies a password may be encrypted with; older ones can be broken.
-const PASSWORD_POLICIES: [&str; 3] = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"];
-
-/// SHA-256 of a certificate in DER.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// Reads `sha256:` and 64 hexadecimal digits, colons allowed between them.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digits: Vec<u8> = text
-            .strip_prefix("sha256:")?
-            .chars()
-            .filter(|c| *c != ':')
-            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-            .collect::<Option<_>>()?;
-        let mut bytes = [0; 32];
-        if digits.len() != 2 * bytes.len() {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair[0] << 4 | pair[1];
-        }
-        Some(Self(bytes))
-    }
-
-    /// Fingerprint of a certificate.
-    pub(crate) fn of(der: &[u8]) -> Self {
-        Self(Sha256::digest(der).into())
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
+/// Security policies that may protect a login; older ones can be broken.
+const SAFE_POLICIES: [&str; 3] = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"];
 
 /// Checks the certificate that the server offers before anything is sent to it.
 ///
-/// With the right fingerprint two checks remain: it has not expired, and it belongs to the
-/// application that the server says it is (Part 4, 6.1.3). Its start of validity is not checked,
-/// because a box without clock battery would then lose its devices until the time is set; nor its
-/// host name, because behind address translation no certificate carries the right one. Both are
-/// told to the person who decides about trust.
+/// It is trusted when `pinned` names it or, where nothing is pinned, when it is in the list. Then
+/// two checks remain: it has not expired, and it belongs to the application that the server says
+/// it is (Part 4, 6.1.3). Its start of validity is not checked, because a box without clock battery
+/// would then lose its devices until the time is set; nor its host name, because behind address
+/// translation no certificate carries the right one. Both are told to the person who decides.
+///
+/// A certificate that is not trusted is kept in the list for a decision.
 ///
 /// # Errors
 /// [`PollError::Security`] in words, with the fix.
 pub(crate) fn check_server(
+    device: &str,
     endpoint: &EndpointDescription,
     host: &str,
-    trust: Option<Fingerprint>,
+    pinned: Option<Fingerprint>,
+    list: &TrustList,
 ) -> Result<(), PollError> {
-    let der: &[u8] = endpoint.server_certificate.as_ref();
+    let sent = endpoint.server_certificate.as_ref();
+    let der = leaf(sent);
     if der.is_empty() {
         return Err(security("the server offers this security without a certificate".into()));
     }
+    if der.len() < sent.len() {
+        // The library cannot read it further on.
+        return Err(security(
+            "the server sends its certificate together with those of its issuers, which is not supported; set it \
+             to send its own alone, or give it a self-signed one"
+                .into(),
+        ));
+    }
     let seen = Fingerprint::of(der);
-    let certificate = Certificate::from_der(der).map_err(|error| {
-        security(format!("the server's certificate {seen} cannot be read: {error}; chains are not supported"))
-    })?;
-    match trust {
-        None => return Err(security(ask_for_trust(&certificate, seen, host))),
-        Some(trusted) if trusted != seen => {
-            return Err(security(format!(
-                "the server has the certificate {seen}, but trust = \"{trusted}\". If its certificate was \
+    let facts = CertificateFacts::read(der)
+        .map_err(|error| security(format!("the server's certificate {seen} cannot be read: {error}")))?;
+    let trusted = pinned.map_or_else(|| list.trusts(seen), |pinned| pinned == seen);
+    if !trusted {
+        let kept = list.keep_waiting(der);
+        return Err(security(match pinned {
+            Some(pinned) => format!(
+                "the server has the certificate {seen}, but trust = \"{pinned}\". If its certificate was \
                  renewed, compare the new fingerprint on the server itself and write it; if not, someone \
                  else answers at this address"
-            )));
-        }
-        Some(_) => {}
+            ),
+            None => ask_for_trust(device, &facts, host, kept.err(), list),
+        }));
     }
-    let end = certificate.tbs_certificate.validity.not_after;
-    if end.to_system_time() < SystemTime::now() {
+    if facts.expired {
         return Err(security(format!(
-            "the server's certificate {seen} expired at {end}; renew it on the server"
+            "the server's certificate {seen} expired at {}; renew it on the server",
+            facts.to
         )));
     }
     let uri = endpoint.server.application_uri.as_ref();
-    if !names(&certificate).iter().any(|name| name == uri) {
+    if !facts.names.iter().any(|name| name == uri) {
         return Err(security(format!(
             "the server calls itself `{uri}`, its certificate {seen} belongs to another application; create a \
              new certificate on the server"
@@ -127,64 +97,67 @@ pub(crate) fn check_server(
     Ok(())
 }
 
-fn ask_for_trust(certificate: &Certificate, seen: Fingerprint, host: &str) -> String {
-    let names = names(certificate);
-    let stranger = if names.iter().any(|name| name.eq_ignore_ascii_case(host)) {
+fn ask_for_trust(
+    device: &str,
+    facts: &CertificateFacts,
+    host: &str,
+    not_kept: Option<std::io::Error>,
+    list: &TrustList,
+) -> String {
+    let stranger = if facts.names_host(host) {
         ""
     } else {
         " It does not name the host of the endpoint, which is normal behind address translation only."
     };
-    let validity = &certificate.tbs_certificate.validity;
+    let renewed = if list.trusted().is_ok_and(|trusted| !trusted.is_empty()) {
+        " Another certificate of this device is trusted: if nobody has renewed it, someone else answers at \
+         this address."
+    } else {
+        ""
+    };
+    let seen = facts.fingerprint;
+    let decide = match not_kept {
+        None => format!(
+            "run `forebay opcua trust {device}`, or write trust = \"{seen}\" in [[device]]; the connection follows \
+             at the next try"
+        ),
+        Some(error) => {
+            format!("write trust = \"{seen}\" in [[device]] (it cannot be kept for `forebay opcua`: {error})")
+        }
+    };
     format!(
-        "the server's certificate is not known yet. It belongs to {subject} ({names}), is valid from {from} to \
-         {to}, fingerprint {seen}.{stranger} Compare the fingerprint on the server itself, then write \
-         trust = \"{seen}\" in [[device]]",
-        subject = clip(&certificate.tbs_certificate.subject.to_string()),
-        names = clip(&names.join(", ")),
-        from = validity.not_before,
-        to = validity.not_after,
+        "the server's certificate waits for a decision. It belongs to {subject} ({names}), is valid from {from} to \
+         {to}, fingerprint {seen}.{stranger}{renewed} Compare the fingerprint on the server itself, then {decide}",
+        subject = facts.subject,
+        names = facts.names.join(", "),
+        from = facts.from,
+        to = facts.to,
     )
 }
 
-/// A certificate is hostile text until it is trusted.
-fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
-}
-
-/// URIs, host names and addresses that a certificate names.
-fn names(certificate: &Certificate) -> Vec<String> {
-    let Ok(Some((_, SubjectAltName(names)))) = certificate.tbs_certificate.get::<SubjectAltName>() else {
-        return Vec::new();
-    };
-    let text = |name: &GeneralName| match name {
-        GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
-        GeneralName::DnsName(host) => Some(host.to_string()),
-        GeneralName::IpAddress(address) => match address.as_bytes().len() {
-            4 => {
-                <[u8; 4]>::try_from(address.as_bytes()).ok().map(|a| std::net::Ipv4Addr::from(a).to_string())
-            }
-            16 => {
-                <[u8; 16]>::try_from(address.as_bytes()).ok().map(|a| std::net::Ipv6Addr::from(a).to_string())
-            }
-            _ => None,
-        },
-        _ => None,
-    };
-    names.iter().filter_map(text).collect()
-}
-
-/// Leaves only those ways to send a password that protect it. The list of ways comes unprotected,
-/// so that anyone on the network could have added a weaker one. In an encrypted channel all are safe.
-pub(crate) fn keep_safe_passwords(endpoint: &mut EndpointDescription) {
-    if endpoint.security_mode == MessageSecurityMode::SignAndEncrypt {
-        return;
+/// Leaves only those ways to log in that protect what is sent. The list of ways comes unprotected,
+/// so that anyone on the network could have added a weaker one. In an encrypted channel a password
+/// is safe anyhow; a user's certificate has to sign, and with the policy None nothing is signed.
+///
+/// A way without a policy means that of the channel (Part 4, 7.42); the library takes it for None
+/// where a certificate signs, so that it is written out here.
+pub(crate) fn keep_safe_logins(endpoint: &mut EndpointDescription) {
+    let encrypted = endpoint.security_mode == MessageSecurityMode::SignAndEncrypt;
+    let channel = endpoint.security_policy_uri.clone();
+    let safe = |uri: &str| uri.rsplit('#').next().is_some_and(|name| SAFE_POLICIES.contains(&name));
+    for token in endpoint.user_identity_tokens.iter_mut().flatten() {
+        if token.token_type == UserTokenType::Certificate && token.security_policy_uri.is_empty() {
+            token.security_policy_uri = channel.clone();
+        }
     }
     if let Some(tokens) = &mut endpoint.user_identity_tokens {
         tokens.retain(|token| {
             let uri = token.security_policy_uri.as_ref();
-            token.token_type != UserTokenType::UserName
-                || uri.is_empty()
-                || uri.rsplit('#').next().is_some_and(|name| PASSWORD_POLICIES.contains(&name))
+            match token.token_type {
+                UserTokenType::UserName => encrypted || uri.is_empty() || safe(uri),
+                UserTokenType::Certificate => safe(uri),
+                _ => true,
+            }
         });
     }
 }
@@ -249,17 +222,23 @@ fn security(what: String) -> PollError {
 }
 
 /// What a refusal of channel or session means for the caller.
-pub(crate) fn refusal(status: StatusCode, user: Option<&str>, own: Option<&Path>) -> Option<PollError> {
+pub(crate) fn refusal(status: StatusCode, login: Option<&Login>, own: Option<&Path>) -> Option<PollError> {
     Some(match status {
         StatusCode::BadUserAccessDenied
         | StatusCode::BadIdentityTokenRejected
         | StatusCode::BadIdentityTokenInvalid
-        | StatusCode::BadUserSignatureInvalid => security(match user {
-            Some(user) => format!(
-                "the server refuses user `{user}` ({status}); correct user or password, and see that the \
+        | StatusCode::BadUserSignatureInvalid => security(match login {
+            Some(Login::User { name, .. }) => format!(
+                "the server refuses user `{name}` ({status}); correct user or password, and see that the \
                  account is not locked"
             ),
-            None => format!("the server takes no guests ({status}); write auth in [opcua]"),
+            Some(Login::Certificate { certificate, .. }) => format!(
+                "the server refuses the user's certificate in credential:{certificate} ({status}); make the server \
+                 trust it as a user"
+            ),
+            Some(Login::Guest) | None => {
+                format!("the server takes no guests ({status}); write auth in [opcua]")
+            }
         }),
         StatusCode::BadSecurityChecksFailed
         | StatusCode::BadCertificateInvalid
@@ -287,28 +266,32 @@ pub(crate) fn refusal(status: StatusCode, user: Option<&str>, own: Option<&Path>
         | StatusCode::BadTooManySubscriptions
         | StatusCode::BadTooManyMonitoredItems => PollError::Refused {
             what: format!(
-                "the server is full ({status}); free a session or subscription there, or raise its limit"
+                "the server is full ({status}); end a connection that nobody needs (a programming device, a second \
+                 client), or raise its limit. It is asked again in a minute"
             ),
         },
         _ => return None,
     })
 }
 
+/// True when a server that says this needs to be left alone for a while: it is full, or an account
+/// would be locked.
+pub(crate) fn needs_rest(status: StatusCode) -> bool {
+    [
+        StatusCode::BadTooManySessions,
+        StatusCode::BadMaxConnectionsReached,
+        StatusCode::BadTcpNotEnoughResources,
+        StatusCode::BadUserAccessDenied,
+        StatusCode::BadIdentityTokenRejected,
+        StatusCode::BadIdentityTokenInvalid,
+        StatusCode::BadUserSignatureInvalid,
+    ]
+    .contains(&status)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fingerprints_are_read_as_printed() {
-        let seen = Fingerprint::of(b"certificate");
-        assert_eq!(Fingerprint::parse(&seen.to_string()), Some(seen));
-        let digits = seen.to_string().trim_start_matches("sha256:").to_uppercase();
-        let pairs: Vec<_> = digits.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair)).collect();
-        assert_eq!(Fingerprint::parse(&format!("sha256:{}", pairs.join(":"))), Some(seen));
-        for wrong in ["", "sha256:", "sha1:00", "sha256:zz", &format!("{seen}00")] {
-            assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
-        }
-    }
 
     fn offered(uri: &str, days: u32) -> EndpointDescription {
         let data = X509Data {
@@ -330,39 +313,60 @@ mod tests {
         }
     }
 
+    fn check(endpoint: &EndpointDescription, host: &str, pin: Option<Fingerprint>) -> Result<(), PollError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        check_server("filler-1", endpoint, host, pin, &TrustList::new(folder.path()))
+    }
+
     #[test]
     fn only_the_certificate_that_a_person_named_is_trusted() {
         let endpoint = offered("urn:plc-7:server", 10);
         let seen = Fingerprint::of(endpoint.server_certificate.as_ref());
-        assert_eq!(check_server(&endpoint, "plc-7", Some(seen)), Ok(()));
-        assert_eq!(check_server(&endpoint, "10.0.0.1", Some(seen)), Ok(()));
+        assert_eq!(check(&endpoint, "plc-7", Some(seen)), Ok(()));
+        assert_eq!(check(&endpoint, "10.0.0.1", Some(seen)), Ok(()));
 
-        let ask = said(check_server(&endpoint, "plc-7", None));
+        let ask = said(check(&endpoint, "plc-7", None));
         assert!(
             ask.contains(&format!("trust = \"{seen}\"")) && !ask.contains("does not name the host"),
             "{ask}"
         );
-        let ask = said(check_server(&endpoint, "10.0.0.1", None));
+        let ask = said(check(&endpoint, "10.0.0.1", None));
         assert!(ask.contains("does not name the host"), "{ask}");
 
         let other = Fingerprint::of(b"another");
-        let wrong = said(check_server(&endpoint, "plc-7", Some(other)));
+        let wrong = said(check(&endpoint, "plc-7", Some(other)));
         assert!(wrong.contains(&seen.to_string()) && wrong.contains(&other.to_string()), "{wrong}");
+    }
+
+    #[test]
+    fn the_list_counts_where_nothing_is_pinned() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let list = TrustList::new(folder.path());
+        let endpoint = offered("urn:plc-7:server", 10);
+        let seen = Fingerprint::of(endpoint.server_certificate.as_ref());
+        let check = |pin| check_server("filler-1", &endpoint, "plc-7", pin, &list);
+        assert!(said(check(None)).contains("`forebay opcua trust filler-1`"));
+        assert_eq!(list.waiting().expect("read")[0].fingerprint, seen);
+        list.trust(seen).expect("moved");
+        assert_eq!(check(None), Ok(()));
+        assert!(check(Some(Fingerprint::of(b"another"))).is_err());
+        list.reject(seen).expect("moved");
+        assert!(check(None).is_err());
     }
 
     #[test]
     fn a_trusted_certificate_must_not_have_expired_nor_belong_to_another() {
         let expired = offered("urn:plc-7:server", 0);
         let seen = Fingerprint::of(expired.server_certificate.as_ref());
-        assert!(said(check_server(&expired, "plc-7", Some(seen))).contains("expired"));
+        assert!(said(check(&expired, "plc-7", Some(seen))).contains("expired"));
         let stranger = offered("urn:plc-8:server", 10);
         let seen = Fingerprint::of(stranger.server_certificate.as_ref());
-        assert!(said(check_server(&stranger, "plc-7", Some(seen))).contains("another application"));
+        assert!(said(check(&stranger, "plc-7", Some(seen))).contains("another application"));
         let mut none = EndpointDescription::from("opc.tcp://plc-7:4840");
-        assert!(said(check_server(&none, "plc-7", Some(seen))).contains("without a certificate"));
+        assert!(said(check(&none, "plc-7", Some(seen))).contains("without a certificate"));
         none.server_certificate = vec![0x30u8; 40].into();
         let broken = Fingerprint::of(none.server_certificate.as_ref());
-        assert!(said(check_server(&none, "plc-7", Some(broken))).contains("cannot be read"));
+        assert!(said(check(&none, "plc-7", Some(broken))).contains("cannot be read"));
     }
 
     #[test]
@@ -381,9 +385,20 @@ mod tests {
             token(UserTokenType::UserName, ""),
             token(UserTokenType::Anonymous, &format!("{base}None")),
         ]);
+        let channel = format!("{base}Aes256_Sha256_RsaPss");
+        let mut signed = endpoint.clone();
+        signed.security_policy_uri = channel.as_str().into();
+        signed.user_identity_tokens = Some(vec![
+            token(UserTokenType::Certificate, &format!("{base}None")),
+            token(UserTokenType::Certificate, ""),
+        ]);
+        keep_safe_logins(&mut signed);
+        let tokens = signed.user_identity_tokens.expect("tokens");
+        assert_eq!(tokens.len(), 1);
+        assert_eq!(tokens[0].security_policy_uri.as_ref(), channel);
         let left = |mode| {
             let mut endpoint = EndpointDescription { security_mode: mode, ..endpoint.clone() };
-            keep_safe_passwords(&mut endpoint);
+            keep_safe_logins(&mut endpoint);
             endpoint.user_identity_tokens.map_or(0, |tokens| tokens.len())
         };
         assert_eq!(left(MessageSecurityMode::Sign), 3);
@@ -401,7 +416,7 @@ mod tests {
         assert_eq!(make(), first);
         std::fs::write(folder.path().join(OWN_KEY), "half a k").expect("written");
         assert_ne!(make(), first);
-        let names = names(&Certificate::from_der(&first).expect("a certificate"));
+        let names = CertificateFacts::read(&first).expect("a certificate").names;
         assert_eq!(names.first().map(String::as_str), Some(APPLICATION_URI));
     }
 }

@@ -15,6 +15,7 @@ use opcua::client::{
     Client, ClientBuilder, IdentityToken, Session, SessionActivity, SessionEventLoop, SessionPollResult,
     SubscriptionActivity,
 };
+use opcua::crypto::{PrivateKey, X509};
 use opcua::types::{
     DataValue, EndpointDescription, Error, NodeId, ReadValueId, StatusCode, TimestampsToReturn,
     UserTokenPolicy, UserTokenType, VariableId, Variant,
@@ -23,15 +24,15 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::certificate::Fingerprint;
+use crate::pace::SESSION_TIMEOUT;
 use crate::security;
-use crate::settings::{Settings, authority};
+use crate::settings::{Login, Settings, authority};
 use crate::transport::{Fault, MAX_CHUNK_BYTES, MAX_CHUNKS, TcpSource};
+use crate::trust::TrustList;
 
 /// How often the session is kept alive by a read of the server's state.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// A session that we could not close ends on the server after this time, so that a link that
-/// comes and goes does not fill the server with sessions.
-const SESSION_TIMEOUT_MS: u32 = 30_000;
 /// A Publish is answered with the next keep-alive of a subscription, much earlier than this.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(120);
 /// Keys of the secure channel are renewed in this time.
@@ -43,7 +44,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What is made once for a device: the library's client with our certificate.
 pub(crate) async fn client(device: &DeviceSpec, settings: &Settings) -> Result<Arc<Client>, PollError> {
-    let pki = device.state_directory.join("pki");
+    let pki = device.state_directory.join(security::PKI);
     let secure = settings.secure();
     let builder = ClientBuilder::new()
         .application_name(security::APPLICATION_NAME)
@@ -60,7 +61,7 @@ pub(crate) async fn client(device: &DeviceSpec, settings: &Settings) -> Result<A
         .recreate_subscriptions(false)
         .keep_alive_interval(KEEP_ALIVE)
         .max_failed_keep_alive_count(0)
-        .session_timeout(SESSION_TIMEOUT_MS)
+        .session_timeout(u32::try_from(SESSION_TIMEOUT.as_millis()).unwrap_or(30_000))
         .channel_lifetime(CHANNEL_LIFETIME_MS)
         .request_timeout(settings.timeout)
         .publish_timeout(PUBLISH_TIMEOUT)
@@ -96,6 +97,21 @@ pub(crate) struct Link {
     timeout: Duration,
 }
 
+/// Why there is no session.
+pub(crate) struct NotOpen {
+    pub(crate) error: PollError,
+    /// The server is better left alone for a while.
+    pub(crate) needs_rest: bool,
+    /// The server may hold a session for us nevertheless.
+    pub(crate) left_behind: bool,
+}
+
+impl From<PollError> for NotOpen {
+    fn from(error: PollError) -> Self {
+        Self { error, needs_rest: false, left_behind: false }
+    }
+}
+
 /// What the server says of itself.
 pub(crate) struct Facts {
     /// Namespace URIs, position = index until the server's next start.
@@ -115,7 +131,7 @@ impl Link {
         settings: &Settings,
         client: &Arc<Client>,
         requests: &Arc<AtomicU64>,
-    ) -> Result<Self, PollError> {
+    ) -> Result<Self, NotOpen> {
         let (host, port) = authority(&settings.url).ok_or_else(|| PollError::Connect {
             endpoint: settings.url.clone(),
             cause: "not an OPC UA endpoint".into(),
@@ -129,9 +145,9 @@ impl Link {
         };
         let mut endpoint = discover(settings, client, source.clone()).await?;
         if settings.secure() {
-            security::check_server(&endpoint, &source.host, settings.trust)?;
+            check_certificate(device, &endpoint, &source.host, settings.trust).await?;
         }
-        security::keep_safe_passwords(&mut endpoint);
+        security::keep_safe_logins(&mut endpoint);
         let token = identity(device, settings, &mut endpoint)?;
         // The end of the first connection is no fault of the second.
         let source = TcpSource { fault: Arc::default(), ..source };
@@ -147,17 +163,22 @@ impl Link {
         let task = tokio::spawn(drive(events, ready, lost.clone(), requests.clone()));
         let link = Self { session, lost, task: AbortOnDropHandle::new(task), timeout: settings.timeout };
         let limit = settings.timeout * 3;
-        match timeout(limit, opened).await {
-            Ok(Ok(Ok(()))) => Ok(link),
+        let (error, needs_rest) = match timeout(limit, opened).await {
+            Ok(Ok(Ok(()))) => return Ok(link),
             Ok(Ok(Err(status))) => {
                 let own = settings
                     .secure()
-                    .then(|| device.state_directory.join("pki").join(security::OWN_CERTIFICATE));
-                Err(status_error(settings, status, fault.get(), own.as_deref()))
+                    .then(|| device.state_directory.join(security::PKI).join(security::OWN_CERTIFICATE));
+                let status = fault.get().and_then(|fault| fault.status).unwrap_or(status);
+                let error = status_error(settings, status, fault.get(), own.as_deref());
+                (error, security::needs_rest(status))
             }
-            Ok(Err(_)) => Err(hostile()),
-            Err(_) => Err(PollError::Timeout { waited: limit }),
-        }
+            Ok(Err(_)) => (hostile(), false),
+            Err(_) => (PollError::Timeout { waited: limit }, false),
+        };
+        // The library closes the channel after a failed login, not the session.
+        let left_behind = !link.session.server_session_id().is_null();
+        Err(NotOpen { error, needs_rest, left_behind })
     }
 
     /// Fails once the session is gone.
@@ -185,15 +206,25 @@ impl Link {
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, PollError> {
+        self.ask(answer).await?.map_err(|status| {
+            security::refusal(status, None, None)
+                .unwrap_or_else(|| PollError::Lost { cause: format!("request failed ({status})") })
+        })
+    }
+
+    /// The same for a request that the server may refuse: its status is inside.
+    pub(crate) async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, StatusCode>, PollError> {
         let silent = PollError::Timeout { waited: self.timeout };
         match timeout(self.timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => Ok(Ok(answer)),
             Err(_) => Err(silent),
             Ok(Err(error)) if error.status() == StatusCode::BadTimeout => Err(silent),
             Ok(Err(error)) => {
                 self.check()?;
-                Err(security::refusal(error.status(), None, None)
-                    .unwrap_or_else(|| PollError::Lost { cause: error.to_string() }))
+                Ok(Err(error.status()))
             }
         }
     }
@@ -224,14 +255,26 @@ impl Link {
         })
     }
 
-    /// Closes session and channel, as far as the server still listens.
-    pub(crate) async fn close(self) {
-        if self.check().is_err() {
-            return;
-        }
+    /// Closes session and channel, as far as the server still listens; true when it has confirmed
+    /// that.
+    pub(crate) async fn close(self) -> bool {
         // The session ends by its timeout where the goodbye does not arrive.
-        let _silent = timeout(GOODBYE, self.session.disconnect()).await;
+        self.check().is_ok() && matches!(timeout(GOODBYE, self.session.disconnect()).await, Ok(Ok(())))
     }
+}
+
+/// The check of the certificate reads and writes files.
+async fn check_certificate(
+    device: &DeviceSpec,
+    endpoint: &EndpointDescription,
+    host: &str,
+    pinned: Option<Fingerprint>,
+) -> Result<(), PollError> {
+    let (name, endpoint, host) = (device.name.clone(), endpoint.clone(), host.to_owned());
+    let list = TrustList::new(&device.state_directory);
+    let checking =
+        tokio::task::spawn_blocking(move || security::check_server(&name, &endpoint, &host, pinned, &list));
+    checking.await.unwrap_or_else(|_| Err(hostile()))
 }
 
 fn text(answer: DataValue) -> String {
@@ -343,28 +386,39 @@ fn patched(configured: &str, advertised: &str) -> String {
     format!("{}{}", &configured[..end(configured)], &advertised[end(advertised)..])
 }
 
-/// How we log in; the password is read now, so that a new one is used without a restart.
+/// How we log in; secrets are read now, so that a new one is used without a restart.
 fn identity(
     device: &DeviceSpec,
     settings: &Settings,
     endpoint: &mut EndpointDescription,
 ) -> Result<IdentityToken, PollError> {
+    let refuse = |what: &str| Err(PollError::Security { what: what.into() });
+    let read = |name: &str| device.secrets.read(name).map_err(|what| PollError::Security { what });
     let tokens = endpoint.user_identity_tokens.get_or_insert_with(|| vec![UserTokenPolicy::anonymous()]);
     let takes = |kind| tokens.iter().any(|token| token.token_type == kind);
-    let Some(user) = &settings.user else {
-        return if takes(UserTokenType::Anonymous) {
-            Ok(IdentityToken::Anonymous)
-        } else {
-            Err(PollError::Security { what: "the server takes no guests; write auth in [opcua]".into() })
-        };
-    };
-    if !takes(UserTokenType::UserName) {
-        let what =
-            "the server takes no user and password that would be protected on the way; see its settings";
-        return Err(PollError::Security { what: what.into() });
+    match &settings.login {
+        Login::Guest if takes(UserTokenType::Anonymous) => Ok(IdentityToken::Anonymous),
+        Login::Guest => refuse("the server takes no guests; write auth in [opcua]"),
+        Login::User { name, password } if takes(UserTokenType::UserName) => {
+            Ok(IdentityToken::UserName(name.clone(), read(password)?.into()))
+        }
+        Login::User { .. } => refuse(
+            "the server takes no user and password that would be protected on the way; see its settings",
+        ),
+        Login::Certificate { certificate, key } if takes(UserTokenType::Certificate) => {
+            let unreadable = |name: &str, what: &str| PollError::Security {
+                what: format!("credential:{name} is no {what} in PEM (RSA); store it anew"),
+            };
+            let user = X509::from_pem(read(certificate)?.as_bytes())
+                .map_err(|_| unreadable(certificate, "certificate"))?;
+            let signer =
+                PrivateKey::from_pem(read(key)?.as_bytes()).map_err(|_| unreadable(key, "private key"))?;
+            Ok(IdentityToken::new_x509(user, signer))
+        }
+        Login::Certificate { .. } => refuse(
+            "the server takes no user by certificate, or none that would be protected on the way; see its settings",
+        ),
     }
-    let password = device.secrets.read(&user.credential).map_err(|what| PollError::Security { what })?;
-    Ok(IdentityToken::UserName(user.name.clone(), password.into()))
 }
 
 fn hostile() -> PollError {
@@ -394,9 +448,7 @@ fn status_error(
     fault: Option<&Fault>,
     own: Option<&Path>,
 ) -> PollError {
-    let user = settings.user.as_ref().map(|user| user.name.as_str());
-    let status = fault.and_then(|fault| fault.status).unwrap_or(status);
-    security::refusal(status, user, own).unwrap_or_else(|| match status {
+    security::refusal(status, Some(&settings.login), own).unwrap_or_else(|| match status {
         StatusCode::BadTimeout => PollError::Timeout { waited: settings.timeout },
         _ => {
             let cause =

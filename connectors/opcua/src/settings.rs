@@ -7,8 +7,8 @@ use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, Opti
 use opcua::crypto::SecurityPolicy;
 use opcua::types::MessageSecurityMode;
 
-use crate::address::check_alias;
-use crate::security::Fingerprint;
+use crate::address::{NodeAddress, check_alias};
+use crate::certificate::Fingerprint;
 
 /// Keys of `[opcua]`.
 pub(crate) const OPTIONS: &[OptionKey] = &[
@@ -29,8 +29,9 @@ pub(crate) const OPTIONS: &[OptionKey] = &[
     },
     OptionKey {
         name: "auth",
-        kind: OptionKind::Table(&["user", "password"]),
-        help: "User and the name of the password, as { user = \"…\", password = \"credential:NAME\" }.",
+        kind: OptionKind::Texts,
+        help: "How to log in: { user = \"…\", password = \"credential:NAME\" }, or { certificate = \
+               \"credential:NAME\", key = \"credential:NAME\" } with both in PEM; a guest unless written.",
     },
     OptionKey {
         name: "publishing",
@@ -41,6 +42,21 @@ pub(crate) const OPTIONS: &[OptionKey] = &[
         name: "read",
         kind: OptionKind::Choice(&["subscribe", "poll"]),
         help: "subscribe (the server sends changes) or poll (every tag is asked for in every scan).",
+    },
+    OptionKey {
+        name: "events",
+        kind: OptionKind::Bool,
+        help: "true takes over the server's alarms and messages; false unless written.",
+    },
+    OptionKey {
+        name: "event_nodes",
+        kind: OptionKind::Texts,
+        help: "Nodes whose alarms are taken over, press = \"ns=plc;s=Press\"; all of the server's unless written.",
+    },
+    OptionKey {
+        name: "history",
+        kind: OptionKind::Bool,
+        help: "false never asks the server for what its tags were while the box was away.",
     },
     OptionKey {
         name: "namespaces",
@@ -54,11 +70,15 @@ pub(crate) const OPTIONS: &[OptionKey] = &[
     },
 ];
 
-/// User name, and the name of the credential that holds the password.
-#[derive(Debug, Clone)]
-pub(crate) struct User {
-    pub(crate) name: String,
-    pub(crate) credential: String,
+/// How to log in; secrets by the name of their credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// Anonymous.
+    Guest,
+    /// User name, and the credential that holds the password.
+    User { name: String, password: String },
+    /// The credentials that hold a user's certificate and its private key, both in PEM.
+    Certificate { certificate: String, key: String },
 }
 
 /// The options of one device, defaults filled in.
@@ -68,10 +88,13 @@ pub(crate) struct Settings {
     pub(crate) url: String,
     pub(crate) policy: SecurityPolicy,
     pub(crate) mode: MessageSecurityMode,
-    pub(crate) user: Option<User>,
+    pub(crate) login: Login,
     pub(crate) publishing: Duration,
     /// True for `read = "poll"`.
     pub(crate) polled: bool,
+    /// Whose alarms and messages are taken over; empty for none.
+    pub(crate) events: Vec<NodeAddress>,
+    pub(crate) history: bool,
     pub(crate) namespaces: BTreeMap<String, String>,
     pub(crate) timeout: Duration,
     pub(crate) trust: Option<Fingerprint>,
@@ -88,9 +111,11 @@ impl Settings {
             url: device.endpoint.clone(),
             policy,
             mode,
-            user: check_user(device, secure, &mut complaints),
+            login: check_login(device, secure, &mut complaints),
             publishing: duration(device, "publishing", Duration::from_millis(500)),
             polled: text(device, "read") == Some("poll"),
+            events: check_events(device, &mut complaints),
+            history: flag(device, "history").unwrap_or(true),
             namespaces: texts(device, "namespaces").cloned().unwrap_or_default(),
             timeout: duration(device, "timeout", Duration::from_secs(5)),
             trust: check_trust(device, secure, &mut complaints),
@@ -124,6 +149,13 @@ fn text<'a>(device: &'a DeviceSpec, key: &str) -> Option<&'a str> {
 fn texts<'a>(device: &'a DeviceSpec, key: &str) -> Option<&'a BTreeMap<String, String>> {
     match device.options.get(key) {
         Some(OptionValue::Texts(texts)) => Some(texts),
+        _ => None,
+    }
+}
+
+fn flag(device: &DeviceSpec, key: &str) -> Option<bool> {
+    match device.options.get(key) {
+        Some(OptionValue::Bool(flag)) => Some(*flag),
         _ => None,
     }
 }
@@ -208,40 +240,88 @@ fn check_security(
     (policy, mode)
 }
 
-fn check_user(device: &DeviceSpec, secure: bool, complaints: &mut Vec<DeviceComplaint>) -> Option<User> {
-    let auth = texts(device, "auth")?;
-    let name = auth.get("user").filter(|name| !name.is_empty());
-    let credential = auth
-        .get("password")
-        .and_then(|text| text.strip_prefix("credential:"))
-        .filter(|name| !name.is_empty());
-    // The password itself stays out of the message: it goes to logs and pages.
-    if credential.is_none() {
-        complaints.push(complain(
-            "O0303",
-            "auth",
-            "the password stands in the file".into(),
-            "write password = \"credential:NAME\" and store the password under that name; change it, because \
-             files are copied",
-        ));
+/// What to write for `auth`.
+const LOGINS: &str = "write auth = { user = \"…\", password = \"credential:NAME\" }, or auth = { certificate = \
+                      \"credential:NAME\", key = \"credential:NAME\" }";
+
+fn check_login(device: &DeviceSpec, secure: bool, complaints: &mut Vec<DeviceComplaint>) -> Login {
+    let Some(auth) = texts(device, "auth") else { return Login::Guest };
+    let by_certificate = auth.contains_key("certificate") || auth.contains_key("key");
+    let keys = if by_certificate { ["certificate", "key"] } else { ["user", "password"] };
+    for stray in auth.keys().filter(|key| !keys.contains(&key.as_str())) {
+        let message = format!("auth = {{ {} }} cannot have `{stray}`", keys.join(", "));
+        complaints.push(complain("O0303", "auth", message, LOGINS));
     }
-    if name.is_none() {
-        complaints.push(complain(
-            "O0303",
-            "auth",
-            "auth has no user".into(),
-            "write auth = { user = \"…\", password = \"credential:NAME\" }",
-        ));
-    }
+    let login = if by_certificate {
+        let certificate = credential(auth, "certificate", complaints);
+        let key = credential(auth, "key", complaints);
+        Login::Certificate { certificate, key }
+    } else {
+        let name = auth.get("user").cloned().unwrap_or_default();
+        if name.is_empty() {
+            complaints.push(complain("O0303", "auth", "auth has no user".into(), LOGINS));
+        }
+        Login::User { name, password: credential(auth, "password", complaints) }
+    };
     if !secure {
+        let message = if by_certificate {
+            "a certificate proves nothing on a connection without security"
+        } else {
+            "the password would cross the network for everyone to read"
+        };
         complaints.push(complain(
             "O0305",
             "auth",
-            "the password would cross the network for everyone to read".into(),
+            message.into(),
             "write security = \"Basic256Sha256\", or leave auth out and read as a guest",
         ));
     }
-    Some(User { name: name?.clone(), credential: credential?.to_owned() })
+    login
+}
+
+/// The name of a credential. A secret that stands in the file stays out of the message, which goes
+/// to logs and pages.
+fn credential(auth: &BTreeMap<String, String>, key: &str, complaints: &mut Vec<DeviceComplaint>) -> String {
+    let written = auth.get(key);
+    let name = written.and_then(|text| text.strip_prefix("credential:")).unwrap_or_default();
+    if name.is_empty() {
+        let message = match written {
+            None => format!("auth has no {key}"),
+            Some(_) => format!("the {key} stands in the file"),
+        };
+        let help = format!(
+            "write {key} = \"credential:NAME\" and store the {key} under that name; what stood in a file is no \
+             secret any more, because files are copied"
+        );
+        complaints.push(complain(
+            "O0303",
+            "auth",
+            message,
+            if written.is_none() { LOGINS.into() } else { help },
+        ));
+    }
+    name.to_owned()
+}
+
+/// The nodes whose events are wanted; the Server object's are all there are (Part 5, 6.3.3).
+fn check_events(device: &DeviceSpec, complaints: &mut Vec<DeviceComplaint>) -> Vec<NodeAddress> {
+    let nodes = texts(device, "event_nodes");
+    let wanted = flag(device, "events").unwrap_or(nodes.is_some_and(|nodes| !nodes.is_empty()));
+    let Some(nodes) = nodes.filter(|nodes| !nodes.is_empty()) else {
+        return if wanted { vec![NodeAddress::server()] } else { Vec::new() };
+    };
+    let known = texts(device, "namespaces").cloned().unwrap_or_default();
+    let mut addresses = Vec::new();
+    for (name, node) in nodes {
+        match check_alias(node, &known).and_then(|()| NodeAddress::parse(node)) {
+            Ok(address) => addresses.push(address),
+            Err(fault) => {
+                let message = format!("event node `{name}`: {}", fault.message);
+                complaints.push(complain(fault.code, "event_nodes", message, fault.help));
+            }
+        }
+    }
+    if wanted { addresses } else { Vec::new() }
 }
 
 fn check_trust(
@@ -367,9 +447,40 @@ mod tests {
         assert!(said.contains("credential:NAME") && !said.contains("hunter2"), "{said}");
         let nobody = table(&[("user", ""), ("password", "credential:")]);
         assert_eq!(codes(&device(&[("auth", nobody)])), [("O0303", "auth"), ("O0303", "auth")]);
+        let mixed = table(&[("user", "forebay"), ("password", "credential:a"), ("key", "credential:b")]);
+        let said = format!("{:?}", Settings::read(&device(&[("auth", mixed)])).1);
+        assert!(said.contains("cannot have `user`") && said.contains("auth has no certificate"), "{said}");
         let mut open = device(&[("auth", named), ("security", text("None"))]);
         open.allow_insecure = true;
         assert_eq!(codes(&open), [("O0305", "auth")]);
+    }
+
+    #[test]
+    fn a_user_may_have_a_certificate() {
+        let named = [("certificate", "credential:user.pem"), ("key", "credential:user-key.pem")];
+        let (settings, complaints) = Settings::read(&device(&[("auth", table(&named))]));
+        assert_eq!(complaints, []);
+        let (certificate, key) = ("user.pem".into(), "user-key.pem".into());
+        assert_eq!(settings.login, Login::Certificate { certificate, key });
+        let plain = [("certificate", "credential:user.pem"), ("key", "-----BEGIN PRIVATE KEY-----")];
+        let (_, complaints) = Settings::read(&device(&[("auth", table(&plain))]));
+        assert!(complaints.len() == 1 && !format!("{complaints:?}").contains("BEGIN"), "{complaints:?}");
+        let mut open = device(&[("auth", table(&named)), ("security", text("None"))]);
+        open.allow_insecure = true;
+        assert_eq!(codes(&open), [("O0305", "auth")]);
+    }
+
+    #[test]
+    fn events_are_those_of_the_server_or_of_named_nodes() {
+        let namespaces = ("namespaces", table(&[("plc", "urn:plc")]));
+        let events = |options: &[(&str, OptionValue)]| Settings::read(&device(options)).0.events;
+        assert!(events(&[]).is_empty());
+        assert_eq!(events(&[("events", OptionValue::Bool(true))]), [NodeAddress::server()]);
+        let nodes = ("event_nodes", table(&[("press", "ns=plc;s=Press"), ("oven", "ns=plc;i=7")]));
+        assert_eq!(events(&[namespaces.clone(), nodes.clone()]).len(), 2);
+        let off = [namespaces, nodes.clone(), ("events", OptionValue::Bool(false))];
+        assert!(events(&off).is_empty());
+        assert_eq!(codes(&device(&[nodes])), [("O0210", "event_nodes"), ("O0210", "event_nodes")]);
     }
 
     #[test]

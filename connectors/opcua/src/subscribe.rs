@@ -32,7 +32,24 @@ const QUEUE_MAX: u32 = 1000;
 /// How long each subscription may be silent, index = its number in the inbox.
 pub(crate) type Silences = Vec<Duration>;
 
-/// Creates all subscriptions. Tags that the server refuses become one sample each.
+/// What the server has made of our wishes.
+pub(crate) struct Subscribed {
+    pub(crate) silences: Silences,
+    /// For each tag: the server will not send it by itself, so that it has to be asked for.
+    pub(crate) polled: Vec<bool>,
+    /// Why some tags are polled.
+    pub(crate) why: Option<StatusCode>,
+}
+
+impl Subscribed {
+    /// All tags polled, or none.
+    pub(crate) fn none(tags: usize, polled: bool) -> Self {
+        Self { silences: Vec::new(), polled: vec![polled; tags], why: None }
+    }
+}
+
+/// Creates all subscriptions. Tags that the server refuses become one sample each; those for which
+/// it has no room are polled.
 ///
 /// `nodes` holds for each tag its id on this server, `None` where it has none.
 pub(crate) async fn subscribe(
@@ -42,9 +59,9 @@ pub(crate) async fn subscribe(
     item_chunk: usize,
     nodes: &[Option<NodeId>],
     inbox: &Arc<Inbox>,
-) -> Result<Silences, PollError> {
+) -> Result<Subscribed, PollError> {
     let types: Arc<[DataType]> = device.tags.iter().map(|tag| tag.data_type).collect();
-    let mut silences = Vec::new();
+    let mut made = Subscribed::none(nodes.len(), false);
     for (scan, class) in device.scans.iter().enumerate() {
         let tags: Vec<u32> = (0u32..)
             .zip(&device.tags)
@@ -54,22 +71,67 @@ pub(crate) async fn subscribe(
         if tags.is_empty() {
             continue;
         }
-        let listener =
-            Listener { inbox: inbox.clone(), types: types.clone(), subscription: silences.len(), next: None };
-        let (id, silence) = create(link, publishing, listener).await?;
+        let subscription = made.silences.len();
+        let listener = Listener { inbox: inbox.clone(), types: types.clone(), subscription, next: None };
+        let (id, silence) = match create(link, publishing, listener).await? {
+            Ok(created) => created,
+            Err(status) => {
+                made.poll(&tags, status);
+                continue;
+            }
+        };
+        let (tags_before, mut asked) = (made.polled.iter().filter(|polled| **polled).count(), 0);
         for chunk in tags.chunks(item_chunk) {
             let items =
                 chunk.iter().map(|tag| request(device, nodes, *tag, publishing, class.interval)).collect();
-            monitor(link, id, items, inbox).await?;
+            monitor(link, id, items, inbox, &mut made).await?;
+            asked += chunk.len();
         }
-        inbox.hear(silences.len());
-        silences.push(silence);
+        let polled = made.polled.iter().filter(|polled| **polled).count() - tags_before;
+        if polled == asked {
+            // Without items it would be of no use, and is missed by those who have no room.
+            link.ask(link.session.delete_subscription(id)).await?.ok();
+            continue;
+        }
+        inbox.hear(subscription);
+        made.silences.push(silence);
     }
-    Ok(silences)
+    Ok(made)
 }
 
-/// Creates one subscription; returns its id and how long it may be silent.
-async fn create(link: &Link, publishing: Duration, listener: Listener) -> Result<(u32, Duration), PollError> {
+impl Subscribed {
+    fn poll(&mut self, tags: &[u32], status: StatusCode) {
+        self.why.get_or_insert(status);
+        for tag in tags {
+            self.polled[*tag as usize] = true;
+        }
+    }
+}
+
+/// True when the server has no room for more subscriptions, or has none at all: its values can be
+/// asked for nevertheless.
+fn is_no_room(status: StatusCode) -> bool {
+    [
+        StatusCode::BadServiceUnsupported,
+        StatusCode::BadNotImplemented,
+        StatusCode::BadNotSupported,
+        StatusCode::BadTooManySubscriptions,
+        StatusCode::BadTooManyMonitoredItems,
+        StatusCode::BadTooManyPublishRequests,
+        StatusCode::BadResourceUnavailable,
+        StatusCode::BadOutOfMemory,
+        StatusCode::BadMonitoringModeInvalid,
+    ]
+    .contains(&status)
+}
+
+/// Creates one subscription; returns its id and how long it may be silent, or why the server has
+/// no room for it.
+pub(crate) async fn create(
+    link: &Link,
+    publishing: Duration,
+    listener: impl OnSubscriptionNotificationCore + 'static,
+) -> Result<Result<(u32, Duration), StatusCode>, PollError> {
     let per_keep_alive = QUIET.as_millis().div_ceil(publishing.as_millis().max(1));
     let keep_alive = u32::try_from(per_keep_alive).unwrap_or(1).max(1);
     let lifetime = keep_alive * LIFETIME_KEEP_ALIVES;
@@ -82,13 +144,20 @@ async fn create(link: &Link, publishing: Duration, listener: Listener) -> Result
         true,
         listener,
     );
-    let id = link.request(creating).await?;
+    let id = match link.ask(creating).await? {
+        Ok(id) => id,
+        Err(status) if is_no_room(status) => return Ok(Err(status)),
+        Err(status) => {
+            let cause = format!("the server refuses a subscription ({status})");
+            return Err(PollError::Lost { cause });
+        }
+    };
     // What the server made of our wishes.
     let state = link.session.subscription_state.lock();
     let revised =
         state.get(id).map(|made| made.publishing_interval().saturating_mul(made.max_keep_alive_count()));
     let quiet = revised.unwrap_or(QUIET).clamp(QUIET.min(publishing), Duration::from_secs(600));
-    Ok((id, quiet * KEEP_ALIVES_MISSED + publishing))
+    Ok(Ok((id, quiet * KEEP_ALIVES_MISSED + publishing)))
 }
 
 fn request(
@@ -129,31 +198,45 @@ async fn monitor(
     subscription: u32,
     items: Vec<MonitoredItemCreateRequest>,
     inbox: &Arc<Inbox>,
+    made: &mut Subscribed,
 ) -> Result<(), PollError> {
     let asked = items.clone();
+    let tag = |item: &MonitoredItemCreateRequest| item.requested_parameters.client_handle - 1;
     let creating = link.session.create_monitored_items(subscription, TimestampsToReturn::Both, items);
-    let results = link.request(creating).await?;
+    let results = match link.ask(creating).await? {
+        Ok(results) => results,
+        Err(status) if is_no_room(status) => {
+            made.poll(&asked.iter().map(tag).collect::<Vec<_>>(), status);
+            return Ok(());
+        }
+        Err(status) => {
+            let cause = format!("the server monitors nothing ({status})");
+            return Err(PollError::Lost { cause });
+        }
+    };
     if results.len() != asked.len() {
         let what = format!("{} items asked for, {} came", asked.len(), results.len());
         return Err(PollError::Mismatch { what });
     }
     let mut plain = Vec::new();
-    for (mut item, made) in asked.into_iter().zip(results) {
-        let status = made.result.status_code;
+    for (mut item, created) in asked.into_iter().zip(results) {
+        let status = created.result.status_code;
         if !status.is_bad() {
             continue;
         }
         if is_filter_fault(status) && !item.requested_parameters.filter.is_null() {
             item.requested_parameters.filter = ExtensionObject::null();
             plain.push(item);
+        } else if is_no_room(status) {
+            made.poll(&[tag(&item)], status);
         } else {
-            inbox.push(decode::refused(item.requested_parameters.client_handle - 1));
+            inbox.push(decode::refused(tag(&item)));
         }
     }
-    if plain.is_empty() { Ok(()) } else { Box::pin(monitor(link, subscription, plain, inbox)).await }
+    if plain.is_empty() { Ok(()) } else { Box::pin(monitor(link, subscription, plain, inbox, made)).await }
 }
 
-fn is_filter_fault(status: StatusCode) -> bool {
+pub(crate) fn is_filter_fault(status: StatusCode) -> bool {
     [
         StatusCode::BadFilterNotAllowed,
         StatusCode::BadMonitoredItemFilterInvalid,
