@@ -28,6 +28,7 @@ use crate::twin::{Cause, DeviceTwin, Link};
 
 pub use engineer::{Engineer, transform};
 pub use outage::{box_off, gap_event};
+pub use task::holds;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -335,7 +335,8 @@ fn cause_of(error: &PollError) -> (Cause, Retry) {
     (Cause { code: code.into(), message: error.to_string() }, retry)
 }
 
-fn holds(expected: &Expected, value: &Value) -> bool {
+/// True when a scaled value is what a `[[verify]]` demands.
+pub fn holds(expected: &Expected, value: &Value) -> bool {
     match expected {
         Expected::Between(low, high) => value.as_f64().is_some_and(|number| (*low..=*high).contains(&number)),
         Expected::Is(wanted) => match (wanted.as_f64(), value.as_f64()) {

@@ -13,7 +13,8 @@ use crate::diagnostic::Span;
 use crate::document::{Context, FORMAT_VERSION, Fields, Table, nearest};
 
 /// Keys of `[profile]`.
-const HEADER_KEYS: [&str; 7] = ["name", "title", "vendor", "model", "version", "protocol", "source"];
+const HEADER_KEYS: [&str; 8] =
+    ["name", "title", "vendor", "model", "version", "protocol", "source", "checked"];
 
 /// A profile, sound enough to be used by devices.
 pub struct Profile<'a> {
@@ -66,7 +67,7 @@ impl<'a> Profile<'a> {
         ] {
             header.require(key, what);
         }
-        for key in ["vendor", "model", "source"] {
+        for key in ["vendor", "model", "source", "checked"] {
             header.text(key);
         }
         let protocol = protocol(&header);
