@@ -2,7 +2,7 @@
 //!
 //! The connector reads *raw tags* ([`DeviceSpec::tags`]); Forebay publishes *tags*
 //! ([`Device::tags`]), in profile order. Usually they match one to one; a tag with `bits` is
-//! followed by one BOOL tag for each named bit.
+//! followed by one BOOL tag for each named bit, and calculated tags come behind all others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use forebay_connector::{DataType, DeviceSpec, Protocol, Value};
 use jiff::tz::TimeZone;
+
+use crate::formula::Formula;
 
 /// Text in several languages, key = language (`en`, `de`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,7 +74,7 @@ impl Device {
 pub struct Tag {
     /// Path, for example `hydraulics.oil_temp`.
     pub path: String,
-    /// Index of the raw tag it is made from.
+    /// Index of the raw tag it is made from; [`Tag::NO_RAW`] when it is calculated.
     pub raw: u32,
     /// How the raw value becomes the published one.
     pub transform: Transform,
@@ -83,6 +85,9 @@ pub struct Tag {
     pub unit: String,
     /// Changes up to this much (in published units) are held back.
     pub deadband: f64,
+    /// Swinging door instead of a deadband: straight lines between the published samples miss what
+    /// was read by no more than this (in published units).
+    pub compress: Option<f64>,
     /// A value is published at least this often.
     pub max_silence: Duration,
     /// Index into `spec.scans`.
@@ -101,6 +106,9 @@ pub struct Tag {
     pub bit: Option<BitText>,
     /// Zone of the controller's clock; a DTL is its local time. [`Tag::utc_us`] converts.
     pub timezone: Option<TimeZone>,
+    /// It is calculated from other tags of the device. Calculated tags come last, each behind those
+    /// it uses.
+    pub formula: Option<Arc<Formula>>,
     /// `desc` of the profile, may be empty.
     pub desc: String,
     /// Profile `file:line`.
@@ -108,6 +116,9 @@ pub struct Tag {
 }
 
 impl Tag {
+    /// [`Tag::raw`] of a calculated tag.
+    pub const NO_RAW: u32 = u32::MAX;
+
     /// A DTL, which the connector delivers as if the controller's clock ran on UTC, as real
     /// UTC. Both in microseconds since 1970.
     ///

@@ -65,6 +65,7 @@ pub fn device(name: &str, types: &[Scalar]) -> Arc<Device> {
         data_type: DataType::single(*scalar),
         unit: "°C".to_owned(),
         deadband: 0.0,
+        compress: None,
         max_silence: Duration::from_secs(60),
         scan: 0,
         range: None,
@@ -74,6 +75,7 @@ pub fn device(name: &str, types: &[Scalar]) -> Arc<Device> {
         function_check: false,
         bit: None,
         timezone: None,
+        formula: None,
         desc: String::new(),
         source: "test.toml:1".to_owned(),
     };

@@ -47,6 +47,7 @@ fn press(name: &str) -> Arc<Device> {
         data_type: DataType::single(Scalar::Real),
         unit: String::new(),
         deadband: 0.0,
+        compress: None,
         max_silence: Duration::from_secs(60),
         scan: 0,
         range: None,
@@ -56,6 +57,7 @@ fn press(name: &str) -> Arc<Device> {
         function_check: false,
         bit: None,
         timezone: None,
+        formula: None,
         desc: String::new(),
         source: String::new(),
     };

@@ -40,6 +40,7 @@ pub fn tag(path: &str, data_type: &str, unit: &str, range: Option<(f64, f64)>) -
         data_type: DataType::parse(data_type).expect("a type"),
         unit: unit.to_owned(),
         deadband: 0.0,
+        compress: None,
         max_silence: Duration::from_secs(60),
         scan: 0,
         range,
@@ -49,6 +50,7 @@ pub fn tag(path: &str, data_type: &str, unit: &str, range: Option<(f64, f64)>) -
         function_check: false,
         bit: None,
         timezone: None,
+        formula: None,
         desc: String::new(),
         source: "plant.toml:1".to_owned(),
     }

@@ -11,7 +11,7 @@ use super::read::{self, Read};
 use super::{Config, CredentialStore};
 use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Format, Place, Severity, Source, Sources, Span, render};
-use crate::document::{Context, FILE_BYTES_MAX, Table, nearest, parse};
+use crate::document::{Context, FILE_BYTES_MAX, Table, Trace, nearest, parse};
 use crate::profile::{self, BUILTIN, Environment, Input, Instances, Refused};
 use crate::standby::{Standby, StandbyFor};
 
@@ -71,7 +71,12 @@ pub fn load(path: &Path) -> Loaded {
 /// `[kafka]`), a profile, a device file, or a folder of such. A `forebay.toml` brings the files
 /// it names; without one, profiles are those given and those that come with the program.
 pub fn check_files(paths: &[PathBuf]) -> Loaded {
-    let mut files = Files::default();
+    check_traced(paths, None)
+}
+
+/// As [`check_files`]; `trace` writes down where the keys of one tag come from.
+pub fn check_traced(paths: &[PathBuf], trace: Option<Arc<Trace>>) -> Loaded {
+    let mut files = Files { trace, ..Files::default() };
     let mut site = None;
     let listed: Vec<PathBuf> = paths.iter().flat_map(|path| files.expand(path)).collect();
     for path in listed {
@@ -94,6 +99,7 @@ pub fn check_files(paths: &[PathBuf]) -> Loaded {
                 state_directory: PathBuf::new(),
                 devices_max: CHECK_DEVICES_MAX,
                 tags_max: CHECK_TAGS_MAX,
+                trace: files.trace.clone(),
             };
             let found = files.profiles(&environment);
             files.finish(None, found)
@@ -109,6 +115,7 @@ struct Files {
     inputs: Vec<Input>,
     /// Real paths of what was read, so that no file is read twice.
     seen: BTreeSet<PathBuf>,
+    trace: Option<Arc<Trace>>,
 }
 
 impl Files {
@@ -212,6 +219,7 @@ impl Files {
             state_directory: paths.state.clone(),
             devices_max: limits.devices,
             tags_max: limits.tags,
+            trace: self.trace.clone(),
         };
         let mut found = self.profiles(&environment);
         if let Some(source) = self.sources.files.get(file) {

@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::fill::{self, FillFault, Filled, Param, Params};
 use super::nearest;
+use super::trace::Trace;
 use super::tree::{Content, Node, Table};
 use crate::diagnostic::{Diagnostic, Faults, Place, Severity, Source, Span};
 
@@ -41,12 +43,28 @@ impl Instance {
     }
 }
 
-/// One walk over one file.
+/// A further file from which a part of the tree comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer<'a> {
+    /// Spans from this byte on belong to it; its own bytes are counted from there.
+    pub start: usize,
+    /// Number of the file.
+    pub file: usize,
+    /// The file.
+    pub source: &'a Source,
+    /// It is what a `[[device]]` changes; else a profile that is extended.
+    pub of_device: bool,
+}
+
+/// One walk over one file, or over a tree that was put together from several.
 pub struct Context<'a> {
     /// Number of the file.
     pub file: usize,
     /// The file.
     pub source: &'a Source,
+    /// Files whose entries stand in the tree beside those of `file`, by their first byte.
+    layers: Rc<[Layer<'a>]>,
+    trace: Option<&'a Trace>,
     faults: &'a Faults,
     params: Option<&'a Params>,
     instance: Option<&'a Instance>,
@@ -56,24 +74,82 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// A walk in which `{…}` is plain text.
     pub fn new(file: usize, source: &'a Source, faults: &'a Faults) -> Self {
-        Self { file, source, faults, params: None, instance: None, failed: Cell::new(false) }
-    }
-
-    /// The same file, walked with these parameters, for a device or for the profile itself.
-    pub fn filling(&self, params: &'a Params, instance: Option<&'a Instance>) -> Self {
         Self {
-            file: self.file,
-            source: self.source,
-            faults: self.faults,
-            params: Some(params),
-            instance,
+            file,
+            source,
+            layers: Rc::from([]),
+            trace: None,
+            faults,
+            params: None,
+            instance: None,
             failed: Cell::new(false),
         }
     }
 
+    /// The same file, walked with these parameters, for a device or for the profile itself.
+    pub fn filling(&self, params: &'a Params, instance: Option<&'a Instance>) -> Self {
+        Self { params: Some(params), instance, failed: Cell::new(false), ..self.again() }
+    }
+
     /// A part of this walk with other parameters; [`Context::absorb`] adds its errors.
     pub fn with_params(&self, params: &'a Params) -> Self {
-        Self { params: Some(params), failed: Cell::new(false), ..*self }
+        Self { params: Some(params), failed: Cell::new(false), ..self.again() }
+    }
+
+    /// The same walk over a tree into which `layer` was merged, its spans moved on to
+    /// [`Context::free`].
+    #[must_use]
+    pub fn with_layers(&self, layers: impl IntoIterator<Item = Layer<'a>>) -> Self {
+        let layers: Vec<Layer<'a>> = self.layers.iter().copied().chain(layers).collect();
+        Self { layers: layers.into(), ..self.again() }
+    }
+
+    /// The same walk, writing down where the keys of tags come from.
+    #[must_use]
+    pub fn traced(&self, trace: Option<&'a Trace>) -> Self {
+        Self { trace, ..self.again() }
+    }
+
+    fn again(&self) -> Self {
+        Self { layers: Rc::clone(&self.layers), failed: Cell::new(self.failed()), ..*self }
+    }
+
+    /// The files from which parts of the tree come, beside the first.
+    pub fn layers(&self) -> &[Layer<'a>] {
+        &self.layers
+    }
+
+    /// The first byte that a further layer may have.
+    pub fn free(&self) -> usize {
+        let last = self.layers.last().map_or((0, self.source), |layer| (layer.start, layer.source));
+        // One more: an empty span at the end of a file still belongs to it.
+        last.0 + last.1.text.len() + 1
+    }
+
+    /// Where keys come from is written down here.
+    pub fn trace(&self) -> Option<&'a Trace> {
+        self.trace
+    }
+
+    /// The device for which this walk is.
+    pub fn instance(&self) -> Option<&'a Instance> {
+        self.instance
+    }
+
+    /// The file of a span, and the span in it.
+    fn locate(&self, span: Span) -> (usize, &'a Source, Span) {
+        match self.layers.iter().rev().find(|layer| span.start >= layer.start) {
+            None => (self.file, self.source, span),
+            Some(Layer { start, file, source, .. }) => {
+                (*file, source, Span { start: span.start - start, end: span.end.saturating_sub(*start) })
+            }
+        }
+    }
+
+    /// The text of a span as it stands in its file.
+    pub fn slice(&self, span: Span) -> &'a str {
+        let (_, source, span) = self.locate(span);
+        source.slice(span)
     }
 
     /// Counts the errors of a part for the whole. True when there were any.
@@ -90,17 +166,17 @@ impl<'a> Context<'a> {
     /// True when something of this name may stand in a part of the file that could not be read:
     /// saying that it does not exist could be wrong.
     pub fn may_be_lost(&self, name: &str) -> bool {
-        self.faults.may_be_lost(self.file, self.source, name)
+        self.files().any(|(file, source)| self.faults.may_be_lost(file, source, name))
     }
 
     /// True when all of the file could be read.
     pub fn is_whole(&self) -> bool {
-        self.faults.is_whole(self.file)
+        self.files().all(|(file, _)| self.faults.is_whole(file))
     }
 
     /// True when the key stands at the beginning of a line that could not be read.
     pub fn is_broken_key(&self, key: &str) -> bool {
-        self.faults.is_broken_key(self.file, self.source, key)
+        self.files().any(|(file, source)| self.faults.is_broken_key(file, source, key))
     }
 
     /// The parameters of this walk.
@@ -108,9 +184,20 @@ impl<'a> Context<'a> {
         self.params
     }
 
+    /// `file:line` of a place.
+    pub fn at_line(&self, span: Span) -> String {
+        let (_, source, span) = self.locate(span);
+        source.at_line(span.start)
+    }
+
+    fn files(&self) -> impl Iterator<Item = (usize, &'a Source)> {
+        std::iter::once((self.file, self.source)).chain(self.layers.iter().map(|it| (it.file, it.source)))
+    }
+
     /// A place in this file.
     pub fn place(&self, span: Span) -> Place {
-        Place { file: self.file, span }
+        let (file, _, span) = self.locate(span);
+        Place { file, span }
     }
 
     /// An error in this file, to be completed and given to [`Context::report`].
@@ -130,9 +217,12 @@ impl<'a> Context<'a> {
         }
         if let Some(instance) = self.instance {
             diagnostic.device = Some(instance.device.clone());
-            let at = diagnostic.place.span.start;
-            let line = Span { start: self.source.line_start(at), end: self.source.line_end(at) };
-            diagnostic.notes.push(instance.note(self.file, self.source.slice(line)));
+            let Place { file, span } = diagnostic.place;
+            let found = self.files().find(|(number, _)| *number == file);
+            let line = found.map_or("", |(_, source)| {
+                source.slice(Span { start: source.line_start(span.start), end: source.line_end(span.start) })
+            });
+            diagnostic.notes.push(instance.note(file, line));
         }
         self.faults.add(diagnostic);
     }
@@ -178,7 +268,7 @@ impl<'a> Context<'a> {
                 if self.may_be_lost(&name) {
                     return None;
                 }
-                let span = inside(self.source, node.span, template, range);
+                let span = inside(self, node.span, template, range);
                 let fault = self.error("P0106", span, format!("{subject}: there is no parameter `{name}`"));
                 let known: Vec<&str> = params.keys().map(String::as_str).collect();
                 self.report(fault.help(match nearest(&name, known.iter().copied()) {
@@ -248,11 +338,11 @@ impl TextValue {
     }
 
     /// Where these bytes of the text stand in the file; the whole value where that cannot be said.
-    pub fn span_of(&self, source: &Source, range: Range<usize>) -> Span {
+    pub fn span_of(&self, ctx: &Context<'_>, range: Range<usize>) -> Span {
         if range.start > self.text.len() || range.end > self.text.len() {
             return self.span;
         }
-        inside(source, self.span, &self.template, self.filled.template(range))
+        inside(ctx, self.span, &self.template, self.filled.template(range))
     }
 
     /// A help text that proposes this text with another end, with the parameters put back.
@@ -262,8 +352,8 @@ impl TextValue {
 }
 
 /// Bytes of a string as a place: behind the opening quote, as long as nothing is escaped.
-fn inside(source: &Source, span: Span, text: &str, range: Range<usize>) -> Span {
-    let written = source.slice(span);
+fn inside(ctx: &Context<'_>, span: Span, text: &str, range: Range<usize>) -> Span {
+    let written = ctx.slice(span);
     let plain = written.len() == text.len() + 2 && written.get(1..written.len() - 1) == Some(text);
     if plain && range.end <= text.len() {
         Span::from(span.start + 1 + range.start..span.start + 1 + range.end)

@@ -80,9 +80,19 @@ impl<'a> Fields<'a> {
         &self.own.entries
     }
 
+    /// The table itself, without those behind it.
+    pub fn own_table(&self) -> &'a Table {
+        self.own
+    }
+
     /// The entry of a key, from this table or from those behind it.
     pub fn entry(&self, key: &str) -> Option<&'a Entry> {
         self.own.get(key).or_else(|| self.inherited.iter().find_map(|table| table.get(key)))
+    }
+
+    /// The table itself, and those behind it, nearest first.
+    pub fn tables_behind(&self) -> &[&'a Table] {
+        &self.inherited
     }
 
     /// True when the key stands in this table itself.
@@ -400,6 +410,6 @@ impl<'a> Fields<'a> {
 
     /// Where these bytes of a text stand in the file.
     pub fn within(&self, text: &TextValue, range: Range<usize>) -> Span {
-        text.span_of(self.ctx.source, range)
+        text.span_of(self.ctx, range)
     }
 }

@@ -12,13 +12,15 @@ mod layout;
 mod nearest;
 mod quantity;
 mod syntax;
+mod trace;
 mod tree;
 
-pub use context::{Context, EMPTY, Instance, Resolved, TextValue};
+pub use context::{Context, EMPTY, Instance, Layer, Resolved, TextValue};
 pub use fields::Fields;
 pub use fill::{Param, Params, is_name};
 pub use nearest::nearest;
 pub use quantity::{duration, scaled, size_bytes};
+pub use trace::{Origin, Trace};
 pub use tree::{Content, Entry, Node, Table, parse};
 
 /// Largest file that is read, in bytes.

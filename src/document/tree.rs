@@ -72,6 +72,31 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The same with all places moved on by `by` bytes, to stand beside entries of another file.
+    #[must_use]
+    pub fn moved(&self, by: usize) -> Self {
+        let span = |span: Span| Span { start: span.start + by, end: span.end + by };
+        let entries = self.entries.iter().map(|entry| Entry {
+            key: entry.key.clone(),
+            key_span: span(entry.key_span),
+            node: entry.node.moved(by),
+        });
+        Self { entries: entries.collect() }
+    }
+}
+
+impl Node {
+    fn moved(&self, by: usize) -> Self {
+        let content = match &self.content {
+            Content::Table(table) => Content::Table(table.moved(by)),
+            Content::Array(list) => Content::Array(list.iter().map(|node| node.moved(by)).collect()),
+            other => other.clone(),
+        };
+        Self { span: Span { start: self.span.start + by, end: self.span.end + by }, content }
+    }
+}
+
 /// One `key = value`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {

@@ -1,4 +1,5 @@
-//! From raw samples to published ones: scaling, bits, quality, deadband, silence.
+//! From raw samples to published ones: scaling, bits, quality, calculated tags, deadband or swinging
+//! door, silence.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,6 +7,8 @@ use std::time::Duration;
 
 use forebay_connector::{Quality, RawSample, Value};
 
+use super::calculated::{self, Calculation};
+use super::door::{Door, Reading};
 use crate::batch::Sample;
 use crate::device::{Device, Tag, Transform};
 use crate::twin::{Current, DeviceState};
@@ -32,6 +35,9 @@ pub struct Engineer {
     seen_us: Vec<i64>,
     /// A tag has come to be refused, or is not any more, since the last look.
     refusals_changed: bool,
+    calculations: Vec<Calculation>,
+    /// Swinging doors of the tags that have one.
+    doors: Vec<Option<Box<Door>>>,
 }
 
 impl Engineer {
@@ -51,6 +57,8 @@ impl Engineer {
             function_check: vec![false; tags],
             seen_us: vec![0; tags],
             refusals_changed: false,
+            calculations: calculated::of(&device),
+            doors: device.tags.iter().map(|tag| Some(Box::new(Door::new(tag.compress?)))).collect(),
             device,
         }
     }
@@ -61,6 +69,7 @@ impl Engineer {
         self.publish_again();
         // A value from before must not pass for one that is unchanged now.
         self.seen_us.fill(0);
+        self.calculations.iter_mut().for_each(Calculation::forget);
         self.refusals_changed = true;
     }
 
@@ -95,17 +104,13 @@ impl Engineer {
             for index in range {
                 let tag = &device.tags[index];
                 let (value, quality) = engineer(tag, sample, checked);
-                self.seen_us[index] = edge_us;
                 let was_refused = state.values[index].quality == Quality::Refused;
                 self.refusals_changed |= was_refused != (quality == Quality::Refused);
-                update(state, index, &value, quality, edge_us, sample.source_us);
-                if self.is_news(index, tag, &value, quality, edge_us) {
-                    self.published[index] = Published { value: value.clone(), quality, edge_us };
-                    out.push(Sample { tag: number(index), value, quality, source_us: sample.source_us });
-                }
+                self.take(index, value, quality, edge_us, sample.source_us, state, out);
             }
         }
         self.renew_unchanged(due, checked, edge_us, state, out);
+        self.calculate(checked, edge_us, state, out);
         state.count(edge_us, raw.len() as u64);
         state.samples += out.len() as u64;
     }
@@ -122,6 +127,91 @@ impl Engineer {
         }
     }
 
+    /// Takes the value of one tag into the twin, and publishes it if it is news.
+    #[allow(clippy::too_many_arguments)] // one value with everything that is known of it
+    fn take(
+        &mut self,
+        index: usize,
+        value: Value,
+        quality: Quality,
+        edge_us: i64,
+        source_us: Option<i64>,
+        state: &mut DeviceState,
+        out: &mut Vec<Sample>,
+    ) {
+        self.seen_us[index] = edge_us;
+        update(state, index, &value, quality, edge_us, source_us);
+        self.publish_news(index, value, quality, edge_us, source_us, out);
+    }
+
+    /// Publishes a value if it is news.
+    fn publish_news(
+        &mut self,
+        index: usize,
+        value: Value,
+        quality: Quality,
+        edge_us: i64,
+        source_us: Option<i64>,
+        out: &mut Vec<Sample>,
+    ) {
+        let tag = &self.device.tags[index];
+        let last = &mut self.published[index];
+        let must = last.edge_us == 0 || last.quality != quality || is_silent(tag, last.edge_us, edge_us);
+        let news = match &mut self.doors[index] {
+            None => must || is_change(tag, &last.value, &value),
+            Some(door) => {
+                let reading = value.as_f64().filter(|_| quality.ne107() != Some('F')).map(|number| Reading {
+                    value: value.clone(),
+                    number,
+                    time_us: source_us.unwrap_or(edge_us),
+                    edge_us,
+                });
+                let (held, news) = match &reading {
+                    Some(reading) => {
+                        let passed = door.offer(reading, must);
+                        (passed.held, passed.newest)
+                    }
+                    None => (door.close(), must),
+                };
+                if let Some(held) = held {
+                    let before = if last.edge_us == 0 { quality } else { last.quality };
+                    last.edge_us = held.edge_us;
+                    out.push(Sample {
+                        tag: number(index),
+                        value: held.value,
+                        quality: before,
+                        // It is older than the batch it is in.
+                        source_us: Some(held.time_us),
+                    });
+                }
+                news
+            }
+        };
+        if news {
+            last.edge_us = edge_us;
+            last.value.clone_from(&value);
+            last.quality = quality;
+            out.push(Sample { tag: number(index), value, quality, source_us });
+        }
+    }
+
+    /// Calculates the tags whose inputs were read in this scan.
+    fn calculate(&mut self, checked: bool, edge_us: i64, state: &mut DeviceState, out: &mut Vec<Sample>) {
+        for at in 0..self.calculations.len() {
+            let seen_us = &self.seen_us;
+            let calculation = &mut self.calculations[at];
+            let index = calculation.index;
+            let Some((value, worst)) = calculation.evaluate(state, |tag| seen_us[tag] != 0, edge_us) else {
+                continue;
+            };
+            let quality = match worst.ne107() {
+                Some('F') => worst,
+                _ => worst.max(readable_quality(&self.device.tags[index], &value, checked)),
+            };
+            self.take(index, value, quality, edge_us, None, state, out);
+        }
+    }
+
     /// Looks at the tags that say "someone works on it" before any quality is decided.
     fn note_function_checks(&mut self, raw: &[RawSample]) {
         for sample in raw {
@@ -131,14 +221,6 @@ impl Engineer {
                 self.function_check[index] = is_function_check(tag, &sample.value);
             }
         }
-    }
-
-    fn is_news(&self, index: usize, tag: &Tag, value: &Value, quality: Quality, edge_us: i64) -> bool {
-        let last = &self.published[index];
-        last.edge_us == 0
-            || last.quality != quality
-            || is_silent(tag, last.edge_us, edge_us)
-            || is_change(tag, &last.value, value)
     }
 
     /// A tag that was left out has the value it had; only whether someone works on the machine may
@@ -151,7 +233,8 @@ impl Engineer {
         state: &mut DeviceState,
         out: &mut Vec<Sample>,
     ) {
-        for (index, tag) in self.device.tags.iter().enumerate() {
+        let device = Arc::clone(&self.device);
+        for (index, tag) in device.tags.iter().enumerate().filter(|(_, tag)| tag.formula.is_none()) {
             let seen_us = self.seen_us[index];
             if seen_us == 0 || seen_us == edge_us || !due.contains(&tag.scan) {
                 continue;
@@ -163,17 +246,14 @@ impl Engineer {
                 current.good_us = edge_us;
                 state.good_us = edge_us;
             }
-            let last = &mut self.published[index];
-            if last.edge_us == 0 || last.quality != current.quality || is_silent(tag, last.edge_us, edge_us) {
-                last.edge_us = edge_us;
-                last.value.clone_from(&current.value);
-                last.quality = current.quality;
-                out.push(Sample {
-                    tag: number(index),
-                    value: current.value.clone(),
-                    quality: current.quality,
-                    source_us: current.source_us,
-                });
+            let last = &self.published[index];
+            let must =
+                last.edge_us == 0 || last.quality != current.quality || is_silent(tag, last.edge_us, edge_us);
+            // A line to a later value must not pass over the time in which it stood still.
+            if must || self.doors[index].is_some() {
+                let time_us = if self.doors[index].is_some() { None } else { current.source_us };
+                let (value, quality) = (current.value.clone(), current.quality);
+                self.publish_news(index, value, quality, edge_us, time_us, out);
             }
         }
     }
@@ -298,6 +378,7 @@ fn number(index: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formula;
     use crate::poll::testing::{device, real, tag};
 
     fn scan(engineer: &mut Engineer, state: &mut DeviceState, raw: &[RawSample], ms: i64) -> Vec<Sample> {
@@ -415,5 +496,75 @@ mod tests {
         assert_eq!(transform(linear, &Value::Int(13824)), Value::Lreal(50.0));
         assert_eq!(transform(linear, &Value::Int(32000)), Value::Lreal(100.0));
         assert_eq!(transform(linear, &Value::Text("x".into())), Value::Null);
+    }
+
+    /// A tag calculated from the first two tags.
+    fn calculated(text: &str) -> Tag {
+        let find = |name: &str| {
+            let index = u32::from(name == "b");
+            Ok(formula::Input { tag: index, kind: formula::Kind::Number, counter: None })
+        };
+        let formula = formula::compile(text, &find).unwrap();
+        Tag { raw: Tag::NO_RAW, formula: Some(Arc::new(formula)), ..tag("sum", 0) }
+    }
+
+    #[test]
+    fn a_calculated_tag_has_the_worst_quality_of_what_it_is_made_from() {
+        let mut first = tag("a", 0);
+        first.range = Some((0.0, 10.0));
+        let device = device(vec![first, tag("b", 1), calculated("a + b")]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        let out = scan(&mut engineer, &mut state, &[real(0, 1.0)], 0);
+        assert_eq!(out.len(), 1, "one of the two is missing");
+        let out = scan(&mut engineer, &mut state, &[real(0, 1.0), real(1, 2.0)], 100);
+        let last = |out: &[Sample]| {
+            out.iter().find(|sample| sample.tag == 2).map(|it| (it.value.clone(), it.quality))
+        };
+        assert_eq!(last(&out), Some((Value::Lreal(3.0), Quality::Good)));
+        let out = scan(&mut engineer, &mut state, &[real(0, 11.0), real(1, 2.0)], 200);
+        assert_eq!(last(&out), Some((Value::Lreal(13.0), Quality::OutOfRange)));
+        let refused = RawSample { value: Value::Null, quality: Quality::Refused, ..real(1, 0.0) };
+        let out = scan(&mut engineer, &mut state, &[real(0, 11.0), refused], 300);
+        assert_eq!(last(&out), Some((Value::Null, Quality::Refused)));
+        let out = scan(&mut engineer, &mut state, &[real(0, 1.0), real(1, 1.0)], 400);
+        assert_eq!(last(&out), Some((Value::Lreal(2.0), Quality::Good)));
+        let out = scan(&mut engineer, &mut state, &[real(0, 1.0), real(1, 1.0)], 500);
+        assert_eq!(last(&out), None, "nothing new");
+        engineer.forget();
+        assert_eq!(last(&scan(&mut engineer, &mut state, &[real(0, 5.0)], 600)), None, "b is from before");
+    }
+
+    #[test]
+    fn a_division_by_zero_is_invalid() {
+        let device = device(vec![tag("a", 0), tag("b", 1), calculated("a / b")]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        let out = scan(&mut engineer, &mut state, &[real(0, 1.0), real(1, 0.0)], 0);
+        assert_eq!((&out[2].value, out[2].quality), (&Value::Null, Quality::Invalid));
+    }
+
+    #[test]
+    fn a_swinging_door_publishes_the_corners_with_their_time() {
+        let mut level = tag("level", 0);
+        level.compress = Some(0.1);
+        let device = device(vec![level]);
+        let (mut engineer, mut state) = (Engineer::new(Arc::clone(&device)), state(&device));
+        let mut out = Vec::new();
+        for (step, value) in [0.0, 1.0, 2.0, 3.0, 3.0, 3.0, 3.0].into_iter().enumerate() {
+            // The server says nothing while it stands still.
+            let raw = if step > 4 { vec![] } else { vec![real(0, value)] };
+            let ms = i64::try_from(step).unwrap() * 1000;
+            engineer.publish(&raw, &[0], 1_000_000 + ms * 1000, &mut state, &mut out);
+        }
+        let bad = RawSample { value: Value::Null, quality: Quality::Invalid, ..real(0, 0.0) };
+        out.extend(scan(&mut engineer, &mut state, &[bad], 7000));
+        let found: Vec<_> = out.iter().map(|it| (it.value.as_f64(), it.quality, it.source_us)).collect();
+        let at = |ms: i64| Some(1_000_000 + ms * 1000);
+        let expected = [
+            (Some(0.0), Quality::Good, None),
+            (Some(3.0), Quality::Good, at(3000)),
+            (Some(3.0), Quality::Good, at(6000)),
+            (None, Quality::Invalid, None),
+        ];
+        assert_eq!(found, expected);
     }
 }

@@ -6,6 +6,8 @@
 //! task tries again for ever.
 
 mod backoff;
+mod calculated;
+mod door;
 mod engineer;
 mod history;
 mod messages;

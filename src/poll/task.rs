@@ -293,7 +293,9 @@ impl Task {
         let tags = &self.device.tags;
         let mut state = self.twin.state();
         let refused = tags.iter().zip(&state.values);
-        let refused = refused.filter(|(_, now)| now.edge_us != 0 && now.quality == Quality::Refused);
+        let refused = refused.filter(|(tag, now)| {
+            tag.formula.is_none() && now.edge_us != 0 && now.quality == Quality::Refused
+        });
         let raw: BTreeSet<u32> = refused.map(|(tag, _)| tag.raw).collect();
         let words = raw.iter().filter_map(|raw| Some((*raw, connector.refusal(*raw)?)));
         let refusals: BTreeMap<u32, String> = words.take(REFUSALS_MAX).collect();

@@ -25,6 +25,7 @@ pub fn tag(path: &str, raw: u32) -> Tag {
         data_type: DataType::single(Scalar::Real),
         unit: String::new(),
         deadband: 0.0,
+        compress: None,
         max_silence: Duration::from_secs(60),
         scan: 0,
         range: None,
@@ -34,6 +35,7 @@ pub fn tag(path: &str, raw: u32) -> Tag {
         function_check: false,
         bit: None,
         timezone: None,
+        formula: None,
         desc: String::new(),
         source: String::new(),
     }
@@ -85,7 +87,8 @@ impl Secrets for NoSecrets {
 }
 
 pub fn scripted(tags: Vec<Tag>, script: Script) -> Arc<Device> {
-    let raw = tags.iter().map(|tag| tag.raw).max().map_or(0, |raw| raw + 1);
+    let read = tags.iter().filter(|tag| tag.formula.is_none());
+    let raw = read.map(|tag| tag.raw).max().map_or(0, |raw| raw + 1);
     let specs = (0..raw).map(|raw| TagSpec {
         path: format!("raw{raw}"),
         address: format!("DB1.DBD{}", raw * 4),

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use forebay_connector::{DeviceSpec, Secrets};
 
+use super::layers;
 use super::read::Profile;
 use super::walk::{Except, Walked};
 use super::{check_name, params};
+use crate::connectors;
 use crate::device::Device;
 use crate::diagnostic::{Faults, Sources, Span};
-use crate::document::{Context, Fields, Instance, Table};
+use crate::document::{Context, Fields, Instance, Table, Trace};
 
 /// Keys of `[[device]]` in a profile.
-const KEYS: [&str; 7] = ["name", "endpoint", "location", "params", "except", "trust", "allow_insecure"];
+pub const KEYS: [&str; 9] =
+    ["name", "endpoint", "location", "params", "except", "trust", "allow_insecure", "tags", "scan"];
 
 /// Levels of `location`.
 const LOCATION_LEVELS_MAX: usize = 8;
@@ -36,6 +39,8 @@ pub struct Environment {
     pub devices_max: usize,
     /// Most published tags of the box.
     pub tags_max: usize,
+    /// One tag of which it is written down where its keys come from.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// Opens a `[[device]]` table; in a device file it names its profile.
@@ -45,6 +50,8 @@ pub fn open<'a>(ctx: &'a Context<'a>, table: &'a Table, span: Span, names_profil
         _ => "[[device]]".to_owned(),
     };
     let mut keys = KEYS.to_vec();
+    // What it changes of the protocol's table; another protocol's is refused when it is laid over.
+    keys.extend(connectors::all().iter().map(|protocol| protocol.name()));
     if names_profile {
         keys.push("profile");
     }
@@ -80,8 +87,17 @@ pub fn build(
     let source = device.ctx.source.at_line(device.span.start);
     let instance = Instance { device: name.to_owned(), file: device.ctx.file, source: source.clone(), given };
     let plain = Context::new(profile.file, sources.files.get(profile.file)?, faults);
+    let plain = plain.with_layers(profile.layers.iter().copied()).traced(environment.trace.as_deref());
+    let protocol = profile.protocol.as_ref().map(|protocol| protocol.name())?;
+    let own = sources.files.get(device.ctx.file)?;
+    let changed =
+        layers::of_device(device, &profile.table, protocol, &plain.filling(&params, Some(&instance)), own);
+    let (table, plain) = match &changed {
+        Some((table, ctx)) => (table, ctx),
+        None => (profile.table.as_ref(), &plain),
+    };
     let ctx = plain.filling(&params, Some(&instance));
-    let mut walked = profile.walk(&ctx, &except)?;
+    let mut walked = profile.walk(&ctx, table, &except)?;
     *tags_read += walked.read;
     walked.drop_unused_scans();
     if !walked.incomplete {
@@ -105,7 +121,7 @@ pub fn build(
     // tags are not in it.
     let whole = ctx.is_whole() && device.ctx.is_whole() && !ctx.is_open();
     if sound_options && whole && !device.ctx.failed() {
-        complain(device, &ctx, profile, &spec);
+        complain(device, &ctx, (profile, table), &spec);
     }
     if !profile.sound || ctx.failed() || device.ctx.failed() {
         return None;
@@ -127,11 +143,16 @@ pub fn build(
 }
 
 /// Complaints of the protocol, at the key they are about.
-fn complain(device: &Fields<'_>, profile_ctx: &Context<'_>, profile: &Profile<'_>, spec: &DeviceSpec) {
+fn complain(
+    device: &Fields<'_>,
+    profile_ctx: &Context<'_>,
+    (profile, table): (&Profile<'_>, &Table),
+    spec: &DeviceSpec,
+) {
     let Some(protocol) = &profile.protocol else { return };
     for complaint in protocol.check_device(spec) {
         let message = format!("{}: {}", device.subject, complaint.message);
-        let in_profile = profile.option_span(complaint.key).filter(|_| !device.has(complaint.key));
+        let in_profile = profile.option_span(table, complaint.key).filter(|_| !device.has(complaint.key));
         match in_profile {
             Some(span) => {
                 profile_ctx.report(profile_ctx.error(complaint.code, span, message).help(complaint.help));

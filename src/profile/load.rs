@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::device::{self, Environment};
+use super::layers;
 use super::read::{Profile, check_version};
 use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Place, Sources, Span};
@@ -51,11 +52,12 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
         .collect();
     let mut library = Library::default();
     let mut own: Vec<Option<String>> = Vec::new();
-    for (input, ctx) in inputs.iter().zip(&contexts) {
+    for (index, (input, ctx)) in inputs.iter().zip(&contexts).enumerate() {
         let Some(ctx) = ctx else { continue };
         own.push(match input.table.get("profile") {
             Some(_) => {
-                let profile = Profile::read(ctx, &input.table, input.syntax);
+                let stacked = layers::stack(index, inputs, &contexts);
+                let profile = stacked.and_then(|it| Profile::read(&it.ctx, it.table, it.syntax));
                 library.nameless |= profile.is_none();
                 profile.map(|profile| library.add(profile, input.builtin, faults))
             }

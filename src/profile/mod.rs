@@ -6,11 +6,14 @@
 //! addresses and options go through [`forebay_connector::Protocol`].
 
 mod builtin;
+mod calculated;
 mod device;
+mod layers;
 mod load;
 mod options;
 mod overlap;
 mod params;
+mod precision;
 mod read;
 mod scaling;
 mod tag;

@@ -1,5 +1,6 @@
 //! One profile file: header, parameters, and its walk without any device.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use forebay_connector::Protocol;
@@ -10,11 +11,15 @@ use super::walk::{self, Except, Walked};
 use crate::connectors;
 use crate::device::Text;
 use crate::diagnostic::Span;
-use crate::document::{Context, FORMAT_VERSION, Fields, Table, nearest};
+use crate::document::{Context, EMPTY, FORMAT_VERSION, Fields, Layer, Table, nearest};
+
+/// Tables of a profile, beside that of its protocol.
+pub const ROOT_KEYS: [&str; 10] =
+    ["forebay", "profile", "params", "scan", "defaults", "tags", "enum", "bits", "verify", "device"];
 
 /// Keys of `[profile]`.
-const HEADER_KEYS: [&str; 8] =
-    ["name", "title", "vendor", "model", "version", "protocol", "source", "checked"];
+pub const HEADER_KEYS: [&str; 9] =
+    ["name", "extends", "title", "vendor", "model", "version", "protocol", "source", "checked"];
 
 /// A profile, sound enough to be used by devices.
 pub struct Profile<'a> {
@@ -34,7 +39,10 @@ pub struct Profile<'a> {
     pub params: Vec<ParamDeclaration>,
     /// False when the file itself has errors: no device can use it.
     pub sound: bool,
-    table: &'a Table,
+    /// All its tables, those of the profiles it extends included.
+    pub table: Cow<'a, Table>,
+    /// The files these come from, beside its own.
+    pub layers: Vec<Layer<'a>>,
 }
 
 /// Checks `forebay = 1`.
@@ -55,8 +63,8 @@ impl<'a> Profile<'a> {
     /// Reads a file that has `[profile]`. `syntax` is false when the text itself had faults.
     ///
     /// `None` when it has no usable name: nothing can refer to it.
-    pub fn read(ctx: &Context<'_>, table: &'a Table, syntax: bool) -> Option<Self> {
-        let root = Fields::any(ctx, "the profile", table, Span::default());
+    pub fn read(ctx: &Context<'a>, table: Cow<'a, Table>, syntax: bool) -> Option<Self> {
+        let root = Fields::any(ctx, "the profile", &table, Span::default());
         check_version(&root);
         let header = root.table("profile", "[profile]", &HEADER_KEYS)?;
         for (key, what) in [
@@ -67,7 +75,7 @@ impl<'a> Profile<'a> {
         ] {
             header.require(key, what);
         }
-        for key in ["vendor", "model", "source", "checked"] {
+        for key in ["extends", "vendor", "model", "source", "checked"] {
             header.text(key);
         }
         let protocol = protocol(&header);
@@ -87,38 +95,39 @@ impl<'a> Profile<'a> {
             protocol,
             params,
             sound: syntax,
-            table,
+            layers: ctx.layers().to_vec(),
+            table: Cow::Borrowed(&EMPTY),
         };
+        profile.table = table;
         profile.check_keys(ctx);
         let defaults = params::defaults(&profile.params);
         let walk = ctx.filling(&defaults, None);
-        profile.walk(&walk, &Except::default());
+        profile.walk(&walk, &profile.table, &Except::default());
         profile.sound &= !ctx.failed();
         Some(profile)
     }
 
     fn check_keys(&self, ctx: &Context<'_>) {
         let own = self.protocol.as_ref().map(|protocol| protocol.name());
-        let mut keys = vec![
-            "forebay", "profile", "params", "scan", "defaults", "tags", "enum", "bits", "verify", "device",
-        ];
+        let mut keys = ROOT_KEYS.to_vec();
         match own {
             Some(own) => keys.push(own),
             None => keys.extend(connectors::all().iter().map(|protocol| protocol.name())),
         }
-        Fields::open(ctx, "the profile", self.table, Span::default(), &keys);
+        Fields::open(ctx, "the profile", &self.table, Span::default(), &keys);
     }
 
-    /// Walks the profile with the parameters of `ctx`.
-    pub fn walk(&self, ctx: &Context<'_>, except: &Except) -> Option<Walked> {
+    /// Walks `table`, which is [`Profile::table`] or that with what a device changes, with the
+    /// parameters of `ctx`.
+    pub fn walk(&self, ctx: &Context<'_>, table: &Table, except: &Except) -> Option<Walked> {
         let protocol = self.protocol.as_ref()?;
-        let root = Fields::any(ctx, "the profile", self.table, Span::default());
+        let root = Fields::any(ctx, "the profile", table, Span::default());
         Some(walk::walk(&root, protocol.as_ref(), except))
     }
 
     /// Where a key of the protocol's table stands.
-    pub fn option_span(&self, key: &str) -> Option<Span> {
-        let table = self.table.get(self.protocol.as_ref()?.name())?;
+    pub fn option_span(&self, table: &Table, key: &str) -> Option<Span> {
+        let table = table.get(self.protocol.as_ref()?.name())?;
         match &table.node.content {
             crate::document::Content::Table(options) => options.get(key).map(|entry| entry.node.span),
             _ => None,

@@ -8,20 +8,23 @@ use forebay_connector::{
 };
 use jiff::tz::TimeZone;
 
+use super::precision::{self, Precision};
 use super::scaling;
 use super::texts::{self, Enumeration, NamedBit};
 use super::{options, units};
 use crate::device::{Tag, Transform};
 use crate::diagnostic::{Severity, Span};
-use crate::document::{Context, Fields, Resolved, Table, TextValue, nearest};
+use crate::document::{Context, Fields, Table, TextValue, nearest};
 
 /// Keys of a tag.
-pub const KEYS: [&str; 20] = [
+pub const KEYS: [&str; 22] = [
     "address",
+    "value",
     "type",
     "unit",
     "scan",
     "deadband",
+    "compress",
     "max_silence",
     "range",
     "limits",
@@ -40,11 +43,12 @@ pub const KEYS: [&str; 20] = [
 ];
 
 /// Keys of `[defaults]` and of `defaults` in a group: what several tags can share.
-pub const DEFAULT_KEYS: [&str; 14] = [
+pub const DEFAULT_KEYS: [&str; 15] = [
     "type",
     "unit",
     "scan",
     "deadband",
+    "compress",
     "max_silence",
     "range",
     "scale",
@@ -58,10 +62,10 @@ pub const DEFAULT_KEYS: [&str; 14] = [
 ];
 
 /// A value is published at least this often where nothing else is said.
-const MAX_SILENCE_DEFAULT: Duration = Duration::from_secs(60);
+pub(super) const MAX_SILENCE_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Bounds of `max_silence`.
-const MAX_SILENCE: std::ops::RangeInclusive<Duration> =
+pub(super) const MAX_SILENCE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(86_400);
 
 /// Names of `limits`, ascending.
@@ -81,6 +85,8 @@ pub struct Names<'a> {
     pub defaults: &'a Table,
     /// What is declared but faulty, by table and name; the name `*` is the whole table.
     pub faulty: BTreeSet<(&'static str, String)>,
+    /// `[params]`, to tell where values come from.
+    pub params: Option<&'a Table>,
     /// Options of the protocol; `None` when they are faulty.
     pub options: Option<&'a BTreeMap<String, OptionValue>>,
 }
@@ -88,7 +94,7 @@ pub struct Names<'a> {
 impl Names<'_> {
     /// True when it would be wrong to say that `name` does not exist in the table `kind`: it is
     /// declared but faulty, or stood in a part of the file that cannot be read.
-    fn may_exist(&self, fields: &Fields<'_>, kind: &'static str, name: &str) -> bool {
+    pub(super) fn may_exist(&self, fields: &Fields<'_>, kind: &'static str, name: &str) -> bool {
         fields.ctx.may_be_lost(name)
             || [name, "*"].iter().any(|name| self.faulty.contains(&(kind, (*name).to_owned())))
     }
@@ -208,7 +214,7 @@ fn open_brace(fields: &Fields<'_>, text: &TextValue) -> bool {
 /// `None` when it cannot be used, or when it depends on a parameter without a value; the former
 /// has been reported.
 pub fn read(names: &Names<'_>, fields: &Fields<'_>, path: &str, shift: u32) -> Option<ReadTag> {
-    let source = fields.ctx.source.at_line(fields.span.start);
+    let source = fields.ctx.at_line(fields.span);
     let data_type = data_type(fields);
     let scan = scan_class(names, fields);
     let max_silence = fields.duration("max_silence", MAX_SILENCE).unwrap_or(MAX_SILENCE_DEFAULT);
@@ -221,7 +227,7 @@ pub fn read(names: &Names<'_>, fields: &Fields<'_>, path: &str, shift: u32) -> O
     let unit = unit(names.protocol, fields, data_type);
     let scaling = scaling::of_time(data_type.scalar, &unit, scaling);
     let range = number_key(fields, data_type, "range").then(|| fields.pair("range")).flatten();
-    let deadband = deadband(fields, data_type, range.or(scaling.span));
+    let Precision { deadband, compress } = precision::read(fields, data_type, range.or(scaling.span));
     let limits = limits(fields, data_type);
     let enumeration = enumeration(names, fields, data_type);
     let bits = bits(names, fields, data_type);
@@ -237,6 +243,7 @@ pub fn read(names: &Names<'_>, fields: &Fields<'_>, path: &str, shift: u32) -> O
         data_type: scaling::published(data_type, scaling.transform),
         unit,
         deadband,
+        compress,
         max_silence,
         scan,
         range,
@@ -246,6 +253,7 @@ pub fn read(names: &Names<'_>, fields: &Fields<'_>, path: &str, shift: u32) -> O
         function_check,
         bit: None,
         timezone,
+        formula: None,
         desc,
         source,
     };
@@ -270,6 +278,7 @@ fn bit_tag(word: &Tag, bit: &NamedBit) -> Tag {
         data_type: DataType::single(Scalar::Bool),
         unit: String::new(),
         deadband: 0.0,
+        compress: None,
         range: None,
         limits: BTreeMap::new(),
         counter: false,
@@ -282,7 +291,7 @@ fn bit_tag(word: &Tag, bit: &NamedBit) -> Tag {
 
 /// True when `key` is there and the type is a number. On another type an own key is refused,
 /// an inherited one left out.
-fn number_key(fields: &Fields<'_>, data_type: DataType, key: &str) -> bool {
+pub(super) fn number_key(fields: &Fields<'_>, data_type: DataType, key: &str) -> bool {
     fitting(fields, data_type, key, data_type.scalar.is_number(), "numbers")
 }
 
@@ -318,7 +327,7 @@ fn scan_class(names: &Names<'_>, fields: &Fields<'_>) -> Option<usize> {
     found
 }
 
-fn unit(protocol: &dyn Protocol, fields: &Fields<'_>, data_type: DataType) -> String {
+pub(super) fn unit(protocol: &dyn Protocol, fields: &Fields<'_>, data_type: DataType) -> String {
     let time = data_type.scalar.is_duration();
     let numeric = number_key(fields, data_type, "unit");
     let Some(text) = numeric.then(|| fields.text("unit")).flatten() else {
@@ -349,56 +358,7 @@ fn unit(protocol: &dyn Protocol, fields: &Fields<'_>, data_type: DataType) -> St
     unit.symbol.to_owned()
 }
 
-/// A number in published units, or a share of `range` (or of `eng`).
-fn deadband(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>) -> f64 {
-    if !number_key(fields, data_type, "deadband") {
-        return 0.0;
-    }
-    let Some(entry) = fields.entry("deadband") else { return 0.0 };
-    let help = "write a number in the unit of the tag, or a share of its range such as \"1%\"";
-    let number = match fields.ctx.resolve(&fields.subject, &entry.node) {
-        None => return 0.0,
-        Some(Resolved::Text(text)) => {
-            let percent = text.text.strip_suffix('%').and_then(|share| share.trim().parse::<f64>().ok());
-            match (percent, range) {
-                (Some(share), Some((low, high))) => Some(share / 100.0 * (high - low)),
-                (Some(_), None) if fields.has("range") => return 0.0,
-                (Some(_), None) => {
-                    let message =
-                        format!("the deadband \"{}\" is a share of `range`, which is missing", text.text);
-                    fields.refuse("P0126", "deadband", &message, "add range = [low, high]");
-                    return 0.0;
-                }
-                (None, _) => None,
-            }
-        }
-        Some(other) => other.as_f64(),
-    };
-    let message = match number {
-        Some(number) if number.is_finite() && number >= 0.0 => {
-            warn_wide(fields, number, range);
-            return number;
-        }
-        Some(_) => "`deadband` must be 0 or more",
-        None => "`deadband` is neither a number nor a share",
-    };
-    fields.refuse_value("P0126", "deadband", message, help);
-    0.0
-}
-
-/// A deadband as wide as the range holds every change back.
-fn warn_wide(fields: &Fields<'_>, deadband: f64, range: Option<(f64, f64)>) {
-    if let (Some((low, high)), Some(entry)) = (range, fields.entry("deadband"))
-        && deadband >= high - low
-    {
-        let message =
-            format!("{}: `deadband` = {deadband} is as wide as the range, {low} to {high}", fields.subject);
-        let fault = fields.ctx.warning("P0126", entry.node.span, message);
-        fields.ctx.report(fault.label("no change is ever sent").help("write a smaller one, such as \"1%\""));
-    }
-}
-
-fn limits(fields: &Fields<'_>, data_type: DataType) -> BTreeMap<String, f64> {
+pub(super) fn limits(fields: &Fields<'_>, data_type: DataType) -> BTreeMap<String, f64> {
     let mut limits = BTreeMap::new();
     if !number_key(fields, data_type, "limits") {
         return limits;

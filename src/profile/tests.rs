@@ -26,6 +26,7 @@ fn read(files: &[(&str, &str)], devices_max: usize, tags_max: usize) -> (Instanc
         state_directory: "state".into(),
         devices_max,
         tags_max,
+        trace: None,
     };
     let found = load(&sources, &inputs, &faults, &environment);
     let (diagnostics, hidden) = faults.finish();
@@ -149,6 +150,145 @@ fn a_scan_class_without_tags_is_not_read() {
     assert_eq!(spec.scans[import.scan].interval, Duration::from_secs(60));
 }
 
+/// The meter with `lines` behind its tags.
+fn meter_with(lines: &str) -> (Instances, String) {
+    let text = BUILTIN[2].1.replacen("\n[[verify]]", &format!("\n{lines}\n\n[[verify]]"), 1);
+    assert_ne!(text, BUILTIN[2].1);
+    read(&[("meter.toml", &text)], 100, 100_000)
+}
+
+#[test]
+fn calculated_tags_come_last_and_in_order() {
+    let (found, said) = meter_with(
+        "[tags.use]\n\
+         share = { value = \"total_kw / {unit_id}\", unit = \"kW\", desc = \"d\" }\n\
+         total_kw = { value = \"power.total / 1000\", unit = \"kW\", compress = \"1%\", range = [0, 50] }\n\
+         loaded = { value = \"total_kw > 5 and grid.frequency > 49\" }\n\
+         today = { value = \"change(energy.import, 1d)\", unit = \"kWh\" }",
+    );
+    assert_eq!(said, "");
+    let device = &found.devices[0];
+    let tag = |path: &str| &device.tags[device.tag_index(path).unwrap()];
+    assert!(device.tag_index("use.total_kw") < device.tag_index("use.share"));
+    assert_eq!(tag("use.total_kw").compress, Some(0.5));
+    assert_eq!(tag("use.loaded").data_type.scalar, Scalar::Bool);
+    let scan = |path: &str| device.spec.scans[tag(path).scan].name.as_str();
+    assert_eq!((scan("use.share"), scan("use.today")), ("fast", "slow"), "that of the fastest tag it uses");
+    assert!(
+        device.tags[17..].iter().all(|tag| tag.formula.is_some() && tag.raw == crate::device::Tag::NO_RAW)
+    );
+    let uses: Vec<&str> = tag("use.share")
+        .formula
+        .iter()
+        .flat_map(|it| it.inputs.iter())
+        .map(|tag| device.tags[*tag as usize].path.as_str())
+        .collect();
+    assert_eq!(uses, ["use.total_kw"]);
+}
+
+#[test]
+fn a_circle_of_formulas_is_found() {
+    let (found, said) = meter_with(
+        "[tags.use]\na = { value = \"b + 1\" }\nb = { value = \"c * 2\" }\nc = { value = \"power.total + b\" }",
+    );
+    assert!(found.devices.is_empty());
+    assert!(said.contains("use.b from use.c") && said.contains("P0163"), "{said}");
+}
+
+const SITE: &str = r#"
+forebay = 1
+[profile]
+name = "hall-meter"
+version = "2"
+extends = "eastron-sdm630"
+[scan]
+fast = "5s"
+[params]
+unit_id = { default = 7 }
+[tags.power]
+total = { compress = 20, desc = "Hall" }
+l1 = { address = "30019" }
+[tags.cost]
+now = { value = "power.total * 0.0002" }
+[[device]]
+name = "m1"
+endpoint = "tcp://192.168.20.15"
+location = "A/B"
+"#;
+
+#[test]
+fn a_profile_extends_another() {
+    let mut files = vec![("site.toml", SITE)];
+    files.push(BUILTIN[2]);
+    let (found, said) = read(&files, 100, 100_000);
+    assert_eq!(said, "");
+    let device = found.devices.iter().find(|device| device.name == "m1").unwrap();
+    assert_eq!((device.profile.as_str(), device.profile_version.as_str()), ("hall-meter", "2"));
+    assert_eq!(device.title.get("de"), "Energiezähler SDM630", "what it does not say it takes over");
+    assert_eq!(device.spec.options["unit_id"], OptionValue::Int(7));
+    assert_eq!(device.spec.scans[0].interval, Duration::from_secs(5));
+    assert_eq!((device.tags.len(), device.verify.len()), (18, 2));
+    let tag = |path: &str| &device.tags[device.tag_index(path).unwrap()];
+    let total = tag("power.total");
+    assert_eq!((total.compress, total.deadband, total.desc.as_str()), (Some(20.0), 0.0, "Hall"));
+    assert_eq!(device.spec.tags[total.raw as usize].address, "30053");
+    assert_eq!(device.spec.tags[tag("power.l1").raw as usize].address, "30019");
+    assert_eq!(device.tags[17].path, "cost.now");
+}
+
+#[test]
+fn a_device_changes_its_own_tags_only() {
+    let text = format!(
+        "{SITE}
+[device.scan]
+slow = \"2m\"
+[device.modbus]
+timeout = \"2s\"
+[device.tags.grid]
+frequency = {{ range = [55, 65] }}
+[device.tags.extra]
+own = {{ address = \"30100\", unit = \"V\" }}
+[[device]]
+name = \"m2\"
+endpoint = \"tcp://192.168.20.16\"
+location = \"A/B\"
+"
+    );
+    let (found, said) = read(&[("site.toml", &text), BUILTIN[2]], 100, 100_000);
+    assert_eq!(said, "");
+    let device = |name: &str| found.devices.iter().find(|device| device.name == name).unwrap();
+    let range = |name: &str| device(name).tags[device(name).tag_index("grid.frequency").unwrap()].range;
+    assert_eq!((range("m1"), range("m2")), (Some((55.0, 65.0)), Some((45.0, 65.0))));
+    let timeout = |name: &str| device(name).spec.options["timeout"].clone();
+    assert_eq!(timeout("m1"), OptionValue::Duration(Duration::from_secs(2)));
+    assert_eq!(timeout("m2"), OptionValue::Duration(Duration::from_millis(800)));
+    assert!(device("m1").tag_index("extra.own").is_some() && device("m2").tag_index("extra.own").is_none());
+    assert_eq!(device("m1").spec.scans[1].interval, Duration::from_secs(120));
+}
+
+#[test]
+fn one_of_a_repeated_group_differs() {
+    let text = BUILTIN[0].1.replacen(
+        "\n[enum.packml_state]",
+        "\n[tags.\"station.3\"]\ndie_temp = { deadband = 2 }\n\n[enum.packml_state]",
+        1,
+    );
+    let (found, said) = read(&[("press.toml", &text)], 100, 100_000);
+    assert_eq!(said, "");
+    let press = &found.devices[0];
+    let deadband = |path: &str| press.tags[press.tag_index(path).unwrap()].deadband;
+    assert_eq!((deadband("station.2.die_temp"), deadband("station.3.die_temp")), (0.5, 2.0));
+}
+
+#[test]
+fn profiles_that_extend_each_other_are_refused() {
+    let one = SITE.replace("hall-meter", "a").replace("eastron-sdm630", "b");
+    let two = SITE.replace("hall-meter", "b").replace("eastron-sdm630", "a").replace("m1", "m2");
+    let (found, said) = read(&[("a.toml", &one), ("b.toml", &two)], 100, 100_000);
+    assert!(found.devices.is_empty());
+    assert!(said.contains("P0147") && !said.contains("needs"), "{said}");
+}
+
 /// One change to a text's bytes.
 #[derive(Debug, Clone)]
 enum Change {
@@ -206,7 +346,8 @@ proptest! {
         let (found, said) = read(&[(name, &text)], 100, 100_000);
         prop_assert!(found.refused.is_empty() || !said.is_empty(), "refused in silence");
         for device in &found.devices {
-            prop_assert!(device.tags.iter().all(|tag| (tag.raw as usize) < device.spec.tags.len()));
+            let read = device.tags.iter().filter(|tag| tag.formula.is_none());
+            prop_assert!(read.into_iter().all(|tag| (tag.raw as usize) < device.spec.tags.len()));
             prop_assert!(device.spec.tags.iter().all(|tag| tag.scan < device.spec.scans.len()));
         }
     }

@@ -102,6 +102,11 @@ fn by_path(fields: &Fields<'_>, except: &Except, walked: &Walked) -> Option<(u32
         }
         return None;
     };
+    if tag.formula.is_some() {
+        let help = "check one of the tags it is calculated from";
+        fields.refuse("P0130", "tag", &format!("tag `{}` is calculated", path.text), help);
+        return None;
+    }
     let scalar = walked.raws.get(usize::try_from(tag.raw).ok()?)?.data_type.scalar;
     let scalar = if matches!(tag.transform, Transform::Bit(_)) { Scalar::Bool } else { scalar };
     Some((tag.raw, scalar, tag.transform))

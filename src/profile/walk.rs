@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use forebay_connector::{OptionValue, Protocol, ScanClass, TagSpec};
 
+use super::calculated::{self, Pending};
+use super::layers;
 use super::overlap::{self, Placed};
 use super::tag::{self, Names, ReadTag};
 use super::{check_name, options, texts, verify};
@@ -45,6 +47,8 @@ pub struct Walked {
     pub incomplete: bool,
     /// Tags looked at, faulty ones included.
     pub read: usize,
+    /// Calculated tags, until all others are known.
+    calculated: Vec<Pending>,
     full: bool,
 }
 
@@ -62,6 +66,27 @@ impl Walked {
         self.scans = kept;
         self.raws.iter_mut().for_each(|raw| raw.scan = moved[raw.scan]);
         self.tags.iter_mut().for_each(|tag| tag.scan = moved[tag.scan]);
+    }
+
+    /// True when `count` more tags are possible; else that is reported at `span`.
+    fn has_room(&mut self, fields: &Fields<'_>, span: Span, count: usize) -> bool {
+        if self.tags.len() + count <= TAGS_MAX {
+            return true;
+        }
+        let message = format!("the device has more than {TAGS_MAX} tags");
+        let fault = fields.ctx.error("P0131", span, message).label("this one is too many");
+        fields.ctx.report(fault.help("split it into two profiles, or make `repeat` smaller"));
+        self.full = true;
+        false
+    }
+
+    /// Adds a calculated tag whose name stands at `span`. False when there is no room.
+    pub fn push(&mut self, root: &Fields<'_>, span: Span, tag: Tag) -> bool {
+        let room = self.has_room(root, span, 1);
+        if room {
+            self.tags.push(tag);
+        }
+        room
     }
 }
 
@@ -127,6 +152,7 @@ pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walk
         enumerations: texts::enumerations(root),
         bits: texts::bit_fields(root),
         defaults: defaults.unwrap_or(&EMPTY),
+        params: plain_table(root, "params"),
     };
     match plain_table(root, "tags") {
         Some(groups) if !groups.entries.is_empty() => {
@@ -144,6 +170,8 @@ pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walk
     }
     overlap::warn(root.ctx, std::mem::take(&mut walked.extents));
     walked.scans = names.scans.clone();
+    let calculated = std::mem::take(&mut walked.calculated);
+    calculated::resolve(root, calculated, except, &mut walked);
     verify::read(root, &names, except, &mut walked);
     (walked.options, walked.sound_options) = (options, sound_options);
     walked
@@ -202,12 +230,29 @@ struct Repeat {
     stride: u32,
 }
 
+/// One group, or one of those that `repeat` makes of it.
+struct Group<'g> {
+    /// As it stands in paths: `hydraulics`, `station.3`.
+    path: String,
+    /// How far its addresses are moved on.
+    shift: u32,
+    /// `defaults` of the group.
+    shared: &'g Table,
+    /// What `[tags."station.3"]` changes.
+    changes: Option<&'g Table>,
+}
+
 fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, walked: &mut Walked) {
     let subject = format!("[tags.{}]", entry.key);
     let Some(table) = root.as_table(entry) else { return };
     let fields = Fields::any(root.ctx, &subject, table, entry.key_span);
+    if let Some((repeated, number)) = entry.key.split_once('.') {
+        check_changes(root, entry, repeated, number);
+        return;
+    }
     check_name(&fields, "a group's name", &entry.key, entry.key_span);
-    if let Some(address) = table.get("address").filter(|it| !matches!(it.node.content, Content::Table(_))) {
+    let own = ["address", "value"].iter().find_map(|key| table.get(key));
+    if let Some(address) = own.filter(|it| !matches!(it.node.content, Content::Table(_))) {
         let message = format!("tag `{}` stands in no group", entry.key);
         let fault = root.ctx.error("P0103", address.key_span, message);
         root.ctx.report(fault.help(format!("write it under [tags.<group>] as {} = {{ … }}", entry.key)));
@@ -215,17 +260,23 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
     }
     let shared = fields.table("defaults", format!("`defaults` of {subject}"), &tag::DEFAULT_KEYS);
     let shared = shared.and(plain_table(&fields, "defaults")).unwrap_or(&EMPTY);
+    let plain = Group { path: entry.key.clone(), shift: 0, shared, changes: None };
     match (fields.has("repeat"), repeat(&fields)) {
-        (false, _) => one_group(&fields, names, shared, &entry.key, 0, except, walked),
+        (false, _) => one_group(&fields, names, &plain, except, walked),
         (true, None) => walked.incomplete = true,
         (true, Some(repeat)) => {
             for number in repeat.from..=repeat.to {
                 let mut params = root.ctx.params().cloned().unwrap_or_else(Params::new);
                 params.insert(repeat.name.clone(), Param::Int(i64::from(number)));
                 let ctx = root.ctx.with_params(&params);
+                let path = format!("{}.{number}", entry.key);
                 let shift = (number - repeat.from).saturating_mul(repeat.stride);
                 let fields = Fields::any(&ctx, &subject, table, entry.key_span);
-                one_group(&fields, names, shared, &format!("{}.{number}", entry.key), shift, except, walked);
+                let changes =
+                    plain_table(root, "tags").and_then(|groups| groups.get(&path)).and_then(|entry| {
+                        if let Content::Table(lines) = &entry.node.content { Some(lines) } else { None }
+                    });
+                one_group(&fields, names, &Group { path, shift, changes, ..plain }, except, walked);
                 // The others have the same fault, or more of it.
                 if root.ctx.absorb(&ctx) || walked.full {
                     break;
@@ -233,6 +284,45 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
             }
         }
     }
+}
+
+/// `[tags."station.3"]` changes one of a group with `repeat`, which must be there.
+fn check_changes(root: &Fields<'_>, entry: &Entry, repeated: &str, number: &str) {
+    let tags = plain_table(root, "tags");
+    let group = tags.and_then(|tags| tags.get(repeated)).map(|entry| &entry.node.content);
+    let (message, help) = match group {
+        Some(Content::Table(group)) => {
+            let fields = Fields::any(root.ctx, format!("[tags.{repeated}]"), group, entry.key_span);
+            let Some(repeat) = group.get("repeat").and_then(|_| repeat(&fields)) else {
+                if group.get("repeat").is_some() {
+                    return;
+                }
+                let message = format!("[tags.{repeated}] has no `repeat`, so there is no `{}`", entry.key);
+                let help = format!("write [tags.{repeated}]; groups have one level");
+                root.ctx.report(root.ctx.error("P0146", entry.key_span, message).help(help));
+                return;
+            };
+            let there = number.parse::<u32>().is_ok_and(|it| (repeat.from..=repeat.to).contains(&it));
+            if there {
+                return;
+            }
+            let message = format!(
+                "there is no group `{}`: `repeat` runs from {} to {}",
+                entry.key, repeat.from, repeat.to
+            );
+            (message, "name one of these".to_owned())
+        }
+        _ => {
+            let names = tags.iter().flat_map(|tags| &tags.entries).map(|entry| entry.key.as_str());
+            let names: Vec<&str> = names.filter(|name| !name.contains('.')).collect();
+            let help = match nearest(repeated, names.iter().copied()) {
+                Some(near) => format!("did you mean [tags.\"{near}.{number}\"]?"),
+                None => "names of groups have no dot; a dot names one of a group with `repeat`".to_owned(),
+            };
+            (format!("there is no group `{repeated}` with `repeat`"), help)
+        }
+    };
+    root.ctx.report(root.ctx.error("P0146", entry.key_span, message).help(help));
 }
 
 fn repeat(group: &Fields<'_>) -> Option<Repeat> {
@@ -265,9 +355,7 @@ fn repeat(group: &Fields<'_>) -> Option<Repeat> {
 fn one_group(
     fields: &Fields<'_>,
     names: &Names<'_>,
-    shared: &Table,
-    path: &str,
-    shift: u32,
+    group: &Group<'_>,
     except: &Except,
     walked: &mut Walked,
 ) {
@@ -281,17 +369,40 @@ fn one_group(
             walked.incomplete = true;
             continue;
         }
-        let path = format!("{path}.{}", entry.key);
+        let path = format!("{}.{}", group.path, entry.key);
         if except.takes(&path) && table.get("bits").is_none() {
             continue;
         }
-        let tag = tag::open(fields.ctx, &entry.key, table, entry.key_span, [shared, names.defaults]);
-        if let Some(read) = tag::read(names, &tag, &path, shift) {
-            add(&tag, read, except, walked);
-        }
+        let changed = group.changes.and_then(|changes| changes.get(&entry.key));
+        let changed = changed.and_then(|entry| fields.as_table(entry)).map(|over| layers::line(table, over));
+        one_tag(fields, names, group, (entry, changed.as_ref().unwrap_or(table)), &path, except, walked);
         if walked.full {
             return;
         }
+    }
+}
+
+fn one_tag(
+    fields: &Fields<'_>,
+    names: &Names<'_>,
+    group: &Group<'_>,
+    (entry, table): (&Entry, &Table),
+    path: &str,
+    except: &Except,
+    walked: &mut Walked,
+) {
+    let calculated = table.get("value").is_some();
+    let inherited = [group.shared, names.defaults];
+    let behind = if calculated { [&EMPTY, &EMPTY] } else { inherited };
+    let tag = tag::open(fields.ctx, &entry.key, table, entry.key_span, behind);
+    if let Some(trace) = fields.ctx.trace() {
+        trace.note(path, &tag, &tag::KEYS, names.params);
+    }
+    if calculated {
+        let read = calculated::read(names, &tag, path, &group.path, inherited);
+        walked.calculated.extend(read);
+    } else if let Some(read) = tag::read(names, &tag, path, group.shift) {
+        add(&tag, read, except, walked);
     }
 }
 
@@ -318,11 +429,7 @@ fn add(fields: &Fields<'_>, read: ReadTag, except: &Except, walked: &mut Walked)
     if tags.is_empty() {
         return;
     }
-    if walked.tags.len() + tags.len() > TAGS_MAX {
-        let message = format!("the device has more than {TAGS_MAX} tags");
-        let fault = ctx.error("P0131", fields.span, message).label("this one is too many");
-        ctx.report(fault.help("split it into two profiles, or make `repeat` smaller"));
-        walked.full = true;
+    if !walked.has_room(fields, fields.span, tags.len()) {
         return;
     }
     if let Some(extent) = read.extent {

@@ -63,6 +63,7 @@ fn device(name: &str, tags: &[&str]) -> Arc<Device> {
         data_type: DataType::parse(data_type).expect("a type"),
         unit: String::new(),
         deadband: 0.0,
+        compress: None,
         max_silence: Duration::from_secs(60),
         scan: 0,
         range: None,
@@ -72,6 +73,7 @@ fn device(name: &str, tags: &[&str]) -> Arc<Device> {
         function_check: false,
         bit: None,
         timezone: None,
+        formula: None,
         desc: String::new(),
         source: String::new(),
     };

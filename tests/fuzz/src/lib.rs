@@ -10,8 +10,20 @@ pub mod batch;
 pub mod clock;
 #[path = "../../../src/device.rs"]
 pub mod device;
+/// The two parts of it that formulas use.
+pub mod document {
+    #[path = "../../../../src/document/nearest.rs"]
+    mod nearest;
+    #[path = "../../../../src/document/quantity.rs"]
+    mod quantity;
+
+    pub use nearest::nearest;
+    pub use quantity::duration;
+}
 #[path = "../../../src/event.rs"]
 pub mod event;
+#[path = "../../../src/formula/mod.rs"]
+pub mod formula;
 #[path = "../../../src/journal/mod.rs"]
 pub mod journal;
 #[path = "../../../src/lane/mod.rs"]

@@ -1,0 +1,96 @@
+//! How exactly a tag is published: `deadband`, or `compress` for a swinging door.
+
+use forebay_connector::DataType;
+
+use super::tag::number_key;
+use crate::document::{Fields, Resolved};
+
+/// What is held back of a tag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Precision {
+    /// Changes up to this much, in published units.
+    pub deadband: f64,
+    /// What straight lines between the published values may miss, in published units.
+    pub compress: Option<f64>,
+}
+
+/// Reads `deadband` and `compress`, of which a tag has one. `range` is what shares refer to.
+pub fn read(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>) -> Precision {
+    let plain = |deadband| Precision { deadband, compress: None };
+    if fields.is_own("compress") && fields.is_own("deadband") {
+        fields.refuse(
+            "P0126",
+            "compress",
+            "has both `deadband` and `compress`",
+            "use deadband (values as they were read, fewer of them) or compress (straight lines between them)",
+        );
+        return plain(0.0);
+    }
+    let wanted = fields.has("compress") && !fields.is_own("deadband");
+    // A list is published whole or not at all: there is no line between two lists.
+    if wanted && data_type.array_len.is_some() {
+        if fields.is_own("compress") {
+            let help = "remove it; a list is published when one of its values changes";
+            fields.refuse("P0121", "compress", &format!("`compress` makes no sense for {data_type}"), help);
+        }
+    } else if wanted && number_key(fields, data_type, "compress") {
+        let compress = share(fields, "compress", range).filter(|number| {
+            let some = *number > 0.0;
+            if !some {
+                let help = "write how far values may lie from the line, for example 0.5 or \"0.2%\"";
+                fields.refuse_value("P0126", "compress", "`compress` must be more than 0", help);
+            }
+            some
+        });
+        return Precision { deadband: 0.0, compress };
+    }
+    if !number_key(fields, data_type, "deadband") {
+        return plain(0.0);
+    }
+    plain(share(fields, "deadband", range).unwrap_or(0.0))
+}
+
+/// A number in published units, or a share of `range` (or of `eng`).
+fn share(fields: &Fields<'_>, key: &str, range: Option<(f64, f64)>) -> Option<f64> {
+    let entry = fields.entry(key)?;
+    let help = "write a number in the unit of the tag, or a share of its range such as \"1%\"";
+    let number = match fields.ctx.resolve(&fields.subject, &entry.node)? {
+        Resolved::Text(text) => {
+            let percent = text.text.strip_suffix('%').and_then(|share| share.trim().parse::<f64>().ok());
+            match (percent, range) {
+                (Some(share), Some((low, high))) => Some(share / 100.0 * (high - low)),
+                (Some(_), None) if fields.has("range") => return None,
+                (Some(_), None) => {
+                    let message =
+                        format!("the {key} \"{}\" is a share of `range`, which is missing", text.text);
+                    fields.refuse("P0126", key, &message, "add range = [low, high]");
+                    return None;
+                }
+                (None, _) => None,
+            }
+        }
+        other => other.as_f64(),
+    };
+    let message = match number {
+        Some(number) if number.is_finite() && number >= 0.0 => {
+            warn_wide(fields, key, number, range);
+            return Some(number);
+        }
+        Some(_) => format!("`{key}` must be 0 or more"),
+        None => format!("`{key}` is neither a number nor a share"),
+    };
+    fields.refuse_value("P0126", key, &message, help);
+    None
+}
+
+/// What is as wide as the range holds every change back.
+fn warn_wide(fields: &Fields<'_>, key: &str, number: f64, range: Option<(f64, f64)>) {
+    if let (Some((low, high)), Some(entry)) = (range, fields.entry(key))
+        && number >= high - low
+    {
+        let message =
+            format!("{}: `{key}` = {number} is as wide as the range, {low} to {high}", fields.subject);
+        let fault = fields.ctx.warning("P0126", entry.node.span, message);
+        fields.ctx.report(fault.label("no change is ever sent").help("write a smaller one, such as \"1%\""));
+    }
+}
