@@ -175,7 +175,7 @@ fn value(tag: &Tag, at: usize) -> Value {
 
 /// All tags of all machines were read well, `age_us` ago, and for the last hour.
 pub fn all_good(twin: &Twin, now: i64, age_us: i64) {
-    for (number, device) in twin.devices.iter().enumerate() {
+    for (number, device) in twin.devices().iter().enumerate() {
         let mut state = device.state();
         state.link = Link::Up { since_us: now - 95 * MINUTE_US };
         state.identity = "6ES7 515-2AM01-0AB0 V2.9".to_owned();

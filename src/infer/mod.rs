@@ -48,7 +48,7 @@ pub struct Binding {
 fn slots(bindings: Vec<Binding>, box_path: &str, twin: &Twin) -> Vec<Arc<Slot>> {
     let slot = |binding: Binding| {
         let Binding { folder, device } = binding;
-        let path = twin.device(&device).map_or(box_path, |twin| &twin.device.path).to_owned();
+        let path = twin.device(&device).map_or_else(|| box_path.to_owned(), |twin| twin.device.path.clone());
         Arc::new(Slot::new(device, path, folder))
     };
     bindings.into_iter().map(slot).collect()
@@ -63,7 +63,7 @@ pub fn watch(
     events: &Events,
 ) -> (Option<Watcher>, Arc<Predictions>) {
     let slots = slots(vec![binding], box_path, twin);
-    let start = |slot: &Arc<Slot>| Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
+    let start = |slot: &Arc<Slot>| Watcher::start(slot.clone(), twin.device(&slot.device), events);
     let watcher = slots.first().and_then(start);
     (watcher, Arc::new(Predictions::new(slots)))
 }
@@ -106,7 +106,7 @@ async fn serve(slots: &[Arc<Slot>], twin: &Twin, events: &Events, stop: Cancella
     let mut watchers = Vec::new();
     for slot in slots {
         let interval = slot.spec().map(|spec| spec.sample_interval);
-        let start = || Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
+        let start = || Watcher::start(slot.clone(), twin.device(&slot.device), events);
         let watcher = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|panic| {
             watcher::panicked(slot, &*panic, events);
             None

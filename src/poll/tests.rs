@@ -58,7 +58,7 @@ async fn play_into(
         reconnect_pause_max: Duration::from_secs(2),
         stop: stop.clone(),
     };
-    let task = tokio::spawn(run(device, Arc::clone(&twin.devices[0]), shared, last_good_us));
+    let task = tokio::spawn(run(device, Arc::clone(&twin.devices()[0]), shared, last_good_us));
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     stop.cancel();
     task.await.unwrap();
@@ -67,7 +67,7 @@ async fn play_into(
         events.push(event);
     }
     let batches = std::mem::take(&mut *sink.0.lock().unwrap());
-    let state = twin.devices[0].state().clone();
+    let state = twin.devices()[0].state().clone();
     (batches, events, state)
 }
 

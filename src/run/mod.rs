@@ -209,7 +209,7 @@ fn poll_devices(
         let since_us = last_good_us.get(&device.path).copied().unwrap_or(0);
         tokio::spawn(poll::run(device, Arc::clone(twin), shared.clone(), since_us))
     };
-    twin.devices.iter().map(poll).collect()
+    twin.devices().iter().map(poll).collect()
 }
 
 /// `forebay run`: starts, tells systemd, waits for SIGINT or SIGTERM, stops.

@@ -206,7 +206,7 @@ fn overview(site: &Site, asked: &Asked, speech: &Speech) -> (View, Part) {
 
 fn machine_of(site: &Site, name: &str, asked: &Asked, speech: &Speech) -> Option<Machine> {
     if let Some(device) = site.twin.device(name) {
-        return Some(machine::machine(device, &*site.facts, asked.part, speech));
+        return Some(machine::machine(&device, &*site.facts, asked.part, speech));
     }
     let not_read = site.facts.not_read().into_iter().find(|machine| machine.name == name)?;
     Some(machine::not_read(&not_read, speech))

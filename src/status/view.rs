@@ -135,7 +135,8 @@ pub(super) struct PredictionRow {
 pub(super) fn view(twin: &Twin, facts: &dyn Facts, speech: &Speech) -> View {
     let identity = facts.identity();
     let predictions: Vec<_> = facts.predictions().iter().map(|p| prediction(p, speech)).collect();
-    let mut machines: Vec<_> = twin.devices.iter().map(|device| row(device, &predictions, speech)).collect();
+    let mut machines: Vec<_> =
+        twin.devices().iter().map(|device| row(device, &predictions, speech)).collect();
     machines.extend(facts.not_read().iter().map(|machine| not_read_row(machine, speech)));
     machines.sort_by(|a, b| (&a.location, &a.name).cmp(&(&b.location, &b.name)));
     let to_it = facts.to_it();
