@@ -91,11 +91,15 @@ pub enum What {
     ReplayDone,
     /// A replay was cancelled.
     ReplayCancelled,
+    /// Another configuration was taken over.
+    Configuration,
+    /// Files have errors and were not taken over.
+    ConfigurationFaults,
 }
 
 impl What {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Started,
         Self::ClockJump,
         Self::KafkaAway,
@@ -118,6 +122,8 @@ impl What {
         Self::ImportDone,
         Self::ReplayDone,
         Self::ReplayCancelled,
+        Self::Configuration,
+        Self::ConfigurationFaults,
     ];
 }
 

@@ -647,7 +647,7 @@ fn the_service_watches_the_twin_and_stops() {
     bad.content.as_mut().expect("it is right").onnx.clear();
     let bind = |folder| Binding { folder: Arc::new(folder), device: "press-3".to_owned() };
     let bindings = vec![bind(good), bind(bad)];
-    let predictions = spawn(bindings, "Works1/box", Arc::clone(&twin), events, stop.clone());
+    let predictions = spawn(bindings, "Works1/box", &twin, events, stop.clone());
     let mut machine = Machine::new(5);
     wait_for("score", PATIENCE, || {
         machine.step(0.5);

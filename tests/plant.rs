@@ -342,6 +342,7 @@ pub fn not_read(name: &str) -> NotRead {
         name: name.to_owned(),
         fault: format!("device `{name}`: {fault}"),
         place: place.to_owned(),
+        runs_on: false,
         check: format!(
             "error[P0114]: device `{name}`: {fault}\n  --> {place}:12\n   |\n14 | profile  = \"acme-pres-630t\"\n   \
              |            ^^^^^^^^^^^^^^^^\n   |\n   = help: did you mean \"acme-press-630t\"?\n\n\

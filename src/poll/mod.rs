@@ -24,7 +24,7 @@ use crate::event::Events;
 use crate::twin::{Cause, DeviceTwin};
 
 pub use engineer::{Engineer, transform};
-pub use outage::{box_off, gap_event};
+pub use outage::{RELOADED, box_off, gap_event};
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -60,7 +60,19 @@ const PANIC_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// `last_good_us` is when the device's last value was journalled before this start, 0 = never.
 pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, last_good_us: i64) {
-    let mut outage = outage::Outage::before_start(Arc::clone(&device), shared.events.clone(), last_good_us);
+    run_after(device, twin, shared, last_good_us, box_off()).await;
+}
+
+/// As [`run`], after a time without values for this `cause`.
+pub async fn run_after(
+    device: Arc<Device>,
+    twin: Arc<DeviceTwin>,
+    shared: Shared,
+    last_good_us: i64,
+    cause: Cause,
+) {
+    let events = shared.events.clone();
+    let mut outage = outage::Outage::before_start(Arc::clone(&device), events, last_good_us, cause);
     while !shared.stop.is_cancelled() {
         let work = task::Task::new(Arc::clone(&device), Arc::clone(&twin), shared.clone());
         let ended = std::panic::AssertUnwindSafe(work.run(&mut outage)).catch_unwind().await;
