@@ -160,21 +160,22 @@ fn flood(directory: &Path, samples: usize) {
         let opened = open(directory, &format!("flood {name}"));
         let twin = Twin::new(&publishing_everything(20));
         let mut engineers: Vec<Engineer> =
-            twin.devices.iter().map(|twin| Engineer::new(Arc::clone(&twin.device))).collect();
+            twin.devices().iter().map(|twin| Engineer::new(Arc::clone(&twin.device))).collect();
         // Long enough that the compressor does not see a scan twice.
         let mut walks: Vec<Walk> = (0..engineers.len()).map(Walk::new).collect();
         let scans: Vec<Vec<RawSample>> = (0..400 * walks.len())
             .map(|number| raw(walks[number % engineers.len()].scan(true, value)))
             .collect();
+        let devices = twin.devices();
         let (started, before) = (Instant::now(), processor());
         for number in 0..samples / TAGS {
             let (at, edge_us) =
                 (number % engineers.len(), 1_770_000_000_000_000 + i64::try_from(number).unwrap_or(0));
             let mut samples = Vec::with_capacity(TAGS);
-            let state = &mut twin.devices[at].state();
+            let device = &devices[at];
+            let state = &mut device.state();
             engineers[at].publish(&scans[number % scans.len()], &[0], edge_us, state, &mut samples);
-            let mut batch =
-                Batch { device: Arc::clone(&twin.devices[at].device), edge_us, samples, gap: None };
+            let mut batch = Batch { device: Arc::clone(&device.device), edge_us, samples, gap: None };
             while let Err(back) = opened.writer.try_append(batch) {
                 // The writer is behind; give it the core.
                 std::thread::sleep(Duration::from_micros(200));

@@ -70,7 +70,7 @@ impl Device {
 }
 
 /// One published tag.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tag {
     /// Path, for example `hydraulics.oil_temp`.
     pub path: String,
@@ -168,7 +168,7 @@ pub struct BitText {
 }
 
 /// One `[[verify]]`: read after every connect; nothing is good until all hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verify {
     /// Index of the raw tag.
     pub raw: u32,

@@ -97,11 +97,15 @@ pub enum What {
     StandbyReads,
     /// It answers again: this one stands by.
     StandbyWaits,
+    /// Another configuration was taken over.
+    Configuration,
+    /// Files have errors and were not taken over.
+    ConfigurationFaults,
 }
 
 impl What {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Started,
         Self::ClockJump,
         Self::KafkaAway,
@@ -126,6 +130,8 @@ impl What {
         Self::ReplayCancelled,
         Self::StandbyReads,
         Self::StandbyWaits,
+        Self::Configuration,
+        Self::ConfigurationFaults,
     ];
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use forebay::control::command::{self, Switch};
+use forebay::control::reload::{self, Reload};
 use forebay::diagnostic::Format;
 use forebay::journal_command::{self, JournalCommand};
 use forebay::replay::command::Replay;
@@ -73,6 +74,7 @@ All but import and trim only read. To send history again there is `forebay repla
     Pause(Switch),
     /// Takes up sending to Kafka again.
     Resume(Switch),
+    Reload(Reload),
     Replay(Replay),
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
@@ -113,6 +115,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Pause(switch) => return command::run(&switch, true, &mut std::io::stdout().lock()),
         Command::Resume(switch) => return command::run(&switch, false, &mut std::io::stdout().lock()),
+        Command::Reload(reload) => return reload::run(&reload, &mut std::io::stdout().lock()),
         Command::Replay(replay) => return replay::command::run(&replay, &mut std::io::stdout().lock()),
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }
@@ -146,7 +149,7 @@ async fn run_box(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     } else if json && !said.is_empty() {
         tracing::warn!("the files have doubtful places:\n{said}");
     }
-    let ended = run::run(config, &loaded).await;
+    let ended = run::run(path, config, &loaded).await;
     if let Err(error) = &ended
         && json
     {

@@ -4,27 +4,35 @@
 //! one while waiting.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use forebay_connector::{Quality, Value};
 
 use crate::device::Device;
 
-/// All devices, in configuration order.
-pub struct Twin {
-    /// One entry for each device.
-    pub devices: Vec<Arc<DeviceTwin>>,
-}
+/// All devices, in configuration order. Which they are changes when the configuration does.
+pub struct Twin(RwLock<Arc<[Arc<DeviceTwin>]>>);
 
 impl Twin {
     /// A twin without values yet.
     pub fn new(devices: &[Arc<Device>]) -> Self {
-        Self { devices: devices.iter().map(|device| Arc::new(DeviceTwin::new(Arc::clone(device)))).collect() }
+        let new = |device: &Arc<Device>| Arc::new(DeviceTwin::new(Arc::clone(device)));
+        Self(RwLock::new(devices.iter().map(new).collect()))
+    }
+
+    /// The devices of this moment.
+    pub fn devices(&self) -> Arc<[Arc<DeviceTwin>]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on these are the devices.
+    pub fn set_devices(&self, devices: Arc<[Arc<DeviceTwin>]>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = devices;
     }
 
     /// The device with this name.
-    pub fn device(&self, name: &str) -> Option<&Arc<DeviceTwin>> {
-        self.devices.iter().find(|twin| twin.device.name == name)
+    pub fn device(&self, name: &str) -> Option<Arc<DeviceTwin>> {
+        self.devices().iter().find(|twin| twin.device.name == name).cloned()
     }
 }
 
@@ -36,7 +44,8 @@ pub struct DeviceTwin {
 }
 
 impl DeviceTwin {
-    fn new(device: Arc<Device>) -> Self {
+    /// Of a device without values yet.
+    pub fn new(device: Arc<Device>) -> Self {
         let values = vec![Current::default(); device.tags.len()];
         Self { device, state: Mutex::new(DeviceState { values, ..DeviceState::default() }) }
     }

@@ -116,7 +116,8 @@ impl Bench {
     fn poll(&mut self) {
         self.machine.step(0.5);
         self.now_us += GRID_US;
-        let mut state = self.twin.devices[0].state();
+        let press = Arc::clone(&self.twin.devices()[0]);
+        let mut state = press.state();
         state.link = Link::Up { since_us: 1 };
         for (path, value) in self.machine.values() {
             if let Some(index) = INPUTS.iter().position(|input| *input == path) {
@@ -497,7 +498,8 @@ enum Spoil {
 impl Spoil {
     fn apply(&self, bench: &mut Bench) {
         let now_us = bench.now_us;
-        let mut state = bench.twin.devices[0].state();
+        let press = Arc::clone(&bench.twin.devices()[0]);
+        let mut state = press.state();
         match self {
             Self::Quality(quality) => state.values[2].quality = *quality,
             Self::Old => state.values[2].edge_us = now_us - 1_500_000,
@@ -536,7 +538,7 @@ fn a_wild_value_suppresses_the_score_and_the_model_recovers() {
     for _ in 0..30 {
         bench.poll();
         // Finite where it is read, infinite once it is scaled: no score can come of it.
-        bench.twin.devices[0].state().values[0].value = Value::Real(f32::MAX);
+        bench.twin.devices()[0].state().values[0].value = Value::Real(f32::MAX);
         bench.tick();
     }
     assert!(matches!(bench.prediction().state, State::Suppressed { .. }), "{:?}", bench.prediction().state);
@@ -648,11 +650,12 @@ fn the_service_watches_the_twin_and_stops() {
     bad.content.as_mut().expect("it is right").onnx.clear();
     let bind = |folder| Binding { folder: Arc::new(folder), device: "press-3".to_owned() };
     let bindings = vec![bind(good), bind(bad)];
-    let predictions = spawn(bindings, "Works1/box", Arc::clone(&twin), events, stop.clone());
+    let predictions = spawn(bindings, "Works1/box", &twin, events, stop.clone());
     let mut machine = Machine::new(5);
     wait_for("score", PATIENCE, || {
         machine.step(0.5);
-        let mut state = twin.devices[0].state();
+        let press = Arc::clone(&twin.devices()[0]);
+        let mut state = press.state();
         for (path, value) in machine.values() {
             if let Some(index) = INPUTS.iter().position(|input| *input == path) {
                 state.values[index].value = value;

@@ -114,7 +114,7 @@ impl Shop {
 
 fn refresh(twin: &Twin) {
     let now = now_us();
-    for device in &twin.devices {
+    for device in &*twin.devices() {
         let mut state = device.state();
         if matches!(state.link, forebay::twin::Link::Up { .. }) {
             state.good_us = now;
@@ -207,7 +207,7 @@ fn a_new_box_says_what_comes_next() {
     assert_eq!(browser.text("#e"), "Nothing has happened yet.");
 
     let shop = Shop::open();
-    shop.twin.devices.iter().for_each(|device| *device.state() = Default::default());
+    shop.twin.devices().iter().for_each(|device| *device.state() = Default::default());
     browser.go(&shop.url("/"));
     assert_eq!(browser.text("#v-text"), "Starting: 6 machines are being connected.");
     browser.go(&shop.url("/m/press-4"));
@@ -314,7 +314,7 @@ fn a_hostile_device_stays_text_in_the_browser() {
         vec![plant::tag(evil, "STRING[9]", "", None)],
     );
     let shop = Shop::with(Arc::new(Twin::new(&[device])), |_| {});
-    shop.twin.devices[0].state().values[0].value = Value::Text(evil.into());
+    shop.twin.devices()[0].state().values[0].value = Value::Text(evil.into());
     plant::take_away(&shop.twin, evil, now_us(), evil);
     let browser = Browser::open(PHONE);
     browser.go(&shop.url("/"));

@@ -178,7 +178,7 @@ fn value(tag: &Tag, at: usize) -> Value {
 
 /// All tags of all machines were read well, `age_us` ago, and for the last hour.
 pub fn all_good(twin: &Twin, now: i64, age_us: i64) {
-    for (number, device) in twin.devices.iter().enumerate() {
+    for (number, device) in twin.devices().iter().enumerate() {
         let mut state = device.state();
         state.link = Link::Up { since_us: now - 95 * MINUTE_US };
         state.identity = "6ES7 515-2AM01-0AB0 V2.9".to_owned();
@@ -345,6 +345,7 @@ pub fn not_read(name: &str) -> NotRead {
         name: name.to_owned(),
         fault: format!("device `{name}`: {fault}"),
         place: place.to_owned(),
+        runs_on: false,
         check: format!(
             "error[P0114]: device `{name}`: {fault}\n  --> {place}:12\n   |\n14 | profile  = \"acme-pres-630t\"\n   \
              |            ^^^^^^^^^^^^^^^^\n   |\n   = help: did you mean \"acme-press-630t\"?\n\n\

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::folder::{self, Listing};
 use super::models;
 use super::read::{self, Read};
-use super::{Config, CredentialStore};
+use super::{Config, CredentialStore, Paths};
+use crate::clock;
 use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Format, Place, Severity, Source, Sources, Span, render};
 use crate::document::{Context, FILE_BYTES_MAX, Table, Trace, nearest, parse};
@@ -25,6 +26,10 @@ pub struct Loaded {
     /// The configuration; `None` when `forebay.toml` has errors, or when only profile and device
     /// files were checked.
     pub config: Option<Config>,
+    /// When reading a site began, microseconds since 1970 UTC.
+    pub read_us: i64,
+    /// Folders that `forebay.toml` names, also when the rest of it has errors; `None` without one.
+    pub paths: Option<Paths>,
     /// Devices without faults.
     pub devices: Vec<Arc<Device>>,
     /// Devices that cannot run as written; the others run.
@@ -62,9 +67,17 @@ impl Loaded {
 
 /// Loads a site: `forebay.toml` and all profiles and devices it names.
 pub fn load(path: &Path) -> Loaded {
-    let mut files = Files::default();
-    let Some((file, table)) = files.read(path) else { return files.finish(None, Instances::default()) };
-    files.site(path, file, &table)
+    let (mut files, read_us) = (Files::default(), clock::now_us());
+    let loaded = match files.read(path) {
+        Some((file, table)) => files.site(path, file, &table),
+        None => files.finish(None, Instances::default()),
+    };
+    Loaded { read_us, ..loaded }
+}
+
+/// Where the box that runs by this `forebay.toml` has its state, as far as the file can be read.
+pub fn state_folder(path: &Path) -> Option<PathBuf> {
+    load(path).paths.map(|paths| paths.state)
 }
 
 /// Checks files for `forebay check FILE…`: each may be a `forebay.toml` (told by `[edge]` or
@@ -231,7 +244,7 @@ impl Files {
             mark(standby, &mut found.devices);
         }
         let config = config.filter(|_| sound);
-        self.finish(config, found)
+        Loaded { paths: Some(paths), ..self.finish(config, found) }
     }
 
     /// Walks all files taken on, with the built-in profiles behind them.
@@ -250,6 +263,8 @@ impl Files {
         let (diagnostics, hidden) = self.faults.finish();
         Loaded {
             config,
+            read_us: 0,
+            paths: None,
             devices: found.devices,
             refused: found.refused,
             diagnostics,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::replicate::DailyWindow;
 
 pub use credentials::CredentialStore;
-pub use load::{Loaded, check_files, load};
+pub use load::{Loaded, check_files, load, state_folder};
 
 use crate::lane::WhenFull;
 use crate::standby::Standby;

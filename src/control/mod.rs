@@ -1,10 +1,11 @@
-//! The control socket: how `forebay pause`, `resume`, `replay` and `journal` speak to a running box.
+//! The control socket: how `forebay pause`, `resume`, `reload`, `replay` and `journal` speak to a running box.
 //!
 //! HTTP/1.1 with JSON over the unix socket `control.sock` in the folder of the state, for its
 //! owner and group only. It is never served on TCP; the status page only reads.
 
 pub mod client;
 pub mod command;
+pub mod reload;
 mod routes;
 mod server;
 pub mod socket;
@@ -53,6 +54,8 @@ pub struct Controls {
     pub imports: Arc<Imports>,
     /// History that is sent once more.
     pub replays: Arc<Replays>,
+    /// To have the files read again; none when nobody does that.
+    reloads: OnceLock<reload::Orders>,
 }
 
 impl Controls {
@@ -71,7 +74,14 @@ impl Controls {
             lanes: OnceLock::new(),
             imports,
             replays,
+            reloads: OnceLock::new(),
         }
+    }
+
+    /// From now on the files can be read again.
+    pub fn take_reloads(&self, orders: reload::Orders) {
+        // There is one who does it.
+        let _before = self.reloads.set(orders);
     }
 
     /// To pause and resume this lane.
@@ -127,7 +137,7 @@ pub async fn serve(folder: std::path::PathBuf, controls: Arc<Controls>, stop: Ca
             }
             Err(error) if !std::mem::replace(&mut told, true) => {
                 tracing::error!(
-                    "no control socket, `forebay pause`, `resume`, `replay` and `journal trim` do not work: \
+                    "no control socket, `forebay pause`, `resume`, `reload`, `replay` and `journal trim` do not work: \
                      {error}; trying again every {} s",
                     RETRY.as_secs()
                 );

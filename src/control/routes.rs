@@ -12,8 +12,9 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
 
-use super::{Controls, LaneControl};
+use super::{Controls, LaneControl, reload};
 use crate::amount::{bytes, counted};
 use crate::lane::{Before, TrimError, TrimOrder};
 use crate::replay::{Order, ReplayError};
@@ -27,6 +28,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const BY_CHARS_MAX: usize = 64;
 /// Longest time for removing files.
 const TRIM_MAX: Duration = Duration::from_secs(60);
+/// Longest time for reading the files.
+const RELOAD_MAX: Duration = Duration::from_secs(60);
 
 /// A request that is not done, and why.
 #[derive(Debug)]
@@ -75,6 +78,7 @@ pub(super) fn router(controls: Arc<Controls>) -> Router {
         .route("/v1/journal/trim", post(trim))
         .route("/v1/journal/handed", post(handed))
         .route("/v1/import", post(import))
+        .route("/v1/reload", post(order_reload))
         .route("/v1/replay", get(replays).post(order_replay))
         .route("/v1/replay/{id}", get(replay).delete(cancel_replay))
         .fallback(unknown)
@@ -175,10 +179,15 @@ async fn resume(State(controls): State<Arc<Controls>>, request: Request) -> Resp
     respond(switch(&controls, request, false).await)
 }
 
+/// Who asks, as far as it is a name.
+fn name_of(by: &str) -> String {
+    let by: String = by.chars().filter(|letter| !letter.is_control()).take(BY_CHARS_MAX).collect();
+    if by.is_empty() { "an operator".to_owned() } else { by }
+}
+
 async fn switch(controls: &Controls, request: Request, pause: bool) -> Answer {
     let SwitchRequest { lane, by } = read(request).await?;
-    let by: String = by.chars().filter(|letter| !letter.is_control()).take(BY_CHARS_MAX).collect();
-    let by = if by.is_empty() { "an operator".to_owned() } else { by };
+    let by = name_of(&by);
     let is_meant = |name: &str| lane.as_deref().is_none_or(|lane| lane == name);
     let meant: Vec<_> = controls.switches.iter().filter(|(name, _)| is_meant(name)).cloned().collect();
     if meant.is_empty() {
@@ -208,6 +217,35 @@ async fn switch(controls: &Controls, request: Request, pause: bool) -> Answer {
         answer["warning"] = warning.into();
     }
     Ok(answer)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadRequest {
+    /// Who asks.
+    #[serde(default)]
+    by: String,
+}
+
+async fn order_reload(State(controls): State<Arc<Controls>>, request: Request) -> Response {
+    respond(do_reload(&controls, request).await)
+}
+
+async fn do_reload(controls: &Controls, request: Request) -> Answer {
+    let ReloadRequest { by } = read(request).await?;
+    let unable = |why: &str| Refusal(StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
+    let orders = controls.reloads.get().ok_or_else(|| unable("the box is still starting: try again"))?;
+    let (answer, answered) = oneshot::channel();
+    let order = reload::Order { by: name_of(&by), answer };
+    let reloading = async {
+        orders.send(order).await.ok()?;
+        answered.await.ok()
+    };
+    match tokio::time::timeout(RELOAD_MAX, reloading).await {
+        Ok(Some(reloaded)) => Ok(json!(reloaded)),
+        Ok(None) => Err(unable("the box is stopping")),
+        Err(_) => Err(unable("the files are still being read: what comes of it is in the log and an event")),
+    }
 }
 
 /// Something new lies in the folder of imports.

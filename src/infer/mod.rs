@@ -22,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,7 @@ use crate::clock;
 use crate::event::Events;
 use crate::twin::Twin;
 use folder::Folder;
-use predictions::{Predictions, Slot};
+use predictions::{Predictions, Slot, Slots};
 use watcher::Watcher;
 
 pub use predictions::{Prediction, State};
@@ -43,17 +44,6 @@ pub struct Binding {
     pub device: String,
 }
 
-/// Prepares the places of all predictions; nothing runs yet. `box_path` stands in events about
-/// folders that cannot be read.
-fn slots(bindings: Vec<Binding>, box_path: &str, twin: &Twin) -> Vec<Arc<Slot>> {
-    let slot = |binding: Binding| {
-        let Binding { folder, device } = binding;
-        let path = twin.device(&device).map_or(box_path, |twin| &twin.device.path).to_owned();
-        Arc::new(Slot::new(device, path, folder))
-    };
-    bindings.into_iter().map(slot).collect()
-}
-
 /// Loads one model for one device, outside the service: tests and replays call
 /// [`Watcher::tick`] in their own time.
 pub fn watch(
@@ -62,28 +52,28 @@ pub fn watch(
     twin: &Twin,
     events: &Events,
 ) -> (Option<Watcher>, Arc<Predictions>) {
-    let slots = slots(vec![binding], box_path, twin);
-    let start = |slot: &Arc<Slot>| Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
-    let watcher = slots.first().and_then(start);
-    (watcher, Arc::new(Predictions::new(slots)))
+    let predictions = Predictions::new(vec![binding], box_path, twin);
+    let watcher = predictions.slots().first().and_then(|slot| Watcher::start(slot.clone(), events));
+    (watcher, Arc::new(predictions))
 }
 
 /// Loads all models and watches until `stop`, on a thread of its own.
 ///
 /// Models are loaded there too, so that a start does not wait for them. Where inference is too
-/// slow for its grid, points of the grid are dropped, never samples.
+/// slow for its grid, points of the grid are dropped, never samples. What [`Predictions::bind`] changes
+/// is followed.
 pub fn spawn(
     bindings: Vec<Binding>,
     box_path: &str,
-    twin: Arc<Twin>,
+    twin: &Twin,
     events: Events,
     stop: CancellationToken,
 ) -> Arc<Predictions> {
-    let slots = slots(bindings, box_path, &twin);
-    let predictions = Arc::new(Predictions::new(slots.clone()));
+    let predictions = Arc::new(Predictions::new(bindings, box_path, twin));
+    let slots = predictions.follow();
     let thread = std::thread::Builder::new().name("infer".into()).spawn(move || {
         match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-            Ok(runtime) => runtime.block_on(serve(&slots, &twin, &events, stop)),
+            Ok(runtime) => runtime.block_on(serve(slots, &events, stop)),
             Err(error) => {
                 tracing::error!("no predictions: the clock of the inference thread failed: {error}")
             }
@@ -97,34 +87,61 @@ pub fn spawn(
 
 /// A watcher and its grid.
 struct Gridded {
+    /// Where its prediction stands; a prediction that is gone ends its watcher.
+    slot: Arc<Slot>,
     watcher: Watcher,
     interval: Duration,
     next: Instant,
 }
 
-async fn serve(slots: &[Arc<Slot>], twin: &Twin, events: &Events, stop: CancellationToken) {
-    let mut watchers = Vec::new();
-    for slot in slots {
-        let interval = slot.spec().map(|spec| spec.sample_interval);
-        let start = || Watcher::start(slot.clone(), twin.device(&slot.device).cloned(), events);
-        let watcher = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|panic| {
-            watcher::panicked(slot, &*panic, events);
-            None
-        });
-        if let (Some(watcher), Some(interval)) = (watcher, interval) {
-            watchers.push(Gridded { watcher, interval, next: Instant::now() + interval });
-        }
-    }
-    while let Some(next) = watchers.iter().map(|gridded| gridded.next).min() {
+async fn serve(mut slots: watch::Receiver<Slots>, events: &Events, stop: CancellationToken) {
+    let (mut watchers, mut before) = (Vec::new(), Slots::default());
+    slots.mark_changed();
+    loop {
+        let next = watchers.iter().map(|gridded: &Gridded| gridded.next).min();
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep_until(next) => {}
+            changed = slots.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let now = slots.borrow_and_update().clone();
+                follow(&mut watchers, &before, &now, events);
+                before = now;
+            }
+            () = at(next) => {}
         }
         for gridded in &mut watchers {
             gridded.advance_guarded(events);
         }
         watchers.retain(|gridded| gridded.watcher.is_running());
+    }
+}
+
+/// Waits for the next point of a grid, for ever without one.
+async fn at(next: Option<Instant>) {
+    match next {
+        Some(next) => tokio::time::sleep_until(next).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends the watchers of places that are gone and starts those of new ones.
+fn follow(watchers: &mut Vec<Gridded>, before: &Slots, now: &Slots, events: &Events) {
+    let is_in = |slots: &Slots, slot: &Arc<Slot>| slots.iter().any(|other| Arc::ptr_eq(other, slot));
+    watchers.retain(|gridded| is_in(now, &gridded.slot));
+    for slot in now.iter().filter(|slot| !is_in(before, slot)) {
+        let interval = slot.spec().map(|spec| spec.sample_interval);
+        let start = || Watcher::start(slot.clone(), events);
+        let watcher = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|panic| {
+            watcher::panicked(slot, &*panic, events);
+            None
+        });
+        if let (Some(watcher), Some(interval)) = (watcher, interval) {
+            let (slot, next) = (Arc::clone(slot), Instant::now() + interval);
+            watchers.push(Gridded { slot, watcher, interval, next });
+        }
     }
 }
 

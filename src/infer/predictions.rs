@@ -3,10 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
+use super::Binding;
 use super::folder::Folder;
 use super::spec::Spec;
 use super::words;
 use crate::device::Text;
+use crate::twin::{DeviceTwin, Twin};
 
 /// Scores kept for the sparkline.
 pub const HISTORY_MAX: usize = 240;
@@ -72,19 +76,53 @@ pub struct Prediction {
     pub history: Vec<f32>,
 }
 
+/// The places of all predictions, in the order of configuration.
+pub(super) type Slots = Arc<[Arc<Slot>]>;
+
 /// All models on all devices.
 pub struct Predictions {
-    slots: Vec<Arc<Slot>>,
+    slots: watch::Sender<Slots>,
+    box_path: String,
 }
 
 impl Predictions {
-    pub(super) fn new(slots: Vec<Arc<Slot>>) -> Self {
-        Self { slots }
+    /// Prepares the places; nothing runs yet. `box_path` stands in events about folders that cannot
+    /// be read.
+    pub(super) fn new(bindings: Vec<Binding>, box_path: &str, twin: &Twin) -> Self {
+        let slots = bindings.into_iter().map(|binding| Slot::new(binding, box_path, twin));
+        let slots = watch::Sender::new(slots.map(Arc::new).collect());
+        Self { slots, box_path: box_path.to_owned() }
+    }
+
+    /// From now on these models watch these devices. Who watches the same device as before goes on
+    /// with its window; a device whose twin is another one is another device.
+    pub fn bind(&self, bindings: Vec<Binding>, twin: &Twin) {
+        let before = self.slots();
+        let slot = |binding: Binding| {
+            let new = Arc::new(Slot::new(binding, &self.box_path, twin));
+            before.iter().find(|slot| slot.is_same(&new)).cloned().unwrap_or(new)
+        };
+        let slots: Slots = bindings.into_iter().map(slot).collect();
+        self.slots.send_if_modified(|now| {
+            let same = now.len() == slots.len() && now.iter().zip(&*slots).all(|(a, b)| Arc::ptr_eq(a, b));
+            *now = slots;
+            !same
+        });
+    }
+
+    /// The places of this moment.
+    pub(super) fn slots(&self) -> Slots {
+        self.slots.borrow().clone()
+    }
+
+    /// Tells when the places change.
+    pub(super) fn follow(&self) -> watch::Receiver<Slots> {
+        self.slots.subscribe()
     }
 
     /// A copy of all, in the order of configuration.
     pub fn list(&self) -> Vec<Prediction> {
-        self.slots.iter().map(|slot| slot.read()).collect()
+        self.slots().iter().map(|slot| slot.read()).collect()
     }
 }
 
@@ -94,6 +132,8 @@ pub(super) struct Slot {
     pub(super) device: String,
     /// Path of the device, or of the box.
     pub(super) path: String,
+    /// The device, if it is there.
+    pub(super) twin: Option<Arc<DeviceTwin>>,
     /// The model's folder.
     pub(super) folder: Arc<Folder>,
     /// SHA-256 of `model.onnx`, empty when there is none.
@@ -114,7 +154,10 @@ pub(super) struct Now {
 }
 
 impl Slot {
-    pub(super) fn new(device: String, path: String, folder: Arc<Folder>) -> Self {
+    fn new(binding: Binding, box_path: &str, twin: &Twin) -> Self {
+        let Binding { folder, device } = binding;
+        let twin = twin.device(&device);
+        let path = twin.as_ref().map_or_else(|| box_path.to_owned(), |twin| twin.device.path.clone());
         let content = folder.content.as_ref().ok();
         let hash = content.map(|content| super::graph::hash(&content.onnx)).unwrap_or_default();
         let now = Now {
@@ -127,7 +170,17 @@ impl Slot {
             missing: content.map_or(0, |content| content.spec.window),
             history: VecDeque::with_capacity(HISTORY_MAX),
         };
-        Self { device, path, folder, hash, now: Mutex::new(now) }
+        Self { device, path, twin, folder, hash, now: Mutex::new(now) }
+    }
+
+    /// The same model on the same device, with nothing about either changed.
+    fn is_same(&self, other: &Self) -> bool {
+        let same_twin = match (&self.twin, &other.twin) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => self.device == other.device,
+            _ => false,
+        };
+        same_twin && self.folder.origin == other.folder.origin && self.hash == other.hash
     }
 
     /// A poisoned lock is taken over, as in the twin.

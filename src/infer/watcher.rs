@@ -51,9 +51,10 @@ struct Suppressed {
 }
 
 impl Watcher {
-    /// Loads the model of `slot` for a device. `None` when it cannot run: `slot` is then
+    /// Loads the model of `slot` for its device. `None` when it cannot run: `slot` is then
     /// [`State::Broken`], and an event says why.
-    pub(super) fn start(slot: Arc<Slot>, twin: Option<Arc<DeviceTwin>>, events: &Events) -> Option<Self> {
+    pub(super) fn start(slot: Arc<Slot>, events: &Events) -> Option<Self> {
+        let twin = slot.twin.clone();
         let loaded = Self::load(&slot, twin.as_deref());
         match (loaded, twin) {
             (Ok((detector, inputs)), Some(twin)) => {
@@ -309,7 +310,8 @@ mod tests {
             let binding = Binding { folder: Arc::clone(&folder), device: name.clone() };
             let (watcher, predictions) = watch(binding, "Works1/box", &twin, &events);
             let interval = Duration::from_millis(500);
-            (Gridded { watcher: watcher.unwrap(), interval, next: Instant::now() }, predictions)
+            let (slot, watcher) = (Arc::clone(&predictions.slots()[0]), watcher.unwrap());
+            (Gridded { slot, watcher, interval, next: Instant::now() }, predictions)
         };
         let ((mut faulty, faulty_says), (mut other, other_says)) = (start(), start());
         // A row that does not fit the window.

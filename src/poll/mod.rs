@@ -29,7 +29,7 @@ use crate::standby::Gate;
 use crate::twin::{Cause, DeviceTwin, Link};
 
 pub use engineer::{Engineer, transform};
-pub use outage::{box_off, gap_event};
+pub use outage::{RELOADED, box_off, gap_event};
 pub use task::holds;
 
 #[cfg(test)]
@@ -68,8 +68,19 @@ const PANIC_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// `last_good_us` is when the device's last value was journalled before this start, 0 = never.
 pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, last_good_us: i64) {
+    run_after(device, twin, shared, last_good_us, box_off()).await;
+}
+
+/// As [`run`], after a time without values for this `cause`.
+pub async fn run_after(
+    device: Arc<Device>,
+    twin: Arc<DeviceTwin>,
+    shared: Shared,
+    last_good_us: i64,
+    cause: Cause,
+) {
     if device.standby_for.is_empty() {
-        return read(device, twin, shared, last_good_us).await;
+        return read(device, twin, shared, last_good_us, cause).await;
     }
     let mut gate = shared.gate.clone();
     loop {
@@ -89,14 +100,15 @@ pub async fn run(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, las
             end.cancel();
         };
         // The time before is no gap: the other box has read.
-        tokio::join!(read(Arc::clone(&device), Arc::clone(&twin), turn, 0), async {
+        tokio::join!(read(Arc::clone(&device), Arc::clone(&twin), turn, 0, box_off()), async {
             shared.stop.run_until_cancelled(closing).await;
         });
     }
 }
 
-async fn read(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, last_good_us: i64) {
-    let mut outage = outage::Outage::before_start(Arc::clone(&device), shared.events.clone(), last_good_us);
+async fn read(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, last_good_us: i64, cause: Cause) {
+    let events = shared.events.clone();
+    let mut outage = outage::Outage::before_start(Arc::clone(&device), events, last_good_us, cause);
     while !shared.stop.is_cancelled() {
         let work = task::Task::new(Arc::clone(&device), Arc::clone(&twin), shared.clone());
         let ended = std::panic::AssertUnwindSafe(work.run(&mut outage)).catch_unwind().await;

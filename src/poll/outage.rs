@@ -23,6 +23,8 @@ const REMIND: Duration = Duration::from_secs(600);
 const JOURNAL_FULL: &str = "the disk is full or too slow, and the memory for what waits for it is full";
 /// Code of the gap that ends when the box starts.
 const BOX_OFF: &str = "box-off";
+/// Code of the gap that ends when a device is read by a new configuration.
+pub const RELOADED: &str = "reload";
 /// Losses closer together than this are one gap record. Microseconds.
 const LOSSES_APART_US: i64 = 1_000_000;
 
@@ -56,9 +58,9 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// The time since the box was switched off counts as an outage too.
-    pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64) -> Self {
-        let open = (last_good_us != 0).then(box_off);
+    /// The time since the box was switched off, or the device was read last, counts as an outage too.
+    pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64, cause: Cause) -> Self {
+        let open = (last_good_us != 0).then_some(cause);
         Self {
             device,
             events,
@@ -157,10 +159,10 @@ impl Outage {
             self.emit_state(now_us, "down", Some(&cause));
         }
         // The first cause names the gap: what follows (refused after reset) is a consequence. Only
-        // of the box itself it is not.
+        // of the box itself or of its files it is not.
         match &self.open {
             None => self.open = Some(cause),
-            Some(open) if open.code == BOX_OFF => {
+            Some(open) if [BOX_OFF, RELOADED].contains(&open.code.as_str()) => {
                 self.then.get_or_insert(cause);
             }
             Some(_) => {}
@@ -268,7 +270,7 @@ mod tests {
     #[test]
     fn losses_before_and_after_a_clock_that_was_set_back_are_two_records() {
         let (events, mut emitted) = Events::new();
-        let mut outage = Outage::before_start(crate::poll::testing::device(Vec::new()), events, 0);
+        let mut outage = Outage::before_start(crate::poll::testing::device(Vec::new()), events, 0, box_off());
         outage.lost(5_000_000, 1);
         outage.lost(6_000_000, 2);
         outage.lost(1_000_000, 4);

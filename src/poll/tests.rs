@@ -59,7 +59,7 @@ async fn play_into(
         reconnect_pause_max: Duration::from_secs(2),
         stop: stop.clone(),
     };
-    let task = tokio::spawn(run(device, Arc::clone(&twin.devices[0]), shared, last_good_us));
+    let task = tokio::spawn(run(device, Arc::clone(&twin.devices()[0]), shared, last_good_us));
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     stop.cancel();
     task.await.unwrap();
@@ -68,7 +68,7 @@ async fn play_into(
         events.push(event);
     }
     let batches = std::mem::take(&mut *sink.0.lock().unwrap());
-    let state = twin.devices[0].state().clone();
+    let state = twin.devices()[0].state().clone();
     (batches, events, state)
 }
 
@@ -276,8 +276,8 @@ async fn a_device_of_another_box_is_read_only_while_the_gate_is_open() {
         stop: stop.clone(),
     };
     // The time it was last read by this box, hours ago, is no gap: the other box has read it.
-    let task = tokio::spawn(run(device, Arc::clone(&twin.devices[0]), shared, 1_000_000));
-    let link = || twin.devices[0].state().link.clone();
+    let task = tokio::spawn(run(device, Arc::clone(&twin.devices()[0]), shared, 1_000_000));
+    let link = || twin.devices()[0].state().link.clone();
     let stored = || sink.0.lock().unwrap().len();
     for turn in 1..=2 {
         tokio::time::sleep(Duration::from_millis(350)).await;

@@ -36,7 +36,9 @@ pub struct BoxFacts {
     /// The last time that the clock was set.
     pub clock_jump: Mutex<Option<ClockJump>>,
     /// Machines whose files have faults.
-    pub not_read: Vec<NotRead>,
+    pub not_read: Mutex<Vec<NotRead>>,
+    /// How the last reading of the files went.
+    pub read: Mutex<LastRead>,
     /// Since when the disk does not work, microseconds since 1970; 0 = it works.
     pub disk_broken_us: Mutex<i64>,
     /// The flash below the journal.
@@ -45,7 +47,16 @@ pub struct BoxFacts {
     pub controls: Arc<Controls>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// How the last reading of the configuration went.
+#[derive(Debug, Clone, Copy)]
+pub struct LastRead {
+    /// When the configuration that runs was read, microseconds since 1970 UTC.
+    pub at_us: i64,
+    /// The last reading found no errors.
+    pub successful: bool,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -59,8 +70,20 @@ impl BoxFacts {
         controls: Arc<Controls>,
     ) -> Self {
         let (lanes, latest, clock_jump, disk_broken_us) = Default::default();
-        let flash = Mutex::new(flash);
-        Self { identity, lanes, predictions, latest, clock_jump, not_read, disk_broken_us, flash, controls }
+        let (flash, not_read) = (Mutex::new(flash), Mutex::new(not_read));
+        let read = Mutex::new(LastRead { at_us: identity.started_us, successful: true });
+        Self {
+            identity,
+            lanes,
+            predictions,
+            latest,
+            clock_jump,
+            not_read,
+            read,
+            disk_broken_us,
+            flash,
+            controls,
+        }
     }
 
     /// False when only a new start helps: a lane has ended. A disk that does not work is no such
@@ -120,7 +143,7 @@ impl Facts for BoxFacts {
     }
 
     fn not_read(&self) -> Vec<NotRead> {
-        self.not_read.clone()
+        lock(&self.not_read).clone()
     }
 
     fn events(&self) -> Vec<Event> {

@@ -142,7 +142,7 @@ pub fn save_now(state: &State, twin: &Twin) {
 /// When each device was read last. A value of any quality counts: what is out of range is there.
 fn snapshot(twin: &Twin) -> Vec<(String, i64)> {
     let last_us = |twin: &DeviceTwin| twin.state().values.iter().map(|current| current.edge_us).max();
-    twin.devices.iter().map(|twin| (twin.device.path.clone(), last_us(twin).unwrap_or(0))).collect()
+    twin.devices().iter().map(|twin| (twin.device.path.clone(), last_us(twin).unwrap_or(0))).collect()
 }
 
 fn write(state: &State, times: &[(String, i64)]) {

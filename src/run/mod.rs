@@ -2,6 +2,7 @@
 //!
 //! Start: lanes, state, models, replicators, devices, page: each works without the next.
 
+mod devices;
 mod facts;
 mod flash;
 mod kafka;
@@ -9,6 +10,7 @@ mod last_good;
 mod line;
 mod rates;
 mod refused;
+mod reload;
 mod service;
 mod standby;
 mod stop;
@@ -17,6 +19,7 @@ mod trend;
 mod trim;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,8 +44,9 @@ use crate::replicate::Options as KafkaOptions;
 use crate::standby::Gate;
 use crate::state::State;
 use crate::status::{self, Facts, Language};
-use crate::twin::{DeviceTwin, Twin};
+use crate::twin::Twin;
 
+use devices::Devices;
 use facts::BoxFacts;
 pub use kafka::remembered;
 use storage::{Begin, Closed, Lanes, Opener, Storage, Writers, not_stored, open_state};
@@ -59,12 +63,34 @@ pub struct Running {
     pub facts: Arc<dyn Facts>,
     box_facts: Arc<BoxFacts>,
     state: Arc<SetOnce<State>>,
-    devices: Vec<JoinHandle<()>>,
+    devices: Arc<Devices>,
     tasks: Vec<JoinHandle<()>>,
     /// `None` until the journal's disk works.
     storage: Arc<Mutex<Option<Storage>>>,
-    stop_devices: CancellationToken,
     stop_rest: CancellationToken,
+    events: Events,
+    /// Ends with the devices: who stops starts nothing new.
+    stop_reloads: CancellationToken,
+}
+
+impl Running {
+    /// Reads the files again when somebody asks for it or saves one. What runs was read from `path`
+    /// from `read_us` on, microseconds since 1970 UTC.
+    fn follow_files(&mut self, path: &Path, config: &Config, read_us: i64) {
+        let (orders, ordered) = control::reload::orders();
+        let reloading = reload::Reloading {
+            path: path.to_owned(),
+            config: config.clone(),
+            box_path: format!("{}/{}", config.edge.site, config.edge.id),
+            devices: Arc::clone(&self.devices),
+            twin: Arc::clone(&self.twin),
+            facts: Arc::clone(&self.box_facts),
+            state: Arc::clone(&self.state),
+            events: self.events.clone(),
+        };
+        self.tasks.push(tokio::spawn(reloading.serve(ordered, read_us, self.stop_reloads.clone())));
+        self.box_facts.controls.take_reloads(orders);
+    }
 }
 
 /// Starts everything that the configuration names. Devices, Kafka, network, a disk that works: nothing
@@ -86,14 +112,13 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let last_good_us = time_before(opened.as_mut().ok(), state.get(), &loaded.devices, &events);
     let twin = Arc::new(Twin::new(&loaded.devices));
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
-    let predictions = infer::spawn(bindings, &box_path, Arc::clone(&twin), events.clone(), stop_rest.clone());
+    let predictions = infer::spawn(bindings, &box_path, &twin, events.clone(), stop_rest.clone());
     let controls = controls(config, &kafka, &state, &events, &stop_devices)?;
     let facts = Arc::new(box_facts(config, loaded, predictions, &controls));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
     let begin = Begin {
         kafka,
         box_path: box_path.clone(),
-        devices: loaded.devices.clone(),
         twin: Arc::clone(&twin),
         events: events.clone(),
         facts: Arc::clone(&facts),
@@ -116,7 +141,8 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let (gate, standby) = standby::start(config, &box_path, &events, &stop_devices);
     tasks.extend(standby);
     let shared = shared(config, writers, &events, gate, &stop_devices);
-    let devices = poll_devices(&twin, &shared, &last_good_us);
+    let before = |device: &Device| last_good_us.get(&device.path).copied().unwrap_or(0);
+    let devices = Arc::new(Devices::start(&twin, shared, before));
     let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop_rest.clone());
     tasks.extend([
         tokio::spawn(tick(Arc::clone(&facts), stop_rest.clone())),
@@ -133,8 +159,9 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
         devices,
         tasks,
         storage,
-        stop_devices,
         stop_rest,
+        events,
+        stop_reloads: stop_devices,
     })
 }
 
@@ -155,7 +182,7 @@ fn box_facts(
     BoxFacts::new(
         identity(config),
         predictions,
-        refused::not_read(config, loaded),
+        refused::not_read(config, loaded, &[]),
         flash,
         Arc::clone(controls),
     )
@@ -209,27 +236,15 @@ fn shared(
     }
 }
 
-/// Starts a task for each device.
-fn poll_devices(
-    twin: &Twin,
-    shared: &poll::Shared,
-    last_good_us: &HashMap<String, i64>,
-) -> Vec<JoinHandle<()>> {
-    let poll = |twin: &Arc<DeviceTwin>| {
-        let device = Arc::clone(&twin.device);
-        let since_us = last_good_us.get(&device.path).copied().unwrap_or(0);
-        tokio::spawn(poll::run(device, Arc::clone(twin), shared.clone(), since_us))
-    };
-    twin.devices.iter().map(poll).collect()
-}
-
-/// `forebay run`: starts, tells systemd, waits for SIGINT or SIGTERM, stops.
+/// `forebay run`: starts, tells systemd, follows changes of the files, waits for SIGINT or SIGTERM,
+/// stops. `path` is where `config` was read from.
 ///
 /// # Errors
 /// Those of [`start`].
-pub async fn run(config: &Config, loaded: &Loaded) -> anyhow::Result<()> {
+pub async fn run(path: &Path, config: &Config, loaded: &Loaded) -> anyhow::Result<()> {
     let kafka = kafka::options(config);
-    let running = start(config, loaded, kafka)?;
+    let mut running = start(config, loaded, kafka)?;
+    running.follow_files(path, config, loaded.read_us);
     service::notify(&[NotifyState::Ready]);
     stop_signal().await;
     service::notify(&[NotifyState::Stopping]);

@@ -3,8 +3,10 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::config::{Config, Loaded};
+use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Format, Severity, render};
 use crate::profile::Refused;
 use crate::status::facts::NotRead;
@@ -14,11 +16,48 @@ const FAULTS_MAX: usize = 10;
 /// Longest text of a machine's faults, in bytes: the page must stay small.
 const CHECK_BYTES_MAX: usize = 12 * 1024;
 
-/// One entry for each device that is refused, and for each device file that gave none at all.
-pub fn not_read(config: &Config, loaded: &Loaded) -> Vec<NotRead> {
-    let errors: Vec<&Diagnostic> =
-        loaded.diagnostics.iter().filter(|fault| fault.severity == Severity::Error).collect();
-    let refused = loaded.refused.iter().map(|refused| {
+/// The errors, without what is only doubtful.
+fn errors(loaded: &Loaded) -> Vec<&Diagnostic> {
+    loaded.diagnostics.iter().filter(|fault| fault.severity == Severity::Error).collect()
+}
+
+/// Whether a device that runs is to run on as it does, because of what is wrong with its files: its
+/// own, its profile, or the folder of one of them.
+pub fn runs_on(device: &Device, loaded: &Loaded) -> bool {
+    let refused = || loaded.refused.iter().any(|refused| refused.name == device.name);
+    // With faults that were not kept nobody knows whose they are.
+    loaded.hidden > 0 || refused() || errors(loaded).iter().any(|fault| is_about(fault, device, loaded))
+}
+
+/// The fault is in one of the device's files.
+fn is_about(fault: &Diagnostic, device: &Device, loaded: &Loaded) -> bool {
+    let Some(faulty) = loaded.sources.files.get(fault.place.file) else { return false };
+    let profile = device.tags.first().map(|tag| tag.source.as_str());
+    let mut files = [Some(device.source.as_str()), profile].into_iter().flatten().filter_map(split);
+    // `starts_with` goes by whole parts of the path: the folder of a file, or itself.
+    files.any(|(file, _)| Path::new(file).starts_with(&faulty.name))
+}
+
+/// One entry for each of these devices that run on although their files have faults.
+pub fn running_on(kept: &[Arc<Device>], loaded: &Loaded) -> Vec<NotRead> {
+    let errors = errors(loaded);
+    let of = |device: &Arc<Device>| {
+        let refused = loaded.refused.iter().find(|refused| refused.name == device.name);
+        let own = refused.map(|refused| faults_of(refused, &errors, loaded)).unwrap_or_default();
+        let about = || errors.iter().filter(|fault| is_about(fault, device, loaded)).copied().collect();
+        let faults = if own.is_empty() { about() } else { own };
+        NotRead { runs_on: true, ..entry(&device.name, &device.source, &faults, loaded) }
+    };
+    kept.iter().map(of).collect()
+}
+
+/// One entry for each device that is refused, and for each device file that gave none at all; but for
+/// those that run on.
+pub fn not_read(config: &Config, loaded: &Loaded, kept: &[Arc<Device>]) -> Vec<NotRead> {
+    let errors = errors(loaded);
+    let runs_on = |name: &str| kept.iter().any(|device| device.name == name);
+    let gives_kept = |file: &str| kept.iter().filter_map(|it| split(&it.source)).any(|(own, _)| own == file);
+    let refused = loaded.refused.iter().filter(|refused| !runs_on(&refused.name)).map(|refused| {
         let name = if refused.name.is_empty() { file_name(&refused.source) } else { refused.name.clone() };
         entry(&name, &refused.source, &faults_of(refused, &errors, loaded), loaded)
     });
@@ -26,7 +65,8 @@ pub fn not_read(config: &Config, loaded: &Loaded) -> Vec<NotRead> {
         let path = Path::new(&source.name);
         let of_devices =
             path.parent().is_some_and(|folder| config.paths.devices.iter().any(|it| it == folder));
-        let silent = of_devices && places(loaded).all(|(name, _)| name != source.name);
+        let silent =
+            of_devices && !gives_kept(&source.name) && places(loaded).all(|(name, _)| name != source.name);
         let faults: Vec<&Diagnostic> = errors.iter().filter(|it| it.place.file == file).copied().collect();
         let name = file_name(&source.name);
         (silent && !faults.is_empty()).then(|| entry(&name, &source.name, &faults, loaded))
@@ -105,6 +145,7 @@ fn entry(name: &str, place: &str, faults: &[&Diagnostic], loaded: &Loaded) -> No
         fault: first.map(|fault| fault.message.clone()).unwrap_or_default(),
         place: at.unwrap_or_else(|| place.to_owned()),
         check,
+        runs_on: false,
     }
 }
 
@@ -130,7 +171,7 @@ mod tests {
         let loaded = load(&folder.path().join("forebay.toml"));
         let config =
             loaded.config.as_ref().unwrap_or_else(|| panic!("{}", loaded.render(Format::Text, false)));
-        not_read(config, &loaded)
+        not_read(config, &loaded, &[])
     }
 
     #[test]

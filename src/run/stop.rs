@@ -29,8 +29,7 @@ impl Running {
     /// given a few seconds.
     pub async fn stop(self) {
         tracing::info!("stopping: no more polling; what was read is stored and sent");
-        self.stop_devices.cancel();
-        end(self.devices, DEVICES_REST_MAX, "a device's task").await;
+        end(self.devices.stop(), DEVICES_REST_MAX, "a device's task").await;
         let storage = self.storage.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(storage) = storage else {
             tracing::error!("nothing of this run was stored: the journal's disk did not work");

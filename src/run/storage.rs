@@ -172,7 +172,6 @@ pub struct Storage {
 pub struct Begin {
     pub kafka: KafkaOptions,
     pub box_path: String,
-    pub devices: Vec<Arc<Device>>,
     pub twin: Arc<Twin>,
     pub events: Events,
     pub facts: Arc<BoxFacts>,
@@ -293,15 +292,15 @@ impl Begin {
     /// is missing too.
     fn tell_time_before(&self, lanes: &mut Lanes, started_us: i64) {
         let known = self.state.get();
-        let told: Vec<bool> = self
-            .devices
+        let devices: Vec<Arc<Device>> =
+            self.twin.devices().iter().map(|twin| Arc::clone(&twin.device)).collect();
+        let told: Vec<bool> = devices
             .iter()
             .map(|device| known.is_some_and(|state| state.last_good_us(&device.path) != 0))
             .collect();
-        let before =
-            last_good::read(&mut lanes.telemetry.reader, &mut lanes.events.reader, known, &self.devices);
+        let before = last_good::read(&mut lanes.telemetry.reader, &mut lanes.events.reader, known, &devices);
         before.unstated.into_iter().for_each(|event| self.events.emit(event));
-        for (device, _) in self.devices.iter().zip(told).filter(|(_, told)| !told) {
+        for (device, _) in devices.iter().zip(told).filter(|(_, told)| !told) {
             let from_us = before.last_good_us.get(&device.path).copied().unwrap_or(0);
             if from_us != 0 {
                 let gap = GapBefore { from_us, cause: poll::box_off() };

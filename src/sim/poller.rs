@@ -15,7 +15,7 @@ use crate::event::{Event, Events};
 use crate::journal::memory_disk::Fate;
 use crate::lane::LaneWriter;
 use crate::poll::outage::Outage;
-use crate::poll::testing;
+use crate::poll::{box_off, testing};
 use crate::twin::Cause;
 
 /// Tags of a device: its serial number, a number that changes slowly, and a text.
@@ -45,7 +45,7 @@ impl Poller {
     /// The box has started.
     pub fn start(&mut self, events: &Events) {
         self.refused.clear();
-        self.outage = Some(Outage::before_start(Arc::clone(&self.device), events.clone(), 0));
+        self.outage = Some(Outage::before_start(Arc::clone(&self.device), events.clone(), 0, box_off()));
     }
 
     /// One scan; what the lane has taken.

@@ -24,7 +24,7 @@ pub trait Facts: Send + Sync {
     /// One entry for each model and device.
     fn predictions(&self) -> Vec<Prediction>;
 
-    /// Machines that are configured and not read, because their files have faults.
+    /// Machines whose files have faults: they are not read, or run on as they did before.
     fn not_read(&self) -> Vec<NotRead>;
 
     /// The latest events, newest first, about [`EVENTS_SHOWN_MAX`].
@@ -93,6 +93,8 @@ pub struct NotRead {
     pub place: String,
     /// All faults in the words of `forebay check`, at most some 12 KiB.
     pub check: String,
+    /// The files got these faults while the box ran: the machine is read on as it was before.
+    pub runs_on: bool,
 }
 
 /// Events on the page at most.

@@ -80,7 +80,8 @@ impl Site {
 
     /// Whether there is a page for this machine.
     pub(super) fn knows(&self, name: &str) -> bool {
-        self.twin.device(name).is_some() || self.facts.not_read().iter().any(|machine| machine.name == name)
+        self.twin.device(name).is_some()
+            || self.facts.not_read().iter().any(|it| !it.runs_on && it.name == name)
     }
 
     /// A turn at making a page; `None` when too many wait already.
@@ -206,9 +207,9 @@ fn overview(site: &Site, asked: &Asked, speech: &Speech) -> (View, Part) {
 
 fn machine_of(site: &Site, name: &str, asked: &Asked, speech: &Speech) -> Option<Machine> {
     if let Some(device) = site.twin.device(name) {
-        return Some(machine::machine(device, &*site.facts, asked.part, speech));
+        return Some(machine::machine(&device, &*site.facts, asked.part, speech));
     }
-    let not_read = site.facts.not_read().into_iter().find(|machine| machine.name == name)?;
+    let not_read = site.facts.not_read().into_iter().find(|it| !it.runs_on && it.name == name)?;
     Some(machine::not_read(&not_read, speech))
 }
 

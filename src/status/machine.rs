@@ -93,7 +93,10 @@ pub(super) fn machine(twin: &DeviceTwin, facts: &dyn Facts, part: usize, speech:
     let device = &twin.device;
     let mut predictions = prediction_rows(facts, speech);
     predictions.retain(|p| p.device == plain(&device.name));
-    let row = row(twin, &predictions, speech);
+    let mut row = row(twin, &predictions, speech);
+    let faulty = facts.not_read();
+    row.note_faults(&faulty, speech);
+    let check = faulty.iter().find(|it| it.runs_on && it.name == device.name).map(check_words);
     // A copy, so that the poller never waits for the words.
     let state = twin.state().clone();
     let shown: Vec<usize> = (0..device.tags.len()).filter(|tag| !is_bit(&device.tags[*tag])).collect();
@@ -105,7 +108,7 @@ pub(super) fn machine(twin: &DeviceTwin, facts: &dyn Facts, part: usize, speech:
         connection: connection(device, &state, speech),
         predictions,
         row,
-        check: String::new(),
+        check: check.unwrap_or_default(),
     }
 }
 
@@ -118,8 +121,13 @@ pub(super) fn not_read(machine: &NotRead, speech: &Speech) -> Machine {
         part: Part::of(0, VALUES_SHOWN_MAX, 1),
         connection: Vec::new(),
         predictions: Vec::new(),
-        check: machine.check.lines().map(plain_line).collect::<Vec<_>>().join("\n"),
+        check: check_words(machine),
     }
+}
+
+/// What `forebay check` says of its file.
+fn check_words(machine: &NotRead) -> String {
+    machine.check.lines().map(plain_line).collect::<Vec<_>>().join("\n")
 }
 
 /// A line of a text in which columns matter: [`plain`] but for the spaces before it.

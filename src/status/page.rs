@@ -159,9 +159,10 @@ pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Mark
             }
         }
         (parts(machine.part, speech.words.values_from_to, place, speech))
-        @if machine.check.is_empty() {
+        @if machine.row.state != State::NotRead {
             section.group.connection { h2 { (speech.words.connection) } (block(&connection)) }
-        } @else {
+        }
+        @if !machine.check.is_empty() {
             section.group { h2 { (speech.words.file_faults) } pre lang="en" { (machine.check) } }
         }
     }

@@ -1,5 +1,7 @@
 //! The overview as plain data with all its words: what the page, the JSON API and the metrics show.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::facts::{Facts, Identity, NotRead, Prediction, PredictionState, Reserve, ToIt, serialize_moment};
@@ -137,8 +139,15 @@ pub(super) struct PredictionRow {
 pub(super) fn view(twin: &Twin, facts: &dyn Facts, speech: &Speech) -> View {
     let identity = facts.identity();
     let predictions: Vec<_> = facts.predictions().iter().map(|p| prediction(p, speech)).collect();
-    let mut machines: Vec<_> = twin.devices.iter().map(|device| row(device, &predictions, speech)).collect();
-    machines.extend(facts.not_read().iter().map(|machine| not_read_row(machine, speech)));
+    let (devices, faulty) = (twin.devices(), facts.not_read());
+    let running = |device: &Arc<DeviceTwin>| {
+        let mut row = row(device, &predictions, speech);
+        row.note_faults(&faulty, speech);
+        row
+    };
+    let mut machines: Vec<_> = devices.iter().map(running).collect();
+    let not_read = faulty.iter().filter(|machine| !machine.runs_on);
+    machines.extend(not_read.map(|machine| not_read_row(machine, speech)));
     machines.sort_by(|a, b| (&a.location, &a.name).cmp(&(&b.location, &b.name)));
     let to_it = facts.to_it();
     let reserve = facts.reserve();
@@ -248,6 +257,19 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
         connects: state.connects,
         scans_missed: state.scans_missed,
         round_trip_s: seconds(state.round_us),
+    }
+}
+
+impl Row {
+    /// A machine that runs on by its files of before would not start by those of now.
+    pub(super) fn note_faults(&mut self, faulty: &[NotRead], speech: &Speech) {
+        let of_this = |machine: &&NotRead| machine.runs_on && machine.name == self.key;
+        let Some(machine) = faulty.iter().find(of_this) else { return };
+        self.letter = self.letter.or(Some(Letter::M));
+        if self.cause.is_empty() {
+            let parts = [sentence(&machine.fault), plain(&machine.place)];
+            self.cause = fill(speech.words.cause_file_kept, &[&parts[0], &parts[1]]);
+        }
     }
 }
 

@@ -223,6 +223,8 @@ words! {
     cause_configuration: "The settings of this machine are wrong",
         "Die Einstellungen dieser Maschine sind falsch";
     cause_file: "its file has faults: {0}, {1}", "ihre Datei hat Fehler: {0}, {1}";
+    cause_file_kept: "its new file has faults, it is read as before: {0}, {1}",
+        "ihre neue Datei hat Fehler, sie wird wie bisher gelesen: {0}, {1}";
     cause_panic: "Software fault of this box; it tries again",
         "Softwarefehler dieser Box; sie versucht es wieder";
     cause_other: "No data, cause unknown", "Keine Daten, Ursache unbekannt";
@@ -348,8 +350,8 @@ words! {
     state_up: "connected since {0}", "verbunden seit {0}";
     state_down: "no data since {0}", "keine Daten seit {0}";
     state_never: "no data yet since {0}", "keine Daten seit {0}";
-    state_not_read: "not read: mend the file and restart Forebay",
-        "wird nicht gelesen: Datei korrigieren und Forebay neu starten";
+    state_not_read: "not read: mend the file; it is taken over when you save it",
+        "wird nicht gelesen: Datei korrigieren; sie wird beim Speichern übernommen";
     file_faults: "What is wrong with its file", "Was an ihrer Datei falsch ist";
     state_standing_by: "not read", "wird nicht gelesen";
     state_starting: "being connected", "wird verbunden";

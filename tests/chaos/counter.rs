@@ -31,6 +31,8 @@ struct State {
     /// While set, an answer repeats the one before.
     frozen: AtomicBool,
     ended: AtomicBool,
+    /// Clients that have come so far.
+    clients: AtomicU32,
 }
 
 /// What tag `index` (from 1) is when the count is `count`.
@@ -50,6 +52,7 @@ impl Counter {
         std::thread::spawn(move || {
             for stream in listener.incoming().take_while(|_| !shared.ended.load(Ordering::SeqCst)).flatten() {
                 let shared = Arc::clone(&shared);
+                shared.clients.fetch_add(1, Ordering::SeqCst);
                 // A client that was killed has gone in the middle of something.
                 std::thread::spawn(move || serve(stream, &shared).unwrap_or_default());
             }
@@ -60,6 +63,11 @@ impl Counter {
     /// Reads answered with a number of their own.
     pub fn count(&self) -> u32 {
         self.state.count.load(Ordering::SeqCst)
+    }
+
+    /// Connections that were made so far.
+    pub fn clients(&self) -> u32 {
+        self.state.clients.load(Ordering::SeqCst)
     }
 
     /// From now on all answers are the same.

@@ -5,7 +5,7 @@
 //! `FOREBAY_CHAOS_KILLS=2000` makes it longer, `FOREBAY_CHAOS_SEED=…` repeats a run's decisions,
 //! `FOREBAY_BIN=…` tries another binary.
 
-mod counter;
+pub mod counter;
 mod daemon;
 mod judge;
 mod trouble;

@@ -2,7 +2,7 @@
 
 mod backlog;
 mod control;
-mod daemon;
+pub mod daemon;
 mod export;
 mod held;
 mod journal;

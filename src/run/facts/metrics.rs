@@ -1,6 +1,6 @@
 //! Numbers for `/metrics` beyond those of the page.
 
-use super::{BoxFacts, LaneFacts};
+use super::{BoxFacts, LaneFacts, lock};
 use crate::lane::LaneStatus;
 use crate::replicate::Replication;
 use crate::status::facts::{Metric, MetricKind};
@@ -11,7 +11,32 @@ impl BoxFacts {
         let mut metrics = self.journal_metrics();
         metrics.extend(self.kafka_metrics());
         metrics.push(self.last_commits());
+        metrics.extend(self.configuration());
         metrics
+    }
+
+    /// How the last reading of the files went.
+    #[allow(clippy::cast_precision_loss)] // a time with microseconds fits well
+    fn configuration(&self) -> [Metric; 2] {
+        let read = *lock(&self.read);
+        let metric = |name, help, value| Metric {
+            name,
+            help,
+            kind: MetricKind::Gauge,
+            samples: vec![(Vec::new(), value)],
+        };
+        [
+            metric(
+                "forebay_configuration_read_successful",
+                "1 when the files had no errors as they were read last, else 0.",
+                f64::from(u8::from(read.successful)),
+            ),
+            metric(
+                "forebay_configuration_timestamp_seconds",
+                "When the configuration that runs was read, seconds since 1970.",
+                read.at_us as f64 / 1e6,
+            ),
+        ]
     }
 
     /// Absent until there is one: a time of 0 would look like an outage of half a century.

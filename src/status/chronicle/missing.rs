@@ -53,6 +53,7 @@ fn no_values(event: &Event, cause: &str, times: Option<(String, String)>, speech
     let code = plain(cause);
     let why = match cause {
         "box-off" => words.box_off,
+        "reload" => words.reloaded,
         _ => known_hint(cause, speech).unwrap_or(&code),
     };
     let Some((from, to)) = times else { return fill(words.missing, &[why]) };

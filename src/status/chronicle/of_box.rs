@@ -5,6 +5,9 @@ use crate::event::{Event, What};
 use crate::status::speech::{Speech, plain, sentence};
 use crate::status::words::fill;
 
+/// Names in a list at most; the events lane has more.
+const NAMES_SHOWN_MAX: usize = 5;
+
 /// Words of an event of the box.
 pub(super) fn of_box(event: &Event, speech: &Speech) -> Option<String> {
     let words = speech.event_words();
@@ -50,6 +53,8 @@ pub(super) fn of_box(event: &Event, speech: &Speech) -> Option<String> {
         },
         What::StandbyReads => fill(words.standby_reads, &[&text("of")?]),
         What::StandbyWaits => fill(words.standby_waits, &[&text("of")?]),
+        What::Configuration => configuration(event, speech),
+        What::ConfigurationFaults => fill(words.configuration_faults, &[&count("errors")?]),
         What::ReplayCancelled => fill(words.replay_cancelled, &[&text("replay")?]),
     })
 }
@@ -66,6 +71,40 @@ fn started(event: &Event, speech: &Speech) -> Option<String> {
     })
 }
 
+/// What is another in a configuration that was taken over.
+fn configuration(event: &Event, speech: &Speech) -> String {
+    let words = speech.event_words();
+    let named = |name: &str| -> Vec<String> {
+        let names = event.data.get(name).and_then(|it| it.as_array());
+        names.into_iter().flatten().filter_map(|it| it.as_str()).map(plain).collect()
+    };
+    let lists = [
+        (words.machines_new, "devices_added"),
+        (words.machines_changed, "devices_changed"),
+        (words.machines_removed, "devices_removed"),
+        (words.tags_new, "tags_added"),
+        (words.tags_removed, "tags_removed"),
+        (words.after_restart, "restart"),
+    ];
+    let parts = lists.into_iter().filter_map(|(template, name)| {
+        let names = named(name);
+        let count = event.data.pointer(&format!("/counts/{name}")).and_then(|it| it.as_u64());
+        let more = count.unwrap_or_default().saturating_sub(NAMES_SHOWN_MAX as u64);
+        let mut said: Vec<String> = names.iter().take(NAMES_SHOWN_MAX).cloned().collect();
+        if more > 0 {
+            said.push(fill(speech.words.and_more, &[&speech.count(more)]));
+        }
+        (!names.is_empty()).then(|| fill(template, &[&sentence(&said.join(", "))]))
+    });
+    let parts: Vec<String> = parts.collect();
+    let who = match data(event, "by") {
+        Some(by) => fill(words.by_whom, &[&plain(by)]),
+        None if data(event, "cause") == Some("save") => words.by_save.to_owned(),
+        None => String::new(),
+    };
+    fill(words.configuration, &[&who, &parts.join("; ")])
+}
+
 /// How far the clock was set, and which way.
 fn clock_jump(seconds: f64, speech: &Speech) -> String {
     let words = speech.event_words();
@@ -80,6 +119,7 @@ pub(super) fn detail(event: &Event) -> &str {
         Some(What::KafkaAway | What::ShutOut | What::ImportHeld | What::StatePutAside | What::NoState) => {
             &event.text
         }
+        Some(What::ConfigurationFaults) => &event.text,
         Some(What::Disk | What::DiskRead) if is_bad() => &event.text,
         _ => "",
     }

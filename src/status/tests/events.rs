@@ -98,6 +98,10 @@ fn data_of(what: What) -> serde_json::Value {
         What::ImportStarted | What::ImportHeld | What::ImportDone => {
             json!({"site": "Werk1", "edge": "box-2", "lane": "telemetry", "from_offset": 3, "to_offset": 15})
         }
+        What::Configuration => json!({
+            "cause": "reload", "by": "anna", "devices_changed": ["press-3"], "tags_added": ["press-3/drive.new"],
+        }),
+        What::ConfigurationFaults => json!({"cause": "save", "errors": 2, "devices_kept": ["press-3"]}),
         What::ReplayDone | What::ReplayCancelled => {
             json!({"replay": "after-the-fire", "lane": "telemetry", "missing": 0})
         }

@@ -23,7 +23,7 @@ fn a_cause_that_nobody_knows_is_told_in_the_readers_language_and_its_detail_as_e
     let (_, cause) = letter_of(&given.view(Language::De), "press-4");
     assert_eq!(cause, "Keine Daten, Ursache unbekannt");
     let speech = speech(Language::De);
-    let machine = machine(given.twin.device("press-4").expect("a machine"), &*given.facts, 1, &speech);
+    let machine = machine(&given.twin.device("press-4").expect("a machine"), &*given.facts, 1, &speech);
     let html = page::machine(&machine, &place(), &speech).into_string();
     let detail = "<dt>Für den Techniker</dt><dd lang=\"en\">cannot connect to 192.168.10.21:102";
     assert!(html.contains(detail), "{html}");
@@ -72,7 +72,7 @@ fn a_machine_shows_its_values_as_people_say_them() {
     let press = given.twin.device("press-4").expect("a machine");
     press.state().values[4].value = Value::Bool(true);
     press.state().values[9].quality = Quality::OutOfRange;
-    let machine = machine(press, &*given.facts, 1, &speech(Language::De));
+    let machine = machine(&press, &*given.facts, 1, &speech(Language::De));
     let tags: Vec<_> = machine.groups.iter().flat_map(|group| &group.tags).collect();
     let said = |name: &str| {
         let tag = tags.iter().find(|tag| tag.name == name).unwrap_or_else(|| panic!("{name} is shown"));

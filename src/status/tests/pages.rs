@@ -14,8 +14,8 @@ fn hostile_names_and_texts_stay_text() {
     );
     let twin = Arc::new(Twin::new(&[device]));
     all_good(&twin, NOW_US, 0);
-    twin.devices[0].state().values[0].value = Value::Text(evil.into());
-    twin.devices[0].state().identity = evil.to_owned();
+    twin.devices()[0].state().values[0].value = Value::Text(evil.into());
+    twin.devices()[0].state().identity = evil.to_owned();
     take_away(&twin, evil, NOW_US, evil);
     let given = Given { twin, facts: FakeFacts::well() };
     given.facts.set(|a| {
@@ -27,7 +27,7 @@ fn hostile_names_and_texts_stay_text() {
     let speech = speech(Language::En);
     let view = given.view(Language::En);
     let part = crate::status::machine::Part::of(1, page::MACHINES_SHOWN_MAX, 1);
-    let machine = machine(&given.twin.devices[0], &*given.facts, 1, &speech);
+    let machine = machine(&given.twin.devices()[0], &*given.facts, 1, &speech);
     let events = crate::status::chronicle::events(&*given.facts, &speech);
     let html = [
         page::overview(&view, part, &place(), &speech).into_string(),
@@ -76,9 +76,9 @@ fn long_lists_are_shown_in_parts_under_60_kb() {
     let overview = frame(&page::overview(&view, part, &place(), &speech));
     assert!(overview.len() < 60_000, "{} bytes", overview.len());
     assert!(overview.contains("part=3") && overview.contains("rel=\"prev\""), "{overview}");
-    let machine = machine(&given.twin.devices[0], &*given.facts, 9, &speech);
+    let machine = machine(&given.twin.devices()[0], &*given.facts, 9, &speech);
     assert_eq!(machine.part.number, 4, "the nearest part");
-    let machine = crate::status::machine::machine(&given.twin.devices[0], &*given.facts, 1, &speech);
+    let machine = crate::status::machine::machine(&given.twin.devices()[0], &*given.facts, 1, &speech);
     let page = frame(&page::machine(&machine, &place(), &speech));
     assert!(page.len() < 60_000, "{} bytes", page.len());
 }

@@ -130,7 +130,7 @@ fn numbers_are_not_said_before_they_mean_something() {
     };
     assert_eq!(curves(&given), 6);
     // The minute of the start is not whole, so this leaves one point.
-    given.twin.devices[0].state().minutes.drain(..58);
+    given.twin.devices()[0].state().minutes.drain(..58);
     assert_eq!(curves(&given), 5, "one point is no curve");
 }
 

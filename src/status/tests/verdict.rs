@@ -19,7 +19,7 @@ fn the_verdict_is_one_sentence_about_one_cause() {
     let mixed = "3 of 6 machines deliver no data: press-3, press-4 (cable or PLC off?); filler-1 (password or certificate?).";
     assert_eq!(given.verdict().1, mixed);
 
-    for device in &given.twin.devices {
+    for device in &*given.twin.devices() {
         take_away(&given.twin, &device.device.name, NOW_US - 4 * MINUTE_US, "unreachable");
     }
     assert_eq!(given.verdict().1, "No machine has sent anything since 14:32 (network, switch or power?).");
@@ -70,7 +70,7 @@ fn a_machine_that_never_sent_anything_is_silent_since_the_start() {
     press.state().good_us = 0;
     let text = "press-4 has sent nothing since the start at 14:27 (cable or PLC off?).";
     assert_eq!(given.verdict().1, text);
-    let machine = machine(press, &*given.facts, 1, &speech(Language::En));
+    let machine = machine(&press, &*given.facts, 1, &speech(Language::En));
     assert_eq!(machine.state, "no data yet since the start at 14:27");
 }
 
@@ -97,7 +97,7 @@ fn starting_and_empty_boxes_say_so() {
     let starting = Given { twin: six_machines(), facts: FakeFacts::well() };
     assert_eq!(starting.verdict(), (None, "Starting: 6 machines are being connected.".to_owned()));
     all_good(&starting.twin, NOW_US, 0);
-    starting.twin.devices[0].state().link = Link::Starting;
+    starting.twin.devices()[0].state().link = Link::Starting;
     assert_eq!(starting.verdict().1, "5 of 6 machines deliver data, the others are being connected.");
 }
 

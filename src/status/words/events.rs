@@ -99,6 +99,19 @@ words! {
         "der Rückstand von {0} wird gesendet ({1} Datensätze)";
     import_done: "the backlog of {0} is with IT ({1} records)",
         "der Rückstand von {0} ist bei der IT ({1} Datensätze)";
+    // {0} is by whom, {1} a list of the parts below.
+    configuration: "new configuration{0}: {1}", "neue Konfiguration{0}: {1}";
+    by_whom: " (by {0})", " (von {0})";
+    by_save: " (a file was saved)", " (eine Datei wurde gespeichert)";
+    machines_new: "new machines: {0}", "neue Maschinen: {0}";
+    machines_changed: "changed machines: {0}", "geänderte Maschinen: {0}";
+    machines_removed: "removed machines: {0}", "entfernte Maschinen: {0}";
+    tags_new: "new tags: {0}", "neue Tags: {0}";
+    tags_removed: "removed tags: {0}", "entfernte Tags: {0}";
+    after_restart: "only after a restart: {0}", "erst nach einem Neustart: {0}";
+    configuration_faults: "files have errors and were not taken over ({0} errors); what runs goes on as it was",
+        "Dateien haben Fehler und wurden nicht übernommen ({0} Fehler); was läuft, läuft weiter wie bisher";
+    reloaded: "its configuration was changed", "ihre Konfiguration wurde geändert";
     replay_done: "the replay {0} is with IT", "die Wiederholung {0} ist bei der IT";
     replay_missing: "the replay {0} is with IT; {1} records were no longer there or not readable",
         "die Wiederholung {0} ist bei der IT; {1} Datensätze waren nicht mehr da oder nicht lesbar";
