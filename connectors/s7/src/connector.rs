@@ -87,12 +87,13 @@ impl S7Connector {
     ) -> Result<bool, PollError> {
         self.request(session, plan).await?;
         let first = samples.len();
+        if self.codes.iter().all(|code| *code == ITEM_GOOD) {
+            samples.extend(plan.slots.iter().map(|slot| self.decoded(slot)));
+            return Ok(false);
+        }
         samples.extend(plan.slots.iter().map(|slot| self.sample(slot)));
         let doubtful: Vec<usize> =
             (0..plan.slots.len()).filter(|index| self.code(&plan.slots[*index]).is_some()).collect();
-        if doubtful.is_empty() {
-            return Ok(false);
-        }
         // One tag that does not exist spoils the whole range: ask for each tag by itself.
         let wants = doubtful.iter().map(|index| self.want(plan.slots[*index].tag, true)).collect();
         let single = Plan::new(wants, session.limits());
@@ -136,16 +137,17 @@ impl S7Connector {
     }
 
     fn sample(&self, slot: &Slot) -> RawSample {
-        if self.code(slot).is_some() {
-            return refused(slot.tag);
-        }
+        if self.code(slot).is_some() { refused(slot.tag) } else { self.decoded(slot) }
+    }
+
+    fn decoded(&self, slot: &Slot) -> RawSample {
         let place = &self.tags[slot.tag as usize].place;
-        match decode::value(place, &self.image[slot.image.clone()]) {
-            Ok(value) => RawSample { tag: slot.tag, value, quality: Quality::Good, source_us: None },
-            Err(_) => {
-                RawSample { tag: slot.tag, value: Value::Null, quality: Quality::Invalid, source_us: None }
-            }
+        let mut sample =
+            RawSample { tag: slot.tag, value: Value::Null, quality: Quality::Good, source_us: None };
+        if decode::value(place, &self.image[slot.image.clone()], &mut sample.value).is_err() {
+            (sample.value, sample.quality) = (Value::Null, Quality::Invalid);
         }
+        sample
     }
 
     fn want(&self, tag: u32, alone: bool) -> Want {

@@ -12,32 +12,36 @@ const WINDOWS_1252: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// Decodes the bytes of a tag; an array with one element that is no value is no value.
-pub(crate) fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
+/// Decodes the bytes of a tag; an array with one element that is no value is no value. The value is
+/// made in its place: moving it costs more than decoding it.
+pub(crate) fn value(place: &Place, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
     let DataType { scalar, array_len } = place.data_type;
     let needed = place.len_bytes as usize;
     let bytes = bytes.get(..needed).ok_or(DecodeFault::Short { needed, got: bytes.len() })?;
     let Some(len) = array_len else {
         return match scalar {
-            Scalar::Bool => bit(bytes, usize::from(place.bit)),
-            _ => element(place, scalar, bytes),
+            Scalar::Bool => bit(bytes, usize::from(place.bit), out),
+            _ => element(place, scalar, bytes, out),
         };
     };
     let len = usize::from(len);
     let width = bytes.len() / len;
-    (0..len)
-        .map(|index| match scalar {
-            Scalar::Bool => bit(bytes, usize::from(place.bit) + index),
-            _ => element(place, scalar, bytes.get(index * width..).unwrap_or_default()),
-        })
-        .collect::<Result<_, _>>()
-        .map(Value::Array)
+    let mut elements = vec![Value::Null; len].into_boxed_slice();
+    for (index, element_out) in elements.iter_mut().enumerate() {
+        match scalar {
+            Scalar::Bool => bit(bytes, usize::from(place.bit) + index, element_out),
+            _ => element(place, scalar, bytes.get(index * width..).unwrap_or_default(), element_out),
+        }?;
+    }
+    *out = Value::Array(elements);
+    Ok(())
 }
 
-fn bit(bytes: &[u8], number: usize) -> Result<Value, DecodeFault> {
+fn bit(bytes: &[u8], number: usize, out: &mut Value) -> Result<(), DecodeFault> {
     let short = DecodeFault::Short { needed: number / 8 + 1, got: bytes.len() };
     let byte = bytes.get(number / 8).ok_or(short)?;
-    Ok(Value::Bool(byte >> (number % 8) & 1 == 1))
+    *out = Value::Bool(byte >> (number % 8) & 1 == 1);
+    Ok(())
 }
 
 /// Bits of a timer or counter that mean nothing to a reader: two above the time base, four above
@@ -50,25 +54,50 @@ fn meaningless(area: Area) -> u16 {
     }
 }
 
-fn element(place: &Place, scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
-    let mut ordered = [0; 8];
-    let bytes = match bytes.get(..number_bytes(scalar)) {
-        Some(wire) if place.order != ByteOrder::Abcd && !wire.is_empty() => {
-            let number = &mut ordered[..wire.len()];
-            number.copy_from_slice(wire);
-            place.order.to_big_endian(number);
-            number
+fn element(place: &Place, scalar: Scalar, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
+    if place.order != ByteOrder::Abcd
+        && let Some(wire) = bytes.get(..number_bytes(scalar)).filter(|wire| !wire.is_empty())
+    {
+        let mut ordered = [0; 8];
+        let number = &mut ordered[..wire.len()];
+        number.copy_from_slice(wire);
+        place.order.to_big_endian(number);
+        return big_endian(place.area, scalar, number, out);
+    }
+    big_endian(place.area, scalar, bytes, out)
+}
+
+/// One element with its high byte first.
+fn big_endian(area: Area, scalar: Scalar, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
+    // The types that most tags have, without a detour.
+    match (scalar, bytes) {
+        (Scalar::Real, [a, b, c, d, ..]) => {
+            let real = f32::from_be_bytes([*a, *b, *c, *d]);
+            *out = Value::Real(real);
+            return if real.is_finite() { Ok(()) } else { Err(DecodeFault::NotFinite) };
         }
-        _ => bytes,
-    };
+        (Scalar::Int, [a, b, ..]) => *out = Value::Int(i16::from_be_bytes([*a, *b]).into()),
+        (Scalar::Word | Scalar::Uint, [a, b, ..]) => *out = Value::Uint(u16::from_be_bytes([*a, *b]).into()),
+        (Scalar::Dint | Scalar::Time, [a, b, c, d, ..]) => {
+            *out = Value::Int(i32::from_be_bytes([*a, *b, *c, *d]).into());
+        }
+        (Scalar::Dword | Scalar::Udint, [a, b, c, d, ..]) => {
+            *out = Value::Uint(u32::from_be_bytes([*a, *b, *c, *d]).into());
+        }
+        _ => *out = other(area, scalar, bytes)?,
+    }
+    Ok(())
+}
+
+fn other(area: Area, scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
     match scalar {
         Scalar::String(_) => string(bytes),
         Scalar::Wstring(_) => wstring(bytes),
         Scalar::Dtl => times::dtl(bytes),
         Scalar::DateAndTime => times::date_and_time(bytes),
         Scalar::Date => times::date(word(bytes)?),
-        Scalar::S5time => times::s5time(word(bytes)? & !meaningless(place.area)),
-        Scalar::Bcd => decode_scalar(scalar, &(word(bytes)? & !meaningless(place.area)).to_be_bytes()),
+        Scalar::S5time => times::s5time(word(bytes)? & !meaningless(area)),
+        Scalar::Bcd => decode_scalar(scalar, &(word(bytes)? & !meaningless(area)).to_be_bytes()),
         Scalar::Char => match bytes {
             [byte, ..] => Ok(text(&[*byte])),
             [] => Err(DecodeFault::Short { needed: 1, got: 0 }),
@@ -134,6 +163,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The value as it is made for a sample.
+    fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
+        let mut out = Value::Null;
+        super::value(place, bytes, &mut out).map(|()| out)
+    }
 
     fn decode(data_type: &str, bytes: &[u8]) -> Result<Value, DecodeFault> {
         let data_type = DataType::parse(data_type).unwrap();

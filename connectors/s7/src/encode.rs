@@ -168,7 +168,9 @@ mod tests {
         let place = Place { order, ..place };
         let mut bytes = vec![0; place.len_bytes as usize];
         value(&place, written, &mut bytes);
-        decode::value(&place, &bytes).unwrap()
+        let mut read = Value::Null;
+        decode::value(&place, &bytes, &mut read).unwrap();
+        read
     }
 
     #[test]
