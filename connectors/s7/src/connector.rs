@@ -87,11 +87,18 @@ impl S7Connector {
     ) -> Result<bool, PollError> {
         self.request(session, plan).await?;
         let first = samples.len();
-        if self.codes.iter().all(|code| *code == ITEM_GOOD) {
-            samples.extend(plan.slots.iter().map(|slot| self.decoded(slot)));
+        samples.reserve(plan.slots.len());
+        let all_good = self.codes.iter().all(|code| *code == ITEM_GOOD);
+        for slot in &plan.slots {
+            // Decoded where it stays: moving a sample costs more than decoding it.
+            samples.push(refused(slot.tag));
+            if let Some(sample) = samples.last_mut().filter(|_| all_good || self.code(slot).is_none()) {
+                self.decode(slot, sample);
+            }
+        }
+        if all_good {
             return Ok(false);
         }
-        samples.extend(plan.slots.iter().map(|slot| self.sample(slot)));
         let doubtful: Vec<usize> =
             (0..plan.slots.len()).filter(|index| self.code(&plan.slots[*index]).is_some()).collect();
         // One tag that does not exist spoils the whole range: ask for each tag by itself.
@@ -109,7 +116,7 @@ impl S7Connector {
         }
         for (slot, index) in single.slots.iter().zip(&doubtful) {
             if self.code(slot).is_none() {
-                samples[first + index] = self.sample(slot);
+                self.decode(slot, &mut samples[first + index]);
                 if !explained[plan.slots[*index].ranges.start] {
                     // Each tag can be read, their range cannot: the bytes between them are at fault.
                     self.tags[slot.tag as usize].standing = Standing::Alone;
@@ -136,18 +143,14 @@ impl S7Connector {
         self.codes[slot.ranges.clone()].iter().copied().find(|code| *code != ITEM_GOOD)
     }
 
-    fn sample(&self, slot: &Slot) -> RawSample {
-        if self.code(slot).is_some() { refused(slot.tag) } else { self.decoded(slot) }
-    }
-
-    fn decoded(&self, slot: &Slot) -> RawSample {
+    /// Makes a sample of what was read for it.
+    fn decode(&self, slot: &Slot, sample: &mut RawSample) {
         let place = &self.tags[slot.tag as usize].place;
-        let mut sample =
-            RawSample { tag: slot.tag, value: Value::Null, quality: Quality::Good, source_us: None };
-        if decode::value(place, &self.image[slot.image.clone()], &mut sample.value).is_err() {
-            (sample.value, sample.quality) = (Value::Null, Quality::Invalid);
+        let decoded = decode::value(place, &self.image[slot.image.clone()], &mut sample.value);
+        sample.quality = if decoded.is_ok() { Quality::Good } else { Quality::Invalid };
+        if decoded.is_err() {
+            sample.value = Value::Null;
         }
-        sample
     }
 
     fn want(&self, tag: u32, alone: bool) -> Want {
