@@ -87,12 +87,11 @@ impl S7Connector {
     ) -> Result<bool, PollError> {
         self.request(session, plan).await?;
         let first = samples.len();
-        samples.reserve(plan.slots.len());
+        // Decoded where they stay: moving a sample costs more than decoding it.
+        samples.extend(plan.slots.iter().map(|slot| refused(slot.tag)));
         let all_good = self.codes.iter().all(|code| *code == ITEM_GOOD);
-        for slot in &plan.slots {
-            // Decoded where it stays: moving a sample costs more than decoding it.
-            samples.push(refused(slot.tag));
-            if let Some(sample) = samples.last_mut().filter(|_| all_good || self.code(slot).is_none()) {
+        for (slot, sample) in plan.slots.iter().zip(&mut samples[first..]) {
+            if all_good || self.code(slot).is_none() {
                 self.decode(slot, sample);
             }
         }

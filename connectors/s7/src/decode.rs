@@ -14,34 +14,50 @@ const WINDOWS_1252: [char; 32] = [
 
 /// Decodes the bytes of a tag; an array with one element that is no value is no value. The value is
 /// made in its place: moving it costs more than decoding it.
+#[inline]
 pub(crate) fn value(place: &Place, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
     let DataType { scalar, array_len } = place.data_type;
     let needed = place.len_bytes as usize;
     let bytes = bytes.get(..needed).ok_or(DecodeFault::Short { needed, got: bytes.len() })?;
     let Some(len) = array_len else {
-        return match scalar {
-            Scalar::Bool => bit(bytes, usize::from(place.bit), out),
-            _ => element(place, scalar, bytes, out),
-        };
+        let plain = place.order == ByteOrder::Abcd && plain(scalar, place.bit, bytes, out);
+        if !plain {
+            *out = element(place, bytes, 0)?;
+        }
+        return Ok(());
     };
-    let len = usize::from(len);
-    let width = bytes.len() / len;
-    let mut elements = vec![Value::Null; len].into_boxed_slice();
-    for (index, element_out) in elements.iter_mut().enumerate() {
-        match scalar {
-            Scalar::Bool => bit(bytes, usize::from(place.bit) + index, element_out),
-            _ => element(place, scalar, bytes.get(index * width..).unwrap_or_default(), element_out),
-        }?;
-    }
-    *out = Value::Array(elements);
+    let elements: Result<_, _> = (0..usize::from(len)).map(|index| element(place, bytes, index)).collect();
+    *out = Value::Array(elements?);
     Ok(())
 }
 
-fn bit(bytes: &[u8], number: usize, out: &mut Value) -> Result<(), DecodeFault> {
+/// The types that most tags have, without a detour: packed tightly, decoding is what they cost.
+/// False when it is something else, or no value.
+#[inline(always)]
+fn plain(scalar: Scalar, bit: u8, bytes: &[u8], out: &mut Value) -> bool {
+    *out = match (scalar, bytes) {
+        (Scalar::Bool, [a, ..]) => Value::Bool(a >> (bit & 7) & 1 == 1),
+        (Scalar::Int, [a, b, ..]) => Value::Int(i16::from_be_bytes([*a, *b]).into()),
+        (Scalar::Word | Scalar::Uint, [a, b, ..]) => Value::Uint(u16::from_be_bytes([*a, *b]).into()),
+        (Scalar::Dint | Scalar::Time, [a, b, c, d, ..]) => {
+            Value::Int(i32::from_be_bytes([*a, *b, *c, *d]).into())
+        }
+        (Scalar::Dword | Scalar::Udint, [a, b, c, d, ..]) => {
+            Value::Uint(u32::from_be_bytes([*a, *b, *c, *d]).into())
+        }
+        (Scalar::Real, [a, b, c, d, ..]) => match f32::from_be_bytes([*a, *b, *c, *d]) {
+            real if real.is_finite() => Value::Real(real),
+            _ => return false,
+        },
+        _ => return false,
+    };
+    true
+}
+
+fn bit(bytes: &[u8], number: usize) -> Result<Value, DecodeFault> {
     let short = DecodeFault::Short { needed: number / 8 + 1, got: bytes.len() };
     let byte = bytes.get(number / 8).ok_or(short)?;
-    *out = Value::Bool(byte >> (number % 8) & 1 == 1);
-    Ok(())
+    Ok(Value::Bool(byte >> (number % 8) & 1 == 1))
 }
 
 /// Bits of a timer or counter that mean nothing to a reader: two above the time base, four above
@@ -54,7 +70,14 @@ fn meaningless(area: Area) -> u16 {
     }
 }
 
-fn element(place: &Place, scalar: Scalar, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
+/// The element with this index of a tag's bytes.
+fn element(place: &Place, bytes: &[u8], index: usize) -> Result<Value, DecodeFault> {
+    let scalar = place.data_type.scalar;
+    if scalar == Scalar::Bool {
+        return bit(bytes, usize::from(place.bit) + index);
+    }
+    let width = bytes.len() / usize::from(place.data_type.array_len.unwrap_or(1));
+    let bytes = bytes.get(index * width..).unwrap_or_default();
     if place.order != ByteOrder::Abcd
         && let Some(wire) = bytes.get(..number_bytes(scalar)).filter(|wire| !wire.is_empty())
     {
@@ -62,34 +85,13 @@ fn element(place: &Place, scalar: Scalar, bytes: &[u8], out: &mut Value) -> Resu
         let number = &mut ordered[..wire.len()];
         number.copy_from_slice(wire);
         place.order.to_big_endian(number);
-        return big_endian(place.area, scalar, number, out);
+        return big_endian(place.area, scalar, number);
     }
-    big_endian(place.area, scalar, bytes, out)
+    big_endian(place.area, scalar, bytes)
 }
 
 /// One element with its high byte first.
-fn big_endian(area: Area, scalar: Scalar, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
-    // The types that most tags have, without a detour.
-    match (scalar, bytes) {
-        (Scalar::Real, [a, b, c, d, ..]) => {
-            let real = f32::from_be_bytes([*a, *b, *c, *d]);
-            *out = Value::Real(real);
-            return if real.is_finite() { Ok(()) } else { Err(DecodeFault::NotFinite) };
-        }
-        (Scalar::Int, [a, b, ..]) => *out = Value::Int(i16::from_be_bytes([*a, *b]).into()),
-        (Scalar::Word | Scalar::Uint, [a, b, ..]) => *out = Value::Uint(u16::from_be_bytes([*a, *b]).into()),
-        (Scalar::Dint | Scalar::Time, [a, b, c, d, ..]) => {
-            *out = Value::Int(i32::from_be_bytes([*a, *b, *c, *d]).into());
-        }
-        (Scalar::Dword | Scalar::Udint, [a, b, c, d, ..]) => {
-            *out = Value::Uint(u32::from_be_bytes([*a, *b, *c, *d]).into());
-        }
-        _ => *out = other(area, scalar, bytes)?,
-    }
-    Ok(())
-}
-
-fn other(area: Area, scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
+fn big_endian(area: Area, scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
     match scalar {
         Scalar::String(_) => string(bytes),
         Scalar::Wstring(_) => wstring(bytes),
