@@ -4,6 +4,7 @@
 mod types;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use forebay_connector::{
@@ -229,6 +230,41 @@ fn a_server_that_was_killed_is_read_again() {
         server.command("set 1 0 0002");
         runtime.block_on(connector.connect()).expect("connects again");
         assert_eq!(poll(&runtime, connector.as_mut()).expect("reads")[0].value, Value::Int(2));
+    }
+}
+
+/// Pain 2: the controller goes away in the middle of a scan, not between two.
+#[test]
+fn a_server_killed_under_load_is_read_again() {
+    let runtime = runtime();
+    for python in BOTH {
+        let port = Port::reserve();
+        let number = port.number.to_string();
+        let tags = [("DB1.DBD0", "UDINT"), ("DB1.DBB4", "USINT[1900]")];
+        let mut connector = S7.open(device(port.number, tags)).expect("addresses are right");
+        for round in 1..=3u32 {
+            let mut server = Peer::start(python, "s7_server.py", &["--port", &number]);
+            server.command("db 1 1904");
+            server.command(&format!("put DB 1 0 UDINT {round}"));
+            runtime.block_on(connector.connect()).expect("connects");
+            let scans = AtomicU32::new(0);
+            let error = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while scans.load(Ordering::Relaxed) < 20 {
+                        std::thread::yield_now();
+                    }
+                    drop(server); // kill -9
+                });
+                loop {
+                    match poll(&runtime, connector.as_mut()) {
+                        Ok(samples) => assert_eq!(samples[0].value, Value::Uint(round.into())),
+                        Err(error) => break error,
+                    }
+                    scans.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            assert!(matches!(error, PollError::Lost { .. }), "{error}");
+        }
     }
 }
 

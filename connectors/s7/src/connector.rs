@@ -87,12 +87,19 @@ impl S7Connector {
     ) -> Result<bool, PollError> {
         self.request(session, plan).await?;
         let first = samples.len();
-        samples.extend(plan.slots.iter().map(|slot| self.sample(slot)));
-        let doubtful: Vec<usize> =
-            (0..plan.slots.len()).filter(|index| self.code(&plan.slots[*index]).is_some()).collect();
-        if doubtful.is_empty() {
+        // Decoded where they stay: moving a sample costs more than decoding it.
+        samples.extend(plan.slots.iter().map(|slot| refused(slot.tag)));
+        let all_good = self.codes.iter().all(|code| *code == ITEM_GOOD);
+        for (slot, sample) in plan.slots.iter().zip(&mut samples[first..]) {
+            if all_good || self.code(slot).is_none() {
+                self.decode(slot, sample);
+            }
+        }
+        if all_good {
             return Ok(false);
         }
+        let doubtful: Vec<usize> =
+            (0..plan.slots.len()).filter(|index| self.code(&plan.slots[*index]).is_some()).collect();
         // One tag that does not exist spoils the whole range: ask for each tag by itself.
         let wants = doubtful.iter().map(|index| self.want(plan.slots[*index].tag, true)).collect();
         let single = Plan::new(wants, session.limits());
@@ -108,7 +115,7 @@ impl S7Connector {
         }
         for (slot, index) in single.slots.iter().zip(&doubtful) {
             if self.code(slot).is_none() {
-                samples[first + index] = self.sample(slot);
+                self.decode(slot, &mut samples[first + index]);
                 if !explained[plan.slots[*index].ranges.start] {
                     // Each tag can be read, their range cannot: the bytes between them are at fault.
                     self.tags[slot.tag as usize].standing = Standing::Alone;
@@ -135,16 +142,13 @@ impl S7Connector {
         self.codes[slot.ranges.clone()].iter().copied().find(|code| *code != ITEM_GOOD)
     }
 
-    fn sample(&self, slot: &Slot) -> RawSample {
-        if self.code(slot).is_some() {
-            return refused(slot.tag);
-        }
+    /// Makes a sample of what was read for it.
+    fn decode(&self, slot: &Slot, sample: &mut RawSample) {
         let place = &self.tags[slot.tag as usize].place;
-        match decode::value(place, &self.image[slot.image.clone()]) {
-            Ok(value) => RawSample { tag: slot.tag, value, quality: Quality::Good, source_us: None },
-            Err(_) => {
-                RawSample { tag: slot.tag, value: Value::Null, quality: Quality::Invalid, source_us: None }
-            }
+        let decoded = decode::value(place, &self.image[slot.image.clone()], &mut sample.value);
+        sample.quality = if decoded.is_ok() { Quality::Good } else { Quality::Invalid };
+        if decoded.is_err() {
+            sample.value = Value::Null;
         }
     }
 

@@ -12,26 +12,46 @@ const WINDOWS_1252: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// Decodes the bytes of a tag; an array with one element that is no value is no value.
-pub(crate) fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
+/// Decodes the bytes of a tag; an array with one element that is no value is no value. The value is
+/// made in its place: moving it costs more than decoding it.
+#[inline]
+pub(crate) fn value(place: &Place, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
     let DataType { scalar, array_len } = place.data_type;
     let needed = place.len_bytes as usize;
     let bytes = bytes.get(..needed).ok_or(DecodeFault::Short { needed, got: bytes.len() })?;
     let Some(len) = array_len else {
-        return match scalar {
-            Scalar::Bool => bit(bytes, usize::from(place.bit)),
-            _ => element(place, scalar, bytes),
-        };
+        let plain = place.order == ByteOrder::Abcd && plain(scalar, place.bit, bytes, out);
+        if !plain {
+            *out = element(place, bytes, 0)?;
+        }
+        return Ok(());
     };
-    let len = usize::from(len);
-    let width = bytes.len() / len;
-    (0..len)
-        .map(|index| match scalar {
-            Scalar::Bool => bit(bytes, usize::from(place.bit) + index),
-            _ => element(place, scalar, bytes.get(index * width..).unwrap_or_default()),
-        })
-        .collect::<Result<_, _>>()
-        .map(Value::Array)
+    let elements: Result<_, _> = (0..usize::from(len)).map(|index| element(place, bytes, index)).collect();
+    *out = Value::Array(elements?);
+    Ok(())
+}
+
+/// The types that most tags have, without a detour: packed tightly, decoding is what they cost.
+/// False when it is something else, or no value.
+#[inline(always)]
+fn plain(scalar: Scalar, bit: u8, bytes: &[u8], out: &mut Value) -> bool {
+    *out = match (scalar, bytes) {
+        (Scalar::Bool, [a, ..]) => Value::Bool(a >> (bit & 7) & 1 == 1),
+        (Scalar::Int, [a, b, ..]) => Value::Int(i16::from_be_bytes([*a, *b]).into()),
+        (Scalar::Word | Scalar::Uint, [a, b, ..]) => Value::Uint(u16::from_be_bytes([*a, *b]).into()),
+        (Scalar::Dint | Scalar::Time, [a, b, c, d, ..]) => {
+            Value::Int(i32::from_be_bytes([*a, *b, *c, *d]).into())
+        }
+        (Scalar::Dword | Scalar::Udint, [a, b, c, d, ..]) => {
+            Value::Uint(u32::from_be_bytes([*a, *b, *c, *d]).into())
+        }
+        (Scalar::Real, [a, b, c, d, ..]) => match f32::from_be_bytes([*a, *b, *c, *d]) {
+            real if real.is_finite() => Value::Real(real),
+            _ => return false,
+        },
+        _ => return false,
+    };
+    true
 }
 
 fn bit(bytes: &[u8], number: usize) -> Result<Value, DecodeFault> {
@@ -50,25 +70,36 @@ fn meaningless(area: Area) -> u16 {
     }
 }
 
-fn element(place: &Place, scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
-    let mut ordered = [0; 8];
-    let bytes = match bytes.get(..number_bytes(scalar)) {
-        Some(wire) if place.order != ByteOrder::Abcd && !wire.is_empty() => {
-            let number = &mut ordered[..wire.len()];
-            number.copy_from_slice(wire);
-            place.order.to_big_endian(number);
-            number
-        }
-        _ => bytes,
-    };
+/// The element with this index of a tag's bytes.
+fn element(place: &Place, bytes: &[u8], index: usize) -> Result<Value, DecodeFault> {
+    let scalar = place.data_type.scalar;
+    if scalar == Scalar::Bool {
+        return bit(bytes, usize::from(place.bit) + index);
+    }
+    let width = bytes.len() / usize::from(place.data_type.array_len.unwrap_or(1));
+    let bytes = bytes.get(index * width..).unwrap_or_default();
+    if place.order != ByteOrder::Abcd
+        && let Some(wire) = bytes.get(..number_bytes(scalar)).filter(|wire| !wire.is_empty())
+    {
+        let mut ordered = [0; 8];
+        let number = &mut ordered[..wire.len()];
+        number.copy_from_slice(wire);
+        place.order.to_big_endian(number);
+        return big_endian(place.area, scalar, number);
+    }
+    big_endian(place.area, scalar, bytes)
+}
+
+/// One element with its high byte first.
+fn big_endian(area: Area, scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault> {
     match scalar {
         Scalar::String(_) => string(bytes),
         Scalar::Wstring(_) => wstring(bytes),
         Scalar::Dtl => times::dtl(bytes),
         Scalar::DateAndTime => times::date_and_time(bytes),
         Scalar::Date => times::date(word(bytes)?),
-        Scalar::S5time => times::s5time(word(bytes)? & !meaningless(place.area)),
-        Scalar::Bcd => decode_scalar(scalar, &(word(bytes)? & !meaningless(place.area)).to_be_bytes()),
+        Scalar::S5time => times::s5time(word(bytes)? & !meaningless(area)),
+        Scalar::Bcd => decode_scalar(scalar, &(word(bytes)? & !meaningless(area)).to_be_bytes()),
         Scalar::Char => match bytes {
             [byte, ..] => Ok(text(&[*byte])),
             [] => Err(DecodeFault::Short { needed: 1, got: 0 }),
@@ -134,6 +165,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The value as it is made for a sample.
+    fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
+        let mut out = Value::Null;
+        super::value(place, bytes, &mut out).map(|()| out)
+    }
 
     fn decode(data_type: &str, bytes: &[u8]) -> Result<Value, DecodeFault> {
         let data_type = DataType::parse(data_type).unwrap();

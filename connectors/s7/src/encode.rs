@@ -55,8 +55,8 @@ fn element(scalar: Scalar, value: &Value, bytes: &mut [u8]) {
         (Scalar::S5time, _) => {
             replace(bytes, whole(value).map(|ms| times::to_s5time(saturated(ms)).to_be_bytes()));
         }
-        (Scalar::Bcd, _) => replace(bytes, whole(value).map(|number| digits::<2>(number))),
-        (Scalar::Lbcd, _) => replace(bytes, whole(value).map(|number| digits::<4>(number))),
+        (Scalar::Bcd, _) => replace(bytes, whole(value).map(digits::<2>)),
+        (Scalar::Lbcd, _) => replace(bytes, whole(value).map(digits::<4>)),
         (Scalar::Real, _) => {
             #[allow(clippy::cast_possible_truncation)] // rounding to the nearest REAL is meant
             if let Some(number) = value.as_f64() {
@@ -110,7 +110,7 @@ fn digits<const N: usize>(number: i128) -> [u8; N] {
     let mut rest = number.clamp(0, (0..N).fold(1, |limit, _| limit * 100) - 1);
     for byte in bytes.iter_mut().rev() {
         let pair = u8::try_from(rest % 100).unwrap_or(0);
-        *byte = pair / 10 << 4 | pair % 10;
+        *byte = ((pair / 10) << 4) | (pair % 10);
         rest /= 100;
     }
     bytes
@@ -168,7 +168,9 @@ mod tests {
         let place = Place { order, ..place };
         let mut bytes = vec![0; place.len_bytes as usize];
         value(&place, written, &mut bytes);
-        decode::value(&place, &bytes).unwrap()
+        let mut read = Value::Null;
+        decode::value(&place, &bytes, &mut read).unwrap();
+        read
     }
 
     #[test]

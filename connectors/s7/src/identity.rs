@@ -138,6 +138,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::frame::parse_message;
     use crate::szl::{Assembly, write_answer};
@@ -218,5 +220,24 @@ mod tests {
         assert_eq!(state(0x46), Some(State::Startup));
         assert_eq!(state(0x8A), Some(State::Hold));
         assert_eq!(state(0x00), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_list_holds_is_a_short_text_or_nothing(
+            record in proptest::collection::vec(any::<u8>(), 0..48),
+            more in proptest::collection::vec(any::<u8>(), 48),
+            index in 0u8..9,
+        ) {
+            let mut right = more;
+            (right[0], right[1]) = (0, index);
+            for records in [&[record.as_slice()][..], &[&right, &right]] {
+                let list = list(MODULE, records);
+                let text = text(Some(&list), Some(&list));
+                prop_assert!(text.chars().count() < 250 && !text.contains(char::is_control), "{text:?}");
+                let _connections = Connections::read(&list).map(|found| found.leave_one(Some(Kind::Op)));
+                let _state = State::read(&list);
+            }
+        }
     }
 }

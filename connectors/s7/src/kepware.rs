@@ -18,6 +18,15 @@ const TYPES: &[(&[&str], char, &str)] = &[
     (&["LR", "LREAL"], 'B', "LREAL"),
     (&["S", "STRING"], 'B', "STRING"),
     (&["DTL"], 'B', "DTL"),
+    (&["SINT"], 'B', "SINT"),
+    (&["USINT"], 'B', "USINT"),
+    (&["UINT"], 'W', "UINT"),
+    (&["UDINT"], 'D', "UDINT"),
+    (&["LINT"], 'B', "LINT"),
+    (&["ULINT"], 'B', "ULINT"),
+    (&["DATE"], 'W', "DATE"),
+    (&["TOD"], 'D', "TOD"),
+    (&["DT"], 'B', "DATE_AND_TIME"),
 ];
 
 /// `DB10,REAL48` and the like: `block` is where `DB10` stands.
@@ -33,7 +42,16 @@ pub(crate) fn fault(address: &str, block: Range<usize>) -> AddressFault {
     )
 }
 
-/// What to write instead of `block` and the text behind the comma.
+/// `MREAL8` and the like: the area's letters are `area`, and what is written behind them begins
+/// with a type instead of a width. `None` when it is something else.
+pub(crate) fn fault_of_letter(address: &str, area: Range<usize>, canonical: &str) -> Option<AddressFault> {
+    let help = translate(canonical, &address[area.end..])?;
+    let span = area.start..address.len();
+    Some(crate::address::fault("S0201", "this is the Kepware way to write it".into(), span, "", help))
+}
+
+/// What to write instead of `block`, a data block or the letter of another area, and the text
+/// behind it.
 fn translate(block: &str, text: &str) -> Option<String> {
     let digits = text.find(|c: char| c.is_ascii_digit())?;
     let (name, number) = text.split_at(digits);
@@ -51,7 +69,12 @@ fn translate(block: &str, text: &str) -> Option<String> {
         (data_type, None, None) if rest.is_empty() && data_type != "BOOL" => (byte.into(), data_type.into()),
         _ => return None,
     };
-    Some(format!("write {block}.DB{letter}{place} with type = \"{data_type}\""))
+    let letters = match (block.starts_with("DB"), letter) {
+        (true, _) => format!(".DB{letter}"),
+        (false, 'X') => String::new(),
+        (false, _) => letter.to_string(),
+    };
+    Some(format!("write {block}{letters}{place} with type = \"{data_type}\""))
 }
 
 fn all_digits(text: &str) -> bool {

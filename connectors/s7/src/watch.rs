@@ -26,6 +26,8 @@ pub(crate) struct Watch {
     /// How many of [`QUESTIONS`] are asked, and until when no more.
     bears: usize,
     until: Option<Instant>,
+    /// The question over which the device was lost the last time, and could not be reached again.
+    suspect: Option<usize>,
     /// The kind of connection that is open.
     target: Target,
     /// The device tells its connections, and its state.
@@ -40,6 +42,7 @@ impl Watch {
         Self {
             bears: QUESTIONS.len(),
             until: None,
+            suspect: None,
             target: settings.target,
             tells: (false, false),
             state: None,
@@ -101,12 +104,18 @@ impl Watch {
         let Some(number) = QUESTIONS[..self.bears].iter().position(|question| *question == list) else {
             return Ok(None);
         };
+        let earlier = self.suspect.take_if(|suspect| *suspect == number);
         if let Ok(answer) = session.list(list).await {
             return Ok(answer);
         }
-        *session = Session::open(settings, self.target).await?;
-        // It is there, so it was the question.
-        (self.bears, self.until) = (number, Some(Instant::now() + ASK_AGAIN_AFTER));
+        let again = Session::open(settings, self.target).await;
+        // It is there, so it was the question; or it is lost over the same question once more.
+        if again.is_ok() || earlier.is_some() {
+            (self.bears, self.until) = (number, Some(Instant::now() + ASK_AGAIN_AFTER));
+        } else {
+            self.suspect = Some(number);
+        }
+        *session = again?;
         Ok(None)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forebay_connector::{Connector, DeviceMessage, DeviceSpec, OptionValue, PollError, Protocol, Value};
 use forebay_s7::S7;
-use support::double::{Asked, Double, word};
+use support::double::{Asked, Double, Mode, word};
 use support::{device, good};
 
 const TAG: [(&str, &str); 1] = [("DB1.DBW0", "UINT")];
@@ -110,6 +110,19 @@ async fn a_device_that_breaks_off_is_asked_less_and_after_an_hour_again() {
     advance(Duration::from_secs(3601)).await;
     connector.connect().await.unwrap();
     assert_eq!(questions.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_device_that_is_busy_after_it_broke_off_is_not_asked_for_ever() {
+    let double = Double::start().await;
+    let mut connector = S7.open(double.impatient(TAG)).unwrap();
+    double.set(Mode::AnonymousBusy);
+    for _ in 0..2 {
+        let error = connector.connect().await.unwrap_err();
+        assert!(matches!(error, PollError::Refused { .. }), "{error}");
+    }
+    assert_eq!(connector.connect().await.as_deref(), Ok(""), "the question is left out");
+    assert_eq!(good(connector.as_mut(), &[0]).await, value());
 }
 
 /// Pain 16: a collector took the programming device's place and TIA was locked out.

@@ -353,6 +353,20 @@ async fn errors_of_the_cpu_are_told_with_their_fix() {
         matches!(&error, PollError::Refused { what } if what.contains("Permit access with PUT/GET")),
         "{error}"
     );
+    for (change, words) in [
+        (
+            (|a| frame(&[0x32, 2, 0, 0, a[11], a[12], 0, 0, 0, 0, 0xD2, 0x41])) as fn(Vec<u8>) -> Vec<u8>,
+            "protected by a password (error 0xd241): give the CPU an access level with read access",
+        ),
+        (
+            |a| frame(&[0x32, 2, 0, 0, a[11], a[12], 0, 0, 0, 0, 0xD4, 0x01]),
+            "does not know the service (error 0xd401)",
+        ),
+        (|a| frame(&[0x32, 2, 0, 0, a[11], a[12], 0, 0, 0, 0, 0x12, 0x34]), "answers with error 0x1234"),
+    ] {
+        let error = refused_by(&double, Mode::Answer(change)).await;
+        assert!(matches!(&error, PollError::Refused { what } if what.contains(words)), "{error}");
+    }
     let size = Mode::Answer(|a| frame(&[0x32, 3, 0, 0, a[11], a[12], 0, 0, 0, 0, 0x85, 0x00]));
     assert!(refused_by(&double, size).await.to_string().contains("agreed PDU"));
 

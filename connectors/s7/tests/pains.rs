@@ -87,8 +87,8 @@ struct Cable {
 
 impl Cable {
     async fn to(device: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = listener.local_addr().unwrap().to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = listener.local_addr().expect("an address").to_string();
         let cut = Arc::new(AtomicBool::new(false));
         let now = Arc::clone(&cut);
         tokio::spawn(async move {
@@ -117,7 +117,7 @@ async fn carry(
             return;
         }
     }
-    while lost {
+    if lost {
         std::future::pending::<()>().await;
     }
 }

@@ -87,6 +87,7 @@ impl Cursor<'_> {
                 return Err(not_an_address(span, "the place in the block is missing", help));
             }
         }
+        let area_letters = start..self.at;
         let width = [Width::Bit, Width::Byte, Width::Word, Width::Double]
             .into_iter()
             .find(|width| self.eat(width.letter().encode_utf8(&mut [0; 4])));
@@ -94,8 +95,14 @@ impl Cursor<'_> {
             let help = format!("write {area}.DBX2.0, {area}.DBB52, {area}.DBW4 or {area}.DBD8");
             return Err(not_an_address(from..self.text.len(), "X, B, W or D is missing", help));
         }
-        if width.is_none() && !self.peek().is_some_and(|c| c.is_ascii_digit()) {
-            return Err(unknown_area(self.text, start));
+        if !block && !self.peek().is_some_and(|c| c.is_ascii_digit()) {
+            let canonical = if vm { "V".into() } else { area.to_string() };
+            if let Some(fault) = kepware::fault_of_letter(self.text, area_letters, &canonical) {
+                return Err(fault);
+            }
+            if width.is_none() {
+                return Err(unknown_area(self.text, start));
+            }
         }
         Ok((from..self.at, width))
     }

@@ -1,5 +1,6 @@
 //! A CPU that misbehaves on demand, written without the codec under test.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub enum Mode {
     AnonymousSilence,
     /// Answers such a question by closing the connection.
     AnonymousClose,
+    /// Answers such a question by closing the connection, and takes no other for a moment.
+    AnonymousBusy,
     /// Every read is answered by what this makes of the right answer.
     Answer(fn(Vec<u8>) -> Vec<u8>),
     /// Every read is answered by these bytes.
@@ -84,6 +87,8 @@ type Lists = Box<dyn FnMut(Asked) -> Vec<u8> + Send>;
 struct Shared {
     mode: Mutex<Mode>,
     lists: Mutex<Lists>,
+    /// The next connection is not taken.
+    busy: AtomicBool,
     /// Local and remote transport selector of each connection that was asked for.
     selectors: Mutex<Vec<(u16, u16)>>,
 }
@@ -108,6 +113,7 @@ impl Double {
         let shared = Arc::new(Shared {
             mode: Mutex::new(Mode::Honest),
             lists: Mutex::new(Box::new(|asked| asked.unknown())),
+            busy: AtomicBool::new(false),
             selectors: Mutex::new(Vec::new()),
         });
         let served = Arc::clone(&shared);
@@ -199,6 +205,9 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
     let selector = |at: usize| request.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
     let tsap = selector(16)?;
     shared.selectors.lock().expect("no panic").push((selector(12)?, tsap));
+    if shared.busy.swap(false, Ordering::Relaxed) {
+        return None;
+    }
     let mode = || shared.mode.lock().expect("no panic").clone();
     let confirm = match mode() {
         Mode::Confirm(bytes) if bytes.is_empty() => return None,
@@ -214,6 +223,10 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
         match (request[1], request.get(10), mode()) {
             (7, _, Mode::AnonymousSilence) => {}
             (7, _, Mode::AnonymousClose) => return None,
+            (7, _, Mode::AnonymousBusy) => {
+                shared.busy.store(true, Ordering::Relaxed);
+                return None;
+            }
             (7, ..) => {
                 let word =
                     |at: usize| request.get(at..at + 2).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]));
