@@ -1,5 +1,10 @@
-//! The Modbus connector against pymodbus, a foreign implementation.
+//! The Modbus connector against pymodbus and libmodbus, foreign implementations: over TCP, RTU over
+//! TCP, and RTU over a pair of pseudo terminals.
 
+mod lines;
+mod vectors;
+
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +15,7 @@ use forebay_connector::{
 use forebay_modbus::Modbus;
 use tokio::runtime::Runtime;
 
-use crate::support::{PATIENCE, Peer, Port, Python, wait_for};
+use crate::support::{PATIENCE, Peer, Port, Python, tool, wait_for};
 
 struct NoSecrets;
 
@@ -32,17 +37,88 @@ fn tag(address: impl Into<String>, data_type: &'static str, value: Value) -> Exp
     Expected { address: address.into(), data_type, order: None, value }
 }
 
-/// A pymodbus server, our connectors to its units, and a runtime for them.
+/// Two pseudo terminals, joined as by a null modem cable.
+struct Cable {
+    socat: Child,
+    ends: [String; 2],
+    _folder: tempfile::TempDir,
+}
+
+impl Cable {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let links = ["a", "b"].map(|name| folder.path().join(name));
+        let terminal = |link: &std::path::PathBuf| format!("pty,raw,echo=0,link={}", link.display());
+        let socat = Command::new("socat")
+            .args(links.iter().map(terminal))
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("socat is missing: run tests/setup");
+        let ends = links.map(|link| {
+            let end = wait_for("pseudo terminal", PATIENCE, || std::fs::canonicalize(&link).ok());
+            end.to_str().expect("a plain path").to_owned()
+        });
+        Self { socat, ends, _folder: folder }
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        let _gone = self.socat.kill();
+        let _reaped = self.socat.wait();
+    }
+}
+
+/// A server that nobody here wrote, our connectors to its units, and a runtime for them.
 struct Plant {
     server: Peer,
+    endpoint: String,
     runtime: Runtime,
+    cable: Option<Cable>,
 }
 
 impl Plant {
+    /// pymodbus over TCP.
     fn start(arguments: &[&str]) -> Self {
-        let server = Peer::start(Python::Current, "modbus_server.py", arguments);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self { server, runtime: runtime.expect("a runtime starts") }
+        Self::tcp(Peer::start(Python::Current, "modbus_server.py", arguments), "tcp")
+    }
+
+    /// pymodbus with RTU frames over TCP.
+    fn rtu_over_tcp(arguments: &[&str]) -> Self {
+        let arguments: Vec<&str> = ["--rtu"].iter().chain(arguments).copied().collect();
+        Self::tcp(Peer::start(Python::Current, "modbus_server.py", &arguments), "rtu+tcp")
+    }
+
+    /// pymodbus on a serial line.
+    fn serial(arguments: &[&str]) -> Self {
+        let cable = Cable::new();
+        let arguments: Vec<&str> = ["--serial", &cable.ends[0]].iter().chain(arguments).copied().collect();
+        let server = Peer::start(Python::Current, "modbus_server.py", &arguments);
+        Self::on_acable(server, cable)
+    }
+
+    /// libmodbus over TCP.
+    fn libmodbus() -> Self {
+        Self::tcp(Peer::run(Command::new(tool("modbus_server")), "modbus_server"), "tcp")
+    }
+
+    /// libmodbus on a serial line, unit 1.
+    fn libmodbus_serial() -> Self {
+        let cable = Cable::new();
+        let mut command = Command::new(tool("modbus_server"));
+        command.args(["--serial", &cable.ends[0]]);
+        Self::on_acable(Peer::run(command, "modbus_server"), cable)
+    }
+
+    fn tcp(server: Peer, scheme: &str) -> Self {
+        let endpoint = format!("{scheme}://127.0.0.1:{}", server.port);
+        Self { server, endpoint, runtime: runtime(), cable: None }
+    }
+
+    fn on_acable(server: Peer, cable: Cable) -> Self {
+        let endpoint = format!("serial://{}?baud=115200&parity=none", cable.ends[1]);
+        Self { server, endpoint, runtime: runtime(), cable: Some(cable) }
     }
 
     fn command(&mut self, command: &str) {
@@ -65,7 +141,7 @@ impl Plant {
         ];
         let device = DeviceSpec {
             name: format!("unit-{unit}"),
-            endpoint: format!("tcp://127.0.0.1:{}", self.server.port),
+            endpoint: self.endpoint.clone(),
             options: options.map(|(name, value)| (name.to_owned(), value)).into(),
             scans: vec![ScanClass { name: "fast".into(), interval: Duration::from_secs(1) }],
             tags: tags.iter().map(spec).collect(),
@@ -89,6 +165,11 @@ impl Plant {
     }
 }
 
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime starts")
+}
+
 fn assert_read(samples: &[RawSample], tags: &[Expected]) {
     assert_eq!(samples.len(), tags.len());
     for ((index, tag), sample) in (0u32..).zip(tags).zip(samples) {
@@ -101,44 +182,10 @@ fn assert_read(samples: &[RawSample], tags: &[Expected]) {
     }
 }
 
-/// pymodbus type, its text for pymodbus, our type, the value we must read, registers.
-fn numbers() -> Vec<(&'static str, &'static str, &'static str, Value, u16)> {
-    vec![
-        ("INT16", "-12345", "INT", Value::Int(-12_345), 1),
-        ("UINT16", "0xBEEF", "WORD", Value::Uint(0xBEEF), 1),
-        ("UINT16", "65535", "UINT", Value::Uint(65_535), 1),
-        ("INT32", "-2000000001", "DINT", Value::Int(-2_000_000_001), 2),
-        ("INT32", "86400000", "TIME", Value::Int(86_400_000), 2),
-        ("UINT32", "4000000002", "UDINT", Value::Uint(4_000_000_002), 2),
-        ("UINT32", "0x11223344", "DWORD", Value::Uint(0x1122_3344), 2),
-        ("INT64", "-9000000000000000003", "LINT", Value::Int(-9_000_000_000_000_000_003), 4),
-        ("UINT64", "18000000000000000004", "ULINT", Value::Uint(18_000_000_000_000_000_004), 4),
-        ("UINT64", "0x0123456789ABCDEF", "LWORD", Value::Uint(0x0123_4567_89AB_CDEF), 4),
-        ("FLOAT32", "41.2", "REAL", Value::Real(41.2), 2),
-        ("FLOAT64", "-1.7976931348623157e308", "LREAL", Value::Lreal(f64::MIN), 4),
-        ("STRING", "Rezept 7b", "STRING[12]", Value::Text("Rezept 7b".into()), 6),
-    ]
-}
-
 #[test]
-fn every_type_and_order_of_pymodbus_is_read_right() {
+fn bits_of_registers_and_coils_of_pymodbus_are_read_right() {
     let mut plant = Plant::start(&["--unit", "1"]);
     let mut tags = Vec::new();
-    for (area, first) in [("hr", 0), ("ir", 1000)] {
-        let mut offset = first;
-        for letters in ByteOrder::NAMES {
-            for (foreign, text, data_type, value, registers) in numbers() {
-                plant.command(&format!("setv {area} {offset} {letters} {foreign} {text}"));
-                let order = ByteOrder::parse(letters);
-                tags.push(Expected { order, ..tag(format!("{area}:{offset}"), data_type, value) });
-                offset += registers + 1;
-            }
-        }
-    }
-    plant.command("setf hr 2000 CDAB 1.5");
-    plant.command("setf hr 2002 CDAB -2.25");
-    let pair = Value::Array([1.5, -2.25].map(Value::Real).into());
-    tags.push(Expected { order: Some(ByteOrder::Cdab), ..tag("42001", "REAL[2]", pair) });
     plant.command("set hr 2010 0x8001");
     tags.push(tag("42011.0", "BOOL", Value::Bool(true)));
     tags.push(tag("42011.1", "BOOL", Value::Bool(false)));

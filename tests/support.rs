@@ -66,19 +66,21 @@ impl Peer {
             Python::Snap7v2 => "snap7-2/bin/python",
             Python::Current => "python/bin/python",
         });
-        let mut child = Command::new(interpreter)
-            .arg(root().join("tests/peers").join(script))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the interpreter starts");
+        let mut command = Command::new(interpreter);
+        command.arg(root().join("tests/peers").join(script)).args(arguments);
+        Self::run(command, script)
+    }
+
+    /// Starts any program that speaks as the scripts do, and waits until it answers.
+    pub fn run(mut command: Command, name: &str) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut peer = Self { child, input, output, port: 0 };
         let line = peer.line();
         let port = line.strip_prefix("ready ").and_then(|port| port.parse().ok());
-        peer.port = port.unwrap_or_else(|| panic!("{script} said {line:?} instead of ready"));
+        peer.port = port.unwrap_or_else(|| panic!("{name} said {line:?} instead of ready"));
         peer
     }
 

@@ -1,5 +1,7 @@
 //! Reads one device.
 
+mod one_by_one;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +14,17 @@ use crate::decode;
 use crate::frame::Read;
 use crate::line::{Blame, Line, Manners};
 use crate::plan::{Item, Member, Plan};
-use crate::refusal::{self, Instead, Reason};
+use crate::refusal::{self, Reason};
 use crate::session::Answer;
 use crate::settings::Settings;
 use crate::suspects::{Suspects, Trust, alone, of_block};
+
+use one_by_one::Progress;
 
 /// How long a refused register is left alone before it is asked for again.
 const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
 /// Plans kept. There is one for each set of scan classes that were due together, usually a handful.
 const MAX_PLANS: usize = 64;
-/// Tags that may go without an answer when those of a block are asked one by one in a poll; each
-/// costs two time limits. When nothing else answers either, the device itself is taken for dead.
-const NO_ANSWER_MAX: usize = 2;
 
 /// Connection to one Modbus device.
 pub struct ModbusConnector {
@@ -48,14 +49,6 @@ struct KeptPlan {
     refused_since: Option<Instant>,
     /// What was learnt asks for another plan.
     is_stale: bool,
-}
-
-/// How a poll is going.
-struct Progress {
-    /// The device has answered something.
-    alive: bool,
-    /// Tags that may still go without an answer.
-    chances: usize,
 }
 
 impl ModbusConnector {
@@ -156,7 +149,7 @@ impl ModbusConnector {
 
     async fn fill(&mut self, kept: &mut KeptPlan, samples: &mut [RawSample]) -> Result<(), PollError> {
         let unit = self.settings.unit;
-        let mut progress = Progress { alive: false, chances: NO_ANSWER_MAX };
+        let mut progress = Progress::default();
         let (mut index, mut last) = (0, Vec::new());
         while let Some(block) = kept.plan.blocks.get(index) {
             if !block.refused && self.suspects.trust(of_block(block, unit)) != Trust::Full {
@@ -218,97 +211,6 @@ impl ModbusConnector {
         Ok(index)
     }
 
-    /// Asks for the tags of a block that failed again and again, each alone, to find those that the
-    /// device does not answer.
-    async fn one_by_one(
-        &mut self,
-        kept: &mut KeptPlan,
-        index: usize,
-        turn: u32,
-        progress: &mut Progress,
-        samples: &mut [RawSample],
-    ) -> Result<(), PollError> {
-        let unit = self.settings.unit;
-        let block = of_block(&kept.plan.blocks[index], unit);
-        let mut places: Vec<(Read, Vec<Member>)> = Vec::new();
-        for member in kept.plan.members(&kept.plan.blocks[index]) {
-            let read = alone(&self.items[member.tag as usize], unit);
-            match places.iter_mut().find(|(place, _)| *place == read) {
-                Some((_, members)) => members.push(*member),
-                None => places.push((read, vec![*member])),
-            }
-        }
-        // Begins elsewhere each time: as long as nothing answers, few are tried.
-        let first = turn as usize % places.len().max(1);
-        places.rotate_left(first);
-        let (mut failed, mut open, mut found) = (Vec::new(), false, false);
-        for (read, members) in places {
-            if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
-                self.reasons.extend(members.iter().map(|member| (member.tag, reason)));
-            } else if failed.len() >= progress.chances {
-                open = true;
-                self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NotAskedYet)));
-            } else if let Err(error) = self.one(read, &members, progress, samples).await {
-                failed.push((read, members));
-                let is_dead = !progress.alive && failed.len() >= NO_ANSWER_MAX;
-                if is_dead || Instead::of(&error).is_none() {
-                    self.suspects.failed(block, &error);
-                    return Err(error);
-                }
-            }
-        }
-        progress.chances -= failed.len();
-        // Others have answered meanwhile; a device that is only slow now and then answers these too.
-        for (read, members) in failed {
-            let Err(error) = self.one(read, &members, progress, samples).await else { continue };
-            let Some(instead) = Instead::of(&error).filter(|_| progress.alive) else {
-                self.suspects.failed(block, &error);
-                return Err(error);
-            };
-            found = true;
-            self.suspects.mute(read, instead, Instant::now());
-            self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NoAnswer(instead, read))));
-        }
-        self.learn(block, open, found, kept);
-        Ok(())
-    }
-
-    /// One request for tags of one place, whose failure is nobody's fault but their own.
-    async fn one(
-        &mut self,
-        read: Read,
-        members: &[Member],
-        progress: &mut Progress,
-        samples: &mut [RawSample],
-    ) -> Result<(), PollError> {
-        let blame = if progress.alive { Blame::None } else { Blame::Unit };
-        let answer = self.ask(read, blame).await?;
-        progress.alive = true;
-        match answer {
-            Answer::Data => self.store(read, members, samples),
-            Answer::Exception(code) => {
-                self.reasons.extend(members.iter().map(|member| (member.tag, Reason::Exception(code, read))));
-            }
-        }
-        Ok(())
-    }
-
-    /// After the tags of a block were asked one by one: goes on in the next poll when some are still
-    /// `open`; otherwise the block is asked no more as it was.
-    fn learn(&mut self, block: Read, open: bool, found: bool, kept: &mut KeptPlan) {
-        if open {
-            self.suspects.distrust(block);
-            return;
-        }
-        self.suspects.cleared(block);
-        if !found {
-            // Every tag answers for itself, or was muted before: the block as such is no good.
-            self.suspects.divide(block);
-        }
-        self.plans.clear();
-        kept.is_stale = true;
-    }
-
     /// Puts the values of an answer into their samples.
     fn store(&mut self, read: Read, members: &[Member], samples: &mut [RawSample]) {
         for member in members {
@@ -317,23 +219,6 @@ impl ModbusConnector {
         if !self.reasons.is_empty() {
             for member in members {
                 self.reasons.remove(&member.tag);
-            }
-        }
-    }
-
-    /// Asks once more for registers that got no answer so far. True when they have one now.
-    async fn ask_muted(&mut self) -> bool {
-        let Some(read) = self.suspects.next_muted(Instant::now()) else { return false };
-        match self.ask(read, Blame::None).await {
-            Ok(_) => {
-                self.suspects.unmute(read);
-                self.plans.clear();
-                true
-            }
-            // What was read is good; what else is wrong shows in the next poll.
-            Err(_) => {
-                self.suspects.still_muted(read, Instant::now());
-                false
             }
         }
     }
@@ -439,72 +324,4 @@ fn decode_into(item: &Item, read: Read, data: &[u8], sample: &mut RawSample) {
 }
 
 #[cfg(test)]
-mod tests {
-    use forebay_connector::{ByteOrder, DataType, Scalar};
-
-    use super::*;
-    use crate::address;
-
-    fn connector() -> ModbusConnector {
-        let device = DeviceSpec {
-            name: "double".into(),
-            endpoint: "tcp://127.0.0.1:1".into(),
-            options: BTreeMap::new(),
-            scans: Vec::new(),
-            tags: Vec::new(),
-            trust: None,
-            allow_insecure: false,
-            secrets: Arc::new(NoSecrets),
-            state_directory: "unused".into(),
-        };
-        let item = |(offset, scan): (u16, usize)| {
-            let data_type = DataType::single(Scalar::Word);
-            let (place, count) = address::check(&format!("hr:{offset}"), data_type).unwrap();
-            Item { place, count, data_type, order: ByteOrder::Abcd, scan }
-        };
-        let items = [(0, 0), (1, 1), (2, 0)].map(item).into();
-        ModbusConnector { items, ..ModbusConnector::open(&device).unwrap() }
-    }
-
-    struct NoSecrets;
-
-    impl forebay_connector::Secrets for NoSecrets {
-        fn read(&self, name: &str) -> Result<String, String> {
-            Err(format!("no secret {name} here"))
-        }
-    }
-
-    #[test]
-    fn a_plan_is_made_once_for_each_set_of_scan_classes() {
-        let mut connector = connector();
-        for (due, tags) in [(&[0][..], &[0, 2][..]), (&[1], &[1]), (&[0, 1], &[0, 1, 2]), (&[7], &[])] {
-            let kept = connector.take_plan(due);
-            assert_eq!((&kept.due[..], &kept.plan.tags[..]), (due, tags));
-            connector.plans.push(kept);
-        }
-        let before = connector.plans[0].plan.tags.as_ptr();
-        assert_eq!(connector.take_plan(&[0]).plan.tags.as_ptr(), before, "the same plan, not a new one");
-    }
-
-    #[test]
-    fn a_refused_register_is_asked_for_again_after_a_while() {
-        let mut connector = connector();
-        for (age, refused) in [(REFUSAL_REMEMBERED / 2, true), (REFUSAL_REMEMBERED, false)] {
-            let mut kept = connector.take_plan(&[1]);
-            kept.plan.split(&connector.items, 0);
-            kept.refused_since = Some(Instant::now().checked_sub(age).unwrap());
-            connector.plans.push(kept);
-            assert_eq!(connector.take_plan(&[1]).plan.blocks[0].refused, refused, "{age:?}");
-        }
-    }
-
-    #[test]
-    fn the_number_of_plans_is_bounded() {
-        let mut connector = connector();
-        for scan in 0..10 * MAX_PLANS {
-            let kept = connector.take_plan(&[scan]);
-            connector.plans.push(kept);
-            assert!(connector.plans.len() <= MAX_PLANS);
-        }
-    }
-}
+mod tests;

@@ -127,6 +127,30 @@ proptest! {
         }
     }
 
+    /// Whatever a device sends, and however much of it: a value or a fault, never a panic, and never
+    /// more than the bytes can hold.
+    #[test]
+    fn any_bytes_are_a_value_or_a_fault(
+        name in proptest::sample::select(DataType::names().collect::<Vec<_>>()),
+        len in 1u16..=125, is_array: bool, bit in proptest::option::of(0u8..16),
+        order in proptest::sample::select(ORDERS.to_vec()),
+        bytes in proptest::collection::vec(any::<u8>(), 0..260), from in 0usize..3000,
+    ) {
+        let data_type = DataType::parse(&if is_array { format!("{name}[{len}]") } else { name.to_owned() }).unwrap();
+        let place = address::Place { table: address::Table::HoldingRegisters, start: 0, bit };
+        let item = Item { place, count: len, data_type, order, scan: 0 };
+        match decode::registers(&item, &bytes) {
+            Ok(Value::Array(values)) => prop_assert!(values.len() <= bytes.len() / 2),
+            Ok(Value::Text(text)) => prop_assert!(text.len() <= 2 * bytes.len()),
+            Ok(_) | Err(_) => {}
+        }
+        match decode::bits(&item, &bytes, from) {
+            Value::Array(values) => prop_assert!(from + values.len() <= 8 * bytes.len()),
+            Value::Bool(_) => prop_assert!(from < 8 * bytes.len()),
+            value => prop_assert_eq!(value, Value::Null),
+        }
+    }
+
     #[test]
     fn text_round_trips(text in "[a-zA-Z0-9äß€ ]{0,5}[a-z]") {
         round_trip("STRING[20]", &Value::Text(text.as_str().into()));

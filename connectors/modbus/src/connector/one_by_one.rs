@@ -1,0 +1,140 @@
+//! Finds the tags of a block that the device does not answer, and asks for them again later.
+
+use forebay_connector::{PollError, RawSample};
+use tokio::time::Instant;
+
+use super::{KeptPlan, ModbusConnector};
+use crate::frame::Read;
+use crate::line::Blame;
+use crate::plan::Member;
+use crate::refusal::{Instead, Reason};
+use crate::session::Answer;
+use crate::suspects::{alone, of_block};
+
+/// Tags that may go without an answer when those of a block are asked one by one in a poll; each
+/// costs two time limits. When nothing else answers either, the device itself is taken for dead.
+const NO_ANSWER_MAX: usize = 2;
+
+/// How a poll is going.
+pub(super) struct Progress {
+    /// The device has answered something.
+    pub alive: bool,
+    /// Tags that may still go without an answer.
+    chances: usize,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { alive: false, chances: NO_ANSWER_MAX }
+    }
+}
+
+impl ModbusConnector {
+    /// Asks for the tags of a block that failed again and again, each alone, to find those that the
+    /// device does not answer.
+    pub(super) async fn one_by_one(
+        &mut self,
+        kept: &mut KeptPlan,
+        index: usize,
+        turn: u32,
+        progress: &mut Progress,
+        samples: &mut [RawSample],
+    ) -> Result<(), PollError> {
+        let unit = self.settings.unit;
+        let block = of_block(&kept.plan.blocks[index], unit);
+        let mut places: Vec<(Read, Vec<Member>)> = Vec::new();
+        for member in kept.plan.members(&kept.plan.blocks[index]) {
+            let read = alone(&self.items[member.tag as usize], unit);
+            match places.iter_mut().find(|(place, _)| *place == read) {
+                Some((_, members)) => members.push(*member),
+                None => places.push((read, vec![*member])),
+            }
+        }
+        // Begins elsewhere each time: as long as nothing answers, few are tried.
+        let first = turn as usize % places.len().max(1);
+        places.rotate_left(first);
+        let (mut failed, mut open, mut found) = (Vec::new(), false, false);
+        for (read, members) in places {
+            if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
+                self.reasons.extend(members.iter().map(|member| (member.tag, reason)));
+            } else if failed.len() >= progress.chances {
+                open = true;
+                self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NotAskedYet)));
+            } else if let Err(error) = self.one(read, &members, progress, samples).await {
+                failed.push((read, members));
+                let is_dead = !progress.alive && failed.len() >= NO_ANSWER_MAX;
+                if is_dead || Instead::of(&error).is_none() {
+                    self.suspects.failed(block, &error);
+                    return Err(error);
+                }
+            }
+        }
+        progress.chances -= failed.len();
+        // Others have answered meanwhile; a device that is only slow now and then answers these too.
+        for (read, members) in failed {
+            let Err(error) = self.one(read, &members, progress, samples).await else { continue };
+            let Some(instead) = Instead::of(&error).filter(|_| progress.alive) else {
+                self.suspects.failed(block, &error);
+                return Err(error);
+            };
+            found = true;
+            self.suspects.mute(read, instead, Instant::now());
+            self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NoAnswer(instead, read))));
+        }
+        self.learn(block, open, found, kept);
+        Ok(())
+    }
+
+    /// One request for tags of one place, whose failure is nobody's fault but their own.
+    async fn one(
+        &mut self,
+        read: Read,
+        members: &[Member],
+        progress: &mut Progress,
+        samples: &mut [RawSample],
+    ) -> Result<(), PollError> {
+        let blame = if progress.alive { Blame::None } else { Blame::Unit };
+        let answer = self.ask(read, blame).await?;
+        progress.alive = true;
+        match answer {
+            Answer::Data => self.store(read, members, samples),
+            Answer::Exception(code) => {
+                self.reasons.extend(members.iter().map(|member| (member.tag, Reason::Exception(code, read))));
+            }
+        }
+        Ok(())
+    }
+
+    /// After the tags of a block were asked one by one: goes on in the next poll when some are still
+    /// `open`; otherwise the block is asked no more as it was.
+    fn learn(&mut self, block: Read, open: bool, found: bool, kept: &mut KeptPlan) {
+        if open {
+            self.suspects.distrust(block);
+            return;
+        }
+        self.suspects.cleared(block);
+        if !found {
+            // Every tag answers for itself, or was muted before: the block as such is no good.
+            self.suspects.divide(block);
+        }
+        self.plans.clear();
+        kept.is_stale = true;
+    }
+
+    /// Asks once more for registers that got no answer so far. True when they have one now.
+    pub(super) async fn ask_muted(&mut self) -> bool {
+        let Some(read) = self.suspects.next_muted(Instant::now()) else { return false };
+        match self.ask(read, Blame::None).await {
+            Ok(_) => {
+                self.suspects.unmute(read);
+                self.plans.clear();
+                true
+            }
+            // What was read is good; what else is wrong shows in the next poll.
+            Err(_) => {
+                self.suspects.still_muted(read, Instant::now());
+                false
+            }
+        }
+    }
+}
