@@ -96,6 +96,7 @@ class Peer:
         self.users = OneUser(arguments.user, arguments.password, arguments.user_certificate)
         self.server = Server(user_manager=self.users)
         self.server.iserver.history_manager.set_storage(HistoryDict(arguments.history_page))
+        self.server.iserver.bind_condition_methods = True
         await self.server.init()
         self.watch_sessions()
         await self.server.set_application_uri(APPLICATION)
