@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use forebay::control::command::{self, Switch};
 use forebay::diagnostic::Format;
 use forebay::journal_command::{self, JournalCommand};
+use forebay::opcua_command::{self, OpcUaCommand};
 use forebay::replay::command::Replay;
 use forebay::{config, demo, infer, logging, replay, run};
 
@@ -74,6 +75,24 @@ All but import and trim only read. To send history again there is `forebay repla
     /// Takes up sending to Kafka again.
     Resume(Switch),
     Replay(Replay),
+    /// Shows and decides which OPC UA servers are trusted.
+    #[command(
+        name = "opcua",
+        after_help = "\
+A server's certificate is trusted when somebody has compared its fingerprint with the one that the
+server itself shows. Until then the device is not read, and its certificate waits here.
+
+  forebay opcua list                  who waits, who is trusted, and the certificates the servers must trust
+  forebay opcua trust filler-1        after the comparison
+  forebay opcua reject filler-1       takes it back
+
+The box may be running; it sees the decision at its next try. `trust = \"sha256:...\"` in [[device]] is
+the other way."
+    )]
+    OpcUa {
+        #[command(subcommand)]
+        command: OpcUaCommand,
+    },
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
 }
@@ -114,6 +133,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pause(switch) => return command::run(&switch, true, &mut std::io::stdout().lock()),
         Command::Resume(switch) => return command::run(&switch, false, &mut std::io::stdout().lock()),
         Command::Replay(replay) => return replay::command::run(&replay, &mut std::io::stdout().lock()),
+        Command::OpcUa { command } => return opcua_command::run(&command, &mut std::io::stdout().lock()),
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)
