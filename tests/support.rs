@@ -66,13 +66,23 @@ impl Peer {
             Python::Snap7v2 => "snap7-2/bin/python",
             Python::Current => "python/bin/python",
         });
-        let mut child = Command::new(interpreter)
+        Self::spawn(&mut Command::new(interpreter), script, arguments)
+    }
+
+    /// The same for a script in JavaScript with the packages that `tests/setup` installs.
+    pub fn start_node(script: &str, arguments: &[&str]) -> Self {
+        let packages = tool("node/node_modules");
+        Self::spawn(Command::new("node").env("NODE_PATH", packages), script, arguments)
+    }
+
+    fn spawn(interpreter: &mut Command, script: &str, arguments: &[&str]) -> Self {
+        let mut child = interpreter
             .arg(root().join("tests/peers").join(script))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the interpreter starts");
+            .unwrap_or_else(|error| panic!("{interpreter:?} does not start: {error}; run tests/setup"));
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut peer = Self { child, input, output, port: 0 };

@@ -77,7 +77,7 @@ pub(crate) fn check(address: &str, data_type: DataType) -> Result<Address, Addre
         _ => "",
     };
     if !instead.is_empty() {
-        let mut wrong = fault("O0206", &format!("OPC UA has no type {data_type}"), 0..address.len());
+        let mut wrong = fault("O0206", format!("OPC UA has no type {data_type}"), 0..address.len());
         wrong.type_label = Some("only in a controller's own memory".into());
         wrong.help = format!("write type = \"{instead}\", which servers send instead");
         return Err(wrong);
