@@ -297,7 +297,10 @@ impl Connector for OpcUaConnector {
         }
         let link = self.open().await?;
         self.alarms.begin_session();
-        match self.prepare(&link).await {
+        self.opening = true;
+        let prepared = self.prepare(&link).await;
+        self.opening = false;
+        match prepared {
             Ok(ready) => {
                 let identity = ready.identity.clone();
                 self.live = Some(Live { link, ready, trust_seen: Instant::now(), recorded: None });
