@@ -8,7 +8,7 @@ use super::{SCRIPT, device, open, poll_error, poll_for, reconnect, tag};
 use crate::support::{PATIENCE, Peer, Port, Python};
 
 /// Nodes that change every 20 ms while the server comes and goes.
-const LOAD: usize = 100;
+const LOAD: usize = 40;
 
 fn loaded(port: &str) -> Peer {
     let mut peer = Peer::start(Python::Current, SCRIPT, &["--port", port]);
