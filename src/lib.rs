@@ -21,6 +21,7 @@ pub mod journal;
 pub mod journal_command;
 pub mod lane;
 pub mod logging;
+pub mod opcua_command;
 mod panic;
 pub mod past;
 pub mod poll;

@@ -9,6 +9,7 @@ use forebay::control::command::{self, Switch};
 use forebay::control::reload::{self, Reload};
 use forebay::diagnostic::Format;
 use forebay::journal_command::{self, JournalCommand};
+use forebay::opcua_command::{self, OpcUaCommand};
 use forebay::replay::command::Replay;
 use forebay::{config, demo, infer, logging, replay, run};
 
@@ -76,6 +77,24 @@ All but import and trim only read. To send history again there is `forebay repla
     Resume(Switch),
     Reload(Reload),
     Replay(Replay),
+    /// Shows and decides which OPC UA servers are trusted.
+    #[command(
+        name = "opcua",
+        after_help = "\
+A server's certificate is trusted when somebody has compared its fingerprint with the one that the
+server itself shows. Until then the device is not read, and its certificate waits here.
+
+  forebay opcua list                  who waits, who is trusted, and the certificates the servers must trust
+  forebay opcua trust filler-1        after the comparison
+  forebay opcua reject filler-1       takes it back
+
+The box may be running; it sees the decision at its next try. `trust = \"sha256:...\"` in [[device]] is
+the other way."
+    )]
+    OpcUa {
+        #[command(subcommand)]
+        command: OpcUaCommand,
+    },
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
 }
@@ -117,6 +136,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Resume(switch) => return command::run(&switch, false, &mut std::io::stdout().lock()),
         Command::Reload(reload) => return reload::run(&reload, &mut std::io::stdout().lock()),
         Command::Replay(replay) => return replay::command::run(&replay, &mut std::io::stdout().lock()),
+        Command::OpcUa { command } => return opcua_command::run(&command, &mut std::io::stdout().lock()),
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)

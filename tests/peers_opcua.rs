@@ -1,8 +1,9 @@
-//! OPC UA against a foreign server: asyncua.
+//! OPC UA against foreign servers: asyncua, and node-opcua in `second`.
 
 mod alarms;
 mod history;
 mod outages;
+mod second;
 mod security;
 mod types;
 

@@ -71,10 +71,19 @@ impl Peer {
         Self::run(command, script)
     }
 
+    /// The same for a script in JavaScript with the packages that `tests/setup` installs.
+    pub fn start_node(script: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", tool("node/node_modules"));
+        command.arg(root().join("tests/peers").join(script)).args(arguments);
+        Self::run(command, script)
+    }
+
     /// Starts any program that speaks as the scripts do, and waits until it answers.
     pub fn run(mut command: Command, name: &str) -> Self {
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
+            spawned.unwrap_or_else(|error| panic!("{command:?} does not start: {error}; run tests/setup"));
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut peer = Self { child, input, output, port: 0 };

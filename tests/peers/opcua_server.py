@@ -12,6 +12,7 @@ Prints `ready PORT`, then takes one command a line and answers `ok …` or `erro
   connections          open TCP connections
   sessions             sessions that the server holds
   created              sessions that were asked for since the start
+  keys                 times that keys of a channel were issued or renewed since the start
   logins               logins that were tried since the start
   limit sessions N     refuses further sessions while it holds so many
   limit subscriptions N  the same for subscriptions
@@ -36,6 +37,7 @@ import sys
 import tempfile
 
 from asyncua import Server, ua
+from asyncua.common import connection
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.history import HistoryDict
@@ -96,6 +98,7 @@ class Peer:
         self.users = OneUser(arguments.user, arguments.password, arguments.user_certificate)
         self.server = Server(user_manager=self.users)
         self.server.iserver.history_manager.set_storage(HistoryDict(arguments.history_page))
+        self.server.iserver.bind_condition_methods = True
         await self.server.init()
         self.watch_sessions()
         await self.server.set_application_uri(APPLICATION)
@@ -120,7 +123,14 @@ class Peer:
 
     def watch_sessions(self):
         iserver, create = self.server.iserver, self.server.iserver.create_session
-        self.created, self.sessions_max = 0, None
+        self.created, self.sessions_max, self.keys = 0, None, 0
+        issue = connection.SecureConnection.open
+
+        def issued(*arguments):
+            self.keys += 1
+            return issue(*arguments)
+
+        connection.SecureConnection.open = issued
 
         def counted(*arguments, **options):
             if options.get("external"):
@@ -222,6 +232,8 @@ class Peer:
             return str(len(self.server.iserver._external_sessions))
         elif word == "created":
             return str(self.created)
+        elif word == "keys":
+            return str(self.keys)
         elif word == "logins":
             return str(self.users.logins)
         elif word == "limit":
@@ -259,6 +271,7 @@ async def main():
     one = "Basic256Sha256_SignAndEncrypt"
     parser.add_argument("--secure", nargs="?", const=one, help="SecurityPolicyTypes, with commas between")
     parser.add_argument("--user-certificate", help="file in DER of a user who logs in with it")
+    parser.add_argument("--clock", type=int, default=0, help="seconds that the clock is ahead, as keys show it")
     parser.add_argument("--history-page", type=int, default=10_000, help="most values of one answer")
     parser.add_argument("--user")
     parser.add_argument("--password")
@@ -266,6 +279,14 @@ async def main():
     parser.add_argument("--node", action="append", default=[], help="as `add`, before the server answers")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    ahead = datetime.timedelta(seconds=arguments.clock)
+
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime.datetime.now(zone) + ahead
+
+    connection.datetime = Clock
     peer = Peer(arguments)
     say(f"ready {await peer.start()}")
     reader = asyncio.StreamReader()

@@ -8,7 +8,7 @@ use super::{SCRIPT, device, open, poll_error, poll_for, reconnect, tag};
 use crate::support::{PATIENCE, Peer, Port, Python};
 
 /// Nodes that change every 20 ms while the server comes and goes.
-const LOAD: usize = 100;
+const LOAD: usize = 40;
 
 fn loaded(port: &str) -> Peer {
     let mut peer = Peer::start(Python::Current, SCRIPT, &["--port", port]);
@@ -130,4 +130,30 @@ async fn fast_signals_are_not_lost_between_two_messages() {
     let got: Vec<_> = samples.iter().map(|sample| (sample.value.clone(), sample.quality)).collect();
     let expected: Vec<_> = (1..=40).map(|number| (Value::Int(number), Quality::Good)).collect();
     assert_eq!(got, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_is_wrong_by_years_is_read_as_any_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for seconds in ["-1700000000", "1700000000"] {
+        let mut peer = Peer::start(Python::Current, SCRIPT, &["--secure", "--clock", seconds]);
+        peer.command("add s=level REAL 1.5");
+        let mut spec = device(&folder, peer.port, vec![tag("ns=test;s=level", "REAL")]);
+        spec.options.remove("security");
+        spec.allow_insecure = false;
+        spec.trust = Some(peer.command("fingerprint"));
+        let mut connector = open(&spec);
+        connector.connect().await.expect("connected");
+        poll_for(&mut connector, 1).await;
+        for _ in 0..50 {
+            connector.read(&[0], &mut Vec::new()).await.expect("read");
+        }
+        // One channel to ask for the endpoints and one to read; keys are not renewed before their time.
+        let keys = peer.command("keys").parse::<u32>().expect("a number");
+        assert!(keys <= 5, "keys were made {keys} times with a clock {seconds} s ahead");
+        let time: i64 = peer.command("time s=level").parse().expect("a time");
+        let look = connector.look(0).await.expect("read");
+        assert_eq!(look.sample.source_us, Some(time), "times of values stay as they are");
+        connector.close().await;
+    }
 }

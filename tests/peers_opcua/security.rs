@@ -188,6 +188,8 @@ async fn a_certificate_waits_for_a_decision_beside_the_running_box() {
     connector.connect().await.expect("the same connector sees it");
     assert_eq!(poll_for(&mut connector, 1).await[0].quality, Quality::Good);
     list.reject(seen).expect("taken back");
+    let ended = security(Err(super::poll_error(&mut connector).await));
+    assert!(ended.contains("trusted no longer"), "{ended}");
     let asked = security(connector.connect().await);
     assert!(asked.contains("waits for a decision"), "{asked}");
 }

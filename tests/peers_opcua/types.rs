@@ -73,6 +73,10 @@ async fn every_type_scalar_and_array_with_the_values_at_its_edges() {
         for (json, value) in &values {
             add(name, json, value.clone());
         }
+        // `STRING[5]` is one text of five bytes: there is no way to write an array of texts.
+        if name.ends_with("STRING") {
+            continue;
+        }
         let json: Vec<_> = values.iter().map(|(json, _)| json.as_str()).collect();
         let all: Box<[Value]> = values.iter().map(|(_, value)| value.clone()).collect();
         add(&format!("{name}[{}]", all.len()), &format!("[{}]", json.join(",")), Value::Array(all));

@@ -18,6 +18,10 @@ use crate::pace::Pace;
 use crate::session::{Link, client};
 use crate::settings::Settings;
 use crate::subscribe::{Subscribed, subscribe};
+use crate::trust::TrustList;
+
+/// How often is looked whether the server is still trusted.
+const TRUST_CHECK: Duration = Duration::from_secs(5);
 
 /// A device read over OPC UA.
 pub(crate) struct OpcUaConnector {
@@ -37,6 +41,8 @@ pub(crate) struct OpcUaConnector {
 struct Live {
     link: Link,
     ready: Ready,
+    /// When the list was last looked at.
+    trust_seen: Instant,
     /// Tags of which the server keeps history, once it has been asked.
     recorded: Option<Vec<Recorded>>,
 }
@@ -232,6 +238,22 @@ impl OpcUaConnector {
         }
     }
 
+    /// Fails when somebody has taken back the trust in this server.
+    async fn check_trust(&mut self) -> Result<(), PollError> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        let Some(seen) = live.link.listed.filter(|_| live.trust_seen.elapsed() > TRUST_CHECK) else {
+            return Ok(());
+        };
+        live.trust_seen = Instant::now();
+        let list = TrustList::new(&self.device.state_directory);
+        match tokio::task::spawn_blocking(move || list.trusts(seen)).await {
+            Ok(false) => Err(PollError::Security {
+                what: format!("the server's certificate {seen} is trusted no longer"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The tags of these scan classes that are asked for.
     fn polled(&self, ready: &Ready, due: &[usize]) -> Vec<u32> {
         (0u32..)
@@ -275,10 +297,13 @@ impl Connector for OpcUaConnector {
         }
         let link = self.open().await?;
         self.alarms.begin_session();
-        match self.prepare(&link).await {
+        self.opening = true;
+        let prepared = self.prepare(&link).await;
+        self.opening = false;
+        match prepared {
             Ok(ready) => {
                 let identity = ready.identity.clone();
-                self.live = Some(Live { link, ready, recorded: None });
+                self.live = Some(Live { link, ready, trust_seen: Instant::now(), recorded: None });
                 Ok(identity)
             }
             Err(error) => {
@@ -289,6 +314,7 @@ impl Connector for OpcUaConnector {
     }
 
     async fn poll(&mut self, due: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        self.check_trust().await?;
         let live = self.live()?;
         let before = samples.len();
         let polled = self.polled(&live.ready, due);

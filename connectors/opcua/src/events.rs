@@ -142,12 +142,22 @@ struct Listener {
     inbox: Arc<Inbox>,
     /// Number of the subscription in the inbox.
     subscription: usize,
+    /// Number that the next message with events must have.
+    next: Option<u32>,
 }
 
 impl OnSubscriptionNotificationCore for Listener {
     fn on_subscription_notification(&mut self, message: NotificationMessage, _: MonitoredItemMap<'_>) {
         self.inbox.hear(self.subscription);
-        for notification in message.notification_data.into_iter().flatten() {
+        let Some(notifications) = message.notification_data.filter(|data| !data.is_empty()) else { return };
+        // A hole is lost events; a new subscription asks for all alarms that are on.
+        let number = message.sequence_number;
+        if self.next.is_some_and(|next| next != number) {
+            let cause = format!("message {number} came instead of {:?}, events are missing", self.next);
+            self.inbox.fail(PollError::Lost { cause });
+        }
+        self.next = Some(number.checked_add(1).unwrap_or(1));
+        for notification in notifications {
             if let Some(change) = notification.inner_as::<StatusChangeNotification>() {
                 if change.status.is_bad() {
                     let cause =
@@ -173,7 +183,7 @@ pub(crate) async fn listen(
     inbox: &Arc<Inbox>,
     subscription: usize,
 ) -> Result<Result<Duration, StatusCode>, PollError> {
-    let listener = Listener { queue: queue.clone(), inbox: inbox.clone(), subscription };
+    let listener = Listener { queue: queue.clone(), inbox: inbox.clone(), subscription, next: None };
     let (id, silence) = match create(link, publishing, listener).await? {
         Ok(created) => created,
         Err(status) => return Ok(Err(status)),

@@ -95,6 +95,8 @@ pub(crate) struct Link {
     lost: Arc<OnceLock<String>>,
     task: AbortOnDropHandle<()>,
     timeout: Duration,
+    /// The server's certificate, where a person's decision about it is in the list.
+    pub(crate) listed: Option<Fingerprint>,
 }
 
 /// Why there is no session.
@@ -144,8 +146,11 @@ impl Link {
             fault: Arc::default(),
         };
         let mut endpoint = discover(settings, client, source.clone()).await?;
+        let mut listed = None;
         if settings.secure() {
             check_certificate(device, &endpoint, &source.host, settings.trust).await?;
+            let seen = || Fingerprint::of(endpoint.server_certificate.as_ref());
+            listed = settings.trust.is_none().then(seen);
         }
         security::keep_safe_logins(&mut endpoint);
         let token = identity(device, settings, &mut endpoint)?;
@@ -161,7 +166,8 @@ impl Link {
         let (ready, opened) = oneshot::channel();
         let lost = Arc::new(OnceLock::new());
         let task = tokio::spawn(drive(events, ready, lost.clone(), requests.clone()));
-        let link = Self { session, lost, task: AbortOnDropHandle::new(task), timeout: settings.timeout };
+        let task = AbortOnDropHandle::new(task);
+        let link = Self { session, lost, task, timeout: settings.timeout, listed };
         let limit = settings.timeout * 3;
         let (error, needs_rest) = match timeout(limit, opened).await {
             Ok(Ok(Ok(()))) => return Ok(link),

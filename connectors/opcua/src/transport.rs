@@ -13,10 +13,10 @@ use std::time::Duration;
 use opcua::client::ConnectionSource;
 use opcua::client::transport::{
     Connector, RequestRecv, SecureChannelState, StreamConnection, StreamConnector, StreamTransport,
-    TransportConfiguration,
+    Transport, TransportConfiguration, TransportPollResult,
 };
 use opcua::core::comms::tcp_codec::TcpCodec;
-use opcua::types::{EndpointDescription, Error, StatusCode};
+use opcua::types::{ChannelSecurityToken, DateTime, EndpointDescription, Error, StatusCode};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -62,7 +62,7 @@ impl TcpSource {
 }
 
 impl Connector for TcpSource {
-    type Transport = StreamTransport<FrameGuard<OwnedReadHalf>, OwnedWriteHalf>;
+    type Transport = OwnClock<StreamTransport<FrameGuard<OwnedReadHalf>, OwnedWriteHalf>>;
 
     async fn connect(
         &self,
@@ -75,7 +75,9 @@ impl Connector for TcpSource {
             let framed = FramedRead::new(FrameGuard::new(reader, self.fault.clone()), TcpCodec::new(options));
             Ok(StreamConnection::new(framed, writer, url))
         };
-        StreamConnector::new(open, self.url.clone()).connect(channel, outgoing, config).await
+        let connector = StreamConnector::new(open, self.url.clone());
+        let inner = connector.connect(channel.clone(), outgoing, config).await?;
+        Ok(OwnClock { inner, channel, token: 0 })
     }
 
     fn default_endpoint(&self) -> EndpointDescription {
@@ -88,6 +90,48 @@ impl ConnectionSource for TcpSource {
 
     fn get_connector(&self, _endpoint: &EndpointDescription) -> Result<Self, Error> {
         Ok(self.clone())
+    }
+}
+
+/// Measures the age of the channel's keys by our own clock.
+///
+/// The library takes the time that the server gives them, and compares it with the clock of the
+/// box: behind a controller whose clock stands at 1970 it would renew the keys before every single
+/// request, and with one that is ahead never, until the server ends the connection. Its own remedy
+/// (`ignore_clock_skew`) shifts the times of all values as well.
+pub(crate) struct OwnClock<T> {
+    inner: T,
+    channel: Arc<SecureChannelState>,
+    /// Id of the keys whose time is right.
+    token: u32,
+}
+
+impl<T> OwnClock<T> {
+    fn correct(&mut self) {
+        let token = self.channel.secure_channel().read().token_id();
+        if token == self.token {
+            return;
+        }
+        self.token = token;
+        let mut channel = self.channel.secure_channel().write();
+        let fresh = ChannelSecurityToken {
+            channel_id: channel.secure_channel_id(),
+            token_id: token,
+            created_at: DateTime::now(),
+            revised_lifetime: channel.token_lifetime(),
+        };
+        channel.set_security_token(fresh);
+    }
+}
+
+impl<T: Transport> Transport for OwnClock<T> {
+    fn poll(&mut self) -> impl Future<Output = TransportPollResult> + Send + Sync {
+        self.correct();
+        self.inner.poll()
+    }
+
+    fn connected_url(&self) -> &str {
+        self.inner.connected_url()
     }
 }
 

@@ -100,6 +100,8 @@ impl TrustList {
         }
         let folder = self.folder.join(WAITING);
         fs::create_dir_all(&folder)?;
+        // Made by the service, so that it can read there whoever decides, with whatever umask.
+        fs::create_dir_all(self.folder.join(TRUSTED))?;
         let fresh = folder.join("new");
         let mut file = File::create(&fresh)?;
         file.write_all(der)?;
@@ -193,6 +195,10 @@ mod tests {
         assert!(list.trust(seen).is_err() && list.reject(seen).is_err());
         list.keep_waiting(&der).expect("kept");
         list.keep_waiting(&der).expect("kept already");
+        assert!(
+            folder.path().join("filler").join(TRUSTED).is_dir(),
+            "made by whoever keeps, not by whoever decides"
+        );
         assert_eq!(list.waiting().expect("read").len(), 1);
         assert!(!list.trusts(seen));
         list.trust(seen).expect("trusted");
