@@ -7,7 +7,7 @@ mod trouble;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use stand::{Stand, Trouble, accept};
+pub use stand::{Stand, Trouble, accept, poll_all, read_all};
 
 /// What running a case gives: words for the report, or what went wrong.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<String, Trouble>> + Send + 'a>>;

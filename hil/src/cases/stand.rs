@@ -148,6 +148,9 @@ impl Stand {
 }
 
 /// Reads all tags of a spec at once, without waiting for a scan.
+///
+/// # Errors
+/// As [`Connector::read`].
 pub async fn read_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Result<Vec<RawSample>, PollError> {
     let all: Vec<u32> = (0u32..).take(spec.tags.len()).collect();
     let mut samples = Vec::new();
@@ -156,6 +159,9 @@ pub async fn read_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Resul
 }
 
 /// Polls all scan classes until every tag of a spec has come at least once.
+///
+/// # Errors
+/// [`Trouble::Product`] when the connection breaks, or a tag does not come.
 pub async fn poll_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Result<Vec<RawSample>, Trouble> {
     let due: Vec<usize> = (0..spec.scans.len()).collect();
     let end = Instant::now() + PATIENCE;
@@ -174,6 +180,9 @@ pub async fn poll_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Resul
 
 /// Checks all `[[verify]]` of a device as the poller does; the first that does not hold is the
 /// fault.
+///
+/// # Errors
+/// [`Trouble::Product`] with the tag, its value and the words of the check.
 pub fn accept(device: &Device, samples: &[RawSample]) -> Result<(), Trouble> {
     for verify in &device.verify {
         let spec = &device.spec.tags[verify.raw as usize];
