@@ -8,7 +8,6 @@
 //! stands between the two and can be cut or held, `cases` are the cases, `runner` runs them,
 //! `report` and `proved` write what came out. `library` puts every built-in profile to its test.
 
-
 pub mod bench;
 pub mod cases;
 pub mod device;

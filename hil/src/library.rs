@@ -13,7 +13,7 @@ use forebay::profile::BUILTIN;
 use forebay_connector::{ByteOrder, DeviceSpec, OptionValue, Value};
 
 use crate::cases::{Stand, Trouble, accept, poll_all, read_all};
-use crate::device::{Wanted, as_simulated, make};
+use crate::device::{Wanted, as_simulated, make, with};
 use crate::rig::{Entry, Kind};
 use crate::{RigFault, bench};
 
@@ -167,19 +167,7 @@ fn shifted(device: &Device, spec: &DeviceSpec) -> Option<DeviceSpec> {
 }
 
 fn with_spec(device: &Device, spec: DeviceSpec) -> Device {
-    Device {
-        name: device.name.clone(),
-        path: device.path.clone(),
-        location: device.location.clone(),
-        profile: device.profile.clone(),
-        profile_version: device.profile_version.clone(),
-        title: device.title.clone(),
-        protocol: Arc::clone(&device.protocol),
-        spec,
-        tags: device.tags.clone(),
-        verify: device.verify.clone(),
-        source: device.source.clone(),
-    }
+    with(device, spec, Arc::clone(&device.protocol))
 }
 
 /// `docs/profile-library.md`.

@@ -62,8 +62,8 @@ impl Results {
     /// # Errors
     /// [`RigFault`] names the file.
     pub fn read(file: &Path) -> Result<Self, RigFault> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| RigFault(error.to_string()).at(file.display()))?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| RigFault(error.to_string()).at(file.display()))?;
         toml::from_str(&text).map_err(|error| RigFault(error.to_string()).at(file.display()))
     }
 
@@ -133,7 +133,9 @@ pub fn document(results: &[Results]) -> String {
     for case in CASES {
         let _ = writeln!(text, "| {} | {} |", case.id, case.shows);
     }
-    text.push_str("\n## Devices\n\n| rig | role | protocol | kind | identity | profile |\n|---|---|---|---|---|---|\n");
+    text.push_str(
+        "\n## Devices\n\n| rig | role | protocol | kind | identity | profile |\n|---|---|---|---|---|---|\n",
+    );
     for results in results {
         for DeviceResults { role, protocol, kind, identity, profile, .. } in &results.device {
             let (rig, kind) = (&results.rig, kind.as_str());
@@ -184,8 +186,7 @@ mod tests {
             (vec!["not run: x", "known fault", "passed"], "known fault"),
             (vec![], "not run: no device"),
         ] {
-            let devices: Vec<DeviceResults> =
-                ended.iter().map(|ended| device(Kind::Real, ended)).collect();
+            let devices: Vec<DeviceResults> = ended.iter().map(|ended| device(Kind::Real, ended)).collect();
             let devices: Vec<&DeviceResults> = devices.iter().collect();
             assert_eq!(cell(&devices, "values", "modbus", Kind::Real), cell_says, "{ended:?}");
             assert_eq!(cell(&devices, "values", "modbus", Kind::Sim), "not run: no device");

@@ -75,6 +75,11 @@ impl Stand {
         Ok(known.map(|(raw, value)| self.bench.sets(raw).then_some(value)).collect())
     }
 
+    /// How many tags can be given a value.
+    pub fn known(&self) -> usize {
+        (0..self.device.spec.tags.len()).filter(|raw| self.bench.sets(*raw)).count()
+    }
+
     /// A connector for `spec`, not yet connected.
     pub fn open(&self, spec: &DeviceSpec) -> Result<Box<dyn Connector>, Trouble> {
         let opened = self.device.protocol.open(spec.clone());
