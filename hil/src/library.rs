@@ -4,7 +4,6 @@
 //! The simulator shares the profile with what is tested, so this says nothing of the profile's
 //! numbers: only a real device, or the source that the profile names, does.
 
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -192,14 +191,11 @@ pub fn document(proofs: &[Proof]) -> String {
     for Proof { name, title, protocol, tags, checked, orders, shifts, .. } in proofs {
         let checked = if checked.is_empty() { "example, no such device" } else { checked };
         let (orders, shifts) = (orders_in_words(orders), shifts_in_words(*shifts));
-        let _ = writeln!(
-            text,
-            "| {title} | [`{name}`](../profiles/{name}.toml) | {protocol} | {tags} | {orders} | {shifts} | {checked} |"
-        );
+        text.push_str(&format!("| {title} | [`{name}`](../profiles/{name}.toml) | {protocol} | {tags} | {orders} | {shifts} | {checked} |\n"));
     }
     text.push_str("\n## Sources\n\n| profile | source |\n|---|---|\n");
     for Proof { name, source, .. } in proofs {
-        let _ = writeln!(text, "| `{name}` | {source} |");
+        text.push_str(&format!("| `{name}` | {source} |\n"));
     }
     text
 }

@@ -1,7 +1,5 @@
 //! The report of one run, for people: who was tested, how each case ended, and what was seen.
 
-use std::fmt::Write;
-
 use crate::rig::Rig;
 use crate::runner::{Outcome, Report, Run};
 
@@ -57,13 +55,13 @@ pub fn document(rig: &Rig, when: &str, reports: &[Report]) -> String {
     );
     for report in reports {
         let Report { role, profile, protocol, kind, identity, said, fault, runs } = report;
-        let _ = write!(text, "\n## {role}: {identity}\n\n{}, {protocol}, `{profile}`", kind.as_str());
+        text.push_str(&format!("\n## {role}: {identity}\n\n{}, {protocol}, `{profile}`", kind.as_str()));
         if !said.is_empty() {
-            let _ = write!(text, ", says of itself: {said}");
+            text.push_str(&format!(", says of itself: {said}"));
         }
         text.push_str(".\n");
         if let Some(fault) = fault {
-            let _ = write!(text, "\n**Rig: {fault}.** No case was run.\n");
+            text.push_str(&format!("\n**Rig: {fault}.** No case was run.\n"));
             continue;
         }
         text.push_str("\n| case | ended | ms | seen |\n|---|---|---:|---|\n");
@@ -77,7 +75,7 @@ pub fn document(rig: &Rig, when: &str, reports: &[Report]) -> String {
                 Outcome::Finding => "**passed, but known to fail**",
             };
             let words = words.replace('|', "\\|").replace('\n', " ");
-            let _ = writeln!(text, "| {case} | {ended} | {} | {words} |", took.as_millis());
+            text.push_str(&format!("| {case} | {ended} | {} | {words} |\n", took.as_millis()));
         }
     }
     text
