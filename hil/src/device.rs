@@ -93,19 +93,7 @@ pub fn make(
 
 /// The device with another spec and protocol.
 pub fn with(device: &Device, spec: DeviceSpec, protocol: Arc<dyn Protocol>) -> Device {
-    Device {
-        name: device.name.clone(),
-        path: device.path.clone(),
-        location: device.location.clone(),
-        profile: device.profile.clone(),
-        profile_version: device.profile_version.clone(),
-        title: device.title.clone(),
-        protocol,
-        spec,
-        tags: device.tags.clone(),
-        verify: device.verify.clone(),
-        source: device.source.clone(),
-    }
+    Device { spec, protocol, ..device.clone() }
 }
 
 /// An endpoint of the right form, for a device whose own is not known yet.
