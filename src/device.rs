@@ -34,6 +34,7 @@ impl Text {
 }
 
 /// One machine, meter or server.
+#[derive(Clone)]
 pub struct Device {
     /// Name from `[[device]]`, unique on the box, for example `press-3`.
     pub name: String,

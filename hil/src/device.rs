@@ -8,7 +8,7 @@ use forebay::device::Device;
 use forebay::diagnostic::{Faults, Format, Source, Sources, render};
 use forebay::document::parse;
 use forebay::profile::{Environment, Input, load};
-use forebay_connector::{DeviceSpec, OptionValue};
+use forebay_connector::{DeviceSpec, OptionValue, Protocol};
 
 use crate::RigFault;
 use crate::rig::{Entry, Kind};
@@ -89,6 +89,11 @@ pub fn make(
     found.devices.into_iter().next().ok_or_else(|| {
         RigFault(format!("{file}: {}", render(&sources, &diagnostics, hidden, Format::Text, false)))
     })
+}
+
+/// The device with another spec and protocol.
+pub fn with(device: &Device, spec: DeviceSpec, protocol: Arc<dyn Protocol>) -> Device {
+    Device { spec, protocol, ..device.clone() }
 }
 
 /// An endpoint of the right form, for a device whose own is not known yet.

@@ -31,7 +31,7 @@ pub struct Device {
 }
 
 /// `[role]` or `[[role]]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Profile file, relative to the repository.
@@ -64,10 +64,11 @@ pub struct Entry {
 }
 
 /// What stands behind a role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Our own simulator: shares the profile with what is tested.
+    #[default]
     Sim,
     /// A program that nobody here wrote.
     Foreign,

@@ -77,7 +77,7 @@ pub struct Report {
 /// [`RigFault`] when the file is wrong or the rig is in use.
 pub async fn run(file: &Path) -> Result<(Rig, Vec<Report>), RigFault> {
     let rig = Arc::new(Rig::read(file)?);
-    let _lock = Lock::take(&rig.name)?;
+    let _lock = Lock::take(&rig)?;
     let devices = rig.devices.iter().cloned();
     // Devices at once, the cases of each one after another.
     let tasks = devices.map(|device| tokio::spawn(one(Arc::clone(&rig), device)));
@@ -180,8 +180,14 @@ fn lacking(case: &Case, rig: &Rig, entry: &Entry, stand: &Stand) -> Option<Strin
     for need in std::iter::once(own).chain(wanted) {
         if need == "missing" {
             if entry.missing.is_none() {
-                return Some("the rig names no missing address".into());
+                return Some("the rig file names no missing address".into());
             }
+        } else if need == "checks" {
+            if stand.device.verify.is_empty() {
+                return Some("the profile has no [[verify]]".into());
+            }
+        } else if need == "seed" && stand.known() == 0 && entry.kind != Kind::Real {
+            return Some("no value of this device can be chosen".into());
         } else if let Some((_, why)) = stand.bench.lacks().iter().find(|(lacks, _)| *lacks == need) {
             return Some((*why).to_owned());
         } else if !rig.has(&need) {

@@ -83,7 +83,7 @@ fn scalar(scalar: Scalar, number: &Number, nth: u64) -> Value {
     let signed = |low: f64, high: f64| Value::Int(raw.round().clamp(low, high) as i64);
     let unsigned = |high: f64| Value::Uint(raw.round().clamp(0.0, high) as u64);
     match scalar {
-        Scalar::Bool => Value::Bool(nth % 2 == 0),
+        Scalar::Bool => Value::Bool(nth.is_multiple_of(2)),
         Scalar::Byte | Scalar::Usint => unsigned(255.0),
         Scalar::Sint => signed(-128.0, 127.0),
         Scalar::Word | Scalar::Uint => unsigned(65_535.0),

@@ -24,18 +24,23 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-/// Levenshtein distance: insertions, deletions and replacements, ignoring case.
+/// Insertions, deletions, replacements and swaps of two neighbours, ignoring case (the optimal
+/// string alignment distance).
 fn edits(a: &[char], b: &[char]) -> usize {
+    let same = |left: char, right: char| left == right || left.to_lowercase().eq(right.to_lowercase());
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, left) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut next = vec![i + 1];
         for (j, right) in b.iter().enumerate() {
-            let same = left == right || left.to_lowercase().eq(right.to_lowercase());
-            let replaced = diagonal + usize::from(!same);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+            let replaced = row[j] + usize::from(!same(*left, *right));
+            let mut edits = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && same(*left, b[j - 1]) && same(a[i - 1], *right) {
+                edits = edits.min(before[j - 1] + 1);
+            }
+            next.push(edits);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
@@ -49,6 +54,7 @@ mod tests {
         assert_eq!(nearest("deadbnd", ["address", "deadband", "type"]), Some("deadband"));
         assert_eq!(nearest("fst", ["fast", "normal", "slow"]), Some("fast"));
         assert_eq!(nearest("barr", ["mbar", "bar"]), Some("bar"));
+        assert_eq!(nearest("sdm360", ["sdm120", "sdm630"]), Some("sdm630"), "two neighbours swapped");
         assert_eq!(nearest("x", ["y"]), None);
         assert_eq!(nearest("something", ["else"]), None);
     }

@@ -60,7 +60,7 @@ pub trait Bench: Send + Sync {
 pub async fn start(entry: &Entry, device: &Device) -> Result<Box<dyn Bench>, RigFault> {
     match entry.kind {
         Kind::Sim => Ok(Box::new(own::Own::start(device).await?)),
-        Kind::Foreign => foreign::start(device, entry.peer.as_deref()),
+        Kind::Foreign => tokio::task::block_in_place(|| foreign::start(device, entry.peer.as_deref())),
         Kind::Real => Ok(Box::new(real::Real::new(device))),
     }
 }

@@ -7,7 +7,7 @@ mod trouble;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use stand::{Stand, Trouble, accept};
+pub use stand::{Stand, Trouble, accept, poll_all, read_all};
 
 /// What running a case gives: words for the report, or what went wrong.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<String, Trouble>> + Send + 'a>>;
@@ -18,7 +18,8 @@ pub struct Case {
     pub id: &'static str,
     /// What it shows.
     pub shows: &'static str,
-    /// Features it needs beside the protocol; `{protocol}` stands for its name.
+    /// What it needs beside the protocol: features of the rig (`{protocol}` stands for its name), a
+    /// `missing` address, `checks` in the profile.
     pub needs: &'static [&'static str],
     /// Runs it.
     pub run: for<'a> fn(&'a mut Stand) -> Running<'a>,
@@ -41,7 +42,7 @@ pub const CASES: &[Case] = &[
     Case {
         id: "verify",
         shows: "every [[verify]] of the profile holds",
-        needs: &[],
+        needs: &["checks"],
         run: |stand| Box::pin(reading::verify(stand)),
     },
     Case {
@@ -58,14 +59,14 @@ pub const CASES: &[Case] = &[
     },
     Case {
         id: "replug",
-        shows: "after the cable was out, the same values come again",
+        shows: "after the cable was out, good values come again",
         needs: &["net-impair"],
         run: |stand| Box::pin(trouble::replug(stand)),
     },
     Case {
         id: "late-answer",
         shows: "an answer that comes too late is never taken for a new one",
-        needs: &["net-impair"],
+        needs: &["seed", "net-impair"],
         run: |stand| Box::pin(trouble::late_answer(stand)),
     },
     Case {

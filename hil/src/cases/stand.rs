@@ -75,6 +75,11 @@ impl Stand {
         Ok(known.map(|(raw, value)| self.bench.sets(raw).then_some(value)).collect())
     }
 
+    /// How many tags can be given a value.
+    pub fn known(&self) -> usize {
+        (0..self.device.spec.tags.len()).filter(|raw| self.bench.sets(*raw)).count()
+    }
+
     /// A connector for `spec`, not yet connected.
     pub fn open(&self, spec: &DeviceSpec) -> Result<Box<dyn Connector>, Trouble> {
         let opened = self.device.protocol.open(spec.clone());
@@ -148,6 +153,9 @@ impl Stand {
 }
 
 /// Reads all tags of a spec at once, without waiting for a scan.
+///
+/// # Errors
+/// As [`Connector::read`].
 pub async fn read_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Result<Vec<RawSample>, PollError> {
     let all: Vec<u32> = (0u32..).take(spec.tags.len()).collect();
     let mut samples = Vec::new();
@@ -156,6 +164,9 @@ pub async fn read_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Resul
 }
 
 /// Polls all scan classes until every tag of a spec has come at least once.
+///
+/// # Errors
+/// [`Trouble::Product`] when the connection breaks, or a tag does not come.
 pub async fn poll_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Result<Vec<RawSample>, Trouble> {
     let due: Vec<usize> = (0..spec.scans.len()).collect();
     let end = Instant::now() + PATIENCE;
@@ -174,6 +185,9 @@ pub async fn poll_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Resul
 
 /// Checks all `[[verify]]` of a device as the poller does; the first that does not hold is the
 /// fault.
+///
+/// # Errors
+/// [`Trouble::Product`] with the tag, its value and the words of the check.
 pub fn accept(device: &Device, samples: &[RawSample]) -> Result<(), Trouble> {
     for verify in &device.verify {
         let spec = &device.spec.tags[verify.raw as usize];

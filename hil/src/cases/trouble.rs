@@ -28,7 +28,6 @@ pub async fn bad_address(stand: &mut Stand) -> Result<String, Trouble> {
     };
     let scan = spec.tags.first().map_or(0, |tag| tag.scan);
     let (order, deadband) = (None, None);
-    // In front, so that everything else would suffer from it.
     let bad = TagSpec { path: "rig.missing".into(), address, data_type, order, scan, deadband };
     spec.tags.push(bad);
     let mut connector = stand.open(&spec)?;
