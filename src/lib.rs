@@ -19,6 +19,7 @@ pub mod infer;
 pub mod journal;
 pub mod journal_command;
 pub mod lane;
+pub mod live;
 pub mod logging;
 mod panic;
 pub mod past;
@@ -29,6 +30,7 @@ pub mod replicate;
 pub mod run;
 #[cfg(test)]
 mod sim;
+pub mod stand_in;
 pub mod state;
 pub mod status;
 pub mod twin;

@@ -24,6 +24,8 @@ use crate::event::Events;
 use crate::twin::{Cause, DeviceTwin};
 
 pub use engineer::{Engineer, transform};
+pub(crate) use task::failed_check;
+
 pub use outage::{RELOADED, box_off, gap_event};
 
 #[cfg(test)]
