@@ -15,6 +15,7 @@ pub mod device;
 pub mod diagnostic;
 pub mod document;
 pub mod event;
+pub mod explore;
 pub mod infer;
 pub mod journal;
 pub mod journal_command;

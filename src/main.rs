@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use forebay::control::command::{self, Switch};
 use forebay::control::reload::{self, Reload};
 use forebay::diagnostic::Format;
+use forebay::explore::browse::{self, Browse};
+use forebay::explore::scan::{self, Scan};
 use forebay::journal_command::{self, JournalCommand};
 use forebay::live::{self, Live};
 use forebay::replay::command::Replay;
@@ -89,6 +91,12 @@ All but import and trim only read. To send history again there is `forebay repla
     Resume(Switch),
     Reload(Reload),
     Sim(Sim),
+    Browse(Browse),
+    /// Looks for machines on a line that nobody has described yet.
+    Scan {
+        #[command(subcommand)]
+        protocol: Scan,
+    },
     Replay(Replay),
     /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
@@ -131,6 +139,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Resume(switch) => return command::run(&switch, false, &mut std::io::stdout().lock()),
         Command::Reload(reload) => return reload::run(&reload, &mut std::io::stdout().lock()),
         Command::Sim(sim) => return stand_in::run(&sim, &mut std::io::stdout()).await,
+        Command::Browse(browse) => return browse::run(&browse, &mut std::io::stdout()).await,
+        Command::Scan { protocol } => return scan::run(&protocol, &mut std::io::stdout()).await,
         Command::Replay(replay) => return replay::command::run(&replay, &mut std::io::stdout().lock()),
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }

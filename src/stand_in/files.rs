@@ -12,6 +12,9 @@ use crate::profile::BUILTIN;
 const ENDPOINTS: [(&str, &str); 3] =
     [("s7", "127.0.0.1"), ("modbus", "tcp://127.0.0.1"), ("opcua", "opc.tcp://127.0.0.1:4840")];
 
+/// Where machines stand that were made here.
+const SIMULATED: &str = "Simulated";
+
 /// Loads the files. A profile without `[[device]]`, and the name of one that comes with the program,
 /// get a machine `sim`.
 ///
@@ -31,6 +34,24 @@ pub fn load(files: &[PathBuf]) -> anyhow::Result<Loaded> {
     }
     let text: String = existing.iter().filter_map(|file| own_device(file)).collect();
     if text.is_empty() { Ok(loaded) } else { with_file(&existing, &format!("forebay = 1\n{text}")) }
+}
+
+/// A machine for each profile of this protocol: those that come with the program, and those of `files`.
+///
+/// # Errors
+/// When a file for them cannot be made.
+pub fn one_of_each(protocol: &str, files: &[PathBuf]) -> anyhow::Result<Loaded> {
+    let own = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    let texts: Vec<String> = BUILTIN.iter().map(|(_, text)| (*text).to_owned()).chain(own).collect();
+    let mut profiles: Vec<_> = texts.iter().filter_map(|text| name_and_protocol(text)).collect();
+    profiles.sort();
+    profiles.dedup();
+    let wanted = profiles.into_iter().filter(|(_, of)| of == protocol);
+    let mut loaded =
+        with_file(files, &format!("forebay = 1\n{}", wanted.map(device_of).collect::<String>()))?;
+    // Machines that stand in the files themselves are somebody's.
+    loaded.devices.retain(|device| device.location == [SIMULATED]);
+    Ok(loaded)
 }
 
 /// Name and protocol of a built-in profile that is meant by `file`.
@@ -58,7 +79,7 @@ fn device_of((profile, protocol): (String, String)) -> String {
     let insecure = if protocol == "opcua" { "allow_insecure = true\n" } else { "" };
     format!(
         "[[device]]\nname = \"{}\"\nprofile = \"{profile}\"\nendpoint = \"{endpoint}\"\n\
-         location = \"Simulated\"\n{insecure}",
+         location = \"{SIMULATED}\"\n{insecure}",
         name_of(&profile)
     )
 }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::device::{Device, Transform};
 use crate::document::nearest;
 use crate::live::parse;
+pub use files::one_of_each;
 use motion::Motion;
 
 /// Between two steps of the values.
