@@ -45,6 +45,7 @@ enum Command {
     },
     /// Reports all faults of a forebay.toml with everything it names, or of single profiles.
     #[command(after_help = "\
+Examples:
   forebay check /etc/forebay/forebay.toml
   forebay check press-line.s7.toml --live
   forebay check /etc/forebay/forebay.toml --live --device press-3

@@ -23,6 +23,7 @@ const PASSWORD: &str = "FOREBAY_OPCUA_PASSWORD";
 /// Shows what an OPC UA server has, or writes a first profile of it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   forebay browse opc.tcp://192.168.30.10:4840 --security None
   forebay browse opc.tcp://192.168.30.10:4840 --security None --under PLC/DB_Filler --out filler.opcua.toml
   FOREBAY_OPCUA_PASSWORD=… forebay browse opc.tcp://… --user forebay --trust sha256:9f2c…

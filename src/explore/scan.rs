@@ -28,6 +28,7 @@ use crate::amount::counted;
 pub enum Scan {
     /// Looks for Modbus units behind a gateway or a port: only reads, and asks first.
     #[command(after_help = "\
+Examples:
   forebay scan modbus tcp://192.168.20.15:502 --unit 1-20
   forebay scan modbus tcp://192.168.20.15:502 --unit 12 --registers 2900-3300 --yes
 

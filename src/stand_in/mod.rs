@@ -31,6 +31,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// Serves a simulated machine, until Ctrl-C.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   forebay sim press-line.s7.toml --device press-3
   forebay sim eastron-sdm630 --port 1502 --set grid.frequency=49.7
 

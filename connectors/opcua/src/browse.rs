@@ -281,7 +281,7 @@ impl Walker<'_> {
             return true;
         }
         let name = text(reference.browse_name.name.as_ref());
-        let is_property = reference.reference_type_id == NodeId::from(ReferenceTypeId::HasProperty);
+        let is_property = reference.reference_type_id == ReferenceTypeId::HasProperty;
         if let Some(parent) = parent.filter(|_| is_property) {
             self.nodes[parent].properties.push((name, id));
             return true;
