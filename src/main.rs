@@ -8,9 +8,13 @@ use clap::{Parser, Subcommand};
 use forebay::control::command::{self, Switch};
 use forebay::control::reload::{self, Reload};
 use forebay::diagnostic::Format;
+use forebay::explore::browse::{self, Browse};
+use forebay::explore::scan::{self, Scan};
 use forebay::journal_command::{self, JournalCommand};
+use forebay::live::{self, Live};
 use forebay::opcua_command::{self, OpcUaCommand};
 use forebay::replay::command::Replay;
+use forebay::stand_in::{self, Sim};
 use forebay::{config, demo, infer, logging, replay, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
@@ -41,13 +45,25 @@ enum Command {
         config: PathBuf,
     },
     /// Reports all faults of a forebay.toml with everything it names, or of single profiles.
+    #[command(after_help = "\
+Examples:
+  forebay check /etc/forebay/forebay.toml
+  forebay check press-line.s7.toml --live
+  forebay check /etc/forebay/forebay.toml --live --device press-3
+
+With --live it connects to the machines as well, runs their [[verify]], and shows of each tag what came over
+the wire, what was decoded from it, and what would be published. It never writes, and may run beside the box:
+the machine sees one connection more. Ends with 1 when the files have errors, a machine is not reached, a
+check does not hold, or a tag cannot be read.")]
     Check {
         /// Files: forebay.toml, profiles, device files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// text, json or github.
-        #[arg(long, default_value = "text", value_parser = Format::parse)]
+        #[arg(long, default_value = "text", value_parser = Format::parse, conflicts_with = "live")]
         format: Format,
+        #[command(flatten)]
+        live: Live,
     },
     /// Shows everything with a simulated plant and an embedded broker; `demo record` writes a table.
     #[command(args_conflicts_with_subcommands = true)]
@@ -76,6 +92,13 @@ All but import and trim only read. To send history again there is `forebay repla
     /// Takes up sending to Kafka again.
     Resume(Switch),
     Reload(Reload),
+    Sim(Sim),
+    Browse(Browse),
+    /// Looks for machines on a line that nobody has described yet.
+    Scan {
+        #[command(subcommand)]
+        protocol: Scan,
+    },
     Replay(Replay),
     /// Shows and decides which OPC UA servers are trusted.
     #[command(
@@ -119,7 +142,7 @@ async fn main() -> ExitCode {
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => return run_box(&config).await,
-        Command::Check { files, format } => return check(&files, format),
+        Command::Check { files, format, live } => return check(&files, format, &live).await,
         Command::Demo { record: Some(DemoCommand::Record(record)), .. } => {
             demo::record::run(&record, &mut std::io::stdout().lock())?;
         }
@@ -135,6 +158,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pause(switch) => return command::run(&switch, true, &mut std::io::stdout().lock()),
         Command::Resume(switch) => return command::run(&switch, false, &mut std::io::stdout().lock()),
         Command::Reload(reload) => return reload::run(&reload, &mut std::io::stdout().lock()),
+        Command::Sim(sim) => return stand_in::run(&sim, &mut std::io::stdout()).await,
+        Command::Browse(browse) => return browse::run(&browse, &mut std::io::stdout()).await,
+        Command::Scan { protocol } => return scan::run(&protocol, &mut std::io::stdout()).await,
         Command::Replay(replay) => return replay::command::run(&replay, &mut std::io::stdout().lock()),
         Command::OpcUa { command } => return opcua_command::run(&command, &mut std::io::stdout().lock()),
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
@@ -142,13 +168,17 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(files: &[PathBuf], format: Format) -> anyhow::Result<ExitCode> {
+async fn check(files: &[PathBuf], format: Format, live: &Live) -> anyhow::Result<ExitCode> {
     let checked = config::check_files(files);
     let mut out = std::io::stdout().lock();
     let color = out.is_terminal();
     out.write_all(checked.render(format, color).as_bytes())?;
     if format == Format::Text && checked.diagnostics.is_empty() {
         writeln!(out, "{}", checked.summary())?;
+    }
+    if live.live {
+        let found = live::run(live, &checked.devices, &mut out).await?;
+        return Ok(if checked.errors() == 0 { found } else { ExitCode::FAILURE });
     }
     Ok(if checked.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -14,6 +14,7 @@ mod infer;
 mod journal;
 mod kafka;
 mod kafka_cluster;
+mod live;
 mod network;
 mod page;
 mod peers_modbus;

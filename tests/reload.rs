@@ -168,6 +168,15 @@ fn a_profile_edited_under_load_loses_and_doubles_nothing() {
     plant.wait_reads(5);
     assert_eq!(plant.machine("c")["state"], "up");
 
+    // By a signal.
+    let newer = other().replace("version = \"1\"", "version = \"3\"");
+    plant.daemon.write("profiles/other.toml", &newer);
+    let changes = || plant.daemon.log().matches("1 machine changed").count();
+    let before = changes();
+    plant.daemon.signal("HUP");
+    wait_for("the third b", PATIENCE, || (changes() > before).then_some(()));
+    plant.wait_reads(5);
+
     // It goes again.
     std::fs::remove_file(plant.daemon.folder.path().join("devices/c.toml")).unwrap();
     let gone = plant.reload();
@@ -189,15 +198,16 @@ fn a_profile_edited_under_load_loses_and_doubles_nothing() {
     let has = |it: &Stored, path: &str| it.schema.tags.iter().any(|tag| tag.path == path);
     let (first, last) = (of_b.first().unwrap(), of_b.last().unwrap());
     assert!(has(first, "line.v7") && !has(first, "line.seventh"));
-    assert!(has(last, "line.v7") && last.schema.profile_version == "2", "{:?}", last.schema.profile_version);
+    assert!(has(last, "line.v7") && last.schema.profile_version == "3", "{:?}", last.schema.profile_version);
     assert!(of_b.iter().any(|it| has(it, "line.seventh")), "each record knows its own tags");
     let gaps: Vec<&GapBefore> = of_b.iter().filter_map(|it| it.gap.as_ref()).collect();
-    assert_eq!(gaps.len(), 2, "the time of the change is told");
+    assert_eq!(gaps.len(), 3, "the time of the change is told");
     assert!(gaps.iter().all(|gap| gap.cause.code == "reload"), "{gaps:?}");
 
     let events = plant.events();
     let changes: Vec<&Json> =
         events.iter().map(|event| &event["data"]).filter(|data| data["what"] == "configuration").collect();
+    assert!(changes.iter().any(|data| data["cause"] == "signal"), "{changes:?}");
     assert_eq!(changes[0]["cause"], "reload");
     assert_eq!(changes[0]["devices_changed"], serde_json::json!(["b"]));
     assert_eq!(changes[0]["tags_added"], serde_json::json!(["b/line.seventh"]));

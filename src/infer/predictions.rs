@@ -234,3 +234,41 @@ impl Now {
         self.history.push_back(score);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::testing::{device, tag};
+
+    #[test]
+    fn another_configuration_touches_only_models_whose_device_has_changed() {
+        let folder = Arc::new(Folder::built_in().remove(0));
+        let inputs = || {
+            let spec = &folder.content.as_ref().unwrap().spec;
+            (0..).zip(&spec.inputs).map(|(raw, input)| tag(&input.tag, raw)).collect::<Vec<_>>()
+        };
+        let press = device(inputs());
+        let name = press.name.clone();
+        let bind = || vec![Binding { folder: Arc::clone(&folder), device: name.clone() }];
+        let twin = Twin::new(&[Arc::clone(&press)]);
+        let predictions = Predictions::new(bind(), "Works1/box", &twin);
+        let mut places = predictions.follow();
+        let first = Arc::clone(&predictions.slots()[0]);
+
+        // The same files, read again.
+        let again = Binding { folder: Arc::new(Folder::built_in().remove(0)), device: name.clone() };
+        predictions.bind(vec![again], &twin);
+        assert!(Arc::ptr_eq(&first, &predictions.slots()[0]) && !places.has_changed().unwrap());
+
+        // The device is another one.
+        twin.set_devices(Arc::from([Arc::new(DeviceTwin::new(device(inputs())))]));
+        predictions.bind(bind(), &twin);
+        assert!(!Arc::ptr_eq(&first, &predictions.slots()[0]) && places.has_changed().unwrap());
+        places.mark_unchanged();
+
+        // It is gone, and its model with it.
+        twin.set_devices(Arc::default());
+        predictions.bind(Vec::new(), &twin);
+        assert!(predictions.list().is_empty() && places.has_changed().unwrap());
+    }
+}

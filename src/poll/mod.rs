@@ -29,6 +29,8 @@ use crate::standby::Gate;
 use crate::twin::{Cause, DeviceTwin, Link};
 
 pub use engineer::{Engineer, transform};
+pub(crate) use task::failed_check;
+
 pub use outage::{RELOADED, box_off, gap_event};
 pub use task::holds;
 

@@ -225,27 +225,7 @@ impl Task {
     }
 
     fn complaint(&self, verify: &Verify) -> Option<Cause> {
-        let sample = self.raw.iter().find(|sample| sample.tag == verify.raw);
-        let value = sample
-            .filter(|sample| sample.quality.is_good())
-            .map(|sample| transform(verify.transform, &sample.value));
-        let holds = value.as_ref().is_some_and(|value| holds(&verify.expected, value));
-        if holds {
-            return None;
-        }
-        let spec = &self.device.spec.tags[verify.raw as usize];
-        let found = value.map_or_else(|| "no readable value".to_owned(), |value| plain(&value));
-        let why = verify.why.get("en");
-        Some(Cause {
-            code: "not-verified".into(),
-            message: format!(
-                "check failed: {} ({}) is {found}, {}{}{why}",
-                spec.path,
-                spec.address,
-                wanted(&verify.expected),
-                if why.is_empty() { "" } else { ". " },
-            ),
-        })
+        failed_check(&self.device, verify, &self.raw)
     }
 
     /// Publishes one scan: twin first, then the journal.
@@ -335,6 +315,31 @@ fn cause_of(error: &PollError) -> (Cause, Retry) {
         PollError::Security { .. } => ("not-trusted", Retry::Late),
     };
     (Cause { code: code.into(), message: error.to_string() }, retry)
+}
+
+/// What a `[[verify]]` complains of, given the raw tags that were read for it.
+pub fn failed_check(device: &Device, verify: &Verify, raw: &[RawSample]) -> Option<Cause> {
+    let sample = raw.iter().find(|sample| sample.tag == verify.raw);
+    let value = sample
+        .filter(|sample| sample.quality.is_good())
+        .map(|sample| transform(verify.transform, &sample.value));
+    let holds = value.as_ref().is_some_and(|value| holds(&verify.expected, value));
+    if holds {
+        return None;
+    }
+    let spec = &device.spec.tags[verify.raw as usize];
+    let found = value.map_or_else(|| "no readable value".to_owned(), |value| plain(&value));
+    let why = verify.why.get("en");
+    Some(Cause {
+        code: "not-verified".into(),
+        message: format!(
+            "check failed: {} ({}) is {found}, {}{}{why}",
+            spec.path,
+            spec.address,
+            wanted(&verify.expected),
+            if why.is_empty() { "" } else { ". " },
+        ),
+    })
 }
 
 /// True when a scaled value is what a `[[verify]]` demands.

@@ -8,6 +8,7 @@
 //! (`connector`).
 
 mod address;
+pub mod browse;
 mod certificate;
 mod connector;
 mod decode;
