@@ -81,6 +81,7 @@ fn press(name: &str) -> Arc<Device> {
         spec,
         tags: INPUTS.iter().enumerate().map(tag).collect(),
         verify: Vec::new(),
+        access: Default::default(),
         source: String::new(),
     })
 }

@@ -80,6 +80,7 @@ pub fn device(name: &str, location: &str, title: Text, protocol: &str, mut tags:
         },
         tags,
         verify: Vec::new(),
+        access: Default::default(),
         source: "plant.toml:1".to_owned(),
     })
 }

@@ -5,9 +5,12 @@
 //! recorded. Every failure is a [`Cause`] in the twin and an event, and the
 //! task tries again for ever.
 
+mod address;
 mod backoff;
+mod budget;
 mod engineer;
 pub(crate) mod outage;
+mod pace;
 mod schedule;
 mod task;
 
@@ -26,6 +29,8 @@ use crate::twin::{Cause, DeviceTwin};
 pub use engineer::{Engineer, transform};
 pub use outage::{box_off, gap_event};
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

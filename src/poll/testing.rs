@@ -100,6 +100,7 @@ pub fn scripted(tags: Vec<Tag>, script: Script) -> Arc<Device> {
         },
         tags,
         verify: Vec::new(),
+        access: Default::default(),
         source: "test.toml:1".into(),
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::budget;
 use super::device::{self, Environment};
 use super::read::{Profile, check_version};
 use crate::device::Device;
@@ -92,6 +93,7 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
             loading.devices(ctx, input, own.as_deref());
         }
     }
+    budget::share_lines(&mut loading.found.devices);
     loading.found
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use forebay_connector::Protocol;
 
-use super::check_name;
 use super::params::{self, ParamDeclaration};
 use super::walk::{self, Except, Walked};
+use super::{budget, check_name};
 use crate::connectors;
-use crate::device::Text;
+use crate::device::{Budget, Text};
 use crate::diagnostic::Span;
 use crate::document::{Context, FORMAT_VERSION, Fields, Table, nearest};
 
@@ -92,6 +92,7 @@ impl<'a> Profile<'a> {
         let defaults = params::defaults(&profile.params);
         let walk = ctx.filling(&defaults, None);
         profile.walk(&walk, &Except::default());
+        profile.budget(&walk);
         profile.sound &= !ctx.failed();
         Some(profile)
     }
@@ -99,7 +100,8 @@ impl<'a> Profile<'a> {
     fn check_keys(&self, ctx: &Context<'_>) {
         let own = self.protocol.as_ref().map(|protocol| protocol.name());
         let mut keys = vec![
-            "forebay", "profile", "params", "scan", "defaults", "tags", "enum", "bits", "verify", "device",
+            "forebay", "profile", "params", "scan", "defaults", "tags", "enum", "bits", "verify", "budget",
+            "device",
         ];
         match own {
             Some(own) => keys.push(own),
@@ -113,6 +115,11 @@ impl<'a> Profile<'a> {
         let protocol = self.protocol.as_ref()?;
         let root = Fields::any(ctx, "the profile", self.table, Span::default());
         Some(walk::walk(&root, protocol.as_ref(), except))
+    }
+
+    /// The budget of its devices, with the parameters of `ctx`.
+    pub fn budget(&self, ctx: &Context<'_>) -> Budget {
+        budget::read(&Fields::any(ctx, "the profile", self.table, Span::default()))
     }
 
     /// Where a key of the protocol's table stands.

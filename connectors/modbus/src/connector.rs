@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceSpec, OpenFault, PollError, Quality, RawSample, Value};
+use forebay_connector::{Connector, DeviceSpec, OpenFault, Pace, PollError, Quality, RawSample, Value};
 use tokio::time::Instant;
 use tokio_modbus::ExceptionCode;
 
@@ -27,6 +27,7 @@ pub struct ModbusConnector {
     generation: u64,
     plans: Vec<KeptPlan>,
     requests: u64,
+    pace: Option<Arc<dyn Pace>>,
 }
 
 /// A plan and what was learnt while using it.
@@ -50,7 +51,7 @@ impl ModbusConnector {
         })?;
         let items = items(device, &settings)?;
         let line = Line::to(&settings.endpoint);
-        Ok(Self { settings, items, line, generation: 0, plans: Vec::new(), requests: 0 })
+        Ok(Self { settings, items, line, generation: 0, plans: Vec::new(), requests: 0, pace: None })
     }
 
     /// Takes the plan for `due` out of the kept ones, so that a dropped poll drops it too.
@@ -94,6 +95,9 @@ impl ModbusConnector {
             if block.refused {
                 index += 1;
                 continue;
+            }
+            if let Some(pace) = &self.pace {
+                pace.turn().await;
             }
             self.requests += 1;
             let read = Read { unit, table: block.table, start: block.start, count: block.count };
@@ -140,6 +144,10 @@ impl Connector for ModbusConnector {
         let known = tags.iter().copied().filter(|tag| (*tag as usize) < self.items.len()).collect();
         let plan = Plan::new(&self.items, known, self.settings.limits);
         self.run(&mut KeptPlan { due: Vec::new(), plan, refused_since: None }, samples).await
+    }
+
+    fn set_pace(&mut self, pace: Arc<dyn Pace>) {
+        self.pace = Some(pace);
     }
 
     fn requests(&self) -> u64 {
@@ -242,6 +250,7 @@ mod tests {
             generation: 0,
             plans: Vec::new(),
             requests: 0,
+            pace: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceSpec, OpenFault, PollError, RawSample};
+use forebay_connector::{Connector, DeviceSpec, OpenFault, Pace, PollError, RawSample};
 use opcua::client::Client;
 use opcua::types::{NodeId, ReadValueId};
 
@@ -16,6 +16,9 @@ use crate::session::{Link, client};
 use crate::settings::Settings;
 use crate::subscribe::{Silences, subscribe};
 
+/// Requests of a handshake: endpoints, channel, session, activation, what the server says of itself.
+const HANDSHAKE_REQUESTS: usize = 5;
+
 /// A device read over OPC UA.
 pub(crate) struct OpcUaConnector {
     device: DeviceSpec,
@@ -24,6 +27,7 @@ pub(crate) struct OpcUaConnector {
     client: Option<Arc<Client>>,
     live: Option<Live>,
     requests: Arc<AtomicU64>,
+    pace: Option<Arc<dyn Pace>>,
 }
 
 /// Everything that ends with the session.
@@ -55,7 +59,7 @@ impl OpcUaConnector {
             })
             .collect::<Result<_, _>>()?;
         let requests = Arc::new(AtomicU64::new(0));
-        Ok(Self { device, settings, addresses, client: None, live: None, requests })
+        Ok(Self { device, settings, addresses, client: None, live: None, requests, pace: None })
     }
 
     /// The ids on a server with these namespaces; a tag whose namespace it lacks has none.
@@ -94,6 +98,7 @@ impl OpcUaConnector {
                 .filter_map(|tag| Some((*tag, ReadValueId::from(live.nodes.get(*tag as usize)?.clone()?))))
                 .collect();
             let nodes: Vec<_> = known.iter().map(|(_, node)| node.clone()).collect();
+            self.turns(1).await;
             let answers = if nodes.is_empty() { Vec::new() } else { live.link.read(&nodes).await? };
             let mut answered = known.iter().zip(answers).peekable();
             for tag in chunk {
@@ -106,6 +111,15 @@ impl OpcUaConnector {
             }
         }
         Ok(())
+    }
+
+    /// Waits for the turns of so many requests, when the device has a budget.
+    async fn turns(&self, requests: usize) {
+        if let Some(pace) = &self.pace {
+            for _ in 0..requests {
+                pace.turn().await;
+            }
+        }
     }
 
     fn live(&self) -> Result<&Live, PollError> {
@@ -152,6 +166,8 @@ impl Connector for OpcUaConnector {
         if let Some(old) = self.live.take() {
             old.link.close().await;
         }
+        let subscriptions = if self.settings.polled { 0 } else { 2 * self.device.scans.len() };
+        self.turns(HANDSHAKE_REQUESTS + subscriptions).await;
         let client = match &self.client {
             Some(client) => client.clone(),
             None => self.client.insert(client(&self.device, &self.settings).await?).clone(),
@@ -190,6 +206,10 @@ impl Connector for OpcUaConnector {
         let live = self.live()?;
         live.link.check()?;
         self.read_tags(live, tags, samples).await
+    }
+
+    fn set_pace(&mut self, pace: Arc<dyn Pace>) {
+        self.pace = Some(pace);
     }
 
     fn requests(&self) -> u64 {

@@ -96,6 +96,7 @@ fn device(name: &str, tags: &[&str]) -> Arc<Device> {
         },
         tags: tags.iter().enumerate().map(tag).collect(),
         verify: Vec::new(),
+        access: Default::default(),
         source: String::new(),
     })
 }
