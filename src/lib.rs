@@ -22,6 +22,7 @@ pub mod lane;
 pub mod logging;
 mod panic;
 pub mod past;
+pub mod plan;
 pub mod poll;
 pub mod profile;
 pub mod replay;

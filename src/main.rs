@@ -9,7 +9,7 @@ use forebay::control::command::{self, Switch};
 use forebay::diagnostic::Format;
 use forebay::journal_command::{self, JournalCommand};
 use forebay::replay::command::Replay;
-use forebay::{config, demo, infer, logging, replay, run};
+use forebay::{config, demo, infer, logging, plan, replay, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
@@ -20,6 +20,7 @@ use forebay::{config, demo, infer, logging, replay, run};
 files without disturbing it; they need root or the user of the service.
 
   forebay check /etc/forebay/forebay.toml    are the files right?
+  forebay plan /etc/forebay/forebay.toml     how hard will the controllers be worked?
   forebay journal status                     what is stored, how much of it Kafka does not have, and why
   forebay demo                               everything simulated; nothing else is needed
 
@@ -47,6 +48,7 @@ enum Command {
         #[arg(long, default_value = "text", value_parser = Format::parse)]
         format: Format,
     },
+    Plan(plan::command::PlanCommand),
     /// Shows everything with a simulated plant and an embedded broker; `demo record` writes a table.
     #[command(args_conflicts_with_subcommands = true)]
     Demo {
@@ -99,6 +101,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => return run_box(&config).await,
         Command::Check { files, format } => return check(&files, format),
+        Command::Plan(command) => return plan::command::run(&command, &mut std::io::stdout().lock()),
         Command::Demo { record: Some(DemoCommand::Record(record)), .. } => {
             demo::record::run(&record, &mut std::io::stdout().lock())?;
         }
