@@ -69,11 +69,28 @@ fn devices_behind_one_gateway_add_up() {
 }
 
 #[test]
-fn every_device_of_the_program_and_of_the_example_can_be_planned() {
+fn every_device_of_the_example_can_be_planned() {
     let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/example/forebay.toml");
     let mut out = Vec::new();
     run(&PlanCommand::of(vec![example]), &mut out).unwrap();
     let said = String::from_utf8(out).unwrap();
     assert!(!said.contains("cannot be read") && said.contains("cost ÷ bound 1.00"), "{said}");
-    assert!(said.contains("subscription of"), "{said}");
+    assert!(
+        said.contains("slow every 60 s: 2 requests (the least possible; cost ÷ bound 1.00), 2 a minute"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_subscription_is_told_as_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("filler.toml");
+    let device = "forebay = 1\n[[device]]\nname = \"filler-1\"\nprofile = \"bottle-filler\"\n\
+                  endpoint = \"opc.tcp://192.168.30.10:4840\"\nlocation = \"Werk2/Linie1\"\n";
+    std::fs::write(&file, device).unwrap();
+    let mut out = Vec::new();
+    run(&PlanCommand::of(vec![file]), &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    assert!(said.contains(": subscription of "), "{said}");
+    assert!(said.contains("the server sends changes every 500 ms"), "{said}");
 }
