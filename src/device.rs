@@ -59,8 +59,60 @@ pub struct Device {
     pub verify: Vec<Verify>,
     /// Id of the box that reads this device while it lives; empty where no other box does.
     pub standby_for: String,
+    /// How it may be reached, and how often.
+    pub access: Access,
     /// `file:line` of `[[device]]`, for messages.
     pub source: String,
+}
+
+/// How a device may be reached, and how hard it may be worked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Access {
+    /// Other endpoints of the same device, tried in turn when the first is not reached.
+    pub backup: Vec<String>,
+    /// Its budget; for devices on one line the strictest of them all.
+    pub budget: Budget,
+    /// What it shares with the other devices of the line.
+    pub line: String,
+}
+
+/// What the controller may be burdened with. `None`: without a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// Most requests in any second.
+    pub requests_per_second: Option<u32>,
+    /// Most of the time that rounds may take up, in percent.
+    pub share_percent: Option<u32>,
+    /// Most connections to the endpoint.
+    pub connections: Option<u32>,
+}
+
+impl Budget {
+    /// The stricter of the two, limit by limit.
+    #[must_use]
+    pub fn strictest(self, other: Self) -> Self {
+        let least = |one: Option<u32>, other: Option<u32>| [one, other].into_iter().flatten().min();
+        Self {
+            requests_per_second: least(self.requests_per_second, other.requests_per_second),
+            share_percent: least(self.share_percent, other.share_percent),
+            connections: least(self.connections, other.connections),
+        }
+    }
+
+    /// What `self` says, and where it says nothing, what `other` says.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            requests_per_second: self.requests_per_second.or(other.requests_per_second),
+            share_percent: self.share_percent.or(other.share_percent),
+            connections: self.connections.or(other.connections),
+        }
+    }
+
+    /// True when requests have to be paced.
+    pub fn paces(&self) -> bool {
+        self.requests_per_second.is_some() || self.share_percent.is_some()
+    }
 }
 
 impl Device {

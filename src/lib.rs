@@ -26,6 +26,7 @@ pub mod logging;
 pub mod opcua_command;
 mod panic;
 pub mod past;
+pub mod plan;
 pub mod poll;
 pub mod profile;
 pub mod replay;

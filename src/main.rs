@@ -15,7 +15,7 @@ use forebay::live::{self, Live};
 use forebay::opcua_command::{self, OpcUaCommand};
 use forebay::replay::command::Replay;
 use forebay::stand_in::{self, Sim};
-use forebay::{config, demo, infer, logging, replay, run};
+use forebay::{config, demo, infer, logging, plan, replay, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
@@ -26,6 +26,7 @@ use forebay::{config, demo, infer, logging, replay, run};
 files without disturbing it; they need root or the user of the service.
 
   forebay check /etc/forebay/forebay.toml    are the files right?
+  forebay plan /etc/forebay/forebay.toml     how hard will the controllers be worked?
   forebay journal status                     what is stored, how much of it Kafka does not have, and why
   forebay demo                               everything simulated; nothing else is needed
 
@@ -65,6 +66,7 @@ check does not hold, or a tag cannot be read.")]
         #[command(flatten)]
         live: Live,
     },
+    Plan(plan::command::PlanCommand),
     /// Shows everything with a simulated plant and an embedded broker; `demo record` writes a table.
     #[command(args_conflicts_with_subcommands = true)]
     Demo {
@@ -143,6 +145,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => return run_box(&config).await,
         Command::Check { files, format, live } => return check(&files, format, &live).await,
+        Command::Plan(command) => return plan::command::run(&command, &mut std::io::stdout().lock()),
         Command::Demo { record: Some(DemoCommand::Record(record)), .. } => {
             demo::record::run(&record, &mut std::io::stdout().lock())?;
         }

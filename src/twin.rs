@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
-use forebay_connector::{Quality, Value};
+use forebay_connector::{Quality, ScanClass, Value};
 
 use crate::device::Device;
 
@@ -148,6 +149,38 @@ pub struct DeviceState {
     /// Why the device refuses tags, by [`Tag::raw`](crate::device::Tag::raw), in the words of the
     /// connector; at most [`REFUSALS_MAX`]. A refused tag of which nothing more is known is not here.
     pub refusals: BTreeMap<u32, String>,
+    /// How it is reached and how often it is read, where that is not as asked.
+    pub access: AccessState,
+}
+
+/// What a device has instead of what was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessState {
+    /// The backup address in use; `None`: the first address.
+    pub backup: Option<String>,
+    /// Scan classes that are read less often than asked.
+    pub slowed: Vec<Slowed>,
+}
+
+/// A scan class that is read less often than asked, because the device is too slow for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slowed {
+    /// Name of the class.
+    pub scan: String,
+    /// Multiple of its interval at which it is read.
+    pub stretch: u32,
+    /// The interval asked for.
+    pub interval_ms: u64,
+    /// What a round took that was too long, or quick enough to go back a step.
+    pub took_ms: u64,
+}
+
+impl Slowed {
+    /// A class at a multiple of its interval.
+    pub fn new(scan: &ScanClass, stretch: u32, took: Duration) -> Self {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self { scan: scan.name.clone(), stretch, interval_ms: ms(scan.interval), took_ms: ms(took) }
+    }
 }
 
 impl DeviceState {

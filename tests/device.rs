@@ -109,6 +109,7 @@ pub fn device(name: &str, types: &[Scalar]) -> Arc<Device> {
         tags: (0..).zip(types).map(tag).collect(),
         standby_for: String::new(),
         verify: Vec::new(),
+        access: Default::default(),
         source: "test.toml:1".to_owned(),
     })
 }

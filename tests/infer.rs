@@ -84,6 +84,7 @@ fn press(name: &str) -> Arc<Device> {
         tags: INPUTS.iter().enumerate().map(tag).collect(),
         standby_for: String::new(),
         verify: Vec::new(),
+        access: Default::default(),
         source: String::new(),
     })
 }

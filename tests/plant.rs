@@ -83,6 +83,7 @@ pub fn device(name: &str, location: &str, title: Text, protocol: &str, mut tags:
         tags,
         standby_for: String::new(),
         verify: Vec::new(),
+        access: Default::default(),
         source: "plant.toml:1".to_owned(),
     })
 }

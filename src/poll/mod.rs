@@ -5,13 +5,16 @@
 //! recorded. Every failure is a [`Cause`] in the twin and an event, and the
 //! task tries again for ever.
 
+mod address;
 mod backoff;
+mod budget;
 mod calculated;
 mod door;
 mod engineer;
 mod history;
 mod messages;
 pub(crate) mod outage;
+mod pace;
 mod schedule;
 mod task;
 
@@ -34,6 +37,8 @@ pub(crate) use task::failed_check;
 pub use outage::{RELOADED, box_off, gap_event};
 pub use task::holds;
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -37,8 +37,8 @@ struct Loss {
 
 /// One device's current outage, if any, and what was said of it.
 pub struct Outage {
-    device: Arc<Device>,
-    events: Events,
+    pub(super) device: Arc<Device>,
+    pub(super) events: Events,
     /// Last value before the outage, microseconds since 1970; 0 = never.
     last_good_us: i64,
     /// Cause the gap will be given; `None` while values come in.

@@ -4,20 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_connector::{Connector, PollError, Quality, RawSample, Value};
+use forebay_connector::{Connector, Pace, PollError, Quality, RawSample, Value};
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
+use super::address::Addresses;
 use super::backoff::Backoff;
+use super::budget::{Allowance, begin_round, within};
 use super::engineer::{Engineer, transform};
 use super::history::History;
 use super::messages::Messages;
 use super::outage::Outage;
+use super::pace;
 use super::schedule::Schedule;
 use crate::batch::{BATCH_SAMPLES_MAX, Batch, GapBefore, Sample};
 use crate::clock;
 use crate::device::{Device, Expected, Verify};
-use crate::twin::{Cause, DeviceTwin, REFUSALS_MAX};
+use crate::twin::{Cause, DeviceTwin, REFUSALS_MAX, Slowed};
 
 /// Connectors bound their own waits; this only catches one that does not.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
@@ -51,6 +54,11 @@ pub struct Task {
     samples: Vec<Sample>,
     /// Goes with the next batch that the journal takes.
     gap: Option<Box<GapBefore>>,
+    schedule: Schedule,
+    addresses: Addresses,
+    allowance: Option<Arc<Allowance>>,
+    /// Requests sent by connectors to other addresses before.
+    requests_before: u64,
 }
 
 impl Task {
@@ -60,9 +68,13 @@ impl Task {
             engineer: Engineer::new(Arc::clone(&device)),
             history: History::default(),
             messages: Messages::new(Arc::clone(&device), shared.events.clone()),
+            schedule: Schedule::new(&device.name, &device.spec.scans, Instant::now()),
+            addresses: Addresses::of(&device),
+            allowance: Allowance::of(&device),
             raw: Vec::new(),
             samples: Vec::new(),
             gap: None,
+            requests_before: 0,
             device,
             twin,
             shared,
@@ -72,18 +84,7 @@ impl Task {
     /// Connects and reads until told to stop.
     pub async fn run(mut self, outage: &mut Outage) {
         let mut backoff = Backoff::new(self.shared.reconnect_pause_max);
-        let mut connector = loop {
-            match self.device.protocol.open(self.device.spec.clone()) {
-                Ok(connector) => break connector,
-                Err(fault) => {
-                    let cause = Cause { code: "configuration".into(), message: fault.message };
-                    outage.begin(&self.twin, clock::now_us(), cause);
-                    if self.pause(backoff.longest()).await {
-                        return;
-                    }
-                }
-            }
-        };
+        let Some(mut connector) = self.open(&mut backoff, outage).await else { return };
         loop {
             match self.one_connection(connector.as_mut(), &mut backoff, outage).await {
                 Ended::Stopped => break,
@@ -97,11 +98,48 @@ impl Task {
                     if self.pause(pause).await {
                         break;
                     }
+                    // A device that says no is there; only one that is not reached may be elsewhere.
+                    if matches!(retry, Retry::Soon) && self.addresses.failed() {
+                        self.close(connector.as_mut()).await;
+                        self.requests_before += connector.requests();
+                        connector = match self.open(&mut backoff, outage).await {
+                            Some(connector) => connector,
+                            None => return,
+                        };
+                    }
                 }
             }
         }
+        self.close(connector.as_mut()).await;
+    }
+
+    /// A connector for the address in use; `None` when it is time to stop.
+    async fn open(&self, backoff: &mut Backoff, outage: &mut Outage) -> Option<Box<dyn Connector>> {
+        loop {
+            match self.device.protocol.open(self.addresses.spec(&self.device)) {
+                Ok(mut connector) => {
+                    if let Some(allowance) = &self.allowance {
+                        connector.set_pace(Arc::clone(allowance) as Arc<dyn Pace>);
+                    }
+                    let backup = self.addresses.is_backup().then(|| self.addresses.current().to_owned());
+                    self.twin.state().access.backup = backup;
+                    return Some(connector);
+                }
+                Err(fault) => {
+                    let cause = Cause { code: "configuration".into(), message: fault.message };
+                    outage.begin(&self.twin, clock::now_us(), cause);
+                    if self.pause(backoff.longest()).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn close(&self, connector: &mut dyn Connector) {
         if timeout(CLOSE_MAX, connector.close()).await.is_err() {
-            tracing::debug!(device = %self.device.name, "no answer to the goodbye within {} s", CLOSE_MAX.as_secs());
+            let (device, limit_s) = (&self.device.name, CLOSE_MAX.as_secs());
+            tracing::debug!(%device, "no answer to the goodbye within {limit_s} s");
         }
     }
 
@@ -130,19 +168,26 @@ impl Task {
         if let Err((cause, retry)) = connected {
             return Ended::Failed(cause, retry);
         }
-        let mut schedule = Schedule::new(&self.device.spec.scans, Instant::now());
+        self.schedule.restart(Instant::now());
         let mut due = Vec::new();
-        while let Some(next) = schedule.next() {
+        let allowance = self.allowance.clone();
+        while let Some(next) = self.schedule.next() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::Stopped,
                 () = tokio::time::sleep_until(next) => {}
             }
             // Outside `select!`: a stop never drops a poll half-way.
-            let missed = schedule.take_due(Instant::now(), &mut due);
+            let round = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::Stopped,
+                round = begin_round(allowance.as_deref()) => round,
+            };
+            let missed = self.schedule.take_due(Instant::now(), &mut due);
             let started = Instant::now();
             self.raw.clear();
-            let polled = timeout(POLL_MAX, connector.poll(&due, &mut self.raw)).await;
+            let poll = connector.poll(&due, &mut self.raw);
+            let polled = within(allowance.as_deref(), POLL_MAX, poll).await;
             if let Err(error) = polled.unwrap_or(Err(PollError::Timeout { waited: POLL_MAX })) {
                 if let PollError::Timeout { waited } = error {
                     outage.silent_since(before(clock::now_us(), waited));
@@ -150,9 +195,14 @@ impl Task {
                 let (cause, retry) = cause_of(&error);
                 return Ended::Failed(cause, retry);
             }
+            if let Some(round) = round {
+                round.end();
+            }
             backoff.reset();
             self.messages.take(connector);
-            self.deliver(&due, connector.requests(), started, missed, outage);
+            self.note_address(outage);
+            self.note_pace(&due, started);
+            self.deliver(&due, self.requests_before + connector.requests(), started, missed, outage);
             if self.engineer.take_refusals_changed() {
                 self.note_refusals(connector);
             }
@@ -192,7 +242,7 @@ impl Task {
     }
 
     async fn connect_and_verify(&mut self, connector: &mut dyn Connector) -> Result<(), (Cause, Retry)> {
-        let connected = timeout(CONNECT_MAX, connector.connect()).await;
+        let connected = within(self.allowance.as_deref(), CONNECT_MAX, connector.connect()).await;
         let identity = connected
             .unwrap_or(Err(PollError::Timeout { waited: CONNECT_MAX }))
             .map_err(|error| cause_of(&error))?;
@@ -219,13 +269,36 @@ impl Task {
         }
         let tags: Vec<u32> = self.device.verify.iter().map(|verify| verify.raw).collect();
         self.raw.clear();
-        let read = timeout(POLL_MAX, connector.read(&tags, &mut self.raw)).await;
+        let reading = connector.read(&tags, &mut self.raw);
+        let read = within(self.allowance.as_deref(), POLL_MAX, reading).await;
         read.unwrap_or(Err(PollError::Timeout { waited: POLL_MAX })).map_err(|error| cause_of(&error))?;
         Ok(self.device.verify.iter().find_map(|verify| self.complaint(verify)))
     }
 
     fn complaint(&self, verify: &Verify) -> Option<Cause> {
         failed_check(&self.device, verify, &self.raw)
+    }
+
+    /// Tells when values come from another address than before.
+    fn note_address(&mut self, outage: &Outage) {
+        if let Some(before) = self.addresses.worked() {
+            outage.tell_address(clock::now_us(), &before, self.addresses.current());
+        }
+    }
+
+    /// Reads scan classes less often that take too long, and tells so.
+    fn note_pace(&mut self, due: &[usize], started: Instant) {
+        let now = Instant::now();
+        for change in self.schedule.note(due, now - started, now) {
+            let Some(scan) = self.device.spec.scans.get(change.scan) else { continue };
+            let slowed = Slowed::new(scan, change.stretch, change.took);
+            pace::tell(&self.device, &self.shared.events, clock::now_us(), &slowed, change.slower);
+            let mut state = self.twin.state();
+            state.access.slowed.retain(|slowed| slowed.scan != scan.name);
+            if slowed.stretch > 1 {
+                state.access.slowed.push(slowed);
+            }
+        }
     }
 
     /// Publishes one scan: twin first, then the journal.

@@ -119,6 +119,7 @@ pub fn scripted(tags: Vec<Tag>, script: Script) -> Arc<Device> {
         tags,
         standby_for: String::new(),
         verify: Vec::new(),
+        access: Default::default(),
         source: "test.toml:1".into(),
     })
 }

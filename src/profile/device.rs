@@ -9,15 +9,26 @@ use forebay_connector::{DeviceSpec, Secrets};
 use super::layers;
 use super::read::Profile;
 use super::walk::{Except, Walked};
-use super::{check_name, params};
+use super::{budget, check_name, params};
 use crate::connectors;
-use crate::device::Device;
+use crate::device::{Access, Device};
 use crate::diagnostic::{Faults, Sources, Span};
 use crate::document::{Context, Fields, Instance, Table, Trace};
 
 /// Keys of `[[device]]` in a profile.
-pub const KEYS: [&str; 9] =
-    ["name", "endpoint", "location", "params", "except", "trust", "allow_insecure", "tags", "scan"];
+pub const KEYS: [&str; 11] = [
+    "name",
+    "endpoint",
+    "backup",
+    "location",
+    "params",
+    "except",
+    "budget",
+    "trust",
+    "allow_insecure",
+    "tags",
+    "scan",
+];
 
 /// Levels of `location`.
 const LOCATION_LEVELS_MAX: usize = 8;
@@ -117,6 +128,11 @@ pub fn build(
         secrets: Arc::clone(&environment.secrets),
         state_directory: environment.state_directory.join("devices").join(name),
     };
+    let access = Access {
+        backup: budget::backup(device, protocol.as_ref(), &spec),
+        budget: budget::read(device).or(profile.budget(&ctx)),
+        line: budget::line(protocol.as_ref(), &spec),
+    };
     // What the protocol says of the whole is of use only when what it looks at is right; faulty
     // tags are not in it.
     let whole = ctx.is_whole() && device.ctx.is_whole() && !ctx.is_open();
@@ -138,6 +154,7 @@ pub fn build(
         tags,
         verify,
         standby_for: String::new(),
+        access,
         source,
     })
 }

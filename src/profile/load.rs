@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::budget;
 use super::device::{self, Environment};
 use super::layers;
 use super::read::{Profile, check_version};
 use crate::device::Device;
 use crate::diagnostic::{Diagnostic, Faults, Place, Sources, Span};
 use crate::document::{Context, Fields, Table, nearest};
+use crate::plan;
 
 /// Tags that are looked at in one run, as a multiple of those a box may have; refused devices
 /// count. A small file with many devices and a large `repeat` would otherwise take hours.
@@ -94,6 +96,8 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
             loading.devices(ctx, input, own.as_deref());
         }
     }
+    budget::share_lines(&mut loading.found.devices);
+    loading.doubt();
     loading.found
 }
 
@@ -166,6 +170,18 @@ impl Loading<'_> {
             match self.device(&ctx, &fields, name, is_profile, own).filter(|_| input.syntax) {
                 Some(device) => self.keep(&ctx, &fields, device, refused),
                 None => self.found.refused.push(refused),
+            }
+        }
+    }
+
+    /// Warns of what the devices cannot keep up with, or should not be burdened with.
+    fn doubt(&self) {
+        let devices = &self.found.devices;
+        let coded = plan::certain(devices).into_iter().map(|warning| ("P0181", warning));
+        let more = plan::too_many_connections(devices).into_iter().map(|warning| ("P0182", warning));
+        for (code, warning) in coded.chain(more) {
+            if let Some(place) = self.names.get(&warning.device) {
+                self.faults.add(Diagnostic::warning(code, *place, warning.message).help(warning.help));
             }
         }
     }

@@ -5,6 +5,7 @@
 //! [`crate::device::Device`] or the faults of that device alone. Nothing here knows a protocol:
 //! addresses and options go through [`forebay_connector::Protocol`].
 
+mod budget;
 mod builtin;
 mod calculated;
 mod device;

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use forebay_connector::Protocol;
 
-use super::check_name;
 use super::params::{self, ParamDeclaration};
 use super::walk::{self, Except, Walked};
+use super::{budget, check_name};
 use crate::connectors;
-use crate::device::Text;
+use crate::device::{Budget, Text};
 use crate::diagnostic::Span;
 use crate::document::{Context, EMPTY, FORMAT_VERSION, Fields, Layer, Table, nearest};
 
 /// Tables of a profile, beside that of its protocol.
-pub const ROOT_KEYS: [&str; 10] =
-    ["forebay", "profile", "params", "scan", "defaults", "tags", "enum", "bits", "verify", "device"];
+pub const ROOT_KEYS: [&str; 11] = [
+    "forebay", "profile", "params", "scan", "defaults", "tags", "enum", "bits", "verify", "budget", "device",
+];
 
 /// Keys of `[profile]`.
 pub const HEADER_KEYS: [&str; 9] =
@@ -103,6 +104,7 @@ impl<'a> Profile<'a> {
         let defaults = params::defaults(&profile.params);
         let walk = ctx.filling(&defaults, None);
         profile.walk(&walk, &profile.table, &Except::default());
+        profile.budget(&walk);
         profile.sound &= !ctx.failed();
         Some(profile)
     }
@@ -123,6 +125,11 @@ impl<'a> Profile<'a> {
         let protocol = self.protocol.as_ref()?;
         let root = Fields::any(ctx, "the profile", table, Span::default());
         Some(walk::walk(&root, protocol.as_ref(), except))
+    }
+
+    /// The budget of its devices, with the parameters of `ctx`.
+    pub fn budget(&self, ctx: &Context<'_>) -> Budget {
+        budget::read(&Fields::any(ctx, "the profile", &self.table, Span::default()))
     }
 
     /// Where a key of the protocol's table stands.

@@ -121,6 +121,19 @@ fn of_device(event: &Event, speech: &Speech) -> Option<String> {
             let hint = known_hint(data(event, "cause")?, speech).unwrap_or(speech.words.hint_other);
             Some(fill(words.down, &[hint]))
         }
+        "address" => {
+            Some(fill(words.address, &[&plain(data(event, "address")?), &plain(data(event, "before")?)]))
+        }
+        state @ ("slowed" | "hastened") => {
+            let ms = |name| Some(speech.count(number(event, name)?));
+            let template = match (state, number(event, "every_ms")? == number(event, "asked_ms")?) {
+                ("slowed", _) => words.slowed,
+                (_, false) => words.hastened,
+                (_, true) => words.as_asked,
+            };
+            let scan = plain(data(event, "scan")?);
+            Some(fill(template, &[&scan, &ms("asked_ms")?, &ms("every_ms")?, &ms("took_ms")?]))
+        }
         _ => None,
     }
 }

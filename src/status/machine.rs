@@ -6,7 +6,7 @@ use super::facts::{Facts, NotRead};
 use super::judge::{Letter, was_read, worth, worth_words};
 use super::speech::{Speech, plain, sentence};
 use super::trend;
-use super::view::{PredictionRow, Row, not_read_row, prediction_rows, row};
+use super::view::{PredictionRow, Row, SlowedRow, not_read_row, prediction_rows, row};
 use super::words::fill;
 use crate::device::{Device, Tag, Transform};
 use crate::twin::{DeviceState, DeviceTwin, Link};
@@ -329,6 +329,14 @@ fn connection(device: &Device, state: &DeviceState, speech: &Speech) -> Vec<(&'s
         facts.push((words.for_engineer, sentence(&cause.message)));
     }
     facts.push((words.address, plain(&device.spec.endpoint)));
+    if let Some(backup) = &state.access.backup {
+        facts.push((words.backup, plain(backup)));
+    }
+    for slowed in &state.access.slowed {
+        let SlowedRow { scan, asked_ms, every_ms, took_ms, .. } = SlowedRow::of(slowed);
+        let said = [asked_ms, every_ms, took_ms].map(|ms| speech.count(ms));
+        facts.push((words.slowed, fill(words.slowed_why, &[&scan, &said[0], &said[1], &said[2]])));
+    }
     if state.round_us != 0 {
         #[allow(clippy::cast_precision_loss)] // milliseconds with one decimal
         let round_ms = state.round_us as f64 / 1e3;

@@ -187,6 +187,16 @@ fn of_machines(machines: &[Row]) -> Vec<Metric> {
             "Scans that came too late.",
             count(|row| row.scans_missed),
         ),
+        gauge(
+            "forebay_device_stretch",
+            "How many times less often than asked its slowest scan class is read; 1 as asked.",
+            count(|row| row.slowed.iter().map(|slowed| u64::from(slowed.stretch)).max().unwrap_or(1)),
+        ),
+        gauge(
+            "forebay_device_backup_address",
+            "1 while the device is read at a backup address.",
+            count(|row| u64::from(row.backup.is_some())),
+        ),
     ]
 }
 

@@ -10,7 +10,7 @@ use super::speech::{Speech, plain, sentence};
 use super::verdict::{Verdict, verdict};
 use super::words::fill;
 use super::{tiles, verdict};
-use crate::twin::{Cause, DeviceState, DeviceTwin, Link, Twin};
+use crate::twin::{Cause, DeviceState, DeviceTwin, Link, Slowed, Twin};
 
 /// Everything `/` says.
 #[derive(Serialize)]
@@ -80,6 +80,33 @@ pub(super) struct Row {
     pub(super) connects: u64,
     pub(super) scans_missed: u64,
     pub(super) round_trip_s: f64,
+    /// The backup address in use; `None`: the first one.
+    pub(super) backup: Option<String>,
+    /// Scan classes that are read less often than asked.
+    pub(super) slowed: Vec<SlowedRow>,
+}
+
+/// A scan class that is read less often than asked.
+#[derive(Serialize)]
+pub(super) struct SlowedRow {
+    pub(super) scan: String,
+    pub(super) asked_ms: u64,
+    pub(super) every_ms: u64,
+    pub(super) took_ms: u64,
+    /// How many times longer than asked.
+    pub(super) stretch: u32,
+}
+
+impl SlowedRow {
+    pub(super) fn of(slowed: &Slowed) -> Self {
+        Self {
+            scan: plain(&slowed.scan),
+            asked_ms: slowed.interval_ms,
+            every_ms: slowed.interval_ms * u64::from(slowed.stretch),
+            took_ms: slowed.took_ms,
+            stretch: slowed.stretch,
+        }
+    }
 }
 
 /// State of a machine.
@@ -257,6 +284,8 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
         connects: state.connects,
         scans_missed: state.scans_missed,
         round_trip_s: seconds(state.round_us),
+        backup: state.access.backup.as_deref().map(plain),
+        slowed: state.access.slowed.iter().map(SlowedRow::of).collect(),
     }
 }
 
@@ -301,6 +330,8 @@ pub(super) fn not_read_row(machine: &NotRead, speech: &Speech) -> Row {
         connects: 0,
         scans_missed: 0,
         round_trip_s: 0.0,
+        backup: None,
+        slowed: Vec::new(),
     }
 }
 

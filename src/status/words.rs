@@ -356,6 +356,11 @@ words! {
     state_standing_by: "not read", "wird nicht gelesen";
     state_starting: "being connected", "wird verbunden";
     address: "Address", "Adresse";
+    backup: "Read at the backup address", "Gelesen über die Ersatzadresse";
+    slowed: "Read less often", "Seltener gelesen";
+    // {0} is the scan class, {1} and {2} the interval asked for and kept, {3} the length of a round.
+    slowed_why: "{0}: every {2} ms instead of {1} ms, because a round takes {3} ms",
+        "{0}: alle {2} ms statt {1} ms, weil eine Runde {3} ms dauert";
     round_trip: "Last reading took", "Letztes Lesen dauerte";
     requests: "Requests", "Anfragen";
     errors: "Failures since the start", "Fehlschläge seit Start";

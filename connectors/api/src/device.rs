@@ -225,6 +225,13 @@ pub trait Protocol: Send + Sync {
     /// Each entry is one complaint: the key it is about (`endpoint`, `security` …), message, help.
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint>;
 
+    /// What this device shares with others: devices that give the same text take turns on one
+    /// connection. `None`: it has a connection of its own.
+    fn line(&self, device: &DeviceSpec) -> Option<String> {
+        let _ = device;
+        None
+    }
+
     /// The requests by which this device would be read; sends none. For `forebay plan`.
     ///
     /// # Errors

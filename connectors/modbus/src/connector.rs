@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceSpec, Look, OpenFault, PollError, Quality, RawSample, Value};
+use forebay_connector::{Connector, DeviceSpec, Look, OpenFault, Pace, PollError, Quality, RawSample, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::decode;
@@ -39,6 +39,7 @@ pub struct ModbusConnector {
     reasons: BTreeMap<u32, Reason>,
     /// Bytes of the last answer.
     data: Vec<u8>,
+    pace: Option<Arc<dyn Pace>>,
 }
 
 /// A plan and what was learnt while using it.
@@ -75,6 +76,7 @@ impl ModbusConnector {
             suspects: Suspects::default(),
             reasons: BTreeMap::new(),
             data: Vec::new(),
+            pace: None,
         })
     }
 
@@ -118,6 +120,9 @@ impl ModbusConnector {
     async fn ask(&mut self, read: Read, blame: Blame) -> Result<Answer, PollError> {
         let mut repeated = 0;
         loop {
+            if let Some(pace) = &self.pace {
+                pace.turn().await;
+            }
             self.requests += 1;
             match self.line.read(self.manners(blame), read, &mut self.data).await? {
                 Answer::Exception(code)
@@ -269,6 +274,10 @@ impl Connector for ModbusConnector {
             }
         };
         Ok(Look { sample, bytes })
+    }
+
+    fn set_pace(&mut self, pace: Arc<dyn Pace>) {
+        self.pace = Some(pace);
     }
 
     fn requests(&self) -> u64 {

@@ -70,6 +70,10 @@ impl Protocol for Modbus {
         Settings::read(device).err().unwrap_or_default()
     }
 
+    fn line(&self, device: &DeviceSpec) -> Option<String> {
+        Settings::read(device).ok().map(|settings| settings.endpoint.to_string())
+    }
+
     fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
         plan::report(device)
     }

@@ -103,7 +103,8 @@ pub async fn browse(device: &DeviceSpec, under: Option<&str>, bounds: Bounds) ->
         return Err(PollError::Refused { what: format!("{}; {}", first.message, first.help) });
     }
     let client = client(device, &settings).await?;
-    let link = Link::open(device, &settings, &client, &Arc::new(AtomicU64::new(0))).await?;
+    let opened = Link::open(device, &settings, &client, &Arc::new(AtomicU64::new(0))).await;
+    let link = opened.map_err(|not_open| not_open.error)?;
     let walked = walk(&link, under, bounds).await;
     link.close().await;
     walked

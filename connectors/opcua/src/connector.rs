@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceMessage, DeviceSpec, OpenFault, PollError, RawSample};
+use forebay_connector::{
+    Connector, DeviceMessage, DeviceSpec, OpenFault, Pace as RequestPace, PollError, RawSample,
+};
 use opcua::client::Client;
 use opcua::types::{NodeId, ReadValueId};
 
@@ -23,6 +25,9 @@ use crate::trust::TrustList;
 /// How often is looked whether the server is still trusted.
 const TRUST_CHECK: Duration = Duration::from_secs(5);
 
+/// Requests of a handshake: endpoints, channel, session, activation, what the server says of itself.
+const HANDSHAKE_REQUESTS: usize = 5;
+
 /// A device read over OPC UA.
 pub(crate) struct OpcUaConnector {
     device: DeviceSpec,
@@ -35,6 +40,7 @@ pub(crate) struct OpcUaConnector {
     opening: bool,
     alarms: Alarms,
     requests: Arc<AtomicU64>,
+    request_pace: Option<Arc<dyn RequestPace>>,
 }
 
 /// Everything that ends with the session.
@@ -91,6 +97,7 @@ impl OpcUaConnector {
             opening: false,
             alarms: Alarms::default(),
             requests,
+            request_pace: None,
         })
     }
 
@@ -134,6 +141,7 @@ impl OpcUaConnector {
                 })
                 .collect();
             let nodes: Vec<_> = known.iter().map(|(_, node)| node.clone()).collect();
+            self.turns(1).await;
             let answers = if nodes.is_empty() { Vec::new() } else { live.link.read(&nodes).await? };
             let mut answered = known.iter().zip(answers).peekable();
             for tag in chunk {
@@ -146,6 +154,15 @@ impl OpcUaConnector {
             }
         }
         Ok(())
+    }
+
+    /// Waits for the turns of so many requests, when the device has a budget.
+    async fn turns(&self, requests: usize) {
+        if let Some(pace) = &self.request_pace {
+            for _ in 0..requests {
+                pace.turn().await;
+            }
+        }
     }
 
     fn live(&self) -> Result<&Live, PollError> {
@@ -291,6 +308,8 @@ impl Connector for OpcUaConnector {
         if std::mem::take(&mut self.opening) {
             self.pace.left_behind(Instant::now());
         }
+        let subscriptions = if self.settings.polled { 0 } else { 2 * self.device.scans.len() };
+        self.turns(HANDSHAKE_REQUESTS + subscriptions).await;
         // Never two sessions at a time.
         if let Some(old) = self.live.take() {
             self.end(old.link).await;
@@ -380,6 +399,10 @@ impl Connector for OpcUaConnector {
         // A server that refuses once is not asked again on this connection.
         live.recorded = Some(if kept { recorded } else { Vec::new() });
         Ok(kept)
+    }
+
+    fn set_pace(&mut self, pace: Arc<dyn RequestPace>) {
+        self.request_pace = Some(pace);
     }
 
     fn requests(&self) -> u64 {

@@ -6,7 +6,7 @@ use forebay_connector::planning::{Cost, PlannedRequest, ReadPlan, ScanReads};
 use crate::settings::Settings;
 
 /// Values in one read, unless the server takes fewer.
-const READ_VALUES: usize = 1000;
+const READ_VALUES: usize = crate::session::NODES_PER_REQUEST;
 /// Heads of a message: secure channel, sequence and service (Part 6, 6.7.2; Part 4, 7.33), signature
 /// and filling left out.
 const HEAD_BYTES: usize = 90;

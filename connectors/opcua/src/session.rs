@@ -38,7 +38,7 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(120);
 /// Keys of the secure channel are renewed in this time.
 const CHANNEL_LIFETIME_MS: u32 = 600_000;
 /// Most nodes in one request where the server sets no lower limit.
-const NODES_PER_REQUEST: usize = 500;
+pub(crate) const NODES_PER_REQUEST: usize = 500;
 /// Longest time to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 

@@ -1,15 +1,19 @@
 //! Reads a device's tags: plans, asks, remembers what is refused, decodes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_connector::{Connector, DeviceMessage, DeviceSpec, Look, PollError, Quality, RawSample, Value};
+use forebay_connector::{
+    Connector, DeviceMessage, DeviceSpec, Look, Pace, PollError, Quality, RawSample, Value,
+};
 use tokio::time::Instant;
 
 use crate::address::Place;
 use crate::decode;
 use crate::frame::ITEM_GOOD;
+use crate::paced::Paced;
 use crate::plan::{Plan, Slot, Want};
 use crate::refusal;
 use crate::session::Session;
@@ -286,6 +290,10 @@ impl Connector for S7Connector {
 
     fn take_messages(&mut self, messages: &mut Vec<DeviceMessage>) {
         self.watch.take_messages(messages);
+    }
+
+    fn set_pace(&mut self, pace: Arc<dyn Pace>) {
+        self.settings.pace = Paced(Some(pace));
     }
 
     fn requests(&self) -> u64 {

@@ -25,6 +25,7 @@ mod encode;
 mod frame;
 mod identity;
 mod kepware;
+mod paced;
 mod plan;
 mod refusal;
 mod session;

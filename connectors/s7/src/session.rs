@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::frame::{self, Cotp, FrameFault, Item, Message};
+use crate::paced::Paced;
 use crate::plan::{Limits, Plan};
 use crate::refusal;
 use crate::settings::{Settings, Target};
@@ -23,6 +24,7 @@ pub(crate) struct Session {
     reference: u16,
     timeout: Duration,
     limits: Limits,
+    pace: Paced,
 }
 
 impl Session {
@@ -41,6 +43,7 @@ impl Session {
             reference: 0,
             timeout: settings.timeout,
             limits: Limits { request_bytes: 128, reply_bytes: 128 },
+            pace: settings.pace.clone(),
         };
         let unit_bytes = session.transport(settings, target).await?;
         let pdu_bytes = session.setup(settings.pdu_bytes).await.map_err(|error| match error {
@@ -60,6 +63,7 @@ impl Session {
 
     /// Sets up the ISO transport connection; returns the largest unit the CPU takes.
     async fn transport(&mut self, settings: &Settings, target: Target) -> Result<usize, PollError> {
+        self.pace.turn().await;
         frame::write_connect(&mut self.out, settings.local_tsap, target.remote_tsap());
         let confirm = async {
             self.wire.send(&self.out).await?;
@@ -144,6 +148,7 @@ impl Session {
         reference: u16,
         parse: impl FnOnce(&Message<'_>) -> Result<T, FrameFault>,
     ) -> Result<T, PollError> {
+        self.pace.turn().await;
         let exchange = async {
             self.wire.send(&self.out).await?;
             let message = frame::parse_message(self.wire.message().await?)?;

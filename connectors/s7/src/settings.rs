@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use forebay_connector::{DeviceComplaint, DeviceSpec, OptionKey, OptionKind, OptionValue, is_broken_ipv4};
 
+use crate::paced::Paced;
+
 /// Keys of `[s7]`.
 pub(crate) const OPTIONS: &[OptionKey] = &[
     OptionKey {
@@ -141,6 +143,8 @@ pub(crate) struct Settings {
     /// PDU size to ask for.
     pub pdu_bytes: u16,
     pub timeout: Duration,
+    /// Waits before every request.
+    pub pace: Paced,
 }
 
 impl Settings {
@@ -185,6 +189,7 @@ impl Settings {
                 Some(OptionValue::Duration(timeout)) => *timeout,
                 _ => Duration::from_secs(2),
             },
+            pace: Paced::default(),
         })
     }
 

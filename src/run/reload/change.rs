@@ -113,10 +113,20 @@ fn is_same(a: &Device, b: &Device) -> bool {
         tags,
         verify,
         standby_for,
+        access,
         source: _,
     } = a;
-    (name, path, location, profile, profile_version, title, standby_for)
-        == (&b.name, &b.path, &b.location, &b.profile, &b.profile_version, &b.title, &b.standby_for)
+    (name, path, location, profile, profile_version, title, standby_for, access)
+        == (
+            &b.name,
+            &b.path,
+            &b.location,
+            &b.profile,
+            &b.profile_version,
+            &b.title,
+            &b.standby_for,
+            &b.access,
+        )
         && protocol.name() == b.protocol.name()
         && is_same_spec(spec, &b.spec)
         && tags.len() == b.tags.len()

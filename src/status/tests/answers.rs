@@ -1,6 +1,11 @@
 //! The same for programs: JSON and metrics.
 
+use std::time::Duration;
+
+use forebay_connector::ScanClass;
+
 use super::*;
+use crate::twin::{AccessState, Slowed};
 
 #[test]
 fn the_json_names_moments_and_states_in_one_way() {
@@ -62,6 +67,10 @@ fn metrics_have_help_type_and_the_numbers_of_the_page() {
 fn eventful() -> Given {
     let given = given();
     take_away(&given.twin, "press-4", NOW_US - 4 * MINUTE_US, "unreachable");
+    let scan = ScanClass { name: "fast".to_owned(), interval: Duration::from_millis(200) };
+    let slowed = Slowed::new(&scan, 2, Duration::from_millis(340));
+    let twin = given.twin.device("press-3").expect("a press");
+    twin.state().access = AccessState { backup: Some("192.168.10.43".to_owned()), slowed: vec![slowed] };
     given.facts.set(|a| {
         a.identity.clock_jump = Some(ClockJump { at_us: NOW_US, by_s: 2.5 });
         a.to_it.state = ToItState::Paused { since_us: NOW_US, by: "anna".to_owned() };

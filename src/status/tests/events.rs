@@ -222,6 +222,14 @@ fn events_of_every_kind_are_told_in_german() {
     }
     let over = said(Language::De, Kind::Alarm, json!({"active": false, "severity": 700}));
     assert_eq!((over.text.as_str(), over.english), ("Alarm ist vorbei: English", false));
+    for data in [
+        json!({"state": "slowed", "scan": "fast", "asked_ms": 200, "every_ms": 400, "took_ms": 340}),
+        json!({"state": "hastened", "scan": "fast", "asked_ms": 200, "every_ms": 200, "took_ms": 40}),
+        json!({"state": "hastened", "scan": "fast", "asked_ms": 200, "every_ms": 400, "took_ms": 40}),
+        json!({"state": "address", "address": "192.168.10.43", "before": "192.168.10.33"}),
+    ] {
+        is_translated(Kind::DeviceState, &data);
+    }
     let broken = json!({"state": "broken", "model": "bearing", "why": {"en": "no such operator"}});
     let row = said(Language::De, Kind::ModelState, broken);
     assert_eq!(

@@ -17,6 +17,13 @@ words! {
     alarm_off: "alarm is over: {0}", "Alarm ist vorbei: {0}";
     messages_left_out: "{0} messages were left out: too many in a minute",
         "{0} Meldungen weggelassen: zu viele in einer Minute";
+    // {0} is the scan class, {1} and {2} the interval asked for and kept, {3} the length of a round.
+    slowed: "is too slow: a round of {0} takes {3} ms, {1} ms asked; read every {2} ms from now on",
+        "ist zu langsam: eine Runde {0} dauert {3} ms, verlangt sind {1} ms; wird jetzt alle {2} ms gelesen";
+    hastened: "is quicker again: {0} is read every {2} ms", "ist wieder schneller: {0} wird alle {2} ms gelesen";
+    as_asked: "is quick enough again: {0} is read every {2} ms as asked",
+        "ist wieder schnell genug: {0} wird wie verlangt alle {2} ms gelesen";
+    address: "is read at {0} now, {1} was not reached", "wird jetzt über {0} gelesen, {1} war nicht erreichbar";
     raised: "{0}: score {1}, limit {2}. {3} ({4})", "{0}: Kennwert {1}, Grenze {2}. {3} ({4})";
     cleared: "{0} is over: score {1}", "{0} ist vorbei: Kennwert {1}";
     suppressed: "model {0} does not watch: {1}", "Modell {0} wacht nicht: {1}";

@@ -99,6 +99,7 @@ fn device(name: &str, tags: &[&str]) -> Arc<Device> {
         tags: tags.iter().enumerate().map(tag).collect(),
         standby_for: String::new(),
         verify: Vec::new(),
+        access: Default::default(),
         source: String::new(),
     })
 }

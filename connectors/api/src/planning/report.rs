@@ -7,8 +7,6 @@ use std::time::Duration;
 pub struct ReadPlan {
     /// One entry for each of `DeviceSpec::scans`, as if it were due alone.
     pub scans: Vec<ScanReads>,
-    /// Devices that give the same text take turns on one connection; `None`: a connection of its own.
-    pub line: Option<String>,
     /// Silence that is kept before each request.
     pub pause: Duration,
     /// What one byte takes on the way at least, in nanoseconds; on Ethernet as good as nothing.

@@ -31,7 +31,6 @@ pub fn report(device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
     };
     Ok(ReadPlan {
         scans: (0..device.scans.len()).map(scan).collect(),
-        line: Some(settings.endpoint.to_string()),
         pause: settings.request_pause,
         byte_ns: byte_ns(&device.endpoint),
         assumes: String::new(),

@@ -27,7 +27,6 @@ pub(crate) fn report(device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
     };
     Ok(ReadPlan {
         scans: (0..device.scans.len()).map(scan).collect(),
-        line: None,
         pause: Duration::ZERO,
         byte_ns: 0,
         assumes: format!("the CPU grants PDUs of {pdu_bytes} bytes"),
