@@ -157,18 +157,21 @@ impl ModbusConnector {
         let mut progress = Progress::default();
         let (mut index, mut last) = (0, Vec::new());
         while let Some(block) = kept.plan.blocks.get(index) {
-            if !block.refused && self.suspects.trust(of_block(block, unit)) != Trust::Full {
-                last.push(index);
-            } else {
-                progress.alive |= !block.refused;
+            let read = of_block(block, unit);
+            if block.refused {
+                index += 1;
+            } else if self.suspects.trust(read) == Trust::Full {
                 index = self.block(kept, index, samples).await?;
-                continue;
+                progress.witness = Some(read);
+            } else {
+                last.push(index);
+                index += 1;
             }
-            index += 1;
         }
         // From the back, so that dividing one moves none of the others.
         for index in last.into_iter().rev() {
-            match self.suspects.trust(of_block(&kept.plan.blocks[index], unit)) {
+            let read = of_block(&kept.plan.blocks[index], unit);
+            match self.suspects.trust(read) {
                 Trust::OneByOne(turn) => self.one_by_one(kept, index, turn, &mut progress, samples).await?,
                 Trust::Full | Trust::Last => {
                     let parts = kept.plan.blocks.len() - index;
@@ -177,7 +180,7 @@ impl ModbusConnector {
                     while kept.plan.blocks.len() - next >= parts {
                         next = self.block(kept, next, samples).await?;
                     }
-                    progress.alive = true;
+                    progress.witness = Some(read);
                 }
             }
         }

@@ -17,15 +17,15 @@ const NO_ANSWER_MAX: usize = 2;
 
 /// How a poll is going.
 pub(super) struct Progress {
-    /// The device has answered something.
-    pub alive: bool,
+    /// The last request that the device answered.
+    pub witness: Option<Read>,
     /// Tags that may still go without an answer.
     chances: usize,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { alive: false, chances: NO_ANSWER_MAX }
+        Self { witness: None, chances: NO_ANSWER_MAX }
     }
 }
 
@@ -53,7 +53,7 @@ impl ModbusConnector {
         // Begins elsewhere each time: as long as nothing answers, few are tried.
         let first = turn as usize % places.len().max(1);
         places.rotate_left(first);
-        let (mut failed, mut open, mut found) = (Vec::new(), false, false);
+        let (mut failed, mut open) = (Vec::new(), false);
         for (read, members) in places {
             if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
                 self.reasons.extend(members.iter().map(|member| (member.tag, reason)));
@@ -62,7 +62,7 @@ impl ModbusConnector {
                 self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NotAskedYet)));
             } else if let Err(error) = self.one(read, &members, progress, samples).await {
                 failed.push((read, members));
-                let is_dead = !progress.alive && failed.len() >= NO_ANSWER_MAX;
+                let is_dead = progress.witness.is_none() && failed.len() >= NO_ANSWER_MAX;
                 if is_dead || Instead::of(&error).is_none() {
                     self.suspects.failed(block, &error);
                     return Err(error);
@@ -71,17 +71,39 @@ impl ModbusConnector {
         }
         progress.chances -= failed.len();
         // Others have answered meanwhile; a device that is only slow now and then answers these too.
+        let mut silent = Vec::new();
         for (read, members) in failed {
             let Err(error) = self.one(read, &members, progress, samples).await else { continue };
-            let Some(instead) = Instead::of(&error).filter(|_| progress.alive) else {
+            let Some(instead) = Instead::of(&error).filter(|_| progress.witness.is_some()) else {
                 self.suspects.failed(block, &error);
                 return Err(error);
             };
-            found = true;
+            silent.push((read, members, instead));
+        }
+        if let Some(witness) = progress.witness.filter(|_| !silent.is_empty()) {
+            // A device that was switched off in the meantime is not to blame its registers for.
+            self.ask(witness, Blame::Unit).await?;
+        }
+        let found = !silent.is_empty();
+        for (read, members, instead) in silent {
             self.suspects.mute(read, instead, Instant::now());
             self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NoAnswer(instead, read))));
         }
-        self.learn(block, open, found, kept);
+        if open {
+            self.suspects.distrust(block);
+            return Ok(());
+        }
+        self.suspects.cleared(block);
+        // Every tag answers for itself, or was muted before: either the block as such is no good, or
+        // the device was only away for a while.
+        if !found && self.ask(block, Blame::None).await.is_ok() {
+            return Ok(());
+        }
+        if !found {
+            self.suspects.divide(block);
+        }
+        self.plans.clear();
+        kept.is_stale = true;
         Ok(())
     }
 
@@ -93,9 +115,9 @@ impl ModbusConnector {
         progress: &mut Progress,
         samples: &mut [RawSample],
     ) -> Result<(), PollError> {
-        let blame = if progress.alive { Blame::None } else { Blame::Unit };
+        let blame = if progress.witness.is_some() { Blame::None } else { Blame::Unit };
         let answer = self.ask(read, blame).await?;
-        progress.alive = true;
+        progress.witness = Some(read);
         match answer {
             Answer::Data => self.store(read, members, samples),
             Answer::Exception(code) => {
@@ -103,22 +125,6 @@ impl ModbusConnector {
             }
         }
         Ok(())
-    }
-
-    /// After the tags of a block were asked one by one: goes on in the next poll when some are still
-    /// `open`; otherwise the block is asked no more as it was.
-    fn learn(&mut self, block: Read, open: bool, found: bool, kept: &mut KeptPlan) {
-        if open {
-            self.suspects.distrust(block);
-            return;
-        }
-        self.suspects.cleared(block);
-        if !found {
-            // Every tag answers for itself, or was muted before: the block as such is no good.
-            self.suspects.divide(block);
-        }
-        self.plans.clear();
-        kept.is_stale = true;
     }
 
     /// Asks once more for registers that got no answer so far. True when they have one now.
