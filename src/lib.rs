@@ -15,6 +15,8 @@ pub mod device;
 pub mod diagnostic;
 pub mod document;
 pub mod event;
+pub mod explain;
+pub mod fmt;
 pub mod formula;
 pub mod infer;
 pub mod journal;

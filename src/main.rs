@@ -9,7 +9,7 @@ use forebay::control::command::{self, Switch};
 use forebay::diagnostic::Format;
 use forebay::journal_command::{self, JournalCommand};
 use forebay::replay::command::Replay;
-use forebay::{config, demo, infer, logging, replay, run};
+use forebay::{config, demo, explain, fmt, infer, logging, replay, run};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
@@ -47,6 +47,8 @@ enum Command {
         #[arg(long, default_value = "text", value_parser = Format::parse)]
         format: Format,
     },
+    Explain(explain::Explain),
+    Fmt(fmt::Fmt),
     /// Shows everything with a simulated plant and an embedded broker; `demo record` writes a table.
     #[command(args_conflicts_with_subcommands = true)]
     Demo {
@@ -99,6 +101,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => return run_box(&config).await,
         Command::Check { files, format } => return check(&files, format),
+        Command::Explain(command) => return explain::run(&command, &mut std::io::stdout().lock()),
+        Command::Fmt(command) => return fmt::run(&command, &mut std::io::stdout().lock()),
         Command::Demo { record: Some(DemoCommand::Record(record)), .. } => {
             demo::record::run(&record, &mut std::io::stdout().lock())?;
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::replicate::DailyWindow;
 
 pub use credentials::CredentialStore;
-pub use load::{Loaded, check_files, load};
+pub use load::{Loaded, check_files, check_traced, load};
 
 use crate::lane::WhenFull;
 
