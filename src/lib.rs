@@ -30,6 +30,7 @@ pub mod profile;
 pub mod replay;
 pub mod replicate;
 pub mod run;
+pub mod schema;
 #[cfg(test)]
 mod sim;
 pub mod state;

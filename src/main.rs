@@ -9,7 +9,7 @@ use forebay::control::command::{self, Switch};
 use forebay::diagnostic::Format;
 use forebay::journal_command::{self, JournalCommand};
 use forebay::replay::command::Replay;
-use forebay::{config, demo, explain, fmt, infer, logging, replay, run};
+use forebay::{config, demo, explain, fmt, infer, logging, replay, run, schema};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
@@ -49,6 +49,7 @@ enum Command {
     },
     Explain(explain::Explain),
     Fmt(fmt::Fmt),
+    Schema(schema::Schema),
     /// Shows everything with a simulated plant and an embedded broker; `demo record` writes a table.
     #[command(args_conflicts_with_subcommands = true)]
     Demo {
@@ -103,6 +104,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check { files, format } => return check(&files, format),
         Command::Explain(command) => return explain::run(&command, &mut std::io::stdout().lock()),
         Command::Fmt(command) => return fmt::run(&command, &mut std::io::stdout().lock()),
+        Command::Schema(command) => return schema::run(&command, &mut std::io::stdout().lock()),
         Command::Demo { record: Some(DemoCommand::Record(record)), .. } => {
             demo::record::run(&record, &mut std::io::stdout().lock())?;
         }

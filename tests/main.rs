@@ -20,6 +20,7 @@ mod peers_modbus;
 mod peers_opcua;
 mod peers_s7;
 mod power;
+mod schema;
 mod support;
 mod tidy;
 mod tools;

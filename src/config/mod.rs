@@ -7,6 +7,7 @@
 mod credentials;
 mod folder;
 mod kafka;
+pub(crate) mod keys;
 mod load;
 mod models;
 mod read;

@@ -1,6 +1,7 @@
 //! `forebay explain`: where every property of a tag comes from, and how it is asked for.
 
 mod address;
+mod code;
 mod tag;
 
 use std::io::Write;
@@ -10,17 +11,18 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
-/// Says where every property of a tag comes from, or what an address means.
+/// Says where every property of a tag comes from, what an address means, or what stands behind a code.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   forebay explain press-3/oil_temp                          a tag of the box
   forebay explain press-3/hydraulics.oil_temp line3.toml    of these files instead
   forebay explain 403000 --type REAL                        an address by itself
+  forebay explain P0126                                     what stands behind a code of `check`
   forebay explain 403000 --type REAL --bytes 43663333       what these bytes are in each byte order
 
 Ends with 0 when there is an answer, with 1 when there is no such tag or address.")]
 pub struct Explain {
-    /// `device/tag`, the tag with or without its group; with --type an address.
+    /// `device/tag`, the tag with or without its group; with --type an address; or a code.
     what: String,
     /// Files to look into: forebay.toml, profiles, device files.
     files: Vec<PathBuf>,
@@ -52,10 +54,13 @@ pub fn run(explain: &Explain, out: &mut impl Write) -> anyhow::Result<ExitCode> 
                 if explain.files.is_empty() { vec![explain.config.clone()] } else { explain.files.clone() };
             tag::explain(device, tag, &files)
         }
-        (None, None) => bail!(
-            "\"{}\" is neither a tag nor an address with its type: write device/tag, or add --type REAL",
-            explain.what.escape_debug()
-        ),
+        (None, None) => match code::section(&explain.what) {
+            Some(section) => Ok(section),
+            None => bail!(
+                "\"{}\" is neither a tag, nor a code, nor an address with its type: write device/tag, or add --type REAL",
+                explain.what.escape_debug()
+            ),
+        },
     };
     match answer {
         Ok(text) => {

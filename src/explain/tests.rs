@@ -68,3 +68,12 @@ fn an_address_by_itself() {
     assert!(address::explain("403000", "REEL", None, None).unwrap_err().contains("no type"));
     assert!(address::explain("403000", "REAL", Some("profibus"), None).unwrap_err().contains("no protocol"));
 }
+
+#[test]
+fn every_code_has_its_words() {
+    let said = code::section("p0163").unwrap();
+    assert!(said.starts_with("P0163: calculated from itself\n") && !said.contains("##"), "{said}");
+    let last_of_a_part = code::section("P0151").unwrap();
+    assert!(!last_of_a_part.contains("# "), "{last_of_a_part}");
+    assert!(code::section("P9999").is_none() && code::section("").is_none());
+}

@@ -8,6 +8,7 @@
 mod builtin;
 mod calculated;
 mod device;
+pub(crate) mod keys;
 mod layers;
 mod load;
 mod options;
