@@ -68,5 +68,8 @@ pub const LOG: [&str; 2] = ["format", "level"];
 /// `[paths]`.
 pub const PATHS: [&str; 5] = ["profiles", "devices", "models", "state", "credentials"];
 
+/// `[standby]`.
+pub const STANDBY: [&str; 6] = ["answer_on", "of", "ask", "secret", "after", "devices"];
+
 /// `[[model]]`.
 pub const MODEL: [&str; 2] = ["name", "devices"];

@@ -19,6 +19,7 @@ use crate::lane::LaneWriter;
 use crate::replay::Replays;
 use crate::replicate::{ReplicationControl, ReplicationStatus};
 use crate::status::facts::{Errand, ErrandKind};
+use crate::twin::Twin;
 
 pub use client::{Client, ClientError};
 pub use socket::{Socket, SocketError};
@@ -53,6 +54,8 @@ pub struct Controls {
     pub imports: Arc<Imports>,
     /// History that is sent once more.
     pub replays: Arc<Replays>,
+    /// Last values, for `forebay explain`; none until the devices are known.
+    twin: OnceLock<Arc<Twin>>,
 }
 
 impl Controls {
@@ -71,7 +74,14 @@ impl Controls {
             lanes: OnceLock::new(),
             imports,
             replays,
+            twin: OnceLock::new(),
         }
+    }
+
+    /// Last values can be asked for from now on.
+    pub fn watch(&self, twin: Arc<Twin>) {
+        // There is one for the life of the box.
+        let _before = self.twin.set(twin);
     }
 
     /// To pause and resume this lane.

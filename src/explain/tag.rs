@@ -1,10 +1,13 @@
 //! Where the properties of a tag come from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Columns, address};
+use crate::clock;
 use crate::config::{self, Loaded};
+use crate::control::{Client, ClientError};
 use crate::device::{Device, Tag, Transform};
 use crate::diagnostic::Format;
 use crate::document::{Origin, Trace, nearest};
@@ -23,7 +26,25 @@ pub fn explain(device: &str, tag: &str, files: &[PathBuf]) -> Result<String, Str
     let changed = || "the files have changed meanwhile, ask again".to_owned();
     let device = again.devices.iter().find(|it| it.name == device).ok_or_else(changed)?;
     let tag = device.tag_index(path).map(|index| &device.tags[index]).ok_or_else(changed)?;
-    Ok(words(device, tag, &trace.found()))
+    let live = again.config.as_ref().map(|config| live(&config.paths.state, &device.name, path, tag));
+    Ok(words(device, tag, live.flatten().as_deref(), &trace.found()))
+}
+
+/// The last value in the box that keeps its state in this folder; `None` when none runs.
+fn live(state: &Path, device: &str, path: &str, tag: &Tag) -> Option<String> {
+    let asked = Client::new(state).get(&format!("/v1/value/{device}/{path}"));
+    let answer = match asked {
+        Ok(answer) => answer,
+        Err(ClientError::NotRunning(_)) => return None,
+        Err(error) => return Some(error.to_string()),
+    };
+    let edge_us = answer["edge_us"].as_i64().unwrap_or(0);
+    if edge_us == 0 {
+        return Some("not read yet".to_owned());
+    }
+    let age = Duration::from_micros(u64::try_from(clock::now_us() - edge_us).unwrap_or(0));
+    let (value, quality) = (answer["value"].as_str().unwrap_or(""), answer["quality"].as_str().unwrap_or(""));
+    Some(format!("{value}{}, {quality}, read {:.1} s ago", of_unit(tag), age.as_secs_f64()))
 }
 
 fn find_device<'l>(loaded: &'l Loaded, name: &str) -> Result<&'l Device, String> {
@@ -78,7 +99,7 @@ fn some(names: &[&str]) -> String {
     text
 }
 
-fn words(device: &Device, tag: &Tag, origins: &[Origin]) -> String {
+fn words(device: &Device, tag: &Tag, live: Option<&str>, origins: &[Origin]) -> String {
     let mut out = Columns::default();
     out.line("tag", &format!("{}/{}", device.name, tag.path));
     let profile = format!("{} {}, {}", device.profile, device.profile_version, device.protocol.name());
@@ -100,6 +121,9 @@ fn words(device: &Device, tag: &Tag, origins: &[Origin]) -> String {
     if !tag.limits.is_empty() {
         let limits: Vec<String> = tag.limits.iter().map(|(name, limit)| format!("{name} {limit}")).collect();
         out.line("limits", &format!("{}{}", limits.join(", "), of_unit(tag)));
+    }
+    if let Some(live) = live {
+        out.line("now", live);
     }
     out.text.push('\n');
     for origin in origins {

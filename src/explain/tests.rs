@@ -75,5 +75,5 @@ fn every_code_has_its_words() {
     assert!(said.starts_with("P0163: calculated from itself\n") && !said.contains("##"), "{said}");
     let last_of_a_part = code::section("P0151").unwrap();
     assert!(!last_of_a_part.contains("# "), "{last_of_a_part}");
-    assert!(code::section("P9999").is_none() && code::section("").is_none());
+    assert!(code::section("P01").is_none() && code::section("").is_none());
 }

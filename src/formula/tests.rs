@@ -83,6 +83,18 @@ fn a_rate_needs_two_readings_and_bridges_a_wrap() {
 }
 
 #[test]
+fn evaluating_takes_no_new_memory() {
+    let formula =
+        compile("if(a > 1, max(a, g.b, rate(a) + mean(a, 10s)), (1 + (2 + (3 + a))))", &find).unwrap();
+    let mut running = Running::new(&formula);
+    let before = running.room();
+    for step in 0..1000 {
+        running.evaluate(&formula, step * 500_000, |_| 3.0);
+    }
+    assert_eq!(running.room(), before);
+}
+
+#[test]
 fn an_outage_ends_rates_but_not_totals() {
     let formula = compile("total(parts)", &find).unwrap();
     let mut running = Running::new(&formula);

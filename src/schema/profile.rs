@@ -31,6 +31,7 @@ pub fn profile() -> Json {
             list_of(&table(keys::VERIFY, verify)),
             "Read after every connect; nothing is good until it holds.",
         ),
+        "budget" => told(budget(), "How hard controllers of this type may be worked."),
         "device" => told(list_of(&table(device_keys(), device)), "Machines of this type."),
         _ => json!({}),
     });
@@ -163,6 +164,14 @@ fn verify(key: &str) -> Json {
     }
 }
 
+/// How hard a controller may be worked.
+fn budget() -> Json {
+    table(["requests_per_second", "share", "connections"], |key| match key {
+        "share" => json!({ "type": "string", "pattern": r"^[0-9]+\s*%$" }),
+        _ => filled(json!({ "type": "integer", "minimum": 1 })),
+    })
+}
+
 fn device_keys() -> Vec<&'static str> {
     let protocols = connectors::all();
     let tables = protocols.iter().map(|protocol| protocol.name());
@@ -179,6 +188,10 @@ fn device(key: &str) -> Json {
         "except" => told(list_of(&text_of()), "Tags that this machine does not have: station.4.*"),
         "trust" => json!({ "type": "string", "pattern": "^sha256:[0-9A-Fa-f]{64}$" }),
         "allow_insecure" => truth(),
+        "budget" => told(budget(), "How hard this machine may be worked."),
+        "backup" => {
+            told(json!({ "anyOf": [text_of(), list_of(&text_of())] }), "Other addresses of the same machine.")
+        }
         "tags" => told(named(&group()), "What this machine has otherwise than its profile."),
         "scan" => named(&filled(duration())),
         key => connectors::by_name(key).map_or(json!({}), |protocol| options(protocol.options())),

@@ -33,6 +33,11 @@ pub fn site() -> Json {
             "devices" => list_of(&text_of()),
             _ => text_of(),
         })),
+        "standby" => table(keys::STANDBY, |key| match key {
+            "after" => duration(),
+            "devices" => list_of(&text_of()),
+            _ => text_of(),
+        }),
         _ => json!({}),
     });
     content["required"] = json!(["forebay", "edge", "kafka"]);
