@@ -43,7 +43,7 @@ enum Command {
         /// Files: forebay.toml, profiles, device files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// text, json or github.
+        /// text, json, github or sarif.
         #[arg(long, default_value = "text", value_parser = Format::parse)]
         format: Format,
     },

@@ -76,6 +76,9 @@ fn write_block(out: &mut String, block: &[Line]) {
     }
 }
 
+/// Number of a line, and the fields of its inline table.
+type Fields<'f> = (usize, &'f [(String, String)]);
+
 /// The values of a block, the fields of inline tables under each other.
 fn columns(pairs: &[&Pair]) -> Vec<String> {
     let mut values: Vec<String> = vec![String::new(); pairs.len()];
@@ -90,7 +93,7 @@ fn columns(pairs: &[&Pair]) -> Vec<String> {
     let mut open = vec![(tables, 0)];
     // Lines that have had the same keys so far stand under each other.
     while let Some((group, at)) = open.pop() {
-        let mut by_key: BTreeMap<&str, Vec<(usize, &[(String, String)])>> = BTreeMap::new();
+        let mut by_key: BTreeMap<&str, Vec<Fields<'_>>> = BTreeMap::new();
         for (index, fields) in group {
             let Some((key, value)) = fields.get(at) else { continue };
             let last = fields.len() == at + 1;
