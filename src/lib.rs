@@ -15,7 +15,9 @@ pub mod device;
 pub mod diagnostic;
 pub mod document;
 pub mod event;
+pub mod explain;
 pub mod explore;
+pub mod fmt;
 pub mod formula;
 pub mod infer;
 pub mod journal;
@@ -32,6 +34,7 @@ pub mod profile;
 pub mod replay;
 pub mod replicate;
 pub mod run;
+pub mod schema;
 #[cfg(test)]
 mod sim;
 pub mod stand_in;

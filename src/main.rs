@@ -15,7 +15,7 @@ use forebay::live::{self, Live};
 use forebay::opcua_command::{self, OpcUaCommand};
 use forebay::replay::command::Replay;
 use forebay::stand_in::{self, Sim};
-use forebay::{config, demo, infer, logging, plan, replay, run};
+use forebay::{config, demo, explain, fmt, infer, logging, plan, replay, run, schema};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
@@ -60,13 +60,16 @@ check does not hold, or a tag cannot be read.")]
         /// Files: forebay.toml, profiles, device files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// text, json or github.
+        /// text, json, github or sarif.
         #[arg(long, default_value = "text", value_parser = Format::parse, conflicts_with = "live")]
         format: Format,
         #[command(flatten)]
         live: Live,
     },
     Plan(plan::command::PlanCommand),
+    Explain(explain::Explain),
+    Fmt(fmt::Fmt),
+    Schema(schema::Schema),
     /// Shows everything with a simulated plant and an embedded broker; `demo record` writes a table.
     #[command(args_conflicts_with_subcommands = true)]
     Demo {
@@ -146,6 +149,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { config } => return run_box(&config).await,
         Command::Check { files, format, live } => return check(&files, format, &live).await,
         Command::Plan(command) => return plan::command::run(&command, &mut std::io::stdout().lock()),
+        Command::Explain(command) => return explain::run(&command, &mut std::io::stdout().lock()),
+        Command::Fmt(command) => return fmt::run(&command, &mut std::io::stdout().lock()),
+        Command::Schema(command) => return schema::run(&command, &mut std::io::stdout().lock()),
         Command::Demo { record: Some(DemoCommand::Record(record)), .. } => {
             demo::record::run(&record, &mut std::io::stdout().lock())?;
         }

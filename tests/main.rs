@@ -22,6 +22,7 @@ mod peers_opcua;
 mod peers_s7;
 mod power;
 mod reload;
+mod schema;
 mod support;
 mod tidy;
 mod tools;

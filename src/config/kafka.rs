@@ -6,29 +6,11 @@ use std::time::Duration;
 use forebay_connector::is_broken_ipv4;
 
 use super::credentials::{PREFIX, is_credential_name};
+use super::keys;
 use super::read::{id, seconds, too_many};
 use super::{Fallback, Kafka, KeySource, Sasl, Tls};
 use crate::document::{Fields, TextValue};
 use crate::replicate::{DailyWindow, TRANSACTION_RECORDS_MAX};
-
-/// Keys of `[kafka]`.
-const KEYS: [&str; 15] = [
-    "brokers",
-    "topic_prefix",
-    "transaction_timeout",
-    "commit_interval",
-    "transaction_records_max",
-    "create_topics",
-    "tls",
-    "sasl",
-    "mode",
-    "backfill",
-    "live_after",
-    "backfill_share",
-    "backfill_window",
-    "bandwidth",
-    "fallback",
-];
 
 /// Slowest line that may be set: with less, the framing of the transactions alone would fill it.
 const BANDWIDTH_MIN_BITS_PER_S: u64 = 16_000;
@@ -38,7 +20,7 @@ const BANDWIDTH_UNITS: [(&str, u64); 3] =
 
 pub(super) fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
     root.require("kafka", "write [kafka] with brokers = [\"host:9092\"]: where data goes");
-    let fields = root.table("kafka", "[kafka]", &KEYS)?;
+    let fields = root.table("kafka", "[kafka]", &keys::KAFKA)?;
     fields.require("brokers", "at least one broker: brokers = [\"kafka1.example.com:9092\"]");
     let brokers = fields.list("brokers").map(|list| brokers(&fields, &list));
     let topic_prefix =
@@ -88,7 +70,7 @@ pub(super) fn kafka(root: &Fields<'_>, base: &Path) -> Option<Kafka> {
 }
 
 fn fallback(kafka: &Fields<'_>, base: &Path) -> Option<Fallback> {
-    let fields = kafka.table("fallback", "[kafka.fallback]", &["brokers", "after", "tls", "sasl"])?;
+    let fields = kafka.table("fallback", "[kafka.fallback]", &keys::FALLBACK)?;
     fields.require("brokers", "at least one broker of the second cluster: brokers = [\"host:9092\"]");
     let brokers = fields.list("brokers").map(|list| brokers(&fields, &list));
     let after = fields.duration("after", seconds(30)..=seconds(7 * 86_400)).unwrap_or(seconds(600));
@@ -161,7 +143,7 @@ fn brokers(fields: &Fields<'_>, list: &[TextValue]) -> Vec<String> {
 }
 
 fn tls(cluster: &Fields<'_>, base: &Path) -> Option<Tls> {
-    let fields = cluster.table("tls", inner(cluster, "tls"), &["ca", "certificate", "key"])?;
+    let fields = cluster.table("tls", inner(cluster, "tls"), &keys::TLS)?;
     let ca = fields.text("ca").map(|path| base.join(path.text));
     if fields.has("certificate") != fields.has("key") {
         let (key, other) = if fields.has("key") { ("key", "certificate") } else { ("certificate", "key") };
@@ -217,7 +199,7 @@ fn inner(cluster: &Fields<'_>, key: &str) -> String {
 }
 
 fn sasl(cluster: &Fields<'_>) -> Option<Sasl> {
-    let fields = cluster.table("sasl", inner(cluster, "sasl"), &["mechanism", "username", "password"])?;
+    let fields = cluster.table("sasl", inner(cluster, "sasl"), &keys::SASL)?;
     fields.require("mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512");
     fields.require("username", "the user your IT gave to this box");
     fields.require("password", "password = \"credential:NAME\"");

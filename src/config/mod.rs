@@ -7,6 +7,7 @@
 mod credentials;
 mod folder;
 mod kafka;
+pub(crate) mod keys;
 mod load;
 mod models;
 mod read;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use crate::replicate::DailyWindow;
 
 pub use credentials::CredentialStore;
-pub use load::{Loaded, check_files, load, state_folder};
+pub use load::{Loaded, check_files, check_traced, load, state_folder};
 
 use crate::lane::WhenFull;
 use crate::standby::Standby;

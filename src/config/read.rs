@@ -5,15 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::kafka::kafka;
+use super::keys;
 use super::standby::standby;
 use super::{Config, Edge, Journal, Lane, Limits, Log, Model, Paths, Status};
 use crate::diagnostic::Span;
 use crate::document::{Context, FORMAT_VERSION, Fields, Table};
 use crate::lane::{SKIP_UNREADABLE_AFTER, WhenFull};
-
-/// Tables and keys at the top of the file.
-const ROOT_KEYS: [&str; 11] =
-    ["forebay", "edge", "kafka", "journal", "lanes", "limits", "status", "log", "paths", "model", "standby"];
 
 /// Languages of texts and pages.
 const LANGUAGES: [&str; 2] = ["en", "de"];
@@ -52,7 +49,7 @@ pub struct ModelNames {
 
 /// Reads the file whose relative paths start at `base`.
 pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
-    let root = Fields::open(ctx, "forebay.toml", table, Span::default(), &ROOT_KEYS);
+    let root = Fields::open(ctx, "forebay.toml", table, Span::default(), &keys::ROOT);
     match root.int("forebay", i64::MIN..=i64::MAX) {
         Some(FORMAT_VERSION) => {}
         Some(_) => {
@@ -120,7 +117,7 @@ pub(super) fn id(fields: &Fields<'_>, key: &str, what: &str) -> Option<String> {
 
 fn edge(root: &Fields<'_>) -> Option<Edge> {
     root.require("edge", "write [edge] with id and site: who this box is");
-    let fields = root.table("edge", "[edge]", &["id", "name", "site", "language"])?;
+    let fields = root.table("edge", "[edge]", &keys::EDGE)?;
     let id_text = id(&fields, "id", "a name for this box, unique among all that write to the same Kafka");
     let site = id(&fields, "site", "the plant this box stands in");
     let name = fields.text("name").map(|text| text.text);
@@ -141,17 +138,7 @@ pub(super) fn too_many(fields: &Fields<'_>, key: &str, count: usize) {
 }
 
 fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {
-    let keys = [
-        "directory",
-        "sync_interval",
-        "sync_size",
-        "segment_size",
-        "keep",
-        "reserve",
-        "skip_unreadable_after",
-        "flash_endurance",
-    ];
-    let fields = root.table("journal", "[journal]", &keys);
+    let fields = root.table("journal", "[journal]", &keys::JOURNAL);
     let fields = fields.as_ref();
     let directory = fields.and_then(|it| it.text("directory")).map(|path| base.join(path.text));
     let interval =
@@ -175,7 +162,7 @@ fn journal(root: &Fields<'_>, base: &Path, state: &Path) -> Journal {
 }
 
 fn telemetry(root: &Fields<'_>) -> Lane {
-    let fields = lane(root, "telemetry", &["budget", "when_full", "thin_interval", "full_for"]);
+    let fields = lane(root, "telemetry", &keys::TELEMETRY);
     let fields = fields.as_ref();
     let interval = fields.and_then(|it| {
         let interval = it.duration("thin_interval", seconds(10)..=days(1))?;
@@ -198,13 +185,13 @@ fn telemetry(root: &Fields<'_>) -> Lane {
 }
 
 fn events(root: &Fields<'_>) -> Lane {
-    let budget_bytes = lane(root, "events", &["budget"]).as_ref().and_then(budget).unwrap_or(64 << 20);
+    let budget_bytes = lane(root, "events", &keys::EVENTS).as_ref().and_then(budget).unwrap_or(64 << 20);
     // What happened cannot be summed up.
     Lane { budget_bytes, when_full: vec![WhenFull::Evict], thin_interval: seconds(60), full_for: days(7) }
 }
 
 fn lane<'a>(root: &Fields<'a>, name: &str, keys: &[&'static str]) -> Option<Fields<'a>> {
-    root.table("lanes", "[lanes]", &["telemetry", "events"])?.table(name, format!("[lanes.{name}]"), keys)
+    root.table("lanes", "[lanes]", &keys::LANES)?.table(name, format!("[lanes.{name}]"), keys)
 }
 
 fn budget(fields: &Fields<'_>) -> Option<u64> {
@@ -228,7 +215,7 @@ fn when_full(fields: &Fields<'_>) -> Option<Vec<WhenFull>> {
 }
 
 fn limits(root: &Fields<'_>) -> Limits {
-    let fields = root.table("limits", "[limits]", &["reconnect_pause_max", "web_clients", "devices", "tags"]);
+    let fields = root.table("limits", "[limits]", &keys::LIMITS);
     let fields = fields.as_ref();
     let count = |key, max, default| {
         let number = fields.and_then(|fields| fields.int(key, 1..=max));
@@ -246,7 +233,7 @@ fn limits(root: &Fields<'_>) -> Limits {
 
 fn status(root: &Fields<'_>, language: &str) -> Status {
     let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let fields = root.table("status", "[status]", &["listen", "language", "host_names"]);
+    let fields = root.table("status", "[status]", &keys::STATUS);
     let Some(fields) = fields else {
         return Status { listen, language: language.to_owned(), host_names: Vec::new() };
     };
@@ -288,7 +275,7 @@ fn host_names(status: &Fields<'_>) -> Vec<String> {
 }
 
 fn log(root: &Fields<'_>) -> Log {
-    let fields = root.table("log", "[log]", &["format", "level"]);
+    let fields = root.table("log", "[log]", &keys::LOG);
     let fields = fields.as_ref();
     let format = fields.and_then(|fields| fields.choice("format", &["text", "json"]));
     let level = fields.and_then(|it| it.choice("level", &["error", "warn", "info", "debug", "trace"]));
@@ -296,7 +283,7 @@ fn log(root: &Fields<'_>) -> Log {
 }
 
 fn paths(root: &Fields<'_>, base: &Path, written: &mut Vec<(PathBuf, Span)>) -> Paths {
-    let fields = root.table("paths", "[paths]", &["profiles", "devices", "models", "state", "credentials"]);
+    let fields = root.table("paths", "[paths]", &keys::PATHS);
     let fields = fields.as_ref();
     let mut folders = |key: &str| {
         let list = fields.and_then(|fields| {
@@ -326,7 +313,7 @@ fn paths(root: &Fields<'_>, base: &Path, written: &mut Vec<(PathBuf, Span)>) -> 
 fn models(root: &Fields<'_>, names: &mut ModelNames) -> Vec<Model> {
     let mut models: Vec<Model> = Vec::new();
     for (table, span) in root.tables("model") {
-        let fields = Fields::open(root.ctx, "[[model]]", table, span, &["name", "devices"]);
+        let fields = Fields::open(root.ctx, "[[model]]", table, span, &keys::MODEL);
         let name = id(&fields, "name", "the folder of the model under [paths] models");
         fields.require("devices", "the devices it watches, for example devices = [\"press-3\"]");
         let list = fields.list("devices").unwrap_or_default();

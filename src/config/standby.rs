@@ -4,18 +4,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::kafka::credential;
+use super::keys;
 use super::read::{id, too_many};
 use crate::diagnostic::Span;
 use crate::document::Fields;
 use crate::standby::{Standby, StandbyFor};
 
-const KEYS: [&str; 6] = ["answer_on", "of", "ask", "secret", "after", "devices"];
 /// Silence after which a standby steps in unless written.
 const AFTER_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Reads `[standby]`. Devices it names go to `devices` with their places, to be looked up later.
 pub fn standby(root: &Fields<'_>, devices: &mut Vec<(String, Span)>) -> Option<Standby> {
-    let fields = root.table("standby", "[standby]", &KEYS)?;
+    let fields = root.table("standby", "[standby]", &keys::STANDBY)?;
     fields.require("secret", "secret = \"credential:NAME\", the same on both boxes, at least 16 characters");
     let secret = credential(&fields, "secret");
     if fields.has("answer_on") {

@@ -20,6 +20,7 @@ use crate::lane::LaneWriter;
 use crate::replay::Replays;
 use crate::replicate::{ReplicationControl, ReplicationStatus};
 use crate::status::facts::{Errand, ErrandKind};
+use crate::twin::Twin;
 
 pub use client::{Client, ClientError};
 pub use socket::{Socket, SocketError};
@@ -56,6 +57,8 @@ pub struct Controls {
     pub replays: Arc<Replays>,
     /// To have the files read again; none when nobody does that.
     reloads: OnceLock<reload::Orders>,
+    /// Last values, for `forebay explain`; none until the devices are known.
+    twin: OnceLock<Arc<Twin>>,
 }
 
 impl Controls {
@@ -75,6 +78,7 @@ impl Controls {
             imports,
             replays,
             reloads: OnceLock::new(),
+            twin: OnceLock::new(),
         }
     }
 
@@ -82,6 +86,12 @@ impl Controls {
     pub fn take_reloads(&self, orders: reload::Orders) {
         // There is one who does it.
         let _before = self.reloads.set(orders);
+    }
+
+    /// Last values can be asked for from now on.
+    pub fn watch(&self, twin: Arc<Twin>) {
+        // There is one for the life of the box.
+        let _before = self.twin.set(twin);
     }
 
     /// To pause and resume this lane.

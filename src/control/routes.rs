@@ -73,6 +73,7 @@ pub(super) fn router(controls: Arc<Controls>) -> Router {
     let wrong_method = || async { Refusal(StatusCode::METHOD_NOT_ALLOWED, "not with this method".into()) };
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/value/{device}/{tag}", get(value))
         .route("/v1/replication/pause", post(pause))
         .route("/v1/replication/resume", post(resume))
         .route("/v1/journal/trim", post(trim))
@@ -327,6 +328,27 @@ async fn replays(State(controls): State<Arc<Controls>>) -> Response {
 
 async fn replay(State(controls): State<Arc<Controls>>, Path(id): Path<String>) -> Response {
     respond(controls.replays.get(&id).map(|job| json!(job)).ok_or_else(no_replay))
+}
+
+/// The last value of one tag.
+async fn value(
+    State(controls): State<Arc<Controls>>,
+    Path((device, tag)): Path<(String, String)>,
+) -> Response {
+    let unknown = || Refusal(StatusCode::NOT_FOUND, "there is no such tag in the running box".into());
+    let found = controls.twin.get().and_then(|twin| {
+        let twin = twin.device(&device)?;
+        let index = twin.device.tag_index(&tag)?;
+        let current = twin.state().values.get(index)?.clone();
+        let mut text = Vec::new();
+        crate::replicate::encode::value(&mut text, &current.value);
+        Some(json!({
+            "value": String::from_utf8_lossy(&text),
+            "quality": current.quality.as_str(),
+            "edge_us": current.edge_us,
+        }))
+    });
+    respond(found.ok_or_else(unknown))
 }
 
 async fn cancel_replay(State(controls): State<Arc<Controls>>, Path(id): Path<String>) -> Response {

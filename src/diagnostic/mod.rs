@@ -5,6 +5,7 @@
 
 mod redact;
 mod render;
+mod sarif;
 mod source;
 
 use std::cell::{Cell, RefCell};

@@ -27,6 +27,8 @@ pub enum Format {
     Json,
     /// GitHub workflow commands, shown beside the changed lines.
     Github,
+    /// SARIF 2.1.0, for code hosts and editors.
+    Sarif,
 }
 
 impl Format {
@@ -39,7 +41,8 @@ impl Format {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             "github" => Ok(Self::Github),
-            _ => Err("text, json or github".to_owned()),
+            "sarif" => Ok(Self::Sarif),
+            _ => Err("text, json, github or sarif".to_owned()),
         }
     }
 }
@@ -59,6 +62,7 @@ pub fn render(
         Format::Text => text(sources, diagnostics, hidden, color),
         Format::Json => json(sources, diagnostics),
         Format::Github => github(sources, diagnostics),
+        Format::Sarif => super::sarif::sarif(sources, diagnostics),
     }
 }
 

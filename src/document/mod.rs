@@ -17,7 +17,7 @@ mod tree;
 
 pub use context::{Context, EMPTY, Instance, Layer, Resolved, TextValue};
 pub use fields::Fields;
-pub use fill::{Param, Params, is_name};
+pub use fill::{Param, Params, fill, is_name};
 pub use nearest::nearest;
 pub use quantity::{duration, scaled, size_bytes};
 pub use trace::{Origin, Trace};

@@ -97,6 +97,8 @@ struct Part {
     span: Range<usize>,
     /// The tag, where it is nothing but a tag.
     tag: Option<Input>,
+    /// It is nothing but a number.
+    literal: bool,
 }
 
 type Parsed = Result<Part, FormulaFault>;
@@ -133,7 +135,7 @@ impl<'a> Parser<'a> {
             let span = left.span.start..right.span.end;
             let kind = self.joined(strength, operation, written, &left, &right)?;
             self.push(operation, &span)?;
-            left = Part { kind, span, tag: None };
+            left = Part { kind, span, tag: None, literal: false };
             if strength == COMPARE
                 && let Some((next, at)) = self.peek()
                 && binary(next).is_some_and(|(strength, ..)| strength == COMPARE)
@@ -162,10 +164,11 @@ impl<'a> Parser<'a> {
                 Ok(Kind::Bool)
             }
             COMPARE => {
-                let equality = matches!(operation, Operation::Equal | Operation::Unequal);
-                let wanted = if equality { left.kind } else { Kind::Number };
-                self.want(left, wanted, written)?;
-                self.want(right, wanted, written)?;
+                if matches!(operation, Operation::Equal | Operation::Unequal) {
+                    return same_kind(left, right).map(|()| Kind::Bool);
+                }
+                self.want(left, Kind::Number, written)?;
+                self.want(right, Kind::Number, written)?;
                 Ok(Kind::Bool)
             }
             _ => {
@@ -198,13 +201,13 @@ impl<'a> Parser<'a> {
         match token {
             Token::Number(number) => {
                 self.push(Operation::Number(*number), span)?;
-                Ok(Part { kind: Kind::Number, span: span.clone(), tag: None })
+                Ok(Part { kind: Kind::Number, span: span.clone(), tag: None, literal: true })
             }
             Token::Sign("-") => {
                 let part = self.expression(SIGN)?;
                 self.want(&part, Kind::Number, "-")?;
                 self.push(Operation::Negate, span)?;
-                Ok(Part { span: span.start..part.span.end, tag: None, ..part })
+                Ok(Part { span: span.start..part.span.end, tag: None, literal: false, ..part })
             }
             Token::Sign("(") => {
                 let part = self.expression(0)?;
@@ -215,11 +218,11 @@ impl<'a> Parser<'a> {
                 let part = self.expression(NOT)?;
                 self.want(&part, Kind::Bool, "not")?;
                 self.push(Operation::Not, span)?;
-                Ok(Part { span: span.start..part.span.end, tag: None, ..part })
+                Ok(Part { span: span.start..part.span.end, tag: None, literal: false, ..part })
             }
             Token::Name(name @ ("true" | "false")) => {
                 self.push(Operation::Number(f64::from(u8::from(*name == "true"))), span)?;
-                Ok(Part { kind: Kind::Bool, span: span.clone(), tag: None })
+                Ok(Part { kind: Kind::Bool, span: span.clone(), tag: None, literal: false })
             }
             Token::Name(name) if matches!(self.peek(), Some((Token::Sign("("), _))) => {
                 self.call(name, span.clone())
@@ -240,7 +243,7 @@ impl<'a> Parser<'a> {
         });
         // There are fewer inputs than operations.
         self.push(Operation::Input(u16::try_from(index).unwrap_or(u16::MAX)), &span)?;
-        Ok(Part { kind: input.kind, span, tag: Some(input) })
+        Ok(Part { kind: input.kind, span, tag: Some(input), literal: false })
     }
 
     fn close(&mut self, open: &Range<usize>, message: &str) -> Result<usize, FormulaFault> {
@@ -302,13 +305,22 @@ impl<'a> Parser<'a> {
         if !wanted.contains(&arguments.len()) {
             return Err(fault("P0160", span, wrong_count(name, arguments.len()), example(name)));
         }
-        let number = |part: &Part| Part { kind: Kind::Number, span: span.clone(), tag: part.tag };
+        let number =
+            |part: &Part| Part { kind: Kind::Number, span: span.clone(), tag: part.tag, literal: false };
         if name == "if" {
             self.want(&arguments[0], Kind::Bool, "if")?;
             let kind = arguments[1].kind;
-            self.want(&arguments[2], kind, "if(…) with this second value")?;
+            if arguments[2].kind != kind {
+                let label = format!("this is {}, the other {}", arguments[2].kind.words(), kind.words());
+                let help = "write two numbers, or two of true and false";
+                let message = "the two values of `if` are not of one kind";
+                return Err(FormulaFault {
+                    label,
+                    ..fault("P0162", arguments[2].span.clone(), message, help)
+                });
+            }
             self.push(Operation::If, &span)?;
-            return Ok(Part { kind, span, tag: None });
+            return Ok(Part { kind, span, tag: None, literal: false });
         }
         for argument in arguments {
             self.want(argument, Kind::Number, name)?;
@@ -318,6 +330,11 @@ impl<'a> Parser<'a> {
             "sqrt" => Operation::Root,
             "round" => Operation::Round,
             "mean" => {
+                if let Some(number) = arguments.iter().skip(1).find(|argument| argument.literal) {
+                    let help = "a time has its unit: mean(pressure, 10s)";
+                    let message = "the mean with a fixed number is of no use";
+                    return Err(fault("P0160", number.span.clone(), message, help));
+                }
                 // An argument is at least one operation, so there are few.
                 let count = f64::from(u32::try_from(arguments.len()).unwrap_or(u32::MAX));
                 self.push(Operation::Number(count), &span)?;
@@ -365,7 +382,7 @@ impl<'a> Parser<'a> {
         let window_us = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         let operation = self.remember(function, Some(window_us), argument, &span)?;
         self.push(operation, &span)?;
-        Ok(Part { kind: Kind::Number, span, tag: None })
+        Ok(Part { kind: Kind::Number, span, tag: None, literal: false })
     }
 
     fn remember(
@@ -408,6 +425,20 @@ impl<'a> Parser<'a> {
         let message = format!("{shown} cannot stand here");
         FormulaFault { label: why.to_owned(), ..fault("P0160", span, message, help) }
     }
+}
+
+/// Numbers are compared with numbers, true and false with true and false.
+fn same_kind(left: &Part, right: &Part) -> Result<(), FormulaFault> {
+    if left.kind == right.kind {
+        return Ok(());
+    }
+    let label = format!("this is {}, the other {}", right.kind.words(), left.kind.words());
+    let help = match left.kind {
+        Kind::Bool => "write the tag alone, or `not` in front of it, or compare it with true or false",
+        Kind::Number => "compare numbers with numbers",
+    };
+    let message = "the two sides are not of one kind";
+    Err(FormulaFault { label, ..fault("P0162", right.span.clone(), message, help) })
 }
 
 fn joining(name: &str) -> Option<Operation> {

@@ -30,6 +30,12 @@ impl Running {
         }
     }
 
+    /// Operands for which there is room.
+    #[cfg(test)]
+    pub fn room(&self) -> usize {
+        self.stack.capacity()
+    }
+
     /// A connection was lost: rates and windows begin anew.
     pub fn forget(&mut self) {
         self.memories.iter_mut().for_each(Memory::forget);

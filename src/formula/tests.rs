@@ -83,6 +83,18 @@ fn a_rate_needs_two_readings_and_bridges_a_wrap() {
 }
 
 #[test]
+fn evaluating_takes_no_new_memory() {
+    let formula =
+        compile("if(a > 1, max(a, g.b, rate(a) + mean(a, 10s)), (1 + (2 + (3 + a))))", &find).unwrap();
+    let mut running = Running::new(&formula);
+    let before = running.room();
+    for step in 0..1000 {
+        running.evaluate(&formula, step * 500_000, |_| 3.0);
+    }
+    assert_eq!(running.room(), before);
+}
+
+#[test]
 fn an_outage_ends_rates_but_not_totals() {
     let formula = compile("total(parts)", &find).unwrap();
     let mut running = Running::new(&formula);
@@ -116,7 +128,9 @@ fn faults_are_named_with_their_place() {
         ("a + on", "P0162", 4..6, "needs a number"),
         ("on and a", "P0162", 7..8, "needs true or false"),
         ("if(a, 1, 2)", "P0162", 3..4, "needs true or false"),
-        ("if(on, a, on)", "P0162", 10..12, "needs a number"),
+        ("if(on, a, on)", "P0162", 10..12, "not of one kind"),
+        ("on = 1", "P0162", 5..6, "not of one kind"),
+        ("mean(a, 10)", "P0160", 8..10, "of no use"),
         ("total(a)", "P0162", 6..7, "for counters"),
         ("g.c * 2", "P0161", 0..3, "no tag"),
         ("a-1", "P0161", 0..3, "no tag"),

@@ -114,12 +114,13 @@ fn poll(device: Device) -> Polled {
     let (emitter, events) = Events::new();
     let stop = CancellationToken::new();
     let shared = Shared {
+        gate: tokio::sync::watch::channel(false).1,
         sink: Arc::new(Nowhere),
         events: emitter,
         reconnect_pause_max: Duration::from_millis(20),
         stop: stop.clone(),
     };
-    let twin = Arc::clone(&twin.devices[0]);
+    let twin = Arc::clone(&twin.devices()[0]);
     tokio::spawn(run(device, Arc::clone(&twin), shared, 0));
     Polled { twin, events, stop }
 }

@@ -3,7 +3,7 @@
 //! They are read line by line with the others, but compiled when all tags are known, in an order
 //! in which each comes behind those it uses.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_connector::{DataType, Scalar};
@@ -115,6 +115,8 @@ pub fn resolve(root: &Fields<'_>, pending: Vec<Pending>, except: &Except, walked
         paths.insert(line.tag.path.clone(), Known::Pending(index));
     }
     let mut memory_bytes = 0;
+    // A line of a group with `repeat` is said to be wrong once.
+    let mut told: HashSet<Span> = HashSet::new();
     for index in order(root, &pending, &paths) {
         let line = &pending[index];
         let find = |name: &str| find(name, line, &paths, walked, except);
@@ -122,7 +124,8 @@ pub fn resolve(root: &Fields<'_>, pending: Vec<Pending>, except: &Except, walked
             Err(fault) if fault.code == "P0161" && (!certain || root.ctx.may_be_lost(&line.text.text)) => {
                 walked.incomplete = true;
             }
-            Err(fault) => complain(root, line, fault),
+            Err(fault) if told.insert(line.text.span) => complain(root, line, fault),
+            Err(_) => {}
             Ok(formula) => {
                 memory_bytes += formula.memory_bytes();
                 if let Some(tag) = finish(root, line, formula, walked) {

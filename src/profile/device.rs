@@ -1,5 +1,6 @@
 //! `[[device]]`: one machine, made from its profile.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,18 +98,12 @@ pub fn build(
     let except = except(device);
     let source = device.ctx.source.at_line(device.span.start);
     let instance = Instance { device: name.to_owned(), file: device.ctx.file, source: source.clone(), given };
-    let plain = Context::new(profile.file, sources.files.get(profile.file)?, faults);
-    let plain = plain.with_layers(profile.layers.iter().copied()).traced(environment.trace.as_deref());
-    let protocol = profile.protocol.as_ref().map(|protocol| protocol.name())?;
-    let own = sources.files.get(device.ctx.file)?;
-    let changed =
-        layers::of_device(device, &profile.table, protocol, &plain.filling(&params, Some(&instance)), own);
-    let (table, plain) = match &changed {
-        Some((table, ctx)) => (table, ctx),
-        None => (profile.table.as_ref(), &plain),
-    };
-    let ctx = plain.filling(&params, Some(&instance));
-    let mut walked = profile.walk(&ctx, table, &except)?;
+    let plain = Context::new(profile.file, sources.files.get(profile.file)?, faults)
+        .with_layers(profile.layers.iter().copied())
+        .traced(environment.trace.as_deref())
+        .filling(&params, Some(&instance));
+    let (table, ctx) = laid_out(sources, device, profile, plain)?;
+    let mut walked = profile.walk(&ctx, &table, &except)?;
     *tags_read += walked.read;
     walked.drop_unused_scans();
     if !walked.incomplete {
@@ -137,7 +132,7 @@ pub fn build(
     // tags are not in it.
     let whole = ctx.is_whole() && device.ctx.is_whole() && !ctx.is_open();
     if sound_options && whole && !device.ctx.failed() {
-        complain(device, &ctx, (profile, table), &spec);
+        complain(device, &ctx, (profile, &table), &spec);
     }
     if !profile.sound || ctx.failed() || device.ctx.failed() {
         return None;
@@ -156,6 +151,21 @@ pub fn build(
         standby_for: String::new(),
         access,
         source,
+    })
+}
+
+/// The tables of the profile with what the device changes, and the walk over them.
+fn laid_out<'a>(
+    sources: &'a Sources,
+    device: &Fields<'_>,
+    profile: &'a Profile<'a>,
+    plain: Context<'a>,
+) -> Option<(Cow<'a, Table>, Context<'a>)> {
+    let protocol = profile.protocol.as_ref()?.name();
+    let own = sources.files.get(device.ctx.file)?;
+    Some(match layers::of_device(device, &profile.table, protocol, &plain, own) {
+        Some((table, ctx)) => (Cow::Owned(table), ctx),
+        None => (Cow::Borrowed(profile.table.as_ref()), plain),
     })
 }
 

@@ -68,9 +68,11 @@ fn find(ctx: &Context<'_>, name: &str, span: Span, chain: &[usize], inputs: &[In
     let all = || (0..inputs.len()).filter(|index| *index != last).filter(named);
     // A file of the site replaces the built-in one; it may still extend it under the same name.
     let found = all().find(|index| !inputs[*index].builtin).or_else(|| all().next());
-    let circle = found.is_some_and(|found| chain.contains(&found));
+    let of_itself = found.is_none() && named(&last);
+    let circle = of_itself || found.is_some_and(|found| chain.contains(&found));
     if circle || chain.len() > LAYERS_MAX {
         let message = match circle {
+            true if chain.len() == 1 => "the profile extends itself".to_owned(),
             true => format!("the profile extends itself by way of \"{name}\""),
             false => format!("more than {LAYERS_MAX} profiles extend each other"),
         };
@@ -155,7 +157,14 @@ fn without_strays(ctx: &Context<'_>, mut over: Table, base: &Table) -> Table {
         let Content::Table(lines) = &mut group.node.content else { continue };
         // "station.3" changes the third of a group with `repeat`.
         let name = group.key.split_once('.').map_or(group.key.as_str(), |(name, _)| name);
-        let known = table_of(base, "tags").and_then(|tags| table_of(tags, name));
+        let groups = table_of(base, "tags");
+        let known = groups.and_then(|tags| table_of(tags, name));
+        if known.is_none() && name != group.key {
+            // The group is reported where it is used.
+            continue;
+        }
+        let near =
+            groups.and_then(|groups| nearest(name, groups.entries.iter().map(|entry| entry.key.as_str())));
         let names = || known.iter().flat_map(|known| known.entries.iter()).map(|entry| entry.key.as_str());
         let path = group.key.clone();
         lines.entries.retain(|line| {
@@ -166,9 +175,10 @@ fn without_strays(ctx: &Context<'_>, mut over: Table, base: &Table) -> Table {
                 return true;
             }
             let message = format!("there is no tag `{path}.{}` that could be changed", line.key);
-            let help = match nearest(&line.key, names()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "name a tag of the profile, or give the new one its `address`".to_owned(),
+            let help = match (nearest(&line.key, names()), near) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, Some(near)) if known.is_none() => format!("did you mean the group `{near}`?"),
+                _ => "name a tag of the profile, or give the new one its `address`".to_owned(),
             };
             if !ctx.may_be_lost(&line.key) {
                 ctx.report(ctx.error("P0146", line.key_span, message).help(help));
@@ -227,6 +237,10 @@ fn merge(mut base: Table, over: Table, level: Level) -> Table {
         match (&mut found.node.content, entry.node.content) {
             (Content::Table(under), Content::Table(over)) => {
                 *under = merge(std::mem::take(under), over, below);
+                // What is missing in it is missing in the upper one.
+                if level == Level::Root {
+                    (found.key_span, found.node.span) = (entry.key_span, entry.node.span);
+                }
             }
             // Further checks do not replace those of the profile.
             (Content::Array(under), Content::Array(over))

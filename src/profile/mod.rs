@@ -9,6 +9,7 @@ mod budget;
 mod builtin;
 mod calculated;
 mod device;
+pub(crate) mod keys;
 mod layers;
 mod load;
 mod options;

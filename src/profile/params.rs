@@ -24,7 +24,8 @@ enum Kind {
     Faulty,
 }
 
-const KEYS: [&str; 5] = ["type", "default", "min", "max", "desc"];
+/// Keys of a declaration.
+pub const KEYS: [&str; 5] = ["type", "default", "min", "max", "desc"];
 
 /// Reads `[params]`.
 pub fn declarations(root: &Fields<'_>) -> Vec<ParamDeclaration> {

@@ -34,15 +34,7 @@ pub fn read(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>)
             fields.refuse("P0121", "compress", &format!("`compress` makes no sense for {data_type}"), help);
         }
     } else if wanted && number_key(fields, data_type, "compress") {
-        let compress = share(fields, "compress", range).filter(|number| {
-            let some = *number > 0.0;
-            if !some {
-                let help = "write how far values may lie from the line, for example 0.5 or \"0.2%\"";
-                fields.refuse_value("P0126", "compress", "`compress` must be more than 0", help);
-            }
-            some
-        });
-        return Precision { deadband: 0.0, compress };
+        return Precision { deadband: 0.0, compress: share(fields, "compress", range) };
     }
     if !number_key(fields, data_type, "deadband") {
         return plain(0.0);
@@ -53,6 +45,7 @@ pub fn read(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>)
 /// A number in published units, or a share of `range` (or of `eng`).
 fn share(fields: &Fields<'_>, key: &str, range: Option<(f64, f64)>) -> Option<f64> {
     let entry = fields.entry(key)?;
+    let word = if key == "compress" { "deviation" } else { key };
     let help = "write a number in the unit of the tag, or a share of its range such as \"1%\"";
     let number = match fields.ctx.resolve(&fields.subject, &entry.node)? {
         Resolved::Text(text) => {
@@ -62,7 +55,7 @@ fn share(fields: &Fields<'_>, key: &str, range: Option<(f64, f64)>) -> Option<f6
                 (Some(_), None) if fields.has("range") => return None,
                 (Some(_), None) => {
                     let message =
-                        format!("the {key} \"{}\" is a share of `range`, which is missing", text.text);
+                        format!("the {word} \"{}\" is a share of `range`, which is missing", text.text);
                     fields.refuse("P0126", key, &message, "add range = [low, high]");
                     return None;
                 }
@@ -71,11 +64,13 @@ fn share(fields: &Fields<'_>, key: &str, range: Option<(f64, f64)>) -> Option<f6
         }
         other => other.as_f64(),
     };
+    let compress = key == "compress";
     let message = match number {
-        Some(number) if number.is_finite() && number >= 0.0 => {
+        Some(number) if number.is_finite() && number >= 0.0 && (number > 0.0 || !compress) => {
             warn_wide(fields, key, number, range);
             return Some(number);
         }
+        Some(_) if compress => "`compress` must be more than 0".to_owned(),
         Some(_) => format!("`{key}` must be 0 or more"),
         None => format!("`{key}` is neither a number nor a share"),
     };

@@ -74,7 +74,10 @@ impl<'a> Profile<'a> {
             ("protocol", "how the device is read, for example protocol = \"modbus\""),
             ("source", "say where the numbers come from: manual and page, or export and date"),
         ] {
-            header.require(key, what);
+            // What it extends has them.
+            if !(header.has("extends") && matches!(key, "protocol" | "source")) {
+                header.require(key, what);
+            }
         }
         for key in ["extends", "vendor", "model", "source", "checked"] {
             header.text(key);

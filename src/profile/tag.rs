@@ -69,7 +69,7 @@ pub(super) const MAX_SILENCE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(86_400);
 
 /// Names of `limits`, ascending.
-const LIMITS: [&str; 4] = ["lolo", "lo", "hi", "hihi"];
+pub const LIMITS: [&str; 4] = ["lolo", "lo", "hi", "hihi"];
 
 /// What tags refer to by name.
 pub struct Names<'a> {
@@ -120,7 +120,11 @@ pub fn data_type(fields: &Fields<'_>) -> Option<DataType> {
     fields.require("type", "for example type = \"REAL\"; [defaults] may give it for all tags");
     let text = fields.text("type")?;
     let found = DataType::parse(&text.text);
-    if found.is_none() {
+    let base = text.text.split('[').next().unwrap_or("");
+    if found.is_none() && text.text.ends_with(']') && DataType::parse(base).is_some() {
+        let message = format!("the length of {} is not within 1 to 65535", text.text);
+        fields.refuse_value("P0120", "type", &message, format!("write for example {base}[16]"));
+    } else if found.is_none() {
         let help = match nearest(&text.text, DataType::names()) {
             Some(name) => format!("did you mean {name}?"),
             None => format!("types are: {}", DataType::names().collect::<Vec<_>>().join(", ")),

@@ -12,8 +12,11 @@ use crate::document::{Content, Entry, Fields, Resolved, nearest};
 /// Most `[[verify]]` of one profile.
 const VERIFY_MAX: usize = 32;
 
+/// Keys of `[[verify]]`.
+pub const KEYS: [&str; 4] = ["tag", "is", "between", "why"];
+
 /// Keys of a tag that stands in `[[verify]]` itself.
-const INLINE_KEYS: [&str; 8] = ["address", "type", "order", "scale", "offset", "raw", "eng", "clamp"];
+pub const INLINE_KEYS: [&str; 8] = ["address", "type", "order", "scale", "offset", "raw", "eng", "clamp"];
 
 /// Reads all `[[verify]]` of the profile into `walked`.
 pub fn read(root: &Fields<'_>, names: &Names<'_>, except: &Except, walked: &mut Walked) {
@@ -23,7 +26,7 @@ pub fn read(root: &Fields<'_>, names: &Names<'_>, except: &Except, walked: &mut 
         root.ctx.report(root.ctx.error("P0131", tables[VERIFY_MAX].1, message));
     }
     for (number, (table, span)) in tables.into_iter().take(VERIFY_MAX).enumerate() {
-        let fields = Fields::open(root.ctx, "[[verify]]", table, span, &["tag", "is", "between", "why"]);
+        let fields = Fields::open(root.ctx, "[[verify]]", table, span, &KEYS);
         if let Some(verify) = one(&fields, names, except, walked, number + 1) {
             walked.verify.push(verify);
         }

@@ -21,6 +21,9 @@ pub const TAGS_MAX: usize = 20_000;
 /// Most scan classes of one profile.
 const SCANS_MAX: usize = 16;
 
+/// Keys of `repeat`.
+pub const REPEAT_KEYS: [&str; 4] = ["as", "from", "to", "stride"];
+
 /// Bounds of a scan interval.
 const SCAN: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(86_400);
 
@@ -298,7 +301,7 @@ fn check_changes(root: &Fields<'_>, entry: &Entry, repeated: &str, number: &str)
                     return;
                 }
                 let message = format!("[tags.{repeated}] has no `repeat`, so there is no `{}`", entry.key);
-                let help = format!("write [tags.{repeated}]; groups have one level");
+                let help = format!("write the group alone, `{repeated}`");
                 root.ctx.report(root.ctx.error("P0146", entry.key_span, message).help(help));
                 return;
             };
@@ -316,7 +319,7 @@ fn check_changes(root: &Fields<'_>, entry: &Entry, repeated: &str, number: &str)
             let names = tags.iter().flat_map(|tags| &tags.entries).map(|entry| entry.key.as_str());
             let names: Vec<&str> = names.filter(|name| !name.contains('.')).collect();
             let help = match nearest(repeated, names.iter().copied()) {
-                Some(near) => format!("did you mean [tags.\"{near}.{number}\"]?"),
+                Some(near) => format!("did you mean \"{near}.{number}\"?"),
                 None => "names of groups have no dot; a dot names one of a group with `repeat`".to_owned(),
             };
             (format!("there is no group `{repeated}` with `repeat`"), help)
@@ -327,7 +330,7 @@ fn check_changes(root: &Fields<'_>, entry: &Entry, repeated: &str, number: &str)
 
 fn repeat(group: &Fields<'_>) -> Option<Repeat> {
     let subject = format!("`repeat` of {}", group.subject);
-    let fields = group.table("repeat", subject, &["as", "from", "to", "stride"])?;
+    let fields = group.table("repeat", subject, &REPEAT_KEYS)?;
     for key in ["as", "from", "to"] {
         fields.require(key, "for example repeat = { as = \"n\", from = 1, to = 4, stride = 14 }");
     }

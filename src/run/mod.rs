@@ -114,6 +114,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let bindings = bind_models(config, &loaded.devices, &box_path, &events);
     let predictions = infer::spawn(bindings, &box_path, &twin, events.clone(), stop_rest.clone());
     let controls = controls(config, &kafka, &state, &events, &stop_devices)?;
+    controls.watch(Arc::clone(&twin));
     let facts = Arc::new(box_facts(config, loaded, predictions, &controls));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
     let begin = Begin {

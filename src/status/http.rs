@@ -21,6 +21,7 @@ use super::speech::{Speech, plain};
 use super::view::View;
 use super::words::Language;
 use super::{Options, chronicle, live, machine, metrics, page, trend, view};
+use crate::schema;
 use crate::status::facts::Facts;
 use crate::twin::Twin;
 
@@ -253,6 +254,8 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics_text))
         .route("/api/v1/status.json", get(status_json))
+        .route("/schema/profile-1.json", get(|| async { schema_text(schema::Kind::Profile) }))
+        .route("/schema/site-1.json", get(|| async { schema_text(schema::Kind::Site) }))
         .route("/assets/forebay.css", get(|| async { asset("text/css; charset=utf-8", CSS) }))
         .route("/assets/live.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/assets/icon.svg", get(|| async { asset("image/svg+xml", ICON) }))
@@ -346,6 +349,12 @@ async fn status_json(State(site): State<Arc<Site>>, Query(query): Asking, header
 
 fn text(kind: &'static str, body: String) -> Response {
     ([(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+/// A schema for editors, which may change with the program.
+fn schema_text(kind: schema::Kind) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/schema+json"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, schema::text(kind)).into_response()
 }
 
 fn asset(kind: &'static str, body: &'static str) -> Response {

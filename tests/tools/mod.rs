@@ -3,6 +3,7 @@
 mod backlog;
 mod control;
 pub mod daemon;
+mod explain;
 mod export;
 mod held;
 mod journal;

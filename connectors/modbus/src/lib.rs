@@ -71,7 +71,7 @@ impl Protocol for Modbus {
     }
 
     fn line(&self, device: &DeviceSpec) -> Option<String> {
-        Settings::read(device).ok().map(|settings| settings.endpoint.to_string())
+        Settings::read(device).ok().map(|settings| settings.endpoint.line())
     }
 
     fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {

@@ -10,16 +10,6 @@ pub mod batch;
 pub mod clock;
 #[path = "../../../src/device.rs"]
 pub mod device;
-/// The two parts of it that formulas use.
-pub mod document {
-    #[path = "../../../../src/document/nearest.rs"]
-    mod nearest;
-    #[path = "../../../../src/document/quantity.rs"]
-    mod quantity;
-
-    pub use nearest::nearest;
-    pub use quantity::duration;
-}
 #[path = "../../../src/event.rs"]
 pub mod event;
 #[path = "../../../src/formula/mod.rs"]
@@ -34,5 +24,6 @@ mod panic;
 pub mod twin;
 
 pub mod disk;
+pub mod document;
 pub mod state;
 pub mod targets;

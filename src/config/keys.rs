@@ -1,0 +1,75 @@
+//! Every table of `forebay.toml` and its keys: what is read, and what the schema offers.
+
+/// At the top of the file.
+pub const ROOT: [&str; 11] =
+    ["forebay", "edge", "kafka", "journal", "lanes", "limits", "status", "log", "paths", "model", "standby"];
+
+/// `[edge]`.
+pub const EDGE: [&str; 4] = ["id", "name", "site", "language"];
+
+/// `[kafka]`.
+pub const KAFKA: [&str; 15] = [
+    "brokers",
+    "topic_prefix",
+    "transaction_timeout",
+    "commit_interval",
+    "transaction_records_max",
+    "create_topics",
+    "tls",
+    "sasl",
+    "mode",
+    "backfill",
+    "live_after",
+    "backfill_share",
+    "backfill_window",
+    "bandwidth",
+    "fallback",
+];
+
+/// `[kafka.fallback]`.
+pub const FALLBACK: [&str; 4] = ["brokers", "after", "tls", "sasl"];
+
+/// `tls` of a cluster.
+pub const TLS: [&str; 3] = ["ca", "certificate", "key"];
+
+/// `sasl` of a cluster.
+pub const SASL: [&str; 3] = ["mechanism", "username", "password"];
+
+/// `[journal]`.
+pub const JOURNAL: [&str; 8] = [
+    "directory",
+    "sync_interval",
+    "sync_size",
+    "segment_size",
+    "keep",
+    "reserve",
+    "skip_unreadable_after",
+    "flash_endurance",
+];
+
+/// `[lanes]`.
+pub const LANES: [&str; 2] = ["telemetry", "events"];
+
+/// `[lanes.telemetry]`.
+pub const TELEMETRY: [&str; 4] = ["budget", "when_full", "thin_interval", "full_for"];
+
+/// `[lanes.events]`.
+pub const EVENTS: [&str; 1] = ["budget"];
+
+/// `[limits]`.
+pub const LIMITS: [&str; 4] = ["reconnect_pause_max", "web_clients", "devices", "tags"];
+
+/// `[status]`.
+pub const STATUS: [&str; 3] = ["listen", "language", "host_names"];
+
+/// `[log]`.
+pub const LOG: [&str; 2] = ["format", "level"];
+
+/// `[paths]`.
+pub const PATHS: [&str; 5] = ["profiles", "devices", "models", "state", "credentials"];
+
+/// `[standby]`.
+pub const STANDBY: [&str; 6] = ["answer_on", "of", "ask", "secret", "after", "devices"];
+
+/// `[[model]]`.
+pub const MODEL: [&str; 2] = ["name", "devices"];
