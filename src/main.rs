@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use forebay::control::command::{self, Switch};
 use forebay::diagnostic::Format;
+use forebay::import::{self, ImportCommand};
 use forebay::journal_command::{self, JournalCommand};
+use forebay::new::{self, New};
 use forebay::replay::command::Replay;
 use forebay::{config, demo, infer, logging, replay, run};
 
@@ -54,6 +56,13 @@ enum Command {
         record: Option<DemoCommand>,
         #[command(flatten)]
         options: demo::DemoOptions,
+    },
+    /// Asks a few questions and writes a first profile.
+    New(Box<New>),
+    /// Makes a profile of what Kepware, TIA Portal or an OPC UA model has exported.
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
     },
     /// Looks at what is stored, checks it, takes it to another place, or removes it.
     #[command(after_help = "\
@@ -106,6 +115,12 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             // The story in the terminal says what the warnings would say.
             logging::start(logging::Format::Text, "error");
             demo::run(options).await?;
+        }
+        Command::New(options) => {
+            return new::run(&options, &mut std::io::stdin().lock(), &mut std::io::stdout().lock());
+        }
+        Command::Import { command } => {
+            return import::run(&command, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
         }
         Command::Journal { command } => {
             logging::start(logging::Format::Text, "error");
