@@ -60,6 +60,12 @@ enum Command {
     /// Asks a few questions and writes a first profile.
     New(Box<New>),
     /// Makes a profile of what Kepware, TIA Portal or an OPC UA model has exported.
+    #[command(after_help = "\
+  forebay import kepware press.csv --protocol s7 --endpoint 192.168.10.33 --out press.toml
+  forebay import tia-db DB_Press.db --db 10 --endpoint 192.168.10.33 --out press.toml
+
+Every line that is left out or changed is named with its reason. The profile passes `forebay check`;
+docs/profiles.md goes from the export to the running machine step by step.")]
     Import {
         #[command(subcommand)]
         command: ImportCommand,

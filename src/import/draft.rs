@@ -40,6 +40,10 @@ pub struct Draft {
     pub repeats: BTreeMap<String, Repeat>,
     /// Texts of enumerations.
     pub enums: BTreeMap<String, BTreeMap<i64, String>>,
+    /// Where a group stands in `groups`.
+    pub(crate) by_name: BTreeMap<String, usize>,
+    /// Tags in all groups.
+    pub(crate) count: usize,
     /// The first device; without one the lines are there as comments.
     pub device: Option<DraftDevice>,
 }
@@ -79,15 +83,20 @@ pub struct DraftDevice {
 impl Draft {
     /// Adds a tag to a group, which is made where it is missing.
     pub fn add(&mut self, group: &str, tag: DraftTag) {
-        match self.groups.iter_mut().find(|(name, _)| name == group) {
-            Some((_, tags)) => tags.push(tag),
-            None => self.groups.push((group.to_owned(), vec![tag])),
+        let next = self.groups.len();
+        let at = *self.by_name.entry(group.to_owned()).or_insert(next);
+        if at == next {
+            self.groups.push((group.to_owned(), Vec::new()));
+        }
+        if let Some((_, tags)) = self.groups.get_mut(at) {
+            tags.push(tag);
+            self.count += 1;
         }
     }
 
     /// Number of tags.
     pub fn tags(&self) -> usize {
-        self.groups.iter().map(|(_, tags)| tags.len()).sum()
+        self.count
     }
 
     /// The profile as text.

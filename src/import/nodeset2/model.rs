@@ -18,6 +18,9 @@ const REFERENCES_MAX: usize = 3_000_000;
 /// Deepest nesting of elements.
 const DEPTH_MAX: usize = 64;
 
+/// Longest browse name, in bytes.
+const NAME_MAX: usize = 512;
+
 /// Longest text of an element and longest attribute, in bytes.
 const TEXT_MAX: usize = 16 * 1024;
 
@@ -272,6 +275,9 @@ fn node(start: &BytesStart<'_>, class: &str, line: usize) -> Result<(String, Nod
         Some((index, name)) if index.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
         _ => browse_name,
     };
+    if name.len() > NAME_MAX {
+        return Err(format!("a browse name is longer than {NAME_MAX} bytes"));
+    }
     let rank = attribute(start, "ValueRank")?.and_then(|rank| rank.parse().ok()).unwrap_or(-1);
     let node = Node {
         class: class.to_owned(),

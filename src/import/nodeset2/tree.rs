@@ -1,15 +1,16 @@
 //! Objects and variables as a server shows them below the folder Objects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::model::{Model, Node};
 use crate::import::report::{Refusal, Report};
 
 /// Deepest path below the selected object.
-const DEPTH_MAX: usize = 32;
+const DEPTH_MAX: usize = 16;
 
-/// Most variables that are looked at.
-const VARIABLES_MAX: usize = 100_000;
+/// Most variables that are looked at: as many as a device may have.
+const VARIABLES_MAX: usize = crate::profile::TAGS_MAX;
 
 /// References that lead to what is part of a node: HasComponent, Organizes, HasProperty,
 /// HasOrderedComponent, HasAddIn.
@@ -57,6 +58,21 @@ impl<'a> Found<'a> {
     /// A property of it.
     pub fn property(&self, name: &str) -> Option<&'a Node> {
         self.properties.iter().find(|node| node.name == name).copied()
+    }
+}
+
+/// The way to a node from below the selected object; shared by all that lies below it.
+struct Way<'a> {
+    above: Option<Rc<Way<'a>>>,
+    name: &'a str,
+    depth: usize,
+}
+
+impl Way<'_> {
+    fn names(&self) -> Vec<String> {
+        let mut names = self.above.as_ref().map_or(Vec::new(), |above| above.names());
+        names.push(self.name.to_owned());
+        names
     }
 }
 
@@ -151,11 +167,11 @@ impl<'a> Tree<'a> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::from([start]);
         if self.model.nodes.get(start).is_some_and(|node| node.class == "UAVariable") {
-            self.add(start, &[self.name(start).to_owned()], &mut found);
+            self.add(start, vec![self.name(start).to_owned()], &mut found);
         }
         // Depth first, in the order of the file.
-        let mut open: Vec<(&'a str, Vec<String>)> = vec![(start, Vec::new())];
-        while let Some((id, path)) = open.pop() {
+        let mut open: Vec<(&'a str, Option<Rc<Way<'a>>>)> = vec![(start, None)];
+        while let Some((id, above)) = open.pop() {
             let mut below = Vec::new();
             for part in self.parts_of(id) {
                 let Some(node) = self.model.nodes.get(*part) else { continue };
@@ -163,41 +179,40 @@ impl<'a> Tree<'a> {
                 if about || !seen.insert(part) {
                     continue;
                 }
-                let way: Vec<String> = path.iter().cloned().chain([node.name.clone()]).collect();
-                if way.len() > DEPTH_MAX || found.len() >= VARIABLES_MAX {
-                    let what = format!(
-                        "it lies more than {DEPTH_MAX} levels deep, or behind {VARIABLES_MAX} others"
-                    );
-                    report.not_taken(
-                        node.line,
-                        &way.join("."),
-                        Refusal::new("I0005", what, "select an object nearer to it"),
-                    );
+                let depth = above.as_ref().map_or(1, |above| above.depth + 1);
+                let way = Rc::new(Way { above: above.clone(), name: &node.name, depth });
+                if depth > DEPTH_MAX {
+                    let what = format!("it lies more than {DEPTH_MAX} levels deep");
+                    let refusal = Refusal::new("I0005", what, "select an object nearer to it");
+                    report.not_taken(node.line, &node.name, refusal);
                     continue;
                 }
+                if found.len() >= VARIABLES_MAX {
+                    let what = format!("it and all that follows lies behind {VARIABLES_MAX} other variables");
+                    let refusal = Refusal::new("I0005", what, "select a part of the model");
+                    report.not_taken(node.line, &node.name, refusal);
+                    return found;
+                }
                 match node.class.as_str() {
-                    "UAVariable" => self.add(part, &way, &mut found),
+                    "UAVariable" => self.add(part, way.names(), &mut found),
                     "UAMethod" => {
-                        let refusal = Refusal::new(
-                            "I0105",
-                            "it is a method, which is called and not read",
-                            "nothing is to be done",
-                        );
-                        report.not_taken(node.line, &way.join("."), refusal);
+                        let what = "it is a method, which is called and not read";
+                        let refusal = Refusal::new("I0105", what, "nothing is to be done");
+                        report.not_taken(node.line, &way.names().join("."), refusal);
                         continue;
                     }
                     _ => {}
                 }
-                below.push((*part, way));
+                below.push((*part, Some(way)));
             }
             open.extend(below.into_iter().rev());
         }
         found
     }
 
-    fn add(&self, id: &str, path: &[String], found: &mut Vec<Found<'a>>) {
+    fn add(&self, id: &str, path: Vec<String>, found: &mut Vec<Found<'a>>) {
         let Some((id, node)) = self.model.nodes.get_key_value(id) else { return };
         let properties = self.parts_of(id).iter().filter_map(|part| self.model.nodes.get(*part)).collect();
-        found.push(Found { id, node, path: path.to_vec(), properties });
+        found.push(Found { id, node, path, properties });
     }
 }

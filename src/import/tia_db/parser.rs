@@ -9,6 +9,9 @@ const DEPTH_MAX: usize = 24;
 /// Most dimensions of an array (TIA Portal: six).
 const DIMENSIONS_MAX: usize = 6;
 
+/// Most members of a source, those of `a, b : Struct …` counted for each name.
+const MEMBERS_MAX: usize = 200_000;
+
 /// What a member is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
@@ -65,7 +68,7 @@ pub struct Source {
 /// A declaration cannot be understood: line and [`Refusal`].
 pub fn parse(text: &str) -> Result<Source, (usize, Refusal)> {
     let words = tokens(text);
-    let mut reader = Reader { words: &words, at: 0 };
+    let mut reader = Reader { words: &words, at: 0, made: 0 };
     let mut source = Source::default();
     while let Some(token) = reader.next() {
         let Word::Plain(word) = &token.word else { continue };
@@ -85,6 +88,8 @@ pub fn parse(text: &str) -> Result<Source, (usize, Refusal)> {
 struct Reader<'a> {
     words: &'a [Token],
     at: usize,
+    /// Members so far.
+    made: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -289,13 +294,16 @@ impl<'a> Reader<'a> {
                 .next()
                 .unwrap_or_default();
         }
-        let made = names.into_iter().map(|(name, line)| Member {
-            name,
-            line,
-            kind: kind.clone(),
-            comment: comment.clone(),
-        });
-        Ok(made.collect())
+        // A structure that several names share is there once for each.
+        self.made = self.made.saturating_add(names.len().saturating_mul(weight(&kind)));
+        if self.made > MEMBERS_MAX {
+            let what = format!("the source has more than {MEMBERS_MAX} members");
+            return Err((line, Refusal::new("I0005", what, "generate the source of one block only")));
+        }
+        Ok(names
+            .into_iter()
+            .map(|(name, line)| Member { name, line, kind: kind.clone(), comment: comment.clone() })
+            .collect())
     }
 
     fn attributes(&mut self) {
@@ -389,6 +397,15 @@ impl<'a> Reader<'a> {
             (token.line, Refusal::new("I0011", what, "write its value into a copy of the file"))
         })?;
         Ok(if negative { -i64::from(number) } else { i64::from(number) })
+    }
+}
+
+/// Members in a type, itself included.
+fn weight(kind: &Kind) -> usize {
+    match kind {
+        Kind::Named(..) | Kind::Udt(_) => 1,
+        Kind::Array(_, of) => 1 + weight(of),
+        Kind::Struct(members) => 1 + members.iter().map(|member| weight(&member.kind)).sum::<usize>(),
     }
 }
 

@@ -38,6 +38,7 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     let (path, text) = (old.0.display().to_string(), old.1);
     let table = read(&path, text)?;
+    let draft = &numbered(draft, &table);
     let mut gone = Vec::new();
     let updated = update(text, &table, draft, &mut gone);
     report.taken = draft.tags();
@@ -71,6 +72,23 @@ fn read(path: &str, text: &str) -> anyhow::Result<Table> {
         Some(table) if diagnostics.is_empty() => Ok(table),
         _ => bail!("{}", render(&sources, &diagnostics, hidden, Format::Text, false).trim_end()),
     }
+}
+
+/// The draft with the block's number in its addresses, where the old profile has no parameter for it.
+fn numbered(draft: &Draft, old: &Table) -> Draft {
+    let mut draft = draft.clone();
+    let has_parameter = old.get("params").and_then(inner).is_some_and(|params| params.get("db").is_some());
+    if let (false, Some(number)) = (has_parameter, number(&draft)) {
+        let keys = draft.groups.iter_mut().flat_map(|(_, tags)| tags).flat_map(|tag| &mut tag.keys);
+        keys.for_each(|(_, value)| *value = value.replace("DB{db}", &format!("DB{number}")));
+    }
+    draft
+}
+
+/// Number of the block.
+fn number(draft: &Draft) -> Option<String> {
+    let (_, table) = draft.params.iter().find(|(name, _)| name == "db")?;
+    table.split("default = ").nth(1)?.split(',').next().map(str::to_owned)
 }
 
 /// The new text of the profile; `removed` gets the paths of tags that go.
@@ -152,13 +170,8 @@ fn moved(found: &str, wanted: &str) -> String {
 
 /// True when an address belongs to the block that is imported.
 fn is_of_block(address: &str, draft: &Draft) -> bool {
-    let number = draft
-        .params
-        .iter()
-        .find(|(name, _)| name == "db")
-        .and_then(|(_, table)| table.split("default = ").nth(1)?.split(',').next().map(str::to_owned));
     let block = address.split('.').next().unwrap_or("");
-    block == "DB{db}" || number.is_some_and(|number| block == format!("DB{number}"))
+    block == "DB{db}" || number(draft).is_some_and(|number| block == format!("DB{number}"))
 }
 
 fn address(keys: &Table) -> Option<&str> {
