@@ -10,8 +10,10 @@ use forebay::control::reload::{self, Reload};
 use forebay::diagnostic::Format;
 use forebay::explore::browse::{self, Browse};
 use forebay::explore::scan::{self, Scan};
+use forebay::import::{self, ImportCommand};
 use forebay::journal_command::{self, JournalCommand};
 use forebay::live::{self, Live};
+use forebay::new::{self, New};
 use forebay::opcua_command::{self, OpcUaCommand};
 use forebay::replay::command::Replay;
 use forebay::stand_in::{self, Sim};
@@ -77,6 +79,19 @@ check does not hold, or a tag cannot be read.")]
         record: Option<DemoCommand>,
         #[command(flatten)]
         options: demo::DemoOptions,
+    },
+    /// Asks a few questions and writes a first profile.
+    New(Box<New>),
+    /// Makes a profile of what Kepware, TIA Portal or an OPC UA model has exported.
+    #[command(after_help = "\
+  forebay import kepware press.csv --protocol s7 --endpoint 192.168.10.33 --out press.toml
+  forebay import tia-db DB_Press.db --db 10 --endpoint 192.168.10.33 --out press.toml
+
+Every line that is left out or changed is named with its reason. The profile passes `forebay check`;
+docs/profiles.md goes from the export to the running machine step by step.")]
+    Import {
+        #[command(subcommand)]
+        command: ImportCommand,
     },
     /// Looks at what is stored, checks it, takes it to another place, or removes it.
     #[command(after_help = "\
@@ -159,6 +174,12 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             // The story in the terminal says what the warnings would say.
             logging::start(logging::Format::Text, "error");
             demo::run(options).await?;
+        }
+        Command::New(options) => {
+            return new::run(&options, &mut std::io::stdin().lock(), &mut std::io::stdout().lock());
+        }
+        Command::Import { command } => {
+            return import::run(&command, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
         }
         Command::Journal { command } => {
             logging::start(logging::Format::Text, "error");

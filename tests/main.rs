@@ -10,6 +10,7 @@ mod chaos;
 mod device;
 mod end_to_end;
 mod fuzz;
+mod import;
 mod infer;
 mod journal;
 mod kafka;

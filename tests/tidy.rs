@@ -171,7 +171,7 @@ pub fn diagnostic_codes(folders: &[&str]) -> BTreeSet<String> {
     let is_code = |text: &str| {
         let bytes = text.as_bytes();
         let lettered = bytes.len() == 5
-            && matches!(bytes[0], b'C' | b'M' | b'O' | b'P' | b'S')
+            && matches!(bytes[0], b'C' | b'I' | b'M' | b'O' | b'P' | b'S')
             && bytes[1..].iter().all(u8::is_ascii_digit);
         let numbered = text.strip_prefix("FB-").is_some_and(|rest| {
             !rest.is_empty()

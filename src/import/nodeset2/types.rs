@@ -1,0 +1,141 @@
+//! From OPC UA's data types to those of profiles.
+
+use std::collections::BTreeMap;
+
+use forebay_connector::Scalar;
+
+use super::model::{Model, Node};
+use crate::import::draft::words;
+use crate::import::report::Refusal;
+
+/// Longest chain of subtypes that is followed.
+const SUBTYPES_MAX: usize = 16;
+
+/// Types of the standard by their id (`Opc.Ua.NodeSet2.xml`, namespace 0).
+const BUILT_IN: &[(u32, Scalar)] = &[
+    (1, Scalar::Bool),
+    (2, Scalar::Sint),
+    (3, Scalar::Usint),
+    (4, Scalar::Int),
+    (5, Scalar::Uint),
+    (6, Scalar::Dint),
+    (7, Scalar::Udint),
+    (8, Scalar::Lint),
+    (9, Scalar::Ulint),
+    (10, Scalar::Real),
+    (11, Scalar::Lreal),
+    (12, Scalar::String(None)),
+    (13, Scalar::DateTime),
+    (21, Scalar::String(None)),
+    (29, Scalar::Dint),
+    (288, Scalar::Udint),
+    (289, Scalar::Udint),
+    (290, Scalar::Lreal),
+    (291, Scalar::String(None)),
+    (294, Scalar::DateTime),
+    (295, Scalar::String(None)),
+];
+
+/// Names that some tools write instead of an id or an alias.
+const NAMES: &[(&str, u32)] = &[
+    ("Boolean", 1),
+    ("SByte", 2),
+    ("Byte", 3),
+    ("Int16", 4),
+    ("UInt16", 5),
+    ("Int32", 6),
+    ("UInt32", 7),
+    ("Int64", 8),
+    ("UInt64", 9),
+    ("Float", 10),
+    ("Double", 11),
+    ("String", 12),
+    ("DateTime", 13),
+    ("LocalizedText", 21),
+    ("Duration", 290),
+    ("UtcTime", 294),
+    ("LocaleId", 295),
+];
+
+/// Abstract types of the standard: what a value is, only the server knows.
+const ABSTRACT: [(&str, &str); 4] =
+    [("i=24", "BaseDataType"), ("i=26", "Number"), ("i=27", "Integer"), ("i=28", "UInteger")];
+
+/// What a variable holds.
+pub struct Kind {
+    /// Type of one element.
+    pub scalar: Scalar,
+    /// Texts of an enumeration.
+    pub texts: BTreeMap<i64, String>,
+    /// What differs.
+    pub told: Option<String>,
+}
+
+/// Finds the type of a variable, through the subtypes the file declares.
+///
+/// # Errors
+/// It is a structure, abstract, or not in the file.
+pub fn resolve(model: &Model, node: &Node) -> Result<Kind, Refusal> {
+    let mut id = node.data_type.as_str();
+    let mut texts = BTreeMap::new();
+    for _ in 0..SUBTYPES_MAX {
+        if let Some(scalar) = built_in(id) {
+            let told = (scalar == Scalar::String(None) && (id == "i=21" || id == "LocalizedText"))
+                .then(|| "of a text in several languages the one is read that the server sends".to_owned());
+            return Ok(Kind { scalar, texts, told });
+        }
+        if let Some((_, name)) = ABSTRACT.iter().find(|(known, _)| *known == id) {
+            let what = format!("its data type is {name}: what it is, only the server knows");
+            return Err(Refusal::new(
+                "I0102",
+                what,
+                "write the tag by hand with the type that the server shows",
+            ));
+        }
+        let Some(declared) = model.nodes.get(id).filter(|node| node.class == "UADataType") else { break };
+        if !declared.fields.is_empty() {
+            texts = declared.fields.iter().map(|(number, name)| (*number, words(name))).collect();
+        }
+        // Part 3: a type leads to its supertype by an inverse HasSubtype (i=45).
+        let above = declared
+            .references
+            .iter()
+            .find(|(_, kind, forward)| !*forward && (kind == "i=45" || kind == "HasSubtype"));
+        match above {
+            Some((target, ..)) => id = target,
+            None => break,
+        }
+    }
+    let what = format!("its data type {} is a structure, or not in this file", node.data_type);
+    Err(Refusal::new("I0102", what, "read its members where the server has variables for them"))
+}
+
+fn built_in(id: &str) -> Option<Scalar> {
+    let by_name = NAMES.iter().find(|(name, _)| *name == id).map(|(_, number)| *number);
+    let number = by_name.or_else(|| id.strip_prefix("i=").and_then(|number| number.parse().ok()))?;
+    BUILT_IN.iter().find(|(known, _)| *known == number).map(|(_, scalar)| *scalar)
+}
+
+/// Texts of `EnumStrings`, numbered from 0, or of `EnumValues` with their numbers.
+pub fn texts_of(property: &Node) -> BTreeMap<i64, String> {
+    let mut texts = BTreeMap::new();
+    let mut number = None;
+    for (element, text) in &property.value {
+        match element.as_str() {
+            "Value" => number = text.parse().ok(),
+            "Text" if property.name == "EnumStrings" => {
+                let next = i64::try_from(texts.len()).unwrap_or(i64::MAX);
+                texts.insert(next, words(text));
+            }
+            // DisplayName comes before Description: the first text of a value counts.
+            "Text" => {
+                if let Some(number) = number.take() {
+                    texts.insert(number, words(text));
+                }
+            }
+            _ => {}
+        }
+    }
+    texts.retain(|_, text| !text.is_empty());
+    texts
+}
