@@ -163,3 +163,6 @@ pub fn too_many_connections(devices: &[Arc<Device>]) -> Vec<Warning> {
     });
     over.collect()
 }
+
+#[cfg(test)]
+mod tests;

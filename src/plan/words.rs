@@ -21,6 +21,15 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// A rate in the largest unit of time in which it is a number that says something.
+fn rate(per_s: f64) -> String {
+    match per_s {
+        _ if per_s >= 0.95 || per_s == 0.0 => format!("{} a second", short(per_s)),
+        _ if per_s * 60.0 >= 0.95 => format!("{} a minute", short(per_s * 60.0)),
+        _ => format!("{} an hour", short(per_s * 3600.0)),
+    }
+}
+
 /// One decimal unless it is 0.
 pub fn short(number: f64) -> String {
     let text = format!("{number:.1}");
@@ -134,9 +143,9 @@ fn of_scan_words(scan: &ScanReads, load: &Load) -> String {
     #[allow(clippy::cast_precision_loss)] // a ratio for people
     let ratio = scan.cost_ns as f64 / scan.bound_ns.max(1) as f64;
     format!(
-        "{} ({least}; cost ÷ bound {ratio:.2}), {} a second, {} bytes, about {} per round",
+        "{} ({least}; cost ÷ bound {ratio:.2}), {}, {} bytes, about {} per round",
         plural(scan.requests.len(), "request", "requests"),
-        short(load.requests_per_s()),
+        rate(load.requests_per_s()),
         load.bytes,
         duration(load.round),
     )

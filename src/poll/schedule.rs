@@ -3,7 +3,12 @@
 //! A device that is too slow for what is asked of it is slowed down rather than hurried: a scan
 //! class whose rounds take longer than its interval again and again is stretched to twice the
 //! interval, step by step, and comes back step by step when its rounds have been quick for a while.
+//!
+//! All due times lie on one grid for the whole box, each device at its own place in it: a hundred
+//! devices that are read every second are not all read at the same moment, and two classes of a
+//! device whose intervals are multiples are due together and share their requests.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use forebay_connector::ScanClass;
@@ -27,6 +32,8 @@ struct Class {
     /// Multiple of the interval at which it is read.
     stretch: u32,
     next: Instant,
+    /// Not yet read since the start: due at once, wherever the grid is.
+    is_first: bool,
     /// The latest rounds, one bit each, the newest lowest; set when it took longer than the interval.
     late: u32,
     /// Since when all rounds have been quick enough for the step below.
@@ -37,6 +44,20 @@ impl Class {
     /// Time between two reads as it is now.
     fn period(&self) -> Duration {
         self.interval.saturating_mul(self.stretch)
+    }
+
+    /// Moves on from a read at `now`; gives the number of reads left out.
+    fn move_on(&mut self, now: Instant, grid: Grid) -> u64 {
+        let period = self.period();
+        if std::mem::take(&mut self.is_first) {
+            self.next = grid.after(now + period.saturating_sub(grid.step / 2));
+            return 0;
+        }
+        let late = u64::try_from((now - self.next).as_nanos() / period.as_nanos().max(1));
+        let late = late.unwrap_or(u64::MAX);
+        let steps = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
+        self.next = self.next.checked_add(period.saturating_mul(steps)).unwrap_or(now + period);
+        late
     }
 }
 
@@ -53,29 +74,70 @@ pub struct Change {
     pub slower: bool,
 }
 
+/// The times at which a device is due: `phase` after zero, and whole steps before and after it.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    zero: Instant,
+    phase: Duration,
+    /// The shortest interval of the device.
+    step: Duration,
+}
+
+impl Grid {
+    /// The first time of the grid behind `now`.
+    fn after(self, now: Instant) -> Instant {
+        let step_ns = self.step.as_nanos().max(1);
+        let past_ns = now.saturating_duration_since(self.zero).as_nanos() + step_ns;
+        let into_ns = (past_ns - self.phase.as_nanos() % step_ns) % step_ns;
+        now + Duration::from_nanos(u64::try_from(step_ns - into_ns).unwrap_or(u64::MAX))
+    }
+}
+
 /// Due times of a device's scan classes, on a fixed grid from the first poll on.
 #[derive(Debug)]
 pub struct Schedule {
     classes: Vec<Class>,
+    grid: Grid,
+}
+
+/// Where in its step a device of this name stands: evenly distributed, and the same after a restart.
+fn phase(name: &str, step: Duration) -> Duration {
+    // FNV-1a with a last mix: similar names stand far apart.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let step_ns = u128::from(u64::try_from(step.as_nanos()).unwrap_or(u64::MAX));
+    // The upper bits of a product are the well mixed ones.
+    let phase_ns = (u128::from(hash) * step_ns) >> 64;
+    Duration::from_nanos(u64::try_from(phase_ns).unwrap_or(0))
 }
 
 impl Schedule {
-    /// Everything is due at `start`.
-    pub fn new(scans: &[ScanClass], start: Instant) -> Self {
+    /// Everything is due at `start`, later reads at the device's place in the grid.
+    pub fn new(name: &str, scans: &[ScanClass], start: Instant) -> Self {
+        static ZERO: OnceLock<Instant> = OnceLock::new();
+        let step = scans.iter().map(|scan| scan.interval).min().unwrap_or_default();
+        let grid = Grid { zero: *ZERO.get_or_init(Instant::now), phase: phase(name, step), step };
+        Self::on(grid, scans, start)
+    }
+
+    fn on(grid: Grid, scans: &[ScanClass], start: Instant) -> Self {
         let class = |scan: &ScanClass| Class {
             interval: scan.interval,
             stretch: 1,
             next: start,
+            is_first: true,
             late: 0,
             quick_since: None,
         };
-        Self { classes: scans.iter().map(class).collect() }
+        Self { classes: scans.iter().map(class).collect(), grid }
     }
 
     /// Everything is due at `start` again; what was learnt about the device's speed stays.
     pub fn restart(&mut self, start: Instant) {
         for class in &mut self.classes {
-            class.next = start;
+            (class.next, class.is_first) = (start, true);
         }
     }
 
@@ -95,12 +157,7 @@ impl Schedule {
                 continue;
             }
             due.push(index);
-            let period = class.period();
-            let late = u64::try_from((now - class.next).as_nanos() / period.as_nanos().max(1));
-            let late = late.unwrap_or(u64::MAX);
-            missed += late;
-            let steps = u32::try_from(late).unwrap_or(u32::MAX).saturating_add(1);
-            class.next = class.next.checked_add(period.saturating_mul(steps)).unwrap_or(now + period);
+            missed += class.move_on(now, self.grid);
         }
         missed
     }
@@ -146,6 +203,36 @@ impl Class {
 mod tests {
     use super::*;
 
+    /// A schedule whose grid begins at `start`.
+    fn schedule(scans: &[ScanClass], start: Instant) -> Schedule {
+        let step = scans.iter().map(|scan| scan.interval).min().unwrap();
+        Schedule::on(Grid { zero: start, phase: Duration::ZERO, step }, scans, start)
+    }
+
+    #[test]
+    fn devices_stand_apart_in_the_grid_and_classes_of_one_together() {
+        let start = Instant::now();
+        let scans = [scan("fast", 200), scan("slow", 1000)];
+        let mut due = Vec::new();
+        let mut places: Vec<Duration> = (0..100)
+            .map(|number| {
+                let mut schedule = Schedule::new(&format!("press-{number}"), &scans, start);
+                schedule.take_due(start, &mut due);
+                let first = schedule.next().unwrap();
+                assert!(first - start >= Duration::from_millis(100), "not at once again");
+                assert!(first - start <= Duration::from_millis(300), "nor much later than asked");
+                while due.len() < 2 || schedule.next().unwrap() == first {
+                    assert_eq!(schedule.take_due(schedule.next().unwrap(), &mut due), 0);
+                }
+                assert_eq!(due, [0, 1], "the slow class is due when the fast one is");
+                first - start
+            })
+            .collect();
+        places.sort();
+        let widest = places.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(widest < Duration::from_millis(20), "200 ms hold 100 devices: {widest:?}");
+    }
+
     fn scan(name: &str, ms: u64) -> ScanClass {
         ScanClass { name: name.to_owned(), interval: Duration::from_millis(ms) }
     }
@@ -153,7 +240,7 @@ mod tests {
     #[test]
     fn classes_keep_their_grid_and_missed_scans_are_counted() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(&[scan("fast", 200), scan("slow", 1000)], start);
+        let mut schedule = schedule(&[scan("fast", 200), scan("slow", 1000)], start);
         let mut due = Vec::new();
         assert_eq!(schedule.take_due(start, &mut due), 0);
         assert_eq!(due, [0, 1]);
@@ -167,7 +254,7 @@ mod tests {
     #[test]
     fn a_slow_device_is_slowed_step_by_step_and_comes_back_step_by_step() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(&[scan("fast", 200)], start);
+        let mut schedule = schedule(&[scan("fast", 200)], start);
         let mut now = start;
         let mut stretches = Vec::new();
         let mut due = Vec::new();
@@ -186,7 +273,7 @@ mod tests {
     #[test]
     fn one_slow_round_changes_nothing_and_a_stretch_ends_somewhere() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(&[scan("fast", 200)], start);
+        let mut schedule = schedule(&[scan("fast", 200)], start);
         for round in 0..100_u64 {
             let took = Duration::from_millis(if round % 3 == 0 { 900 } else { 20 });
             assert_eq!(schedule.note(&[0], took, start + Duration::from_millis(200 * round)), []);

@@ -61,7 +61,7 @@ impl Task {
     /// A task that has not connected yet.
     pub fn new(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared) -> Self {
         let engineer = Engineer::new(Arc::clone(&device));
-        let schedule = Schedule::new(&device.spec.scans, Instant::now());
+        let schedule = Schedule::new(&device.name, &device.spec.scans, Instant::now());
         let addresses = Addresses::of(&device);
         let allowance = Allowance::of(&device);
         Self {

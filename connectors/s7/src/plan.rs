@@ -129,12 +129,12 @@ impl Plan {
     /// places each tag consists.
     fn lay_out(&mut self, wants: &[Want], counts: &[usize], places: &[Place], packing: &Packing) {
         let mut range_of_span = vec![None; packing.spans.len()];
-        let mut place = 0;
+        let mut left = places.iter().zip(&packing.span_of);
         for (want, count) in wants.iter().zip(counts) {
             let mut slot: Option<Slot> = None;
-            for index in place..place + count {
+            for (place, span) in left.by_ref().take(*count) {
                 // Every place is short enough for a span.
-                let Some(span) = packing.span_of[index] else { continue };
+                let Some(span) = *span else { continue };
                 let range = *range_of_span[span].get_or_insert_with(|| {
                     let span = packing.spans[span];
                     let len_bytes = u16::try_from(span.len).unwrap_or(u16::MAX); // `range_bytes` is below
@@ -145,15 +145,14 @@ impl Plan {
                 });
                 let known = &mut self.ranges[range];
                 known.tags += 1;
-                let at = known.at + (places[index].start - known.start) as usize;
-                let end = at + places[index].len as usize;
+                let at = known.at + (place.start - known.start) as usize;
+                let end = at + place.len as usize;
                 let slot =
                     slot.get_or_insert(Slot { tag: want.tag, image: at..end, ranges: range..range + 1 });
                 // The pieces of a tag stand one behind the other, in the image as in the device.
                 (slot.image.end, slot.ranges.end) = (end, range + 1);
             }
             self.slots.extend(slot);
-            place += count;
         }
         let ranges = |request: &Vec<usize>| {
             let mut ranges: Vec<usize> = request.iter().filter_map(|span| range_of_span[*span]).collect();
