@@ -96,7 +96,7 @@ impl Task {
                     if self.pause(pause).await {
                         break;
                     }
-                    // A device that says no is there; only one that is not reached may be elsewhere.
+                    // The wrong device or a wrong password is no reason to look elsewhere.
                     if matches!(retry, Retry::Soon) && self.addresses.failed() {
                         self.close(connector.as_mut()).await;
                         self.requests_before += connector.requests();
