@@ -55,6 +55,8 @@ pub struct Task {
     allowance: Option<Arc<Allowance>>,
     /// Requests sent by connectors to other addresses before.
     requests_before: u64,
+    /// How late the last scan began.
+    late: Duration,
 }
 
 impl Task {
@@ -76,6 +78,7 @@ impl Task {
             addresses,
             allowance,
             requests_before: 0,
+            late: Duration::ZERO,
         }
     }
 
@@ -175,6 +178,7 @@ impl Task {
                 () = stop.cancelled() => return Ended::Stopped,
                 () = tokio::time::sleep_until(next) => {}
             }
+            self.late = Instant::now().saturating_duration_since(next);
             // Outside `select!`: a stop never drops a poll half-way.
             let round = tokio::select! {
                 biased;
@@ -298,6 +302,7 @@ impl Task {
             self.engineer.publish(&self.raw, due, edge_us, &mut state, &mut self.samples);
             state.requests = requests;
             state.round_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            state.late_us = u64::try_from(self.late.as_micros()).unwrap_or(u64::MAX);
             state.scans_missed += missed;
         }
         // A subscription may have nothing to say yet: only a value proves that values come in.
