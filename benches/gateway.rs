@@ -1,7 +1,8 @@
 //! The whole gateway as a process: 10,000 tags a second over Modbus TCP into an embedded broker.
 //!
-//! `cargo bench --bench gateway [-- SECONDS]` prints start time, share of one core and resident
-//! memory of the `forebay` process. The simulated devices and the broker run in this process, so
+//! `cargo bench --bench gateway [-- SECONDS [DEVICES TAGS]]` prints start time, share of one core,
+//! resident memory and the jitter of scan starts of the `forebay` process; `-- 30 200 500` are 100,000
+//! tags a second from 200 devices. The simulated devices and the broker run in this process, so
 //! that they do not count. Every value changes every second: nothing is held back by a deadband.
 
 use std::fmt::Write as _;
@@ -18,17 +19,23 @@ use forebay_connector::{Simulator, Value};
 #[path = "../tests/support.rs"]
 mod support;
 
-const DEVICES: usize = 10;
-const TAGS: usize = 1000;
+/// How many devices, and how many tags each of them.
+#[derive(Clone, Copy)]
+struct Size {
+    devices: usize,
+    tags: usize,
+}
 
 fn main() {
-    let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(30);
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let seconds: usize = numbers.next().unwrap_or(30);
+    let size = Size { devices: numbers.next().unwrap_or(10), tags: numbers.next().unwrap_or(1000) };
     let folder = tempfile::tempdir().expect("a folder for the configuration");
     let broker = Broker::start("bench").expect("the embedded broker");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    write_site(folder.path(), broker.bootstrap(), "127.0.0.1:0", &[]);
+    write_site(size, folder.path(), broker.bootstrap(), "127.0.0.1:0", &[]);
     let loaded = forebay::config::load(&folder.path().join("forebay.toml"));
-    assert_eq!(loaded.devices.len(), DEVICES, "{:?}", loaded.diagnostics);
+    assert_eq!(loaded.devices.len(), size.devices, "{:?}", loaded.diagnostics);
     let simulators: Vec<Arc<dyn Simulator>> = runtime.block_on(async {
         let mut simulators = Vec::new();
         for device in &loaded.devices {
@@ -37,11 +44,11 @@ fn main() {
         }
         simulators
     });
-    runtime.spawn(change_values(simulators.clone()));
+    runtime.spawn(change_values(size, simulators.clone()));
     let endpoints: Vec<String> = simulators.iter().map(|simulator| simulator.endpoint()).collect();
     let page = support::Port::reserve();
     let page = format!("127.0.0.1:{}", page.number);
-    write_site(folder.path(), broker.bootstrap(), &page, &endpoints);
+    write_site(size, folder.path(), broker.bootstrap(), &page, &endpoints);
 
     let started = Instant::now();
     let mut child = start(&folder.path().join("forebay.toml"));
@@ -50,7 +57,7 @@ fn main() {
     std::thread::sleep(Duration::from_secs(10));
     let (before, synced, sent) = (cpu_seconds(child.id()), synced(&page), sent(&page));
     let window = Instant::now();
-    std::thread::sleep(Duration::from_secs(seconds));
+    let mut late_ms: Vec<f64> = (0..seconds).flat_map(|_| late_ms(&page)).collect();
     let cpu = cpu_seconds(child.id()) - before;
     let share = cpu / window.elapsed().as_secs_f64();
     let samples = crate::synced(&page) - synced;
@@ -63,6 +70,15 @@ fn main() {
         "resident memory            {:>8.1} MB   (limit 64), peak {:.1} MB",
         memory_mb(child.id(), "VmRSS"),
         memory_mb(child.id(), "VmHWM")
+    );
+    late_ms.sort_by(f64::total_cmp);
+    let of_all = |share: usize| late_ms[(late_ms.len() - 1) * share / 100];
+    println!(
+        "scan starts late           {:>8.1} ms   (99 % of {}; median {:.1} ms, worst {:.1} ms)",
+        of_all(99),
+        late_ms.len(),
+        of_all(50),
+        of_all(100)
     );
     let journal = folder_bytes(&folder.path().join("journal"));
     println!("journal on disk            {:>8.1} MB", journal as f64 / 1e6);
@@ -87,15 +103,24 @@ fn metric(page: &str, name: &str) -> f64 {
     line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
-async fn change_values(simulators: Vec<Arc<dyn Simulator>>) {
+/// How late the last scan of each device began, a second from now.
+fn late_ms(page: &str) -> Vec<f64> {
+    std::thread::sleep(Duration::from_secs(1));
+    let text = support::get(page, "/metrics").expect("the page answers");
+    let of_devices = text.lines().filter(|line| line.starts_with("forebay_device_scan_late_seconds{"));
+    let late_s = of_devices.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    late_s.map(|late_s| late_s * 1e3).collect()
+}
+
+async fn change_values(size: Size, simulators: Vec<Arc<dyn Simulator>>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let mut values = vec![20.0_f32; DEVICES * TAGS];
+    let mut values = vec![20.0_f32; size.devices * size.tags];
     loop {
         tick.tick().await;
         for (index, value) in values.iter_mut().enumerate() {
             *value += (fastrand::f32() - 0.5) * 0.1;
-            let tag = u32::try_from(index % TAGS).expect("few tags");
-            simulators[index / TAGS].set(tag, &Value::Real(*value));
+            let tag = u32::try_from(index % size.tags).expect("few tags");
+            simulators[index / size.tags].set(tag, &Value::Real(*value));
         }
     }
 }
@@ -152,15 +177,15 @@ fn folder_bytes(folder: &Path) -> u64 {
         .sum()
 }
 
-fn write_site(folder: &Path, brokers: &str, page: &str, endpoints: &[String]) {
+fn write_site(size: Size, folder: &Path, brokers: &str, page: &str, endpoints: &[String]) {
     let mut profile = String::from(
         "forebay = 1\n[profile]\nname = \"bench\"\nversion = \"1\"\nprotocol = \"modbus\"\nsource = \"made for this bench\"\n\
          [modbus]\nunit_id = 1\n[scan]\nall = \"1s\"\n[defaults]\nscan = \"all\"\ntype = \"REAL\"\n[tags.values]\n",
     );
-    for tag in 0..TAGS {
+    for tag in 0..size.tags {
         writeln!(profile, "v{tag} = {{ address = \"hr:{}\" }}", tag * 2).expect("a text takes text");
     }
-    for device in 0..DEVICES {
+    for device in 0..size.devices {
         let endpoint = endpoints.get(device).map_or("tcp://127.0.0.1", String::as_str);
         write!(profile, "[[device]]\nname = \"d{device}\"\nendpoint = \"{endpoint}\"\nlocation = \"Bench/A/B/C{device}\"\n")
             .expect("a text takes text");
@@ -170,7 +195,9 @@ fn write_site(folder: &Path, brokers: &str, page: &str, endpoints: &[String]) {
     let config = format!(
         "forebay = 1\n[edge]\nid = \"bench\"\nsite = \"Bench\"\n[kafka]\nbrokers = [\"{brokers}\"]\n\
          topic_prefix = \"bench\"\n[journal]\ndirectory = \"journal\"\n[status]\nlisten = \"{page}\"\n\
-         [paths]\nprofiles = [\"profiles\"]\nstate = \"state\"\n"
+         [paths]\nprofiles = [\"profiles\"]\nstate = \"state\"\n[limits]\ndevices = {}\ntags = {}\n",
+        size.devices.max(10),
+        size.devices * size.tags
     );
     std::fs::write(folder.join("forebay.toml"), config).expect("a configuration");
 }

@@ -140,6 +140,8 @@ pub struct DeviceState {
     pub connects: u64,
     /// Duration of the last poll in microseconds.
     pub round_us: u64,
+    /// How late the last scan began, in microseconds after its place in the grid.
+    pub late_us: u64,
     /// Scans that came too late because the one before took longer than the interval.
     pub scans_missed: u64,
     /// Values read in each of the last 60 minutes, oldest first.

@@ -149,10 +149,11 @@ async fn a_controller_gets_no_more_requests_than_its_budget_also_after_a_reconne
     let polled = poll(device);
     until("20 requests", || peer.asked().len() >= 20).await;
     // The connection breaks in the middle of a burst, and again.
+    let is_up = || matches!(polled.twin.state().link, crate::twin::Link::Up { .. });
     for more in [25, 30] {
+        until("values come in", is_up).await;
         peer.dead.store(true, Ordering::SeqCst);
-        until("the break is noticed", || matches!(polled.twin.state().link, crate::twin::Link::Down { .. }))
-            .await;
+        until("the break is noticed", || !is_up()).await;
         peer.dead.store(false, Ordering::SeqCst);
         until("requests after a break", || peer.asked().len() >= more).await;
     }
@@ -160,10 +161,12 @@ async fn a_controller_gets_no_more_requests_than_its_budget_also_after_a_reconne
     polled.stop.cancel();
     let asked = peer.asked();
     for (index, at) in asked.iter().enumerate() {
-        // What is released a second apart may arrive a little closer together.
-        let in_second = asked[index..].iter().filter(|it| **it - *at < Duration::from_millis(950)).count();
+        // What is released a second apart may arrive closer together where the machine is busy.
+        let in_second = asked[index..].iter().filter(|it| **it - *at < Duration::from_millis(600)).count();
         assert!(in_second <= PERMITTED, "{in_second} requests arrived in a second");
     }
+    let seconds = (asked[asked.len() - 1] - asked[0]).as_secs_f64() + 1.0;
+    assert!(asked.len() as f64 <= PERMITTED as f64 * seconds, "{} requests in {seconds} s", asked.len());
     assert!(polled.twin.state().connects >= 3);
 }
 

@@ -59,6 +59,8 @@ pub struct Task {
     allowance: Option<Arc<Allowance>>,
     /// Requests sent by connectors to other addresses before.
     requests_before: u64,
+    /// How late the last scan began.
+    late: Duration,
 }
 
 impl Task {
@@ -75,6 +77,7 @@ impl Task {
             samples: Vec::new(),
             gap: None,
             requests_before: 0,
+            late: Duration::ZERO,
             device,
             twin,
             shared,
@@ -98,7 +101,7 @@ impl Task {
                     if self.pause(pause).await {
                         break;
                     }
-                    // A device that says no is there; only one that is not reached may be elsewhere.
+                    // The wrong device or a wrong password is no reason to look elsewhere.
                     if matches!(retry, Retry::Soon) && self.addresses.failed() {
                         self.close(connector.as_mut()).await;
                         self.requests_before += connector.requests();
@@ -177,6 +180,7 @@ impl Task {
                 () = stop.cancelled() => return Ended::Stopped,
                 () = tokio::time::sleep_until(next) => {}
             }
+            self.late = Instant::now().saturating_duration_since(next);
             // Outside `select!`: a stop never drops a poll half-way.
             let round = tokio::select! {
                 biased;
@@ -310,6 +314,7 @@ impl Task {
             self.engineer.publish(&self.raw, due, edge_us, &mut state, &mut self.samples);
             state.requests = requests;
             state.round_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            state.late_us = u64::try_from(self.late.as_micros()).unwrap_or(u64::MAX);
             state.scans_missed += missed;
         }
         // A subscription may have nothing to say yet: only a value proves that values come in.

@@ -188,6 +188,11 @@ fn of_machines(machines: &[Row]) -> Vec<Metric> {
             count(|row| row.scans_missed),
         ),
         gauge(
+            "forebay_device_scan_late_seconds",
+            "How late the last scan began.",
+            each(&|row| Some(row.late_s)),
+        ),
+        gauge(
             "forebay_device_stretch",
             "How many times less often than asked its slowest scan class is read; 1 as asked.",
             count(|row| row.slowed.iter().map(|slowed| u64::from(slowed.stretch)).max().unwrap_or(1)),

@@ -80,6 +80,8 @@ pub(super) struct Row {
     pub(super) connects: u64,
     pub(super) scans_missed: u64,
     pub(super) round_trip_s: f64,
+    /// How late the last scan began.
+    pub(super) late_s: f64,
     /// The backup address in use; `None`: the first one.
     pub(super) backup: Option<String>,
     /// Scan classes that are read less often than asked.
@@ -284,6 +286,7 @@ pub(super) fn row(twin: &DeviceTwin, predictions: &[PredictionRow], speech: &Spe
         connects: state.connects,
         scans_missed: state.scans_missed,
         round_trip_s: seconds(state.round_us),
+        late_s: seconds(state.late_us),
         backup: state.access.backup.as_deref().map(plain),
         slowed: state.access.slowed.iter().map(SlowedRow::of).collect(),
     }
@@ -330,6 +333,7 @@ pub(super) fn not_read_row(machine: &NotRead, speech: &Speech) -> Row {
         connects: 0,
         scans_missed: 0,
         round_trip_s: 0.0,
+        late_s: 0.0,
         backup: None,
         slowed: Vec::new(),
     }
