@@ -83,6 +83,7 @@ pub fn make(
         state_directory: state.to_path_buf(),
         devices_max: 1,
         tags_max: TAGS_MAX,
+        trace: None,
     };
     let found = load(&sources, &inputs, &faults, &environment);
     let (diagnostics, hidden) = faults.finish();
