@@ -96,9 +96,9 @@ impl ModbusConnector {
     }
 
     fn plan(&self, due: &[usize], tags: Vec<u32>) -> KeptPlan {
-        let Settings { unit, max_coils, one_tag_per_request, limits, .. } = self.settings;
+        let Settings { unit, one_tag_per_request, limits, .. } = self.settings;
         let mut plan = Plan::new(&self.items, tags, limits);
-        self.suspects.apply(&mut plan, &self.items, unit, max_coils, one_tag_per_request);
+        self.suspects.apply(&mut plan, &self.items, unit, one_tag_per_request);
         KeptPlan { due: due.to_vec(), plan, refused_since: None, is_stale: false }
     }
 
@@ -110,7 +110,7 @@ impl ModbusConnector {
             pause: settings.request_pause,
             pause_after_connect: settings.pause_after_connect,
             generation: self.generation,
-            widest: [settings.limits.registers, settings.max_coils],
+            widest: [settings.limits.registers, settings.limits.coils],
             shared: Arc::strong_count(&self.line) > 1,
             blame,
         }

@@ -57,6 +57,8 @@ impl Item {
 pub struct Limits {
     /// Most registers in a request.
     pub registers: u16,
+    /// Most coils or discrete inputs in a request.
+    pub coils: u16,
     /// Widest hole that is read over, in registers or coils.
     pub gap: u16,
 }
@@ -161,7 +163,7 @@ pub fn rules(table: Table, limits: Limits, cost: Cost) -> Rules {
     let span_ns = cost.request_ns + (REQUEST_BYTES + ANSWER_HEAD_BYTES) as u64 * cost.byte_ns;
     let gap = u32::from(limits.gap);
     if table.is_bits() {
-        Rules { longest: u32::from(MAX_BITS), gap, span_ns, step: 8, step_ns: cost.byte_ns }
+        Rules { longest: u32::from(limits.coils), gap, span_ns, step: 8, step_ns: cost.byte_ns }
     } else {
         Rules { longest: u32::from(limits.registers), gap, span_ns, step: 1, step_ns: 2 * cost.byte_ns }
     }

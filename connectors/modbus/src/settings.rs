@@ -88,8 +88,6 @@ pub struct Settings {
     pub order: ByteOrder,
     /// Limits of a request.
     pub limits: Limits,
-    /// Most coils or discrete inputs in a request.
-    pub max_coils: u16,
     /// Every tag gets a request of its own.
     pub one_tag_per_request: bool,
     /// Silence before each request.
@@ -149,9 +147,9 @@ impl Settings {
             },
             limits: Limits {
                 registers: int("max_registers", MAX_REGISTERS).clamp(1, MAX_REGISTERS),
+                coils: int("max_coils", MAX_BITS).clamp(1, MAX_BITS),
                 gap: int("max_gap", 0),
             },
-            max_coils: int("max_coils", MAX_BITS).clamp(1, MAX_BITS),
             one_tag_per_request: flag("one_tag_per_request"),
             request_pause: duration("request_pause", Duration::ZERO),
             pause_after_connect: duration("pause_after_connect", Duration::ZERO),
@@ -195,7 +193,7 @@ impl Settings {
         });
         let kinds = [
             (false, "max_registers", self.limits.registers, "registers"),
-            (true, "max_coils", self.max_coils, "coils"),
+            (true, "max_coils", self.limits.coils, "coils"),
         ];
         let complaint = |(are_bits, key, limit, unit): (bool, &'static str, u16, &str)| {
             let tags = tags.clone().filter(|(_, bits, _)| *bits == are_bits);

@@ -138,17 +138,13 @@ impl Suspects {
     }
 
     /// Divides the blocks of a new plan by what is known: muted registers stand alone and are not
-    /// asked for, no block is asked for that is no good as a whole, and none is longer than the
-    /// device takes.
-    pub fn apply(&self, plan: &mut Plan, items: &[Item], unit: u8, max_coils: u16, one_tag: bool) {
+    /// asked for, and no block is asked for that is no good as a whole.
+    pub fn apply(&self, plan: &mut Plan, items: &[Item], unit: u8, one_tag: bool) {
         let mut index = 0;
         while let Some(block) = plan.blocks.get(index) {
             let members = plan.members(block);
             let muted = members.iter().any(|member| self.muted(&items[member.tag as usize], unit).is_some());
-            let divide = one_tag
-                || muted
-                || (block.table.is_bits() && block.count > max_coils)
-                || self.is_divided(plan, block, items, unit);
+            let divide = one_tag || muted || self.is_divided(plan, block, items, unit);
             if members.len() > 1 && divide {
                 plan.split(items, index);
                 continue;
@@ -237,7 +233,7 @@ mod tests {
     /// Start, count and "not asked" of the blocks.
     fn planned(suspects: &Suspects, items: &[Item], one_tag: bool) -> Vec<(u16, u16, bool)> {
         let tags = (0u32..).take(items.len()).collect();
-        let mut plan = Plan::new(items, tags, Limits { registers: 125, gap: 8 });
+        let mut plan = Plan::new(items, tags, Limits { registers: 125, coils: 2000, gap: 8 });
         suspects.apply(&mut plan, items, 1, 2000, one_tag);
         plan.blocks.iter().map(|block| (block.start, block.count, block.refused)).collect()
     }

@@ -3,10 +3,11 @@
 use forebay_connector::planning::{self, Cost, Place, PlannedRequest, ReadPlan, ScanReads};
 use forebay_connector::{DeviceSpec, OpenFault};
 
-use super::{ANSWER_HEAD_BYTES, Block, Item, Limits, Plan, REQUEST_BYTES, rules};
+use super::{ANSWER_HEAD_BYTES, Block, Item, Plan, REQUEST_BYTES, rules};
 use crate::address::Table;
 use crate::connector;
 use crate::settings::Settings;
+use crate::suspects::Suspects;
 
 /// Bits on a serial line for each byte: start, eight data bits, parity or a second stop bit, stop
 /// (MODBUS over Serial Line V1.02, 2.5.1).
@@ -27,7 +28,9 @@ pub fn report(device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
     let items = connector::items(device, &settings)?;
     let scan = |scan| {
         let tags = (0u32..).zip(&items).filter(|(_, item)| item.scan == scan).map(|(tag, _)| tag);
-        scan_reads(&items, &Plan::new(&items, tags.collect(), settings.limits), settings.limits)
+        let mut plan = Plan::new(&items, tags.collect(), settings.limits);
+        Suspects::default().apply(&mut plan, &items, settings.unit, settings.one_tag_per_request);
+        scan_reads(&items, &plan, &settings)
     };
     Ok(ReadPlan {
         scans: (0..device.scans.len()).map(scan).collect(),
@@ -37,7 +40,8 @@ pub fn report(device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
     })
 }
 
-fn scan_reads(items: &[Item], plan: &Plan, limits: Limits) -> ScanReads {
+fn scan_reads(items: &[Item], plan: &Plan, settings: &Settings) -> ScanReads {
+    let limits = settings.limits;
     let asked: Vec<&Block> = plan.blocks.iter().filter(|block| !block.refused).collect();
     let cost = Cost::default();
     let cost_ns =
@@ -49,12 +53,20 @@ fn scan_reads(items: &[Item], plan: &Plan, limits: Limits) -> ScanReads {
         planning::cover(&places, &rules(table, limits, cost))
     };
     let covers: Vec<planning::Cover> = Table::ALL.into_iter().map(cheapest).collect();
+    // Where every tag is asked for alone there is nothing to choose.
+    let (bound_ns, requests_min) = match settings.one_tag_per_request {
+        true => (cost_ns, asked.len()),
+        false => (
+            covers.iter().map(|cover| cover.cost_ns).sum(),
+            covers.iter().map(|cover| cover.spans.len()).sum(),
+        ),
+    };
     ScanReads {
         requests: asked.iter().map(|block| request(plan, block)).collect(),
         pushed: None,
         cost_ns,
-        bound_ns: covers.iter().map(|cover| cover.cost_ns).sum(),
-        requests_min: covers.iter().map(|cover| cover.spans.len()).sum(),
+        bound_ns,
+        requests_min,
     }
 }
 

@@ -22,28 +22,31 @@ fn the_meter_of_the_documents_needs_three_requests() {
     // Registers 1 to 76 of the example meter in floats, and its total at 343.
     let starts = [0, 2, 4, 6, 8, 10, 12, 14, 16, 52, 56, 60, 62, 70, 72, 74, 342];
     let items: Vec<Item> = starts.map(|start| item(Table::InputRegisters, start, 2)).into();
-    assert_eq!(shape(&plan(&items, Limits { registers: 60, gap: 8 })), [(0, 18), (52, 24), (342, 2)]);
-    assert_eq!(shape(&plan(&items, Limits { registers: 125, gap: 34 })), [(0, 76), (342, 2)]);
+    assert_eq!(
+        shape(&plan(&items, Limits { registers: 60, coils: 2000, gap: 8 })),
+        [(0, 18), (52, 24), (342, 2)]
+    );
+    assert_eq!(shape(&plan(&items, Limits { registers: 125, coils: 2000, gap: 34 })), [(0, 76), (342, 2)]);
 }
 
 #[test]
 fn ten_thousand_registers_are_eighty_requests() {
     let items: Vec<Item> = (0..10_000).map(|start| item(Table::HoldingRegisters, start, 1)).collect();
-    assert_eq!(plan(&items, Limits { registers: 125, gap: 0 }).blocks.len(), 80);
+    assert_eq!(plan(&items, Limits { registers: 125, coils: 2000, gap: 0 }).blocks.len(), 80);
     let coils: Vec<Item> = (0..10_000).map(|start| item(Table::Coils, start, 1)).collect();
-    assert_eq!(plan(&coils, Limits { registers: 125, gap: 0 }).blocks.len(), 5);
+    assert_eq!(plan(&coils, Limits { registers: 125, coils: 2000, gap: 0 }).blocks.len(), 5);
 }
 
 #[test]
 fn the_last_register_is_reached() {
     let items = [item(Table::HoldingRegisters, 65_532, 4), item(Table::HoldingRegisters, 65_535, 1)];
-    assert_eq!(shape(&plan(&items, Limits { registers: 125, gap: 0 })), [(65_532, 4)]);
+    assert_eq!(shape(&plan(&items, Limits { registers: 125, coils: 2000, gap: 0 })), [(65_532, 4)]);
 }
 
 #[test]
 fn a_refused_block_is_halved_down_to_the_tag() {
     let items: Vec<Item> = (0..5).map(|start| item(Table::HoldingRegisters, start, 1)).collect();
-    let mut plan = plan(&items, Limits { registers: 125, gap: 0 });
+    let mut plan = plan(&items, Limits { registers: 125, coils: 2000, gap: 0 });
     plan.split(&items, 0);
     assert_eq!(shape(&plan), [(0, 2), (2, 3)]);
     plan.split(&items, 1);
@@ -112,7 +115,7 @@ proptest! {
 
     #[test]
     fn no_plan_costs_less(items in small_items(), registers in 4u16..12, gap in 0u16..5) {
-        let limits = Limits { registers, gap };
+        let limits = Limits { registers, coils: 2000, gap };
         let plan = plan(&items, limits);
         let cost = |block: &Block| {
             rules(block.table, limits, Cost::default()).cost_ns(u32::from(block.count))
@@ -125,7 +128,7 @@ proptest! {
     fn limits_hold_and_what_is_too_wide_is_never_asked_for(
         items in small_items(), registers in 1u16..5, gap in 0u16..5,
     ) {
-        let plan = plan(&items, Limits { registers, gap });
+        let plan = plan(&items, Limits { registers, coils: 2000, gap });
         for block in &plan.blocks {
             let members = plan.members(block);
             let wide = members.iter().any(|member| items[member.tag as usize].count > registers);
@@ -147,7 +150,7 @@ proptest! {
             starts.iter().map(|(start, count)| item(Table::HoldingRegisters, *start, *count)).collect();
         // Every second tag, backwards: samples come in the order asked for, not in that of places.
         let tags: Vec<u32> = (0u32..).take(items.len()).step_by(2).collect::<Vec<_>>().into_iter().rev().collect();
-        let mut plan = Plan::new(&items, tags.clone(), Limits { registers, gap });
+        let mut plan = Plan::new(&items, tags.clone(), Limits { registers, coils: 2000, gap });
         for split in splits {
             let index = split.index(plan.blocks.len());
             plan.split(&items, index);
