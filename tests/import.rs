@@ -109,7 +109,7 @@ fn every_imported_profile_passes_the_check() {
         .collect();
     assert!(profiles.len() > 8, "only {} profiles in tests/import", profiles.len());
     for profile in profiles {
-        let checked = check_files(&[profile.clone()]);
+        let checked = check_files(std::slice::from_ref(&profile));
         assert_eq!(checked.errors(), 0, "{}", checked.render(Format::Text, false));
     }
 }
@@ -138,4 +138,48 @@ fn timers_and_counters_are_taken_or_named() {
             assert!(taken != named, "{name}:\n{}\n{}", imported.profile, imported.report);
         }
     }
+}
+
+/// A file is never written over unasked, and an update is written where it is asked for.
+#[test]
+fn files_are_replaced_only_when_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("press.toml");
+    let update = root().join("tests/import/tia-db-update");
+    let import_with = |more: &[&str]| {
+        let mut arguments = arguments(&update);
+        arguments.truncate(4);
+        arguments.extend(more.iter().map(|word| (*word).to_owned()));
+        import(&arguments)
+    };
+    let path = out.display().to_string();
+    let first = import_with(&["--out", &path]);
+    assert!(
+        first.profile.contains("written: ") && first.report == "exit: 0\n",
+        "{}{}",
+        first.profile,
+        first.report
+    );
+    let written = std::fs::read_to_string(&out).expect("it is written");
+    let again = import_with(&["--out", &path, "--name", "other"]);
+    assert!(again.report.contains("exists already; nothing is written"), "{}", again.report);
+    assert_eq!(std::fs::read_to_string(&out).expect("it is there"), written);
+    import_with(&["--out", &path, "--name", "other", "--force"]);
+    assert!(std::fs::read_to_string(&out).expect("it is there").contains("\"other\""));
+
+    std::fs::copy(update.join("press.toml"), &out).expect("it is copied");
+    let updated = import_with(&["--update", &path, "--out", &path, "--force"]);
+    assert!(updated.profile.contains("written: "), "{}{}", updated.profile, updated.report);
+    let text = std::fs::read_to_string(&out).expect("it is there");
+    for kept in [
+        "deadband = 0.2 }   # measured in the tank",
+        "kind = \"counter\"",
+        "# added by hand",
+        "name     = \"press-3\"",
+    ] {
+        assert!(text.contains(kept), "{kept} is lost in\n{text}");
+    }
+    let nothing = import_with(&["--update", &path]);
+    assert!(nothing.profile.ends_with("nothing changes\n"), "{}", nothing.profile);
+    assert_eq!(check_files(&[out]).errors(), 0);
 }

@@ -1,6 +1,6 @@
 //! Names of other programs made fit for paths: letters, digits, `_` and `-`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::profile::NAME_BYTES_MAX;
 
@@ -78,6 +78,8 @@ pub fn fit(name: &str) -> String {
 #[derive(Debug, Default)]
 pub struct Paths {
     taken: BTreeSet<String>,
+    /// The last number that a path got.
+    numbers: BTreeMap<String, usize>,
 }
 
 impl Paths {
@@ -85,14 +87,22 @@ impl Paths {
     pub fn give(&mut self, group: &str, name: &str) -> String {
         let wanted = if RESERVED.contains(&name) { format!("{name}_") } else { name.to_owned() };
         let mut given = wanted.clone();
-        for number in 2.. {
-            if self.taken.insert(format!("{group}.{given}")) {
-                break;
-            }
+        if self.taken.insert(format!("{group}.{given}")) {
+            return given;
+        }
+        let path = format!("{group}.{wanted}");
+        // From where the last one ended: thousands may have the same name.
+        let mut number = self.numbers.get(&path).copied().unwrap_or(1);
+        loop {
+            number += 1;
             let end = format!("_{number}");
             let kept = wanted.len().min(NAME_BYTES_MAX - end.len());
             given = format!("{}{end}", &wanted[..kept]);
+            if self.taken.insert(format!("{group}.{given}")) {
+                break;
+            }
         }
+        self.numbers.insert(path, number);
         given
     }
 }

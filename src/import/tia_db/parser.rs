@@ -228,6 +228,8 @@ impl<'a> Reader<'a> {
 
     /// `TITLE = …`, `VERSION : 0.1`: to the end of the line.
     fn header_line(&mut self, line: usize) {
+        // The word itself, with the comments before it: they may stand in other lines.
+        self.next();
         while self.words.get(self.at).is_some_and(|token| token.line == line) {
             self.at += 1;
         }
