@@ -234,7 +234,7 @@ mod tests {
     fn planned(suspects: &Suspects, items: &[Item], one_tag: bool) -> Vec<(u16, u16, bool)> {
         let tags = (0u32..).take(items.len()).collect();
         let mut plan = Plan::new(items, tags, Limits { registers: 125, coils: 2000, gap: 8 });
-        suspects.apply(&mut plan, items, 1, 2000, one_tag);
+        suspects.apply(&mut plan, items, 1, one_tag);
         plan.blocks.iter().map(|block| (block.start, block.count, block.refused)).collect()
     }
 
