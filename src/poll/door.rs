@@ -6,19 +6,23 @@
 //! lies within the bounds that those before it left, the line to it is good for all, and it is
 //! held; when it does not, the one held before it is published and is where the next line begins.
 
-use forebay_connector::Value;
+use forebay_connector::{Quality, Value};
 
 /// A reading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// The published value.
     pub value: Value,
+    /// What it is worth.
+    pub quality: Quality,
     /// The same as a number.
     pub number: f64,
     /// When it was, by the device if it says so, microseconds since 1970 UTC.
     pub time_us: i64,
     /// When it was read.
     pub edge_us: i64,
+    /// No reading: a subscription had not told of a change, so the value was taken to stand still.
+    pub is_renewal: bool,
 }
 
 /// The door of one tag.
@@ -53,7 +57,7 @@ impl Door {
     pub fn offer(&mut self, newest: &Reading, must_pass: bool) -> Passed {
         let Some(slope) = self.slope(newest) else {
             // The first one, or a clock that was set back: nothing to draw a line from.
-            let held = self.held.take();
+            let held = self.held.take().and_then(|held| self.until(held, newest));
             self.begin(newest.number, newest.time_us);
             return Passed { held, newest: true };
         };
@@ -74,6 +78,17 @@ impl Door {
             self.held = Some(newest.clone());
         }
         Passed { held, newest: must_pass }
+    }
+
+    /// `held` as it may be published before `newest`. A value that was taken to stand still stood still
+    /// only until a change that is told later than it happened; a real reading stays what it is.
+    fn until(&self, held: Reading, newest: &Reading) -> Option<Reading> {
+        if !held.is_renewal {
+            return Some(held);
+        }
+        let time_us = held.time_us.min(newest.time_us - 1);
+        let (_, since_us) = self.origin?;
+        (time_us > since_us).then_some(Reading { time_us, ..held })
     }
 
     /// The newest value is no number, or nobody may draw a line to it: what is held is published,
@@ -115,7 +130,14 @@ mod tests {
     use super::*;
 
     fn reading(number: f64, time_us: i64) -> Reading {
-        Reading { value: Value::Lreal(number), number, time_us, edge_us: time_us }
+        Reading {
+            value: Value::Lreal(number),
+            quality: Quality::Good,
+            number,
+            time_us,
+            edge_us: time_us,
+            is_renewal: false,
+        }
     }
 
     /// What was published of these readings, the last one included.
@@ -180,5 +202,21 @@ mod tests {
                 prop_assert!(error <= deviation * (1.0 + 1e-9) + 1e-9, "{error} at {time_us}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_taken_to_stand_still_ends_where_a_change_is_told_late() {
+        let mut door = Door::new(0.5);
+        let renewal = |number, time_us| Reading { is_renewal: true, ..reading(number, time_us) };
+        assert!(door.offer(&reading(1.0, 100), false).newest);
+        assert_eq!(door.offer(&renewal(1.0, 200), false).held, None);
+        // It changed at 150, and the server says so after 200.
+        let passed = door.offer(&reading(9.0, 150), false);
+        let held = passed.held.expect("it stood still until then");
+        assert_eq!((held.number, held.time_us, passed.newest), (1.0, 149, true));
+        // A reading is never moved: the clock was set back.
+        assert_eq!(door.offer(&reading(9.0, 300), false).held, None);
+        let held = door.offer(&reading(9.0, 250), false).held.expect("the reading before");
+        assert_eq!(held.time_us, 300);
     }
 }

@@ -78,6 +78,18 @@ impl Engineer {
         self.published.fill(Published::default());
     }
 
+    /// What swinging doors hold is pushed out, and they begin anew. When the newest of it was read,
+    /// microseconds since 1970 UTC; `None` when they held nothing.
+    pub fn close_doors(&mut self, out: &mut Vec<Sample>) -> Option<i64> {
+        let mut newest_us = None;
+        for (index, door) in self.doors.iter_mut().enumerate() {
+            let Some(held) = door.as_mut().and_then(|door| door.close()) else { continue };
+            newest_us = newest_us.max(Some(held.edge_us));
+            out.push(of_held(index, held));
+        }
+        newest_us
+    }
+
     /// True once after the set of refused tags has changed.
     pub fn take_refusals_changed(&mut self) -> bool {
         std::mem::take(&mut self.refusals_changed)
@@ -141,10 +153,11 @@ impl Engineer {
     ) {
         self.seen_us[index] = edge_us;
         update(state, index, &value, quality, edge_us, source_us);
-        self.publish_news(index, value, quality, edge_us, source_us, out);
+        self.publish_news(index, value, quality, edge_us, source_us, false, out);
     }
 
-    /// Publishes a value if it is news.
+    /// Publishes a value if it is news. A renewal is no reading, but says that there was none.
+    #[allow(clippy::too_many_arguments)] // as above
     fn publish_news(
         &mut self,
         index: usize,
@@ -152,6 +165,7 @@ impl Engineer {
         quality: Quality,
         edge_us: i64,
         source_us: Option<i64>,
+        is_renewal: bool,
         out: &mut Vec<Sample>,
     ) {
         let tag = &self.device.tags[index];
@@ -162,9 +176,11 @@ impl Engineer {
             Some(door) => {
                 let reading = value.as_f64().filter(|_| quality.ne107() != Some('F')).map(|number| Reading {
                     value: value.clone(),
+                    quality,
                     number,
                     time_us: source_us.unwrap_or(edge_us),
                     edge_us,
+                    is_renewal,
                 });
                 let (held, news) = match &reading {
                     Some(reading) => {
@@ -174,15 +190,8 @@ impl Engineer {
                     None => (door.close(), must),
                 };
                 if let Some(held) = held {
-                    let before = if last.edge_us == 0 { quality } else { last.quality };
                     last.edge_us = held.edge_us;
-                    out.push(Sample {
-                        tag: number(index),
-                        value: held.value,
-                        quality: before,
-                        // It is older than the batch it is in.
-                        source_us: Some(held.time_us),
-                    });
+                    out.push(of_held(index, held));
                 }
                 news
             }
@@ -253,10 +262,16 @@ impl Engineer {
             if must || self.doors[index].is_some() {
                 let time_us = if self.doors[index].is_some() { None } else { current.source_us };
                 let (value, quality) = (current.value.clone(), current.quality);
-                self.publish_news(index, value, quality, edge_us, time_us, out);
+                self.publish_news(index, value, quality, edge_us, time_us, true, out);
             }
         }
     }
+}
+
+/// A reading that a door had held back.
+fn of_held(index: usize, held: Reading) -> Sample {
+    // It is older than the batch it is in.
+    Sample { tag: number(index), value: held.value, quality: held.quality, source_us: Some(held.time_us) }
 }
 
 /// Scales one raw value, whatever its quality.

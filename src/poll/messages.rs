@@ -44,9 +44,21 @@ impl Messages {
         }
     }
 
+    /// There will be no more.
+    pub fn end(&mut self) {
+        if let Some((_, count)) = self.window.take() {
+            self.tell_left_out(count);
+        }
+    }
+
     /// Tells of the messages that were too many, once the window is over.
     fn end_window(&mut self) {
-        let Some((_, count)) = self.window.take_if(|(began, _)| began.elapsed() >= WINDOW) else { return };
+        if let Some((_, count)) = self.window.take_if(|(began, _)| began.elapsed() >= WINDOW) {
+            self.tell_left_out(count);
+        }
+    }
+
+    fn tell_left_out(&self, count: usize) {
         let left_out = count.saturating_sub(MESSAGES_MAX);
         if left_out > 0 {
             let text = format!(

@@ -28,18 +28,38 @@ const CONNECT_MAX: Duration = Duration::from_secs(30);
 const POLL_MAX: Duration = Duration::from_secs(60);
 /// Refused tags named in the log at once.
 const REFUSALS_LOGGED_MAX: usize = 5;
+/// Between two batches of a device's own history: 50,000 samples a second, a small part of what the
+/// journal takes.
+const HISTORY_PAUSE: Duration = Duration::from_millis(20);
+/// How often a batch of it is offered to a full queue: a minute.
+const HISTORY_TRIES: u32 = 3000;
 /// Longest goodbye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
 enum Ended {
     Stopped,
-    Failed(Cause, Retry),
+    /// The last says whether there had been a connection.
+    Failed(Cause, Retry, bool),
 }
 
 enum Retry {
     Soon,
     Late,
+}
+
+/// Why there is no connection that can be read.
+struct NotReady {
+    cause: Cause,
+    retry: Retry,
+    /// The device did take the connection.
+    reached: bool,
+}
+
+impl NotReady {
+    fn reached((cause, retry): (Cause, Retry)) -> Self {
+        Self { cause, retry, reached: true }
+    }
 }
 
 /// One device's task, from start to panic or stop.
@@ -66,6 +86,8 @@ pub struct Task {
 impl Task {
     /// A task that has not connected yet.
     pub fn new(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared) -> Self {
+        // Another task may have left its own there.
+        twin.state().access.slowed.clear();
         Self {
             engineer: Engineer::new(Arc::clone(&device)),
             history: History::default(),
@@ -91,7 +113,8 @@ impl Task {
         loop {
             match self.one_connection(connector.as_mut(), &mut backoff, outage).await {
                 Ended::Stopped => break,
-                Ended::Failed(cause, retry) => {
+                Ended::Failed(cause, retry, reached) => {
+                    self.store_held(outage);
                     outage.begin(&self.twin, clock::now_us(), cause);
                     self.engineer.forget();
                     let pause = match retry {
@@ -101,8 +124,10 @@ impl Task {
                     if self.pause(pause).await {
                         break;
                     }
-                    // The wrong device or a wrong password is no reason to look elsewhere.
-                    if matches!(retry, Retry::Soon) && self.addresses.failed() {
+                    // The wrong device or a wrong password is no reason to look elsewhere, but one to
+                    // leave a backup address again.
+                    let counts = matches!(retry, Retry::Soon) || self.addresses.is_backup();
+                    if counts && self.addresses.failed(reached) {
                         self.close(connector.as_mut()).await;
                         self.requests_before += connector.requests();
                         connector = match self.open(&mut backoff, outage).await {
@@ -113,7 +138,17 @@ impl Task {
                 }
             }
         }
+        self.store_held(outage);
+        self.messages.end();
         self.close(connector.as_mut()).await;
+    }
+
+    /// Stores what swinging doors still hold: it was read, and the connection it came by is over.
+    fn store_held(&mut self, outage: &mut Outage) {
+        self.samples.clear();
+        if let Some(edge_us) = self.engineer.close_doors(&mut self.samples) {
+            self.store(edge_us, outage);
+        }
     }
 
     /// A connector for the address in use; `None` when it is time to stop.
@@ -168,8 +203,9 @@ impl Task {
             () = stop.cancelled() => return Ended::Stopped,
             connected = self.connect(connector, outage) => connected,
         };
-        if let Err((cause, retry)) = connected {
-            return Ended::Failed(cause, retry);
+        match connected {
+            Ok(()) => {}
+            Err(NotReady { cause, retry, reached }) => return Ended::Failed(cause, retry, reached),
         }
         self.schedule.restart(Instant::now());
         let mut due = Vec::new();
@@ -196,8 +232,10 @@ impl Task {
                 if let PollError::Timeout { waited } = error {
                     outage.silent_since(before(clock::now_us(), waited));
                 }
+                // Messages that came in before the end are true all the same.
+                self.messages.take(connector);
                 let (cause, retry) = cause_of(&error);
-                return Ended::Failed(cause, retry);
+                return Ended::Failed(cause, retry, true);
             }
             if let Some(round) = round {
                 round.end();
@@ -216,23 +254,19 @@ impl Task {
         Ended::Stopped
     }
 
-    async fn connect(
-        &mut self,
-        connector: &mut dyn Connector,
-        outage: &mut Outage,
-    ) -> Result<(), (Cause, Retry)> {
+    async fn connect(&mut self, connector: &mut dyn Connector, outage: &mut Outage) -> Result<(), NotReady> {
         self.connect_and_verify(connector).await?;
         if let Some(since_us) = outage.missing_since() {
             self.raw.clear();
             let read = self.history.read(connector, since_us, clock::now_us(), &mut self.raw).await;
-            read.map_err(|error| cause_of(&error))?;
-            self.deliver_history(outage);
+            read.map_err(|error| NotReady::reached(cause_of(&error)))?;
+            self.deliver_history(outage).await;
         }
         Ok(())
     }
 
     /// Stores what the device had kept while it could not be read. The gap goes with it.
-    fn deliver_history(&mut self, outage: &mut Outage) {
+    async fn deliver_history(&mut self, outage: &mut Outage) {
         if self.raw.is_empty() {
             return;
         }
@@ -242,15 +276,38 @@ impl Task {
         tracing::info!(device = %self.device.name, "{} values come from its own memory", self.raw.len());
         outage.note_history(self.raw.len());
         self.gap = outage.end(&self.twin, edge_us).map(Box::new).or(self.gap.take());
-        self.store(edge_us, outage);
+        let mut rest = std::mem::take(&mut self.samples);
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(BATCH_SAMPLES_MAX));
+            self.store_patiently(edge_us, rest, outage).await;
+            rest = later;
+        }
     }
 
-    async fn connect_and_verify(&mut self, connector: &mut dyn Connector) -> Result<(), (Cause, Retry)> {
+    /// Stores a batch of the past, and leaves the others' room in the journal's queue to them.
+    async fn store_patiently(&mut self, edge_us: i64, samples: Vec<Sample>, outage: &mut Outage) {
+        let device = Arc::clone(&self.device);
+        let mut batch = Batch { device, edge_us, samples, gap: self.gap.take() };
+        for _ in 0..HISTORY_TRIES {
+            let taken = self.shared.sink.append(batch);
+            tokio::time::sleep(HISTORY_PAUSE).await;
+            match taken {
+                Ok(()) => return outage.stored(edge_us),
+                Err(refused) => batch = refused,
+            }
+        }
+        outage.lost(edge_us, batch.samples.len());
+        self.gap = batch.gap;
+    }
+
+    async fn connect_and_verify(&mut self, connector: &mut dyn Connector) -> Result<(), NotReady> {
         let connected = within(self.allowance.as_deref(), CONNECT_MAX, connector.connect()).await;
-        let identity = connected
-            .unwrap_or(Err(PollError::Timeout { waited: CONNECT_MAX }))
-            .map_err(|error| cause_of(&error))?;
-        let failed = self.verify(connector).await?;
+        let identity =
+            connected.unwrap_or(Err(PollError::Timeout { waited: CONNECT_MAX })).map_err(|error| {
+                let (cause, retry) = cause_of(&error);
+                NotReady { cause, retry, reached: false }
+            })?;
+        let failed = self.verify(connector).await.map_err(NotReady::reached)?;
         let mut state = self.twin.state();
         state.identity = identity;
         state.connects += 1;
@@ -260,7 +317,7 @@ impl Task {
                 for current in &mut state.values {
                     current.quality = Quality::NotVerified;
                 }
-                Err((cause, Retry::Late))
+                Err(NotReady::reached((cause, Retry::Late)))
             }
             None => Ok(()),
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::testing::{Script, real, scripted, tag};
 use super::{Shared, Sink, run};
 use crate::batch::Batch;
-use crate::device::{Expected, Text, Transform, Verify};
+use crate::device::{Expected, Tag, Text, Transform, Verify};
 use crate::event::{Event, Events, Kind};
 use crate::twin::{DeviceState, Link, Twin};
 
@@ -296,4 +296,67 @@ async fn a_device_of_another_box_is_read_only_while_the_gate_is_open() {
     task.await.unwrap();
     let kinds: Vec<_> = std::iter::from_fn(|| received.try_recv().ok()).map(|event| event.kind).collect();
     assert!(!kinds.contains(&Kind::Gap), "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_swinging_door_holds_is_stored_when_the_connection_ends_with_its_own_quality() {
+    let at = |value: f32, second: i64| RawSample {
+        quality: Quality::Uncertain,
+        source_us: Some(second * 1_000_000),
+        ..real(0, value)
+    };
+    let steps = vec![
+        Ok(vec![]),
+        Ok(vec![at(1.0, 1)]),
+        Ok(vec![at(2.0, 2)]),
+        Ok(vec![at(3.0, 3)]),
+        Err(lost()),
+        Ok(vec![]),
+        Ok(vec![real(0, 9.0)]),
+    ];
+    let device = scripted(vec![Tag { compress: Some(0.1), ..tag("a", 0) }], Script::new(steps));
+    let (batches, ..) = play(device, 3, 0).await;
+    let samples: Vec<_> = batches.iter().flat_map(|batch| &batch.samples).collect();
+    let values: Vec<_> = samples.iter().map(|sample| (&sample.value, sample.quality)).collect();
+    let expected = [
+        (&Value::Real(1.0), Quality::Uncertain),
+        (&Value::Real(3.0), Quality::Uncertain),
+        (&Value::Real(9.0), Quality::Good),
+    ];
+    assert_eq!(values, expected);
+    assert!(batches[1].gap.is_none() && batches[2].gap.is_some(), "what was held is from before the gap");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_history_waits_for_room_in_the_journal_and_is_stored_whole() {
+    let at = |us: i64| RawSample { source_us: Some(us), ..real(0, 7.5) };
+    let steps = vec![Ok(vec![]), Ok(vec![real(0, 8.5)])];
+    let history = vec![Ok((2_000_000..2_002_500).map(at).collect())];
+    let device = scripted(vec![tag("a", 0)], Script::new(steps).remembering(history));
+    // The queue is full for the first five.
+    let sink = Collected(Mutex::default(), AtomicUsize::new(5));
+    let (batches, events, _) = play_into(sink, device, 2, 1_000_000).await;
+    let lengths: Vec<_> = batches.iter().map(|batch| batch.samples.len()).collect();
+    assert_eq!(lengths, [1000, 1000, 500, 1]);
+    assert!(batches[0].gap.is_some() && batches[1..].iter().all(|batch| batch.gap.is_none()));
+    let causes: Vec<_> =
+        events.iter().filter(|it| it.kind == Kind::Gap).map(|it| it.data["cause"].clone()).collect();
+    assert_eq!(causes, ["box-off"], "nothing was lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_came_before_the_connection_broke_are_told() {
+    let message = DeviceMessage {
+        source_us: None,
+        source: "Pump 1".into(),
+        kind: "OffNormalAlarmType".into(),
+        text: "Pressure low".into(),
+        severity: 700,
+        active: Some(true),
+        acknowledged: None,
+        condition: String::new(),
+    };
+    let script = Script::new(vec![Ok(vec![]), Err(lost())]).saying(vec![message]);
+    let (_, events, _) = play(scripted(vec![tag("a", 0)], script), 1, 0).await;
+    assert!(events.iter().any(|event| event.kind == Kind::Alarm));
 }
