@@ -14,7 +14,7 @@ use crate::decode;
 use crate::frame::Read;
 use crate::line::{Blame, Line, Manners};
 use crate::plan::{Item, Member, Plan};
-use crate::refusal::{self, Reason};
+use crate::refusal::{self, Failure, Reason};
 use crate::session::Answer;
 use crate::settings::Settings;
 use crate::suspects::{Suspects, Trust, alone, of_block};
@@ -117,7 +117,7 @@ impl ModbusConnector {
     }
 
     /// One request, repeated while the device is busy.
-    async fn ask(&mut self, read: Read, blame: Blame) -> Result<Answer, PollError> {
+    async fn ask(&mut self, read: Read, blame: Blame) -> Result<Answer, Failure> {
         let mut repeated = 0;
         loop {
             if let Some(pace) = &self.pace {
@@ -131,8 +131,8 @@ impl ModbusConnector {
                     repeated += 1;
                     sleep(self.settings.busy_pause).await;
                 }
-                Answer::Exception(code) => match refusal::of_device(code, read.unit) {
-                    Some(what) => return Err(PollError::Refused { what }),
+                Answer::Exception(code) => match refusal::failure(code, read.unit) {
+                    Some(failure) => return Err(failure),
                     None => return Ok(Answer::Exception(code)),
                 },
                 Answer::Data => return Ok(Answer::Data),
@@ -161,8 +161,7 @@ impl ModbusConnector {
             if block.refused {
                 index += 1;
             } else if self.suspects.trust(read) == Trust::Full {
-                index = self.block(kept, index, samples).await?;
-                progress.witness = Some(read);
+                index = self.block(kept, index, &mut progress, samples).await?;
             } else {
                 last.push(index);
                 index += 1;
@@ -170,29 +169,31 @@ impl ModbusConnector {
         }
         // From the back, so that dividing one moves none of the others.
         for index in last.into_iter().rev() {
-            let read = of_block(&kept.plan.blocks[index], unit);
-            match self.suspects.trust(read) {
-                Trust::OneByOne(turn) => self.one_by_one(kept, index, turn, &mut progress, samples).await?,
-                Trust::Full | Trust::Last => {
-                    let parts = kept.plan.blocks.len() - index;
-                    let mut next = index;
-                    // Its halves, if it is refused, take its place.
-                    while kept.plan.blocks.len() - next >= parts {
-                        next = self.block(kept, next, samples).await?;
+            let parts = kept.plan.blocks.len() - index;
+            let mut next = index;
+            // Its halves, if it is refused, take its place.
+            while kept.plan.blocks.len() - next >= parts {
+                let read = of_block(&kept.plan.blocks[next], unit);
+                next = match self.suspects.trust(read) {
+                    Trust::OneByOne(turn) => {
+                        self.one_by_one(kept, next, turn, &mut progress, samples).await?;
+                        next + 1
                     }
-                    progress.witness = Some(read);
-                }
+                    Trust::Full | Trust::Last => self.block(kept, next, &mut progress, samples).await?,
+                };
             }
         }
         Ok(())
     }
 
-    /// Asks for a block; gives the index of the next one to ask for. A refused block is divided, and
-    /// its halves take its place.
+    /// Asks for a block; gives the index of the next one to ask for: the same when it is to be asked
+    /// otherwise. A refused block is divided, and its halves take its place; one for which a gateway
+    /// has no answer, from a unit that did answer others, is asked one by one.
     async fn block(
         &mut self,
         kept: &mut KeptPlan,
         index: usize,
+        progress: &mut Progress,
         samples: &mut [RawSample],
     ) -> Result<usize, PollError> {
         let block = &kept.plan.blocks[index];
@@ -200,8 +201,18 @@ impl ModbusConnector {
             return Ok(index + 1);
         }
         let read = of_block(block, self.settings.unit);
-        let answer =
-            self.ask(read, Blame::All).await.inspect_err(|error| self.suspects.failed(read, error))?;
+        let answer = match self.ask(read, Blame::All).await {
+            Ok(answer) => answer,
+            Err(failure) if failure.by_gateway && progress.witness.is_some() => {
+                self.suspects.distrust(read);
+                return Ok(index);
+            }
+            Err(failure) => {
+                self.suspects.failed(read, failure.instead);
+                return Err(failure.error);
+            }
+        };
+        progress.witness = Some(read);
         self.suspects.cleared(read);
         let members = kept.plan.members(&kept.plan.blocks[index]);
         let Answer::Exception(code) = answer else {
