@@ -82,6 +82,13 @@ pub enum Blame {
     None,
 }
 
+impl Manners {
+    /// Most entries of a request to the table of this one.
+    fn widest(&self, read: Read) -> u16 {
+        self.widest[usize::from(read.table.is_bits())]
+    }
+}
+
 impl Line {
     /// The line to this endpoint.
     ///
@@ -133,8 +140,11 @@ impl Line {
         state.admit(manners)?;
         let began = Instant::now();
         let mut outcome = state.ask(&self.endpoint, manners, read, data).await;
-        // A neighbour's late answer is no fault of this unit.
-        if matches!(outcome, Err(PollError::Mismatch { .. })) && state.standing.others_may_answer(read.unit) {
+        // A neighbour's late answer is no fault of this unit; its own doubtful exception is not one.
+        if matches!(outcome, Err(PollError::Mismatch { .. }))
+            && state.standing.others_may_answer(read.unit)
+            && state.standing.caution(read, manners.widest(read)) != Caution::Wait
+        {
             outcome = state.ask(&self.endpoint, manners, read, data).await;
         }
         state.note(manners, &outcome, began);
@@ -180,7 +190,7 @@ impl State {
         let mut session = self.take_or_connect(endpoint, manners).await?;
         // Until there is an answer: a dropped call leaves the line as unsettled as a failed one.
         let was_unsettled = std::mem::replace(&mut self.unsettled, true);
-        let caution = self.standing.caution(read, manners.widest[usize::from(read.table.is_bits())]);
+        let caution = self.standing.caution(read, manners.widest(read));
         let silence = match (was_unsettled, &caution) {
             (_, Caution::Wait) => (manners.timeout * LATEST).max(SILENCE_AFTER_FAILURE),
             (true, _) => SILENCE_AFTER_FAILURE,
@@ -189,32 +199,46 @@ impl State {
         session = session.settle(silence, manners.timeout).await?;
         let framing = endpoint.framing();
         if let Caution::Fence(fence) = caution {
-            session = self.one(session, framing, manners, fence, data).await?.0;
+            session = self.one(session, framing, manners, fence, false, data).await?.0;
         }
-        let (session, answer) = self.one(session, framing, manners, read, data).await?;
+        let has_waited = caution == Caution::Wait;
+        let (session, answer) = self.one(session, framing, manners, read, has_waited, data).await?;
         self.session = Some(session);
         self.unsettled = false;
         Ok(answer)
     }
 
+    /// One request as such. After a wait an exception is believed, as data are.
     async fn one(
         &mut self,
         session: Box<Session>,
         framing: Framing,
         manners: Manners,
         read: Read,
+        has_waited: bool,
         data: &mut Vec<u8>,
     ) -> Result<(Box<Session>, Answer), PollError> {
         if let Some(quiet_since) = self.quiet_since.filter(|_| !manners.pause.is_zero()) {
             sleep_until(quiet_since + manners.pause).await;
         }
+        let doubts_exceptions = self.standing.doubts_exceptions(read) && !has_waited;
         if framing == Framing::Rtu {
             self.standing.may_come_late(read);
         }
         let outcome = session.read(read, manners.timeout, data).await;
         self.quiet_since = Some(Instant::now());
-        if framing == Framing::Rtu && outcome.is_ok() {
-            self.standing.is_in_step(read.unit);
+        if framing == Framing::Rtu {
+            match &outcome {
+                Ok((_, Answer::Exception(code))) if doubts_exceptions => {
+                    self.standing.doubted(read.unit);
+                    let what = format!(
+                        "exception {code:02X} may be the late answer to an earlier request: if this is seen often, raise timeout"
+                    );
+                    return Err(PollError::Mismatch { what });
+                }
+                Ok(_) => self.standing.is_in_step(read.unit),
+                Err(_) => {}
+            }
         }
         outcome
     }

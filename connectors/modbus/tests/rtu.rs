@@ -332,6 +332,61 @@ async fn a_late_rtu_answer_is_nobodys() {
     }
 }
 
+/// A device that is slow twice: its first answer, an exception, comes during the second request and
+/// must not pass for the answer to that, or else the second answer would pass for the third.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_rtu_exception_is_nobodys() {
+    let (listener, endpoint) = listen().await;
+    let device = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let first = next(&mut stream).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let second = next(&mut stream).await.unwrap();
+        stream.write_all(&framed(UNIT, 0x80 | first.0[1], &[1])).await.unwrap();
+        // The third request, if the exception was believed; else the client has gone.
+        let third = next(&mut stream).await;
+        stream.write_all(&second.honest()).await.ok();
+        assert!(third.is_none(), "the exception was believed");
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            serve(stream).await;
+        }
+    });
+    let mut connector = connector(&endpoint, 300);
+    let answered = read_on("late exception", &mut connector, &[3, 0, 1, 0, 1, 3, 0]).await;
+    assert_eq!(answered, 5);
+    assert!(!device.is_finished(), "the double found fault");
+    device.abort();
+}
+
+/// An exception that is doubted once is believed after a while: a device that refuses everything
+/// after it was silent once is no riddle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exception_is_believed_when_nothing_can_be_late() {
+    let (listener, endpoint) = listen().await;
+    let device = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        next(&mut stream).await.unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while let Some(asked) = next(&mut stream).await {
+                if stream.write_all(&framed(UNIT, 0x80 | asked.0[1], &[1])).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let mut connector = connector(&endpoint, 300);
+    for end in [Some(End::Timeout), Some(End::Mismatch)] {
+        let outcome = connect_and_poll(&mut connector, &[3]).await;
+        assert_eq!(end_of(&outcome), end, "{outcome:?}");
+    }
+    let samples = connect_and_poll(&mut connector, &[3]).await.unwrap();
+    assert_eq!(samples[0].quality, Quality::Refused);
+    assert!(connector.refusal(5).unwrap().contains("exception 01"));
+    device.abort();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     /// Whatever the delays: a value is that of its own address, or there is none.
