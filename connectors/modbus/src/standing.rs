@@ -132,7 +132,8 @@ impl Standing {
     /// How to ask; `widest` is the device's own limit of entries in such a request.
     pub fn caution(&self, read: Read, widest: u16) -> Caution {
         let Some(Unit { late, doubted, .. }) = self.units.get(&read.unit) else { return Caution::None };
-        if *doubted && self.doubts_exceptions(read) {
+        // Beyond so many shapes, any may be late.
+        if late.len() >= SHAPES_MAX || (*doubted && self.doubts_exceptions(read)) {
             return Caution::Wait;
         }
         if !late.contains(&shape(read)) {
@@ -142,8 +143,10 @@ impl Standing {
         let step = if read.table.is_bits() { 8 } else { 1 };
         let widest = widest.min(if read.table.is_bits() { MAX_BITS } else { MAX_REGISTERS });
         let shorter = (1..=read.count.div_ceil(step)).rev().skip(1).map(|steps| steps * step);
-        let longer = Some(read.count + step)
-            .filter(|count| *count <= widest && read.start.checked_add(*count).is_some());
+        // More than one, for those that were not answered either. One of these may be refused, and
+        // then there is a wait after all.
+        let longer = (read.count..=widest).step_by(step.into()).skip(1);
+        let longer = longer.take_while(|count| read.start.checked_add(*count).is_some());
         let fence = shorter
             .chain(longer)
             .map(|count| Read { count, ..read })
@@ -194,6 +197,13 @@ mod tests {
         standing.may_come_late(read(1, 1));
         assert_eq!(standing.caution(read(1, 1), 125), Caution::Fence(read(1, 2)));
         assert_eq!(standing.caution(read(1, 1), 1), Caution::Wait, "one register at a time");
+        standing.may_come_late(read(1, 2));
+        assert_eq!(standing.caution(read(1, 1), 125), Caution::Fence(read(1, 3)), "no fence twice");
+        assert_eq!(standing.caution(read(1, 1), 2), Caution::Wait, "two registers at a time");
+        for count in 1..=125 {
+            standing.may_come_late(read(1, count));
+        }
+        assert_eq!(standing.caution(read(1, 120), 125), Caution::Wait, "more than are remembered");
     }
 
     #[test]
