@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::decode;
 use crate::frame::Read;
-use crate::line::{Blame, Line, Manners};
+use crate::line::{Blame, Line, Manners, Turns};
 use crate::plan::{Item, Member, Plan};
 use crate::refusal::{self, Failure, Reason};
 use crate::session::Answer;
@@ -33,13 +33,12 @@ pub struct ModbusConnector {
     line: Arc<Line>,
     generation: u64,
     plans: Vec<KeptPlan>,
-    requests: u64,
+    turns: Turns,
     suspects: Suspects,
     /// Why tags are refused, as long as they are.
     reasons: BTreeMap<u32, Reason>,
     /// Bytes of the last answer.
     data: Vec<u8>,
-    pace: Option<Arc<dyn Pace>>,
 }
 
 /// A plan and what was learnt while using it.
@@ -72,11 +71,10 @@ impl ModbusConnector {
             line,
             generation: 0,
             plans: Vec::new(),
-            requests: 0,
+            turns: Turns::default(),
             suspects: Suspects::default(),
             reasons: BTreeMap::new(),
             data: Vec::new(),
-            pace: None,
         })
     }
 
@@ -120,11 +118,7 @@ impl ModbusConnector {
     async fn ask(&mut self, read: Read, blame: Blame) -> Result<Answer, Failure> {
         let mut repeated = 0;
         loop {
-            if let Some(pace) = &self.pace {
-                pace.turn().await;
-            }
-            self.requests += 1;
-            match self.line.read(self.manners(blame), read, &mut self.data).await? {
+            match self.line.read(self.manners(blame), read, &mut self.turns, &mut self.data).await? {
                 Answer::Exception(code)
                     if refusal::is_busy(code) && repeated < self.settings.busy_retries =>
                 {
@@ -291,11 +285,11 @@ impl Connector for ModbusConnector {
     }
 
     fn set_pace(&mut self, pace: Arc<dyn Pace>) {
-        self.pace = Some(pace);
+        self.turns.pace = Some(pace);
     }
 
     fn requests(&self) -> u64 {
-        self.requests
+        self.turns.requests
     }
 
     fn refusal(&self, tag: u32) -> Option<String> {
