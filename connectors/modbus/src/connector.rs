@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::decode;
 use crate::frame::Read;
-use crate::line::{Blame, Line, Manners};
+use crate::line::{Blame, Line, Manners, Turns};
 use crate::plan::{Item, Member, Plan};
-use crate::refusal::{self, Reason};
+use crate::refusal::{self, Failure, Reason};
 use crate::session::Answer;
 use crate::settings::Settings;
 use crate::suspects::{Suspects, Trust, alone, of_block};
@@ -33,13 +33,12 @@ pub struct ModbusConnector {
     line: Arc<Line>,
     generation: u64,
     plans: Vec<KeptPlan>,
-    requests: u64,
+    turns: Turns,
     suspects: Suspects,
     /// Why tags are refused, as long as they are.
     reasons: BTreeMap<u32, Reason>,
     /// Bytes of the last answer.
     data: Vec<u8>,
-    pace: Option<Arc<dyn Pace>>,
 }
 
 /// A plan and what was learnt while using it.
@@ -72,11 +71,10 @@ impl ModbusConnector {
             line,
             generation: 0,
             plans: Vec::new(),
-            requests: 0,
+            turns: Turns::default(),
             suspects: Suspects::default(),
             reasons: BTreeMap::new(),
             data: Vec::new(),
-            pace: None,
         })
     }
 
@@ -117,22 +115,18 @@ impl ModbusConnector {
     }
 
     /// One request, repeated while the device is busy.
-    async fn ask(&mut self, read: Read, blame: Blame) -> Result<Answer, PollError> {
+    async fn ask(&mut self, read: Read, blame: Blame) -> Result<Answer, Failure> {
         let mut repeated = 0;
         loop {
-            if let Some(pace) = &self.pace {
-                pace.turn().await;
-            }
-            self.requests += 1;
-            match self.line.read(self.manners(blame), read, &mut self.data).await? {
+            match self.line.read(self.manners(blame), read, &mut self.turns, &mut self.data).await? {
                 Answer::Exception(code)
                     if refusal::is_busy(code) && repeated < self.settings.busy_retries =>
                 {
                     repeated += 1;
                     sleep(self.settings.busy_pause).await;
                 }
-                Answer::Exception(code) => match refusal::of_device(code, read.unit) {
-                    Some(what) => return Err(PollError::Refused { what }),
+                Answer::Exception(code) => match refusal::failure(code, read.unit) {
+                    Some(failure) => return Err(failure),
                     None => return Ok(Answer::Exception(code)),
                 },
                 Answer::Data => return Ok(Answer::Data),
@@ -161,8 +155,7 @@ impl ModbusConnector {
             if block.refused {
                 index += 1;
             } else if self.suspects.trust(read) == Trust::Full {
-                index = self.block(kept, index, samples).await?;
-                progress.witness = Some(read);
+                index = self.block(kept, index, &mut progress, samples).await?;
             } else {
                 last.push(index);
                 index += 1;
@@ -170,29 +163,31 @@ impl ModbusConnector {
         }
         // From the back, so that dividing one moves none of the others.
         for index in last.into_iter().rev() {
-            let read = of_block(&kept.plan.blocks[index], unit);
-            match self.suspects.trust(read) {
-                Trust::OneByOne(turn) => self.one_by_one(kept, index, turn, &mut progress, samples).await?,
-                Trust::Full | Trust::Last => {
-                    let parts = kept.plan.blocks.len() - index;
-                    let mut next = index;
-                    // Its halves, if it is refused, take its place.
-                    while kept.plan.blocks.len() - next >= parts {
-                        next = self.block(kept, next, samples).await?;
+            let parts = kept.plan.blocks.len() - index;
+            let mut next = index;
+            // Its halves, if it is refused, take its place.
+            while kept.plan.blocks.len() - next >= parts {
+                let read = of_block(&kept.plan.blocks[next], unit);
+                next = match self.suspects.trust(read) {
+                    Trust::OneByOne(turn) => {
+                        self.one_by_one(kept, next, turn, &mut progress, samples).await?;
+                        next + 1
                     }
-                    progress.witness = Some(read);
-                }
+                    Trust::Full | Trust::Last => self.block(kept, next, &mut progress, samples).await?,
+                };
             }
         }
         Ok(())
     }
 
-    /// Asks for a block; gives the index of the next one to ask for. A refused block is divided, and
-    /// its halves take its place.
+    /// Asks for a block; gives the index of the next one to ask for: the same when it is to be asked
+    /// otherwise. A refused block is divided, and its halves take its place; one for which a gateway
+    /// has no answer, from a unit that did answer others, is asked one by one.
     async fn block(
         &mut self,
         kept: &mut KeptPlan,
         index: usize,
+        progress: &mut Progress,
         samples: &mut [RawSample],
     ) -> Result<usize, PollError> {
         let block = &kept.plan.blocks[index];
@@ -200,8 +195,18 @@ impl ModbusConnector {
             return Ok(index + 1);
         }
         let read = of_block(block, self.settings.unit);
-        let answer =
-            self.ask(read, Blame::All).await.inspect_err(|error| self.suspects.failed(read, error))?;
+        let answer = match self.ask(read, Blame::All).await {
+            Ok(answer) => answer,
+            Err(failure) if failure.by_gateway && progress.witness.is_some() => {
+                self.suspects.distrust(read);
+                return Ok(index);
+            }
+            Err(failure) => {
+                self.suspects.failed(read, failure.instead);
+                return Err(failure.error);
+            }
+        };
+        progress.witness = Some(read);
         self.suspects.cleared(read);
         let members = kept.plan.members(&kept.plan.blocks[index]);
         let Answer::Exception(code) = answer else {
@@ -280,11 +285,11 @@ impl Connector for ModbusConnector {
     }
 
     fn set_pace(&mut self, pace: Arc<dyn Pace>) {
-        self.pace = Some(pace);
+        self.turns.pace = Some(pace);
     }
 
     fn requests(&self) -> u64 {
-        self.requests
+        self.turns.requests
     }
 
     fn refusal(&self, tag: u32) -> Option<String> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 
-use forebay_connector::{OpenFault, PollError};
+use forebay_connector::{OpenFault, Pace, PollError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -71,6 +71,24 @@ pub struct Manners {
     pub blame: Blame,
 }
 
+/// Counts the requests of one device, and lets each wait for its turn.
+#[derive(Default)]
+pub struct Turns {
+    /// Requests made so far.
+    pub requests: u64,
+    /// The device's budget, if it has one.
+    pub pace: Option<Arc<dyn Pace>>,
+}
+
+impl Turns {
+    async fn next(&mut self) {
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
+        self.requests += 1;
+    }
+}
+
 /// Whom the failure of a request speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -80,6 +98,13 @@ pub enum Blame {
     Unit,
     /// Nobody: the unit is there, and the request is one that it may not like.
     None,
+}
+
+impl Manners {
+    /// Most entries of a request to the table of this one.
+    fn widest(&self, read: Read) -> u16 {
+        self.widest[usize::from(read.table.is_bits())]
+    }
 }
 
 impl Line {
@@ -120,25 +145,46 @@ impl Line {
         Ok(state.generation)
     }
 
-    /// Waits for its turn, then sends one request; the data of the answer are put into `data`.
+    /// Waits for its turn, then sends one request; the data of the answer are put into `data`. More
+    /// requests may be needed, a fence or a repetition: each is a turn of its own.
     ///
     /// # Errors
     /// As [`Session::read`], and [`PollError::Connect`] or [`PollError::Lost`] when the connection
     /// had to be rebuilt for another device and the far end is not what it was.
-    pub async fn read(&self, manners: Manners, read: Read, data: &mut Vec<u8>) -> Result<Answer, PollError> {
-        let mut state = self.state.lock().await;
-        if state.generation != manners.generation {
-            return Err(PollError::Lost { cause: format!("{} was gone meanwhile", self.endpoint) });
+    pub async fn read(
+        &self,
+        manners: Manners,
+        read: Read,
+        turns: &mut Turns,
+        data: &mut Vec<u8>,
+    ) -> Result<Answer, PollError> {
+        let mut repeated = false;
+        loop {
+            // Before the line is taken, so that nobody holds it only to wait.
+            turns.next().await;
+            let mut state = self.state.lock().await;
+            if state.generation != manners.generation {
+                return Err(PollError::Lost { cause: format!("{} was gone meanwhile", self.endpoint) });
+            }
+            state.admit(manners)?;
+            let began = Instant::now();
+            let caution = state.standing.caution(read, manners.widest(read));
+            let outcome = state.ask(&self.endpoint, manners, read, &caution, data).await;
+            state.note(manners, &outcome, began);
+            match outcome {
+                Ok(_) if matches!(caution, Caution::Fence(_)) => {}
+                // A neighbour's late answer is no fault of this unit; its own doubtful exception is
+                // not a neighbour's.
+                Err(PollError::Mismatch { .. })
+                    if !repeated
+                        && state.standing.others_may_answer(read.unit)
+                        && state.standing.caution(read, manners.widest(read)) != Caution::Wait =>
+                {
+                    repeated = true;
+                }
+                outcome => return outcome,
+            }
         }
-        state.admit(manners)?;
-        let began = Instant::now();
-        let mut outcome = state.ask(&self.endpoint, manners, read, data).await;
-        // A neighbour's late answer is no fault of this unit.
-        if matches!(outcome, Err(PollError::Mismatch { .. })) && state.standing.others_may_answer(read.unit) {
-            outcome = state.ask(&self.endpoint, manners, read, data).await;
-        }
-        state.note(manners, &outcome, began);
-        outcome
     }
 
     /// Closes the connection.
@@ -168,53 +214,65 @@ impl State {
         Ok(session)
     }
 
-    /// One request, after all that must come before it. The session is out of the state meanwhile:
-    /// if this call is dropped, so is the connection.
+    /// One request, or the fence before it, after the silence that it needs. The session is out of
+    /// the state meanwhile: if this call is dropped, so is the connection.
     async fn ask(
         &mut self,
         endpoint: &Endpoint,
         manners: Manners,
         read: Read,
+        caution: &Caution,
         data: &mut Vec<u8>,
     ) -> Result<Answer, PollError> {
-        let mut session = self.take_or_connect(endpoint, manners).await?;
+        let session = self.take_or_connect(endpoint, manners).await?;
         // Until there is an answer: a dropped call leaves the line as unsettled as a failed one.
         let was_unsettled = std::mem::replace(&mut self.unsettled, true);
-        let caution = self.standing.caution(read, manners.widest[usize::from(read.table.is_bits())]);
-        let silence = match (was_unsettled, &caution) {
+        let silence = match (was_unsettled, caution) {
             (_, Caution::Wait) => (manners.timeout * LATEST).max(SILENCE_AFTER_FAILURE),
             (true, _) => SILENCE_AFTER_FAILURE,
             (false, _) => Duration::ZERO,
         };
-        session = session.settle(silence, manners.timeout).await?;
-        let framing = endpoint.framing();
-        if let Caution::Fence(fence) = caution {
-            session = self.one(session, framing, manners, fence, data).await?.0;
-        }
-        let (session, answer) = self.one(session, framing, manners, read, data).await?;
+        let session = session.settle(silence, manners.timeout).await?;
+        let read = if let Caution::Fence(fence) = caution { *fence } else { read };
+        let has_waited = *caution == Caution::Wait;
+        let (session, answer) =
+            self.one(session, endpoint.framing(), manners, read, has_waited, data).await?;
         self.session = Some(session);
         self.unsettled = false;
         Ok(answer)
     }
 
+    /// One request as such. After a wait an exception is believed, as data are.
     async fn one(
         &mut self,
         session: Box<Session>,
         framing: Framing,
         manners: Manners,
         read: Read,
+        has_waited: bool,
         data: &mut Vec<u8>,
     ) -> Result<(Box<Session>, Answer), PollError> {
         if let Some(quiet_since) = self.quiet_since.filter(|_| !manners.pause.is_zero()) {
             sleep_until(quiet_since + manners.pause).await;
         }
+        let doubts_exceptions = self.standing.doubts_exceptions(read) && !has_waited;
         if framing == Framing::Rtu {
             self.standing.may_come_late(read);
         }
         let outcome = session.read(read, manners.timeout, data).await;
         self.quiet_since = Some(Instant::now());
-        if framing == Framing::Rtu && outcome.is_ok() {
-            self.standing.is_in_step(read.unit);
+        if framing == Framing::Rtu {
+            match &outcome {
+                Ok((_, Answer::Exception(code))) if doubts_exceptions => {
+                    self.standing.doubted(read.unit);
+                    let what = format!(
+                        "exception {code:02X} may be the late answer to an earlier request: if this is seen often, raise timeout"
+                    );
+                    return Err(PollError::Mismatch { what });
+                }
+                Ok(_) => self.standing.is_in_step(read.unit),
+                Err(_) => {}
+            }
         }
         outcome
     }

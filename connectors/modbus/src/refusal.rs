@@ -41,6 +41,29 @@ impl Instead {
     }
 }
 
+/// A request without an answer of the unit.
+#[derive(Debug)]
+pub struct Failure {
+    /// For the poller.
+    pub error: PollError,
+    /// What this says of the request, if anything.
+    pub instead: Option<Instead>,
+    /// It was the gateway that answered, and the connection is sound.
+    pub by_gateway: bool,
+}
+
+impl From<PollError> for Failure {
+    fn from(error: PollError) -> Self {
+        Self { instead: Instead::of(&error), error, by_gateway: false }
+    }
+}
+
+impl From<Failure> for PollError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
 /// Why a tag has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -113,8 +136,17 @@ pub fn is_busy(code: u8) -> bool {
     matches!(code, ACKNOWLEDGE | SERVER_DEVICE_BUSY)
 }
 
+/// The failure behind an exception that the unit does not make for this request. A gateway says of
+/// a unit that does not answer one request what it says of one that is off, so that may be the
+/// request's own fault.
+pub fn failure(code: u8, unit: u8) -> Option<Failure> {
+    let by_gateway = matches!(code, GATEWAY_PATH_UNAVAILABLE | GATEWAY_TARGET_DEVICE);
+    let error = PollError::Refused { what: of_device(code, unit)? };
+    Some(Failure { error, instead: by_gateway.then_some(Instead::Silent), by_gateway })
+}
+
 /// Words for an exception that concerns the whole device.
-pub fn of_device(code: u8, unit: u8) -> Option<String> {
+fn of_device(code: u8, unit: u8) -> Option<String> {
     match code {
         code if is_busy(code) => Some(format!(
             "unit {unit} is busy (exception {code:02X}): poll it less often, set request_pause, or raise busy_retries"

@@ -8,7 +8,8 @@
 //! during a later request, and would pass for its answer if it is of the same shape: unit,
 //! function, length. Until the unit has answered a request of another shape, none of that shape is
 //! believed; if need be such a request is made only for that (a fence). Devices answer in order, so
-//! what was asked before the fence does not come after it.
+//! what was asked before the fence does not come after it. An exception tells even less: it has no
+//! length, so none is believed as long as any answer of its unit and function may come late.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,6 +48,8 @@ struct Unit {
     silent: u32,
     /// Answers that may still come.
     late: Vec<Shape>,
+    /// An exception came that may have been a late one.
+    doubted: bool,
 }
 
 /// How to ask a unit some of whose answers may still come.
@@ -56,7 +59,7 @@ pub enum Caution {
     None,
     /// This first; its answer shows that no earlier one will come.
     Fence(Read),
-    /// There is no request of another shape: only time tells.
+    /// There is no request of another shape, or none whose answer would tell: only time does.
     Wait,
 }
 
@@ -106,7 +109,19 @@ impl Standing {
     pub fn is_in_step(&mut self, unit: u8) {
         if let Some(known) = self.units.get_mut(&unit) {
             known.late.clear();
+            known.doubted = false;
         }
+    }
+
+    /// True when an exception to this request, which is not sent yet, could be that of an earlier one.
+    pub fn doubts_exceptions(&self, read: Read) -> bool {
+        let late = self.units.get(&read.unit).map(|unit| &unit.late);
+        late.is_some_and(|late| late.iter().any(|(function, _)| *function == read.function()))
+    }
+
+    /// Such an exception came. The unit may refuse every fence, so only time will tell.
+    pub fn doubted(&mut self, unit: u8) {
+        self.units.entry(unit).or_default().doubted = true;
     }
 
     /// True when another unit than this one may still answer.
@@ -116,7 +131,11 @@ impl Standing {
 
     /// How to ask; `widest` is the device's own limit of entries in such a request.
     pub fn caution(&self, read: Read, widest: u16) -> Caution {
-        let Some(late) = self.units.get(&read.unit).map(|unit| &unit.late) else { return Caution::None };
+        let Some(Unit { late, doubted, .. }) = self.units.get(&read.unit) else { return Caution::None };
+        // Beyond so many shapes, any may be late.
+        if late.len() >= SHAPES_MAX || (*doubted && self.doubts_exceptions(read)) {
+            return Caution::Wait;
+        }
         if !late.contains(&shape(read)) {
             return Caution::None;
         }
@@ -124,8 +143,10 @@ impl Standing {
         let step = if read.table.is_bits() { 8 } else { 1 };
         let widest = widest.min(if read.table.is_bits() { MAX_BITS } else { MAX_REGISTERS });
         let shorter = (1..=read.count.div_ceil(step)).rev().skip(1).map(|steps| steps * step);
-        let longer = Some(read.count + step)
-            .filter(|count| *count <= widest && read.start.checked_add(*count).is_some());
+        // More than one, for those that were not answered either. One of these may be refused, and
+        // then there is a wait after all.
+        let longer = (read.count..=widest).step_by(step.into()).skip(1);
+        let longer = longer.take_while(|count| read.start.checked_add(*count).is_some());
         let fence = shorter
             .chain(longer)
             .map(|count| Read { count, ..read })
@@ -176,6 +197,28 @@ mod tests {
         standing.may_come_late(read(1, 1));
         assert_eq!(standing.caution(read(1, 1), 125), Caution::Fence(read(1, 2)));
         assert_eq!(standing.caution(read(1, 1), 1), Caution::Wait, "one register at a time");
+        standing.may_come_late(read(1, 2));
+        assert_eq!(standing.caution(read(1, 1), 125), Caution::Fence(read(1, 3)), "no fence twice");
+        assert_eq!(standing.caution(read(1, 1), 2), Caution::Wait, "two registers at a time");
+        for count in 1..=125 {
+            standing.may_come_late(read(1, count));
+        }
+        assert_eq!(standing.caution(read(1, 120), 125), Caution::Wait, "more than are remembered");
+    }
+
+    #[test]
+    fn after_a_doubtful_exception_only_time_tells() {
+        let (mut standing, coils) = (Standing::default(), Read { table: Table::Coils, ..read(1, 4) });
+        assert!(!standing.doubts_exceptions(read(1, 4)));
+        standing.may_come_late(read(1, 4));
+        assert!(standing.doubts_exceptions(read(1, 9)), "whatever was asked for");
+        assert!(!standing.doubts_exceptions(coils), "an exception names its function");
+        standing.doubted(1);
+        assert_eq!(standing.caution(read(1, 9), 125), Caution::Wait);
+        assert_eq!(standing.caution(coils, 125), Caution::None);
+        standing.is_in_step(1);
+        standing.may_come_late(read(1, 4));
+        assert_eq!(standing.caution(read(1, 9), 125), Caution::None, "data have come");
     }
 
     #[test]

@@ -10,7 +10,6 @@
 
 use std::time::Duration;
 
-use forebay_connector::PollError;
 use tokio::time::Instant;
 
 use crate::address::Table;
@@ -71,9 +70,9 @@ impl Suspects {
         }
     }
 
-    /// The request failed in a way that may be its own fault.
-    pub fn failed(&mut self, read: Read, error: &PollError) {
-        if Instead::of(error).is_none() {
+    /// The request failed; `instead` is `None` when that is certainly not its own fault.
+    pub fn failed(&mut self, read: Read, instead: Option<Instead>) {
+        if instead.is_none() {
             return;
         }
         match self.blocks.iter_mut().find(|suspect| suspect.read == read) {
@@ -278,7 +277,7 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut suspects = Suspects::default();
         for start in 0..2000 {
-            suspects.failed(read(start, 1), &PollError::Timeout { waited: MUTED_FIRST });
+            suspects.failed(read(start, 1), Some(Instead::Silent));
             suspects.mute(read(start, 1), Instead::Silent, Instant::now());
             suspects.divide(read(start, 1));
         }

@@ -151,6 +151,46 @@ async fn what_a_gateway_or_a_busy_device_says_is_put_in_words() {
     }
 }
 
+/// A gateway has no other words for a unit that is silent about one register than for one that is
+/// off. It must cost that register only, whether or not other blocks show that the unit is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_register_for_which_the_gateway_has_no_answer_costs_only_itself() {
+    let bad = 5;
+    for (code, others) in [(0x0A, 0), (0x0B, 0), (0x0A, 2), (0x0B, 2)] {
+        let what = format!("exception {code:02X}, {others} other tags");
+        let (listener, endpoint) = listen().await;
+        let gateway = answering(listener, move |asked| {
+            let range = asked.start()..asked.start() + asked.count();
+            if range.contains(&bad) { asked.exception(code) } else { asked.honest() }
+        });
+        let mut tags = EIGHT.to_vec();
+        tags.extend([("hr:900", "UINT", 0), ("hr:901", "UINT", 0)].iter().take(others));
+        // A neighbour on the line, so that a unit called silent is demoted too.
+        let neighbour = unit(&endpoint, 2, &[], &[("hr:0", "UINT", 0)]);
+        let mut connector = unit(&endpoint, 1, &[], &tags);
+        let end = Instant::now() + Duration::from_secs(20);
+        let samples = loop {
+            match connect_and_poll(&mut connector, &[0]).await {
+                Ok(samples) => break samples,
+                Err(PollError::Refused { .. }) => assert!(Instant::now() < end, "{what}: still refused"),
+                Err(other) => panic!("{what}: {other}"),
+            }
+        };
+        for (tag, sample) in samples.iter().enumerate() {
+            let wanted = if tag == usize::from(bad) { Quality::Refused } else { Quality::Good };
+            assert_eq!(sample.quality, wanted, "{what}: tag {tag}");
+        }
+        let refusal = connector.refusal(bad.into()).unwrap();
+        assert!(refusal.contains("does not answer when holding register 6"), "{what}: {refusal}");
+        assert_eq!(connector.refusal(0), None, "{what}");
+        let before = connector.requests();
+        poll(&mut connector, &[0]).await.unwrap();
+        assert!(connector.requests() - before <= 4, "{what}: still looked for");
+        drop(neighbour);
+        gateway.abort();
+    }
+}
+
 const EIGHT: [(&str, &str, usize); 8] = [
     ("hr:0", "UINT", 0),
     ("hr:1", "UINT", 0),

@@ -2,10 +2,12 @@
 //! that lies, stalls, babbles or answers too late. Nothing on such a line names the request that an
 //! answer belongs to.
 
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forebay_connector::{Connector, OptionValue, PollError, Quality, RawSample, Value};
+use async_trait::async_trait;
+use forebay_connector::{Connector, OptionValue, Pace, PollError, Quality, RawSample, Value};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -330,6 +332,115 @@ async fn a_late_rtu_answer_is_nobodys() {
         assert!(answered >= 4, "{late_ms} ms late: only {answered} answers");
         device.abort();
     }
+}
+
+/// Counts the turns that were taken.
+#[derive(Default)]
+struct Counted(AtomicU64);
+
+#[async_trait]
+impl Pace for Counted {
+    async fn turn(&self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// The fence after a silence, and the repetition after a neighbour's late answer, are requests like
+/// all others: the device's budget counts them, and so does what is told of the device.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_takes_a_turn() {
+    let (listener, endpoint) = listen().await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&asked);
+    let server = tokio::spawn(async move {
+        let mut ours = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while let Some(asked) = next(&mut stream).await {
+                if asked.unit() != UNIT {
+                    continue;
+                }
+                seen.fetch_add(1, SeqCst);
+                ours += 1;
+                let answer = match ours {
+                    1 => continue,
+                    // The neighbour's late answer.
+                    4 => framed(UNIT + 1, 3, &[4, 0, 1, 0, 2]),
+                    _ => asked.honest(),
+                };
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    });
+    let mut connector = connector(&endpoint, 300);
+    let counted = Arc::new(Counted::default());
+    connector.set_pace(Arc::clone(&counted) as Arc<dyn Pace>);
+    let options = [("timeout", ms(300)), ("unit_id", OptionValue::Int(i64::from(UNIT) + 1))];
+    let mut neighbour = open(device(&endpoint.replace("tcp://", "rtu+tcp://"), &options, &TAGS));
+    connect_and_poll(&mut connector, &[0]).await.unwrap_err();
+    // Silence, fence, request; then the request, and after the mix-up a fence and the repetition.
+    for wanted in [3, 6] {
+        assert_right("after a silence", &connect_and_poll(&mut connector, &[1]).await.unwrap());
+        let counts = [asked.load(SeqCst), counted.0.load(SeqCst), connector.requests()];
+        assert_eq!(counts, [wanted; 3], "on the wire, turns, told");
+        connect_and_poll(&mut neighbour, &[0]).await.unwrap_err();
+    }
+    server.abort();
+}
+
+/// A device that is slow twice: its first answer, an exception, comes during the second request and
+/// must not pass for the answer to that, or else the second answer would pass for the third.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_rtu_exception_is_nobodys() {
+    let (listener, endpoint) = listen().await;
+    let device = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let first = next(&mut stream).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let second = next(&mut stream).await.unwrap();
+        stream.write_all(&framed(UNIT, 0x80 | first.0[1], &[1])).await.unwrap();
+        // The third request, if the exception was believed; else the client has gone.
+        let third = next(&mut stream).await;
+        stream.write_all(&second.honest()).await.ok();
+        assert!(third.is_none(), "the exception was believed");
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            serve(stream).await;
+        }
+    });
+    let mut connector = connector(&endpoint, 300);
+    let answered = read_on("late exception", &mut connector, &[3, 0, 1, 0, 1, 3, 0]).await;
+    assert_eq!(answered, 5);
+    assert!(!device.is_finished(), "the double found fault");
+    device.abort();
+}
+
+/// An exception that is doubted once is believed after a while: a device that refuses everything
+/// after it was silent once is no riddle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exception_is_believed_when_nothing_can_be_late() {
+    let (listener, endpoint) = listen().await;
+    let device = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        next(&mut stream).await.unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while let Some(asked) = next(&mut stream).await {
+                if stream.write_all(&framed(UNIT, 0x80 | asked.0[1], &[1])).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let mut connector = connector(&endpoint, 300);
+    for end in [Some(End::Timeout), Some(End::Mismatch)] {
+        let outcome = connect_and_poll(&mut connector, &[3]).await;
+        assert_eq!(end_of(&outcome), end, "{outcome:?}");
+    }
+    let samples = connect_and_poll(&mut connector, &[3]).await.unwrap();
+    assert_eq!(samples[0].quality, Quality::Refused);
+    assert!(connector.refusal(5).unwrap().contains("exception 01"));
+    device.abort();
 }
 
 proptest! {

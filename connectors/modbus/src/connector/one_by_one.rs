@@ -7,7 +7,7 @@ use super::{KeptPlan, ModbusConnector};
 use crate::frame::Read;
 use crate::line::Blame;
 use crate::plan::Member;
-use crate::refusal::{Instead, Reason};
+use crate::refusal::{Failure, Reason};
 use crate::session::Answer;
 use crate::suspects::{alone, of_block};
 
@@ -53,18 +53,23 @@ impl ModbusConnector {
         // Begins elsewhere each time: as long as nothing answers, few are tried.
         let first = turn as usize % places.len().max(1);
         places.rotate_left(first);
-        let (mut failed, mut open) = (Vec::new(), false);
+        let (mut failed, mut open, mut why) = (Vec::new(), false, None);
         for (read, members) in places {
             if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
                 self.reasons.extend(members.iter().map(|member| (member.tag, reason)));
             } else if failed.len() >= progress.chances {
                 open = true;
                 self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NotAskedYet)));
-            } else if let Err(error) = self.one(read, &members, progress, samples).await {
+            } else if let Err(Failure { error, instead, .. }) =
+                self.one(read, &members, progress, samples).await
+            {
+                why = why.or(instead);
                 failed.push((read, members));
                 let is_dead = progress.witness.is_none() && failed.len() >= NO_ANSWER_MAX;
-                if is_dead || Instead::of(&error).is_none() {
-                    self.suspects.failed(block, &error);
+                if is_dead || instead.is_none() {
+                    // Counts what failed before: a unit that is demoted in the middle gets no
+                    // further today, and must begin elsewhere the next time.
+                    self.suspects.failed(block, why);
                     return Err(error);
                 }
             }
@@ -73,10 +78,10 @@ impl ModbusConnector {
         // Others have answered meanwhile; a device that is only slow now and then answers these too.
         let mut silent = Vec::new();
         for (read, members) in failed {
-            let Err(error) = self.one(read, &members, progress, samples).await else { continue };
-            let Some(instead) = Instead::of(&error).filter(|_| progress.witness.is_some()) else {
-                self.suspects.failed(block, &error);
-                return Err(error);
+            let Err(failure) = self.one(read, &members, progress, samples).await else { continue };
+            let Some(instead) = failure.instead.filter(|_| progress.witness.is_some()) else {
+                self.suspects.failed(block, why);
+                return Err(failure.error);
             };
             silent.push((read, members, instead));
         }
@@ -114,7 +119,7 @@ impl ModbusConnector {
         members: &[Member],
         progress: &mut Progress,
         samples: &mut [RawSample],
-    ) -> Result<(), PollError> {
+    ) -> Result<(), Failure> {
         let blame = if progress.witness.is_some() { Blame::None } else { Blame::Unit };
         let answer = self.ask(read, blame).await?;
         progress.witness = Some(read);
