@@ -108,6 +108,8 @@ impl Watch {
         if let Ok(answer) = session.list(list).await {
             return Ok(answer);
         }
+        // Two at a time could take the last connection, which is the engineer's.
+        session.close().await;
         let again = Session::open(settings, self.target).await;
         // It is there, so it was the question; or it is lost over the same question once more.
         if again.is_ok() || earlier.is_some() {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use forebay_connector::{Connector, DeviceMessage, DeviceSpec, OptionValue, PollError, Protocol, Value};
+use forebay_connector::{
+    Connector, DeviceMessage, DeviceSpec, OptionValue, Pace, PollError, Protocol, Value,
+};
 use forebay_s7::S7;
-use support::double::{Asked, Double, Mode, word};
+use support::double::{Asked, Double, Mode, SILENCE, word};
 use support::{device, good};
 
 const TAG: [(&str, &str); 1] = [("DB1.DBW0", "UINT")];
@@ -123,6 +125,41 @@ async fn a_device_that_is_busy_after_it_broke_off_is_not_asked_for_ever() {
     }
     assert_eq!(connector.connect().await.as_deref(), Ok(""), "the question is left out");
     assert_eq!(good(connector.as_mut(), &[0]).await, value());
+}
+
+/// A budget so small that every request waits longer for its turn than a silent device is waited for.
+struct Slow;
+
+#[async_trait::async_trait]
+impl Pace for Slow {
+    async fn turn(&self) {
+        advance(3 * SILENCE).await;
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_a_turn_is_no_silence() {
+    let double = Double::start().await;
+    double.lists(|asked| match asked.id {
+        MODULE => asked.record(&[0, 1, b'6', b'E', b'S', b'7']),
+        CONNECTIONS => asked.record(&connections([1, 1], [0, 1], 3)),
+        _ => asked.unknown(),
+    });
+    let mut connector = S7.open(double.impatient(TAG)).unwrap();
+    connector.set_pace(Arc::new(Slow));
+    assert_eq!(connector.connect().await.as_deref(), Ok("6ES7"));
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(good(connector.as_mut(), &[0]).await, value(), "the connections are looked at");
+    assert_eq!(double.selectors().len(), 1, "no question was lost");
+}
+
+#[tokio::test]
+async fn a_device_that_breaks_off_has_one_connection_at_a_time() {
+    let double = Double::start().await;
+    double.lists(|_| vec![]);
+    let mut connector = S7.open(double.impatient(TAG)).unwrap();
+    assert_eq!(connector.connect().await.as_deref(), Ok(""));
+    assert_eq!((double.selectors().len(), double.most_open()), (2, 1));
 }
 
 /// Pain 16: a collector took the programming device's place and TIA was locked out.
