@@ -12,6 +12,8 @@ use forebay_connector::{
 use forebay_s7::S7;
 use support::double::{Asked, Double, Mode, SILENCE, word};
 use support::{device, good};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 const TAG: [(&str, &str); 1] = [("DB1.DBW0", "UINT")];
 const MODULE: u16 = 0x0011;
@@ -160,6 +162,50 @@ async fn a_device_that_breaks_off_has_one_connection_at_a_time() {
     let mut connector = S7.open(double.impatient(TAG)).unwrap();
     assert_eq!(connector.connect().await.as_deref(), Ok(""));
     assert_eq!((double.selectors().len(), double.most_open()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_silent_device_is_given_up_before_the_poller_gives_up_the_connection() {
+    let double = Double::start().await;
+    let asked = Arc::new(Notify::new());
+    let heard = Arc::clone(&asked);
+    double.lists(move |_| {
+        heard.notify_one();
+        vec![]
+    });
+    // The device of the tests waits long for an answer.
+    let mut connector = S7.open(double.device(TAG)).unwrap();
+    let begun = Instant::now();
+    let wait = async {
+        asked.notified().await;
+        advance(Duration::from_secs(6)).await;
+    };
+    let (connected, ()) = tokio::join!(connector.connect(), wait);
+    assert_eq!(connected.as_deref(), Ok(""));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_question_over_which_the_call_is_dropped_is_left_out_the_third_time() {
+    let double = Double::start().await;
+    let asked = Arc::new(Notify::new());
+    let heard = Arc::clone(&asked);
+    double.lists(move |_| {
+        heard.notify_one();
+        vec![]
+    });
+    let mut connector = S7.open(double.device(TAG)).unwrap();
+    for _ in 0..2 {
+        tokio::select! {
+            connected = connector.connect() => panic!("{connected:?} without an answer"),
+            () = asked.notified() => {}
+        }
+    }
+    tokio::select! {
+        connected = connector.connect() => assert_eq!(connected.as_deref(), Ok("")),
+        () = asked.notified() => panic!("asked once more"),
+    }
+    assert_eq!(good(connector.as_mut(), &[0]).await, value());
 }
 
 /// Pain 16: a collector took the programming device's place and TIA was locked out.
