@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forebay_connector::PollError;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::frame::{self, Cotp, FrameFault, Item, Message};
 use crate::paced::Paced;
@@ -14,6 +14,10 @@ use crate::refusal;
 use crate::settings::{Settings, Target};
 use crate::szl::{self, Assembly, List, ListId, Next};
 use crate::wire::{Wire, WireFault};
+
+/// Longest wait for all parts of a system status list. Devices that do not know the question stay
+/// silent, and the poller has to be told well before it gives the connection up.
+const LIST_MAX: Duration = Duration::from_secs(5);
 
 /// A connection that is set up. After any error it must not be used again: what is still under
 /// way could be taken for the answer to something else.
@@ -125,30 +129,44 @@ impl Session {
 
     /// Asks the CPU for a system status list; `None` when it does not give it.
     pub(crate) async fn list(&mut self, id: ListId) -> Result<Option<List>, PollError> {
-        // All parts together: each by itself might come just in time.
-        let waited = self.timeout * 2;
-        timeout(waited, self.parts(id)).await.map_err(|_| PollError::Timeout { waited })?
-    }
-
-    async fn parts(&mut self, id: ListId) -> Result<Option<List>, PollError> {
         let mut assembly = Assembly::new(id);
         let mut reference = self.next_reference();
+        // For all parts together: each by itself might come just in time.
+        let mut left = (self.timeout * 2).min(LIST_MAX);
         szl::write_request(&mut self.out, reference, id);
-        while let Next::Part(sequence) = self.exchange(reference, |message| assembly.take(message)).await? {
-            reference = self.next_reference();
-            szl::write_next(&mut self.out, reference, sequence);
+        loop {
+            // Not part of the wait: the CPU is not silent while it is not asked.
+            self.pace.turn().await;
+            let (begun, waited) = (Instant::now(), left.min(self.timeout));
+            match self.answer(reference, waited, |message| assembly.take(message)).await? {
+                Next::Part(sequence) => {
+                    left = left.saturating_sub(begun.elapsed());
+                    reference = self.next_reference();
+                    szl::write_next(&mut self.out, reference, sequence);
+                }
+                Next::Done => return Ok(assembly.into_list()),
+            }
         }
-        Ok(assembly.into_list())
     }
 
-    /// Sends what `out` holds and gives the answer to `parse`, once its reference was checked and
-    /// it is no error.
+    /// Waits for a turn, and then for the answer to what `out` holds.
     async fn exchange<T>(
         &mut self,
         reference: u16,
         parse: impl FnOnce(&Message<'_>) -> Result<T, FrameFault>,
     ) -> Result<T, PollError> {
         self.pace.turn().await;
+        self.answer(reference, self.timeout, parse).await
+    }
+
+    /// Sends what `out` holds and gives the answer to `parse`, once its reference was checked and
+    /// it is no error.
+    async fn answer<T>(
+        &mut self,
+        reference: u16,
+        waited: Duration,
+        parse: impl FnOnce(&Message<'_>) -> Result<T, FrameFault>,
+    ) -> Result<T, PollError> {
         let exchange = async {
             self.wire.send(&self.out).await?;
             let message = frame::parse_message(self.wire.message().await?)?;
@@ -164,7 +182,7 @@ impl Session {
             }
             Ok(Ok(parse(&message)?))
         };
-        within(self.timeout, exchange).await?.map_err(refusal::of_request)
+        within(waited, exchange).await?.map_err(refusal::of_request)
     }
 
     /// References count up, so that a late answer never carries the one that is expected.

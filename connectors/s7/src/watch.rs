@@ -26,7 +26,8 @@ pub(crate) struct Watch {
     /// How many of [`QUESTIONS`] are asked, and until when no more.
     bears: usize,
     until: Option<Instant>,
-    /// The question over which the device was lost the last time, and could not be reached again.
+    /// The question over which the device was lost the last time, and could not be reached again;
+    /// or the one that is under way.
     suspect: Option<usize>,
     /// The kind of connection that is open.
     target: Target,
@@ -104,19 +105,31 @@ impl Watch {
         let Some(number) = QUESTIONS[..self.bears].iter().position(|question| *question == list) else {
             return Ok(None);
         };
-        let earlier = self.suspect.take_if(|suspect| *suspect == number);
-        if let Ok(answer) = session.list(list).await {
-            return Ok(answer);
-        }
-        let again = Session::open(settings, self.target).await;
-        // It is there, so it was the question; or it is lost over the same question once more.
-        if again.is_ok() || earlier.is_some() {
-            (self.bears, self.until) = (number, Some(Instant::now() + ASK_AGAIN_AFTER));
+        let before = (self.bears, self.until, self.suspect);
+        // Noted before it is asked: a caller who loses patience drops this future half-way. Lost
+        // over the same question once more, it is left out.
+        if self.suspect == Some(number) {
+            self.leave_out(number);
         } else {
             self.suspect = Some(number);
         }
-        *session = again?;
+        if let Ok(answer) = session.list(list).await {
+            (self.bears, self.until) = (before.0, before.1);
+            self.suspect = before.2.filter(|suspect| *suspect != number);
+            return Ok(answer);
+        }
+        // Two at a time could take the last connection, which is the engineer's.
+        session.close().await;
+        *session = Session::open(settings, self.target).await?;
+        // It is there, so it was the question.
+        self.leave_out(number);
         Ok(None)
+    }
+
+    /// Asks neither this question nor the later ones for a while.
+    fn leave_out(&mut self, number: usize) {
+        (self.bears, self.until) = (number, Some(Instant::now() + ASK_AGAIN_AFTER));
+        self.suspect = None;
     }
 
     /// Looks now and then whether the CPU still runs, and whether somebody else has taken the

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use forebay_connector::{Connector, DeviceMessage, DeviceSpec, OptionValue, PollError, Protocol, Value};
+use forebay_connector::{
+    Connector, DeviceMessage, DeviceSpec, OptionValue, Pace, PollError, Protocol, Value,
+};
 use forebay_s7::S7;
-use support::double::{Asked, Double, Mode, word};
+use support::double::{Asked, Double, Mode, SILENCE, word};
 use support::{device, good};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 const TAG: [(&str, &str); 1] = [("DB1.DBW0", "UINT")];
 const MODULE: u16 = 0x0011;
@@ -122,6 +126,85 @@ async fn a_device_that_is_busy_after_it_broke_off_is_not_asked_for_ever() {
         assert!(matches!(error, PollError::Refused { .. }), "{error}");
     }
     assert_eq!(connector.connect().await.as_deref(), Ok(""), "the question is left out");
+    assert_eq!(good(connector.as_mut(), &[0]).await, value());
+}
+
+/// A budget so small that every request waits longer for its turn than a silent device is waited for.
+struct Slow;
+
+#[async_trait::async_trait]
+impl Pace for Slow {
+    async fn turn(&self) {
+        advance(3 * SILENCE).await;
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_a_turn_is_no_silence() {
+    let double = Double::start().await;
+    double.lists(|asked| match asked.id {
+        MODULE => asked.record(&[0, 1, b'6', b'E', b'S', b'7']),
+        CONNECTIONS => asked.record(&connections([1, 1], [0, 1], 3)),
+        _ => asked.unknown(),
+    });
+    let mut connector = S7.open(double.impatient(TAG)).unwrap();
+    connector.set_pace(Arc::new(Slow));
+    assert_eq!(connector.connect().await.as_deref(), Ok("6ES7"));
+    advance(Duration::from_secs(31)).await;
+    assert_eq!(good(connector.as_mut(), &[0]).await, value(), "the connections are looked at");
+    assert_eq!(double.selectors().len(), 1, "no question was lost");
+}
+
+#[tokio::test]
+async fn a_device_that_breaks_off_has_one_connection_at_a_time() {
+    let double = Double::start().await;
+    double.lists(|_| vec![]);
+    let mut connector = S7.open(double.impatient(TAG)).unwrap();
+    assert_eq!(connector.connect().await.as_deref(), Ok(""));
+    assert_eq!((double.selectors().len(), double.most_open()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_silent_device_is_given_up_before_the_poller_gives_up_the_connection() {
+    let double = Double::start().await;
+    let asked = Arc::new(Notify::new());
+    let heard = Arc::clone(&asked);
+    double.lists(move |_| {
+        heard.notify_one();
+        vec![]
+    });
+    // The device of the tests waits long for an answer.
+    let mut connector = S7.open(double.device(TAG)).unwrap();
+    let begun = Instant::now();
+    let wait = async {
+        asked.notified().await;
+        advance(Duration::from_secs(6)).await;
+    };
+    let (connected, ()) = tokio::join!(connector.connect(), wait);
+    assert_eq!(connected.as_deref(), Ok(""));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_question_over_which_the_call_is_dropped_is_left_out_the_third_time() {
+    let double = Double::start().await;
+    let asked = Arc::new(Notify::new());
+    let heard = Arc::clone(&asked);
+    double.lists(move |_| {
+        heard.notify_one();
+        vec![]
+    });
+    let mut connector = S7.open(double.device(TAG)).unwrap();
+    for _ in 0..2 {
+        tokio::select! {
+            connected = connector.connect() => panic!("{connected:?} without an answer"),
+            () = asked.notified() => {}
+        }
+    }
+    tokio::select! {
+        connected = connector.connect() => assert_eq!(connected.as_deref(), Ok("")),
+        () = asked.notified() => panic!("asked once more"),
+    }
     assert_eq!(good(connector.as_mut(), &[0]).await, value());
 }
 

@@ -1,6 +1,6 @@
 //! A CPU that misbehaves on demand, written without the codec under test.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -91,6 +91,26 @@ struct Shared {
     busy: AtomicBool,
     /// Local and remote transport selector of each connection that was asked for.
     selectors: Mutex<Vec<(u16, u16)>>,
+    /// Connections that are open, and the most that ever were.
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+/// A connection that is open.
+struct Open<'a>(&'a Shared);
+
+impl<'a> Open<'a> {
+    fn count(shared: &'a Shared) -> Self {
+        let before = shared.open.fetch_add(1, Ordering::Relaxed);
+        shared.most_open.fetch_max(before + 1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The double; it listens until it is dropped.
@@ -115,6 +135,8 @@ impl Double {
             lists: Mutex::new(Box::new(|asked| asked.unknown())),
             busy: AtomicBool::new(false),
             selectors: Mutex::new(Vec::new()),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
         });
         let served = Arc::clone(&shared);
         let task = tokio::spawn(async move {
@@ -138,6 +160,11 @@ impl Double {
     /// The connections asked for since the last call: local and remote transport selector.
     pub fn selectors(&self) -> Vec<(u16, u16)> {
         std::mem::take(&mut self.shared.selectors.lock().expect("no panic"))
+    }
+
+    /// The most connections that were open at a time.
+    pub fn most_open(&self) -> usize {
+        self.shared.most_open.load(Ordering::Relaxed)
     }
 
     /// A device on this CPU with these tags.
@@ -202,6 +229,7 @@ async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
 async fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let request = message(&mut stream).await?;
+    let _open = Open::count(shared);
     let selector = |at: usize| request.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
     let tsap = selector(16)?;
     shared.selectors.lock().expect("no panic").push((selector(12)?, tsap));
