@@ -212,6 +212,28 @@ async fn what_the_device_remembers_of_an_outage_is_stored_in_front_of_the_first_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_device_has_given_before_does_not_come_again_from_its_memory() {
+    let now_us = crate::clock::now_us();
+    let at =
+        |tag: u32, ago_s: i64| RawSample { source_us: Some(now_us - ago_s * 1_000_000), ..real(tag, 7.5) };
+    // Two hours of silence before the connection was given up: the outage begins before these values.
+    let waited = Duration::from_secs(7200);
+    let steps = vec![
+        Ok(vec![]),
+        Ok(vec![at(0, 3600), at(1, 5000)]),
+        Err(PollError::Timeout { waited }),
+        Ok(vec![]),
+        Ok(vec![real(0, 8.5)]),
+    ];
+    let history = vec![Ok(vec![at(0, 3700), at(0, 3600), at(0, 1800), at(1, 3600)])];
+    let device = scripted(vec![tag("a", 0), tag("b", 1)], Script::new(steps).remembering(history));
+    let (batches, _, _) = play(device, 2, 0).await;
+    let times = |batch: &Batch| batch.samples.iter().map(|it| (it.tag, it.source_us)).collect::<Vec<_>>();
+    assert_eq!(times(&batches[1]), [(1, at(1, 3600).source_us), (0, at(0, 1800).source_us)]);
+    assert_eq!(batches[2].samples[0].value, Value::Real(8.5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_history_that_cannot_be_read_does_not_keep_the_device_away() {
     let steps = vec![Ok(vec![]), Ok(vec![]), Ok(vec![real(0, 1.0)])];
     // Asked a second time it would give a value.
