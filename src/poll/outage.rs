@@ -14,7 +14,7 @@ use crate::batch::GapBefore;
 use crate::clock;
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
-use crate::twin::{Cause, DeviceTwin, Link};
+use crate::twin::{Cause, DeviceTwin, Link, Missing};
 
 /// The same fault is logged again after this time, not at every attempt, nor each time it comes back.
 const REMIND: Duration = Duration::from_secs(600);
@@ -60,19 +60,30 @@ pub struct Outage {
 impl Outage {
     /// The time since the box was switched off, or the device was read last, counts as an outage too.
     pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64, cause: Cause) -> Self {
-        let open = (last_good_us != 0).then_some(cause);
+        Self::carried_on(device, events, Missing::since(last_good_us, cause))
+    }
+
+    /// Carries on with what another task of the device has left.
+    pub fn carried_on(device: Arc<Device>, events: Events, missing: Missing) -> Self {
+        let Missing { last_good_us, cause, then } = missing;
         Self {
             device,
             events,
             last_good_us,
-            open,
-            then: None,
+            open: cause.filter(|_| last_good_us != 0),
+            then: then.filter(|_| last_good_us != 0),
             loss: None,
             logged: HashMap::new(),
             is_logged: false,
             told: Vec::new(),
             from_history: 0,
         }
+    }
+
+    /// Leaves what is missing in the twin, for the task that takes this one's place.
+    pub fn hand_over(&self, twin: &DeviceTwin) {
+        twin.state().missing =
+            Missing { last_good_us: self.last_good_us, cause: self.open.clone(), then: self.then.clone() };
     }
 
     /// Values came in at `edge_us`; closes an outage with its gap record. What is returned is
@@ -91,6 +102,7 @@ impl Outage {
             self.emit_state(edge_us, "up", None);
             return None;
         };
+        twin.state().missing = Missing { last_good_us: edge_us, ..Missing::default() };
         if let Some(then) = self.then.take() {
             cause.message = format!("{}; then {}", cause.message, then.message);
         }
@@ -167,6 +179,7 @@ impl Outage {
             }
             Some(_) => {}
         }
+        self.hand_over(twin);
     }
 
     /// Notes samples of `edge_us` that the journal's queue had no room for.

@@ -8,11 +8,11 @@ use forebay_connector::{DeviceMessage, PollError, Quality, RawSample, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::testing::{Script, real, scripted, tag};
-use super::{Shared, Sink, run};
+use super::{RELOADED, Shared, Sink, box_off, run, run_after};
 use crate::batch::Batch;
 use crate::device::{Expected, Text, Transform, Verify};
 use crate::event::{Event, Events, Kind};
-use crate::twin::{DeviceState, Link, Twin};
+use crate::twin::{Cause, DeviceState, Link, Missing, Twin};
 
 /// Keeps all batches but the first few.
 #[derive(Default)]
@@ -318,4 +318,48 @@ async fn a_device_of_another_box_is_read_only_while_the_gate_is_open() {
     task.await.unwrap();
     let kinds: Vec<_> = std::iter::from_fn(|| received.try_recv().ok()).map(|event| event.kind).collect();
     assert!(!kinds.contains(&Kind::Gap), "{kinds:?}");
+}
+
+/// The gaps that a device of another box tells in one turn of this one, missing values as given. The
+/// gate opens before the task begins or after.
+async fn gaps_of_a_turn(missing: Missing, is_open: bool) -> Vec<serde_json::Value> {
+    let device = scripted(vec![tag("a", 0)], Script::new(vec![Ok(vec![]), Ok(vec![real(0, 1.0)])]));
+    let mut device = Arc::into_inner(device).unwrap();
+    device.standby_for = "box-a".into();
+    let device = Arc::new(device);
+    let (events, mut received) = Events::new();
+    let (gate, opens) = tokio::sync::watch::channel(is_open);
+    let stop = CancellationToken::new();
+    let shared = Shared {
+        sink: Arc::<Collected>::default(),
+        events,
+        gate: opens,
+        reconnect_pause_max: Duration::from_secs(1),
+        stop: stop.clone(),
+    };
+    let twin = Twin::new(&[Arc::clone(&device)]);
+    let task = tokio::spawn(run_after(device, Arc::clone(&twin.devices()[0]), shared, missing));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    gate.send_replace(true);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    stop.cancel();
+    task.await.unwrap();
+    let left = twin.devices()[0].state().clone();
+    assert!(left.link != Link::StandingBy && left.missing.last_good_us > 0, "it was read: {left:?}");
+    let events = std::iter::from_fn(|| received.try_recv().ok());
+    events.filter(|event| event.kind == Kind::Gap).map(|event| event.data).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_tells_the_gap_of_a_reload_and_of_a_restart_while_it_reads() {
+    let ago = |seconds: i64| crate::clock::now_us() - seconds * 1_000_000;
+    let reloaded = || Cause { code: RELOADED.into(), message: "its configuration was changed".into() };
+    let gaps = gaps_of_a_turn(Missing::since(ago(3600), reloaded()), true).await;
+    assert_eq!((gaps.len(), &gaps[0]["cause"]), (1, &"reload".into()));
+    let gaps = gaps_of_a_turn(Missing::since(ago(3600), reloaded()), false).await;
+    assert!(gaps.is_empty(), "the other box has read: {gaps:?}");
+    let gaps = gaps_of_a_turn(Missing::since(ago(60), box_off()), false).await;
+    assert_eq!((gaps.len(), &gaps[0]["cause"]), (1, &"box-off".into()));
+    let gaps = gaps_of_a_turn(Missing::since(ago(3600), box_off()), false).await;
+    assert!(gaps.is_empty(), "the other box may have read: {gaps:?}");
 }
