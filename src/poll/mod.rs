@@ -22,12 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
 use crate::clock;
 use crate::device::Device;
-use crate::event::Events;
+use crate::event::{Event, Events, Kind};
 use crate::standby::Gate;
 use crate::twin::{Cause, DeviceTwin, Link, Missing};
 
@@ -43,6 +44,20 @@ mod access_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+
+/// An event of a device.
+fn event_of(device: &Device, kind: Kind, edge_time: i64, text: String, mut data: Json) -> Event {
+    mark(&mut data, &device.standby_for);
+    Event { kind, edge_time, device: device.path.clone(), text, data }
+}
+
+/// Says in the data of an event that a box has read which only stands by: the other one may tell
+/// something else of the same time.
+fn mark(data: &mut Json, standby_for: &str) {
+    if !standby_for.is_empty() {
+        data["standby_for"] = standby_for.into();
+    }
+}
 
 /// Where batches go: the telemetry lane.
 pub trait Sink: Send + Sync {

@@ -346,8 +346,11 @@ async fn gaps_of_a_turn(missing: Missing, is_open: bool) -> Vec<serde_json::Valu
     task.await.unwrap();
     let left = twin.devices()[0].state().clone();
     assert!(left.link != Link::StandingBy && left.missing.last_good_us > 0, "it was read: {left:?}");
-    let events = std::iter::from_fn(|| received.try_recv().ok());
-    events.filter(|event| event.kind == Kind::Gap).map(|event| event.data).collect()
+    let mut events: Vec<_> = std::iter::from_fn(|| received.try_recv().ok()).collect();
+    assert!(events.iter().any(|event| event.kind == Kind::DeviceState));
+    assert!(events.iter().all(|event| event.data["standby_for"] == "box-a"), "{events:?}");
+    events.retain(|event| event.kind == Kind::Gap);
+    events.into_iter().map(|event| event.data).collect()
 }
 
 #[tokio::test(start_paused = true)]
