@@ -90,6 +90,25 @@ pub struct Cause {
     pub message: String,
 }
 
+/// A time without values, as the task of a device knows it. The task that takes its place carries on
+/// with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// When a value came last, microseconds since 1970 UTC; 0 = never.
+    pub last_good_us: i64,
+    /// Why none has come since; `None` while values come in.
+    pub cause: Option<Cause>,
+    /// What kept the device away after a start or another configuration had ended.
+    pub then: Option<Cause>,
+}
+
+impl Missing {
+    /// No values since `last_good_us` (microseconds since 1970 UTC; 0 = never) for this `cause`.
+    pub fn since(last_good_us: i64, cause: Cause) -> Self {
+        Self { last_good_us, cause: Some(cause), then: None }
+    }
+}
+
 /// Last value of one published tag.
 #[derive(Debug, Clone, Default)]
 pub struct Current {
@@ -122,6 +141,8 @@ pub const REFUSALS_MAX: usize = 200;
 pub struct DeviceState {
     /// The connection.
     pub link: Link,
+    /// Values that are missing, as of the last time that they began or ceased to be, or its task ended.
+    pub missing: Missing,
     /// What the device says of itself (order number, firmware, server name).
     pub identity: String,
     /// Last values, same index as [`Device::tags`].

@@ -17,14 +17,41 @@ const READ_MAX: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Reads a device's own history after an outage.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct History {
     failed: Option<Instant>,
+    /// The time that the device gave the last value of each raw tag that was taken, microseconds since
+    /// 1970 UTC. The clock of a device may go ahead of ours, and the beginning of an outage may be put
+    /// back: what it had already given would come a second time.
+    taken_us: Vec<i64>,
 }
 
 impl History {
+    /// Of a device with so many raw tags, of which nothing was taken yet.
+    pub fn new(tags: usize) -> Self {
+        Self { failed: None, taken_us: vec![i64::MIN; tags] }
+    }
+
+    /// Notes what was taken, oldest first. The last time counts and not the greatest: a device whose
+    /// clock was once in the future must not lose its history for that.
+    pub fn note(&mut self, samples: &[RawSample]) {
+        for sample in samples {
+            let taken = self.taken_us.get_mut(sample.tag as usize);
+            if let (Some(taken), Some(us)) = (taken, sample.source_us) {
+                *taken = us;
+            }
+        }
+    }
+
+    /// Whether the device has not given this value before.
+    fn is_new(&self, sample: &RawSample) -> bool {
+        let taken = self.taken_us.get(sample.tag as usize);
+        taken.is_none_or(|taken| sample.source_us.is_some_and(|us| us > *taken))
+    }
+
     /// Reads what the device kept from `from_us` to `to_us` (microseconds since 1970 UTC, both left
-    /// out) into `samples`, in order of time. Nothing when it keeps no history.
+    /// out) into `samples`, in order of time and without what was taken before. Nothing when it keeps
+    /// no history.
     ///
     /// # Errors
     /// Those of the connector: the connection is poisoned. The next hour it is not asked again.
@@ -43,9 +70,10 @@ impl History {
         self.failed = read.is_err().then(Instant::now);
         if read? {
             let inside = |sample: &RawSample| sample.source_us.is_some_and(|us| from_us < us && us < to_us);
-            samples.retain(inside);
+            samples.retain(|sample| inside(sample) && self.is_new(sample));
             samples.truncate(SAMPLES_MAX);
             samples.sort_by_key(|sample| sample.source_us);
+            self.note(samples);
         } else {
             samples.clear();
         }

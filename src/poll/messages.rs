@@ -7,9 +7,10 @@ use forebay_connector::{Connector, DeviceMessage};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
+use super::event_of;
 use crate::clock;
 use crate::device::Device;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Events, Kind};
 
 /// Messages of one device that are stored within [`WINDOW`]. An alarm that flutters must not keep
 /// the events of all other machines out of their lane; what is beyond is counted and told.
@@ -72,8 +73,7 @@ impl Messages {
     }
 
     fn emit(&self, text: String, data: Json) {
-        let (edge_time, device) = (clock::now_us(), self.device.path.clone());
-        self.events.emit(Event { kind: Kind::Alarm, edge_time, device, text, data });
+        self.events.emit(event_of(&self.device, Kind::Alarm, clock::now_us(), text, data));
     }
 }
 

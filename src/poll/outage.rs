@@ -10,11 +10,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::{event_of, mark};
 use crate::batch::GapBefore;
 use crate::clock;
 use crate::device::Device;
 use crate::event::{Event, Events, Kind};
-use crate::twin::{Cause, DeviceTwin, Link};
+use crate::twin::{Cause, DeviceTwin, Link, Missing};
 
 /// The same fault is logged again after this time, not at every attempt, nor each time it comes back.
 const REMIND: Duration = Duration::from_secs(600);
@@ -59,20 +60,32 @@ pub struct Outage {
 
 impl Outage {
     /// The time since the box was switched off, or the device was read last, counts as an outage too.
+    #[cfg(test)]
     pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64, cause: Cause) -> Self {
-        let open = (last_good_us != 0).then_some(cause);
+        Self::carried_on(device, events, Missing::since(last_good_us, cause))
+    }
+
+    /// Carries on with what another task of the device has left.
+    pub fn carried_on(device: Arc<Device>, events: Events, missing: Missing) -> Self {
+        let Missing { last_good_us, cause, then } = missing;
         Self {
             device,
             events,
             last_good_us,
-            open,
-            then: None,
+            open: cause.filter(|_| last_good_us != 0),
+            then: then.filter(|_| last_good_us != 0),
             loss: None,
             logged: HashMap::new(),
             is_logged: false,
             told: Vec::new(),
             from_history: 0,
         }
+    }
+
+    /// Leaves what is missing in the twin, for the task that takes this one's place.
+    pub fn hand_over(&self, twin: &DeviceTwin) {
+        twin.state().missing =
+            Missing { last_good_us: self.last_good_us, cause: self.open.clone(), then: self.then.clone() };
     }
 
     /// Values came in at `edge_us`; closes an outage with its gap record. What is returned is
@@ -91,6 +104,7 @@ impl Outage {
             self.emit_state(edge_us, "up", None);
             return None;
         };
+        twin.state().missing = Missing { last_good_us: edge_us, ..Missing::default() };
         if let Some(then) = self.then.take() {
             cause.message = format!("{}; then {}", cause.message, then.message);
         }
@@ -101,7 +115,7 @@ impl Outage {
         let gap = (from_us != 0).then_some(GapBefore { from_us, cause });
         let from_history = std::mem::take(&mut self.from_history);
         if let Some(gap) = &gap {
-            let mut event = gap_event(&self.device.path, gap, edge_us);
+            let mut event = gap_event(&self.device.path, &self.device.standby_for, gap, edge_us);
             if from_history > 0 {
                 event
                     .text
@@ -167,6 +181,7 @@ impl Outage {
             }
             Some(_) => {}
         }
+        self.hand_over(twin);
     }
 
     /// Notes samples of `edge_us` that the journal's queue had no room for.
@@ -201,16 +216,11 @@ impl Outage {
         let (from, to) = (clock::rfc3339(from_us), clock::rfc3339(to_us));
         let text = format!("{samples} samples from {from} to {to} are missing: {JOURNAL_FULL}");
         tracing::warn!(device = %self.device.name, "{text}");
-        self.events.emit(Event {
-            kind: Kind::Gap,
-            edge_time: now_us,
-            device: self.device.path.clone(),
-            text,
-            data: json!({
-                "tags": "*", "from": from, "to": to,
-                "cause": "journal-full", "cause_text": JOURNAL_FULL, "samples": samples,
-            }),
+        let data = json!({
+            "tags": "*", "from": from, "to": to,
+            "cause": "journal-full", "cause_text": JOURNAL_FULL, "samples": samples,
         });
+        self.events.emit(event_of(&self.device, Kind::Gap, now_us, text, data));
     }
 
     fn log(&mut self, cause: &Cause) {
@@ -230,13 +240,8 @@ impl Outage {
             Some(cause) => format!("{} delivers no values: {}", self.device.name, cause.message),
             None => format!("{} delivers values", self.device.name),
         };
-        self.events.emit(Event {
-            kind: Kind::DeviceState,
-            edge_time: now_us,
-            device: self.device.path.clone(),
-            text,
-            data: json!({ "state": state, "cause": cause.map(|cause| cause.code.as_str()) }),
-        });
+        let data = json!({ "state": state, "cause": cause.map(|cause| cause.code.as_str()) });
+        self.events.emit(event_of(&self.device, Kind::DeviceState, now_us, text, data));
     }
 }
 
@@ -245,10 +250,11 @@ pub fn box_off() -> Cause {
     Cause { code: BOX_OFF.into(), message: "Forebay was not running".into() }
 }
 
-/// The gap record of a device that had no values from `gap.from_us` to `to_us`. When the clock was
+/// The gap record of a device (its path, and for which box this one has read it, empty = it is our own)
+/// that had no values from `gap.from_us` to `to_us`. When the clock was
 /// set back in between, the end lies before the beginning: both stay as they were read, and the
 /// record says so.
-pub fn gap_event(device: &str, gap: &GapBefore, to_us: i64) -> Event {
+pub fn gap_event(device: &str, standby_for: &str, gap: &GapBefore, to_us: i64) -> Event {
     let (from, to) = (clock::rfc3339(gap.from_us), clock::rfc3339(to_us));
     let message = &gap.cause.message;
     let mut text = format!("No values from {from} to {to}: {message}");
@@ -260,6 +266,7 @@ pub fn gap_event(device: &str, gap: &GapBefore, to_us: i64) -> Event {
         text.push_str("; the clock of the box was set back meanwhile, so how long it was is not known");
         data["clock"] = json!("set back");
     }
+    mark(&mut data, standby_for);
     Event { kind: Kind::Gap, edge_time: to_us, device: device.to_owned(), text, data }
 }
 
@@ -289,12 +296,12 @@ mod tests {
     fn a_gap_over_a_clock_that_was_set_back_says_so_and_keeps_both_times() {
         let cause = Cause { code: BOX_OFF.into(), message: "Forebay was not running".into() };
         let gap = GapBefore { from_us: 2_000_000, cause };
-        let event = gap_event("Works1/press", &gap, 1_000_000);
+        let event = gap_event("Works1/press", "", &gap, 1_000_000);
         assert_eq!(event.data["clock"], "set back");
         assert_eq!(event.data["from"], clock::rfc3339(2_000_000));
         assert_eq!(event.data["to"], clock::rfc3339(1_000_000));
         assert!(event.text.contains("the clock of the box was set back"), "{}", event.text);
-        let ordinary = gap_event("Works1/press", &gap, 2_000_000);
+        let ordinary = gap_event("Works1/press", "", &gap, 2_000_000);
         assert!(ordinary.data.get("clock").is_none() && !ordinary.text.contains("clock"));
     }
 }

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use super::event_of;
 use super::outage::Outage;
 use crate::device::Device;
-use crate::event::{Event, Events, Kind};
+use crate::event::{Events, Kind};
 use crate::twin::Slowed;
 
 /// Records that a scan class is read less often, or more often again.
@@ -25,16 +26,11 @@ pub fn tell(device: &Device, events: &Events, now_us: i64, slowed: &Slowed, slow
     } else {
         tracing::info!(device = %device.name, "{text}");
     }
-    events.emit(Event {
-        kind: Kind::DeviceState,
-        edge_time: now_us,
-        device: device.path.clone(),
-        text,
-        data: json!({
-            "state": if slower { "slowed" } else { "hastened" },
-            "scan": scan, "asked_ms": interval_ms, "every_ms": now_ms, "took_ms": took_ms,
-        }),
+    let data = json!({
+        "state": if slower { "slowed" } else { "hastened" },
+        "scan": scan, "asked_ms": interval_ms, "every_ms": now_ms, "took_ms": took_ms,
     });
+    events.emit(event_of(device, Kind::DeviceState, now_us, text, data));
 }
 
 impl Outage {
@@ -42,12 +38,7 @@ impl Outage {
     pub fn tell_address(&self, now_us: i64, before: &str, address: &str) {
         let text = format!("{} is read at {address} now; {before} was not reached", self.device.name);
         tracing::warn!(device = %self.device.name, "{text}");
-        self.events.emit(Event {
-            kind: Kind::DeviceState,
-            edge_time: now_us,
-            device: self.device.path.clone(),
-            text,
-            data: json!({ "state": "address", "address": address, "before": before }),
-        });
+        let data = json!({ "state": "address", "address": address, "before": before });
+        self.events.emit(event_of(&self.device, Kind::DeviceState, now_us, text, data));
     }
 }

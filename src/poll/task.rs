@@ -90,7 +90,7 @@ impl Task {
         twin.state().access.slowed.clear();
         Self {
             engineer: Engineer::new(Arc::clone(&device)),
-            history: History::default(),
+            history: History::new(device.spec.tags.len()),
             messages: Messages::new(Arc::clone(&device), shared.events.clone()),
             schedule: Schedule::new(&device.name, &device.spec.scans, Instant::now()),
             addresses: Addresses::of(&device),
@@ -365,6 +365,7 @@ impl Task {
     /// Publishes one scan: twin first, then the journal.
     fn deliver(&mut self, due: &[usize], requests: u64, started: Instant, missed: u64, outage: &mut Outage) {
         let edge_us = clock::now_us();
+        self.history.note(&self.raw);
         self.samples.clear();
         {
             let mut state = self.twin.state();

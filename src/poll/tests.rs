@@ -8,11 +8,11 @@ use forebay_connector::{DeviceMessage, PollError, Quality, RawSample, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::testing::{Script, real, scripted, tag};
-use super::{Shared, Sink, run};
+use super::{RELOADED, Shared, Sink, box_off, run, run_after};
 use crate::batch::Batch;
 use crate::device::{Expected, Tag, Text, Transform, Verify};
 use crate::event::{Event, Events, Kind};
-use crate::twin::{DeviceState, Link, Twin};
+use crate::twin::{Cause, DeviceState, Link, Missing, Twin};
 
 /// Keeps all batches but the first few.
 #[derive(Default)]
@@ -212,6 +212,28 @@ async fn what_the_device_remembers_of_an_outage_is_stored_in_front_of_the_first_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_device_has_given_before_does_not_come_again_from_its_memory() {
+    let now_us = crate::clock::now_us();
+    let at =
+        |tag: u32, ago_s: i64| RawSample { source_us: Some(now_us - ago_s * 1_000_000), ..real(tag, 7.5) };
+    // Two hours of silence before the connection was given up: the outage begins before these values.
+    let waited = Duration::from_secs(7200);
+    let steps = vec![
+        Ok(vec![]),
+        Ok(vec![at(0, 3600), at(1, 5000)]),
+        Err(PollError::Timeout { waited }),
+        Ok(vec![]),
+        Ok(vec![real(0, 8.5)]),
+    ];
+    let history = vec![Ok(vec![at(0, 3700), at(0, 3600), at(0, 1800), at(1, 3600)])];
+    let device = scripted(vec![tag("a", 0), tag("b", 1)], Script::new(steps).remembering(history));
+    let (batches, _, _) = play(device, 2, 0).await;
+    let times = |batch: &Batch| batch.samples.iter().map(|it| (it.tag, it.source_us)).collect::<Vec<_>>();
+    assert_eq!(times(&batches[1]), [(1, at(1, 3600).source_us), (0, at(0, 1800).source_us)]);
+    assert_eq!(batches[2].samples[0].value, Value::Real(8.5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_history_that_cannot_be_read_does_not_keep_the_device_away() {
     let steps = vec![Ok(vec![]), Ok(vec![]), Ok(vec![real(0, 1.0)])];
     // Asked a second time it would give a value.
@@ -359,4 +381,51 @@ async fn messages_that_came_before_the_connection_broke_are_told() {
     let script = Script::new(vec![Ok(vec![]), Err(lost())]).saying(vec![message]);
     let (_, events, _) = play(scripted(vec![tag("a", 0)], script), 1, 0).await;
     assert!(events.iter().any(|event| event.kind == Kind::Alarm));
+}
+
+/// The gaps that a device of another box tells in one turn of this one, missing values as given. The
+/// gate opens before the task begins or after.
+async fn gaps_of_a_turn(missing: Missing, is_open: bool) -> Vec<serde_json::Value> {
+    let device = scripted(vec![tag("a", 0)], Script::new(vec![Ok(vec![]), Ok(vec![real(0, 1.0)])]));
+    let mut device = Arc::into_inner(device).unwrap();
+    device.standby_for = "box-a".into();
+    let device = Arc::new(device);
+    let (events, mut received) = Events::new();
+    let (gate, opens) = tokio::sync::watch::channel(is_open);
+    let stop = CancellationToken::new();
+    let shared = Shared {
+        sink: Arc::<Collected>::default(),
+        events,
+        gate: opens,
+        reconnect_pause_max: Duration::from_secs(1),
+        stop: stop.clone(),
+    };
+    let twin = Twin::new(&[Arc::clone(&device)]);
+    let task = tokio::spawn(run_after(device, Arc::clone(&twin.devices()[0]), shared, missing));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    gate.send_replace(true);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    stop.cancel();
+    task.await.unwrap();
+    let left = twin.devices()[0].state().clone();
+    assert!(left.link != Link::StandingBy && left.missing.last_good_us > 0, "it was read: {left:?}");
+    let mut events: Vec<_> = std::iter::from_fn(|| received.try_recv().ok()).collect();
+    assert!(events.iter().any(|event| event.kind == Kind::DeviceState));
+    assert!(events.iter().all(|event| event.data["standby_for"] == "box-a"), "{events:?}");
+    events.retain(|event| event.kind == Kind::Gap);
+    events.into_iter().map(|event| event.data).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_tells_the_gap_of_a_reload_and_of_a_restart_while_it_reads() {
+    let ago = |seconds: i64| crate::clock::now_us() - seconds * 1_000_000;
+    let reloaded = || Cause { code: RELOADED.into(), message: "its configuration was changed".into() };
+    let gaps = gaps_of_a_turn(Missing::since(ago(3600), reloaded()), true).await;
+    assert_eq!((gaps.len(), &gaps[0]["cause"]), (1, &"reload".into()));
+    let gaps = gaps_of_a_turn(Missing::since(ago(3600), reloaded()), false).await;
+    assert!(gaps.is_empty(), "the other box has read: {gaps:?}");
+    let gaps = gaps_of_a_turn(Missing::since(ago(60), box_off()), false).await;
+    assert_eq!((gaps.len(), &gaps[0]["cause"]), (1, &"box-off".into()));
+    let gaps = gaps_of_a_turn(Missing::since(ago(3600), box_off()), false).await;
+    assert!(gaps.is_empty(), "the other box may have read: {gaps:?}");
 }

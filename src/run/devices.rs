@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::device::Device;
 use crate::poll;
-use crate::twin::{Cause, DeviceTwin, Link, Twin};
+use crate::twin::{Cause, DeviceTwin, Link, Missing, Twin};
 
 /// A task that was told to end is waited for so long, then it is dropped in the middle of its poll.
 const END_MAX: Duration = Duration::from_secs(10);
@@ -24,8 +25,9 @@ pub struct Devices {
 #[derive(Default)]
 struct Polled {
     running: Vec<Running>,
-    /// Tasks of devices that are configured no more, until they have ended.
-    ending: Vec<JoinHandle<()>>,
+    /// Tasks of devices that are configured no more, or in another way, until they have ended; newest
+    /// last.
+    ending: Vec<Ending>,
     /// The box is stopping: nothing is started any more.
     stopped: bool,
 }
@@ -35,21 +37,47 @@ struct Running {
     twin: Arc<DeviceTwin>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    /// Its last value before this task, microseconds since 1970 UTC; 0 = never.
-    before_us: i64,
 }
 
-impl Running {
-    /// When its last value was read, this task's or one before it.
-    fn last_us(twin: &DeviceTwin, before_us: i64) -> i64 {
-        twin.state()
-            .values
-            .iter()
-            .map(|current| current.edge_us)
-            .max()
-            .filter(|us| *us != 0)
-            .unwrap_or(before_us)
+/// A task that was told to end, and has its time for that.
+struct Ending {
+    twin: Arc<DeviceTwin>,
+    /// Cancelled as soon as nothing of the task reads any more.
+    ended: CancellationToken,
+    /// Waits for the task.
+    waiting: JoinHandle<()>,
+}
+
+impl Ending {
+    /// Tells a task to end.
+    fn begin(running: Running) -> Self {
+        let Running { twin, stop, task } = running;
+        stop.cancel();
+        let (ended, name) = (CancellationToken::new(), twin.device.name.clone());
+        let at_end = ended.clone().drop_guard();
+        let waiting = tokio::spawn(async move {
+            end(AbortOnDropHandle::new(task), &name).await;
+            drop(at_end);
+        });
+        Self { twin, ended, waiting }
     }
+
+    /// Whether `device` has to wait: it may be the same machine, whatever it is called now, and a
+    /// controller has few connections. The same path is the same key in Kafka: no sample overtakes
+    /// another.
+    fn is_in_the_way_of(&self, device: &Device) -> bool {
+        let before = &self.twin.device;
+        let line = |device: &Device| (device.protocol.name(), device.access.line.clone());
+        let same_line = !device.access.line.is_empty() && line(before) == line(device);
+        let shared = || addresses(before).any(|one| addresses(device).any(|other| one == other));
+        before.name == device.name || before.path == device.path || same_line || shared()
+    }
+}
+
+/// Where a device is reached.
+fn addresses(device: &Device) -> impl Iterator<Item = (&str, &str)> {
+    let endpoints = std::iter::once(&device.spec.endpoint).chain(&device.access.backup);
+    endpoints.map(|endpoint| (device.protocol.name(), endpoint.as_str()))
 }
 
 impl Devices {
@@ -59,7 +87,7 @@ impl Devices {
         let devices = Self { twin: Arc::clone(twin), shared, polled: Mutex::default() };
         let start = |twin: &Arc<DeviceTwin>| {
             let before_us = last_good_us(&twin.device);
-            devices.poll(Arc::clone(twin), before_us, |shared, twin| {
+            devices.poll(Arc::clone(twin), |shared, twin| {
                 poll::run(Arc::clone(&twin.device), twin, shared, before_us)
             })
         };
@@ -71,72 +99,73 @@ impl Devices {
         self.polled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll<F>(
-        &self,
-        twin: Arc<DeviceTwin>,
-        before_us: i64,
-        run: impl FnOnce(poll::Shared, Arc<DeviceTwin>) -> F,
-    ) -> Running
+    fn poll<F>(&self, twin: Arc<DeviceTwin>, run: impl FnOnce(poll::Shared, Arc<DeviceTwin>) -> F) -> Running
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = self.shared.stop.child_token();
         let shared = poll::Shared { stop: stop.clone(), ..self.shared.clone() };
         let task = tokio::spawn(run(shared, Arc::clone(&twin)));
-        Running { twin, stop, task, before_us }
+        Running { twin, stop, task }
     }
 
     /// From now on these are the devices. One that runs already (the very same) goes on untouched:
-    /// connection, twin and counters. One with the name of another takes its place as soon as that
-    /// one's task has ended, so that no two ever read one machine and no sample overtakes another.
-    /// `last_good_us` is asked for devices that did not run.
+    /// connection, twin and counters. Any other starts as soon as the tasks have ended that may read
+    /// the same machine or write under the same path ([`Ending`]). `last_good_us` is asked for
+    /// devices that did not run.
     pub fn replace(&self, devices: &[Arc<Device>], last_good_us: impl Fn(&Device) -> i64) {
         let mut polled = self.lock();
         if polled.stopped {
             return;
         }
-        polled.ending.retain(|task| !task.is_finished());
-        let mut before = std::mem::take(&mut polled.running);
+        polled.ending.retain(|ending| !ending.waiting.is_finished());
+        let absent = polled.ending.len();
+        let mut kept = Vec::new();
+        for running in std::mem::take(&mut polled.running) {
+            if devices.iter().any(|device| Arc::ptr_eq(device, &running.twin.device)) {
+                kept.push(running);
+            } else {
+                polled.ending.push(Ending::begin(running));
+            }
+        }
         for device in devices {
-            let same = before.iter().position(|it| Arc::ptr_eq(&it.twin.device, device));
-            let place = same.or_else(|| before.iter().position(|it| it.twin.device.name == device.name));
-            let running = match (same, place.map(|place| before.remove(place))) {
-                (Some(_), Some(running)) => running,
-                (None, Some(old)) => self.follow(old, device),
-                (_, None) => {
-                    let before_us = last_good_us(device);
-                    let twin = Arc::new(DeviceTwin::new(Arc::clone(device)));
-                    self.poll(twin, before_us, |shared, twin| {
-                        poll::run_after(Arc::clone(device), twin, shared, before_us, was_absent())
-                    })
-                }
+            let same = kept.iter().position(|it| Arc::ptr_eq(&it.twin.device, device));
+            let running = match same {
+                Some(place) => kept.swap_remove(place),
+                None => self.follow(&polled.ending, absent, device, &last_good_us),
             };
             polled.running.push(running);
-        }
-        for gone in before {
-            gone.stop.cancel();
-            polled.ending.push(gone.task);
         }
         self.twin.set_devices(polled.running.iter().map(|running| Arc::clone(&running.twin)).collect());
     }
 
-    /// Starts `device` behind the task of the device it replaces.
-    fn follow(&self, old: Running, device: &Arc<Device>) -> Running {
-        let Running { twin: old_twin, stop, task, before_us } = old;
-        stop.cancel();
-        let last_us = Running::last_us(&old_twin, before_us);
+    /// Starts `device` behind the tasks that are in its way; before `absent` are those of devices that
+    /// were not configured any more. Under another path it is a new machine.
+    fn follow(
+        &self,
+        ending: &[Ending],
+        absent: usize,
+        device: &Arc<Device>,
+        last_good_us: impl Fn(&Device) -> i64,
+    ) -> Running {
         let twin = Arc::new(DeviceTwin::new(Arc::clone(device)));
-        let same_path = old_twin.device.path == device.path;
-        self.poll(twin, if same_path { last_us } else { 0 }, move |shared, twin| async move {
-            end(task, &twin.device.name).await;
-            // It may have read once more meanwhile. Under another path it is a new machine.
-            let last_us = if same_path { Running::last_us(&old_twin, before_us) } else { 0 };
-            let cause = match &old_twin.state().link {
-                Link::Down { cause, .. } => cause.clone(),
-                Link::Starting | Link::StandingBy | Link::Up { .. } => was_changed(),
-            };
-            let device = Arc::clone(&twin.device);
-            poll::run_after(device, twin, shared, last_us, cause).await;
+        let in_the_way = ending.iter().filter(|ending| ending.is_in_the_way_of(device));
+        let in_the_way: Vec<_> = in_the_way.map(|ending| ending.ended.clone()).collect();
+        let before = ending.iter().rposition(|ending| ending.twin.device.path == device.path);
+        let Some((place, before)) = before.and_then(|place| Some((place, ending.get(place)?))) else {
+            let missing = Missing::since(last_good_us(device), was_absent());
+            return self.poll(twin, |shared, twin| async move {
+                all_ended(&in_the_way).await;
+                poll::run_after(Arc::clone(&twin.device), twin, shared, missing).await;
+            });
+        };
+        let cause = if place < absent { was_absent() } else { was_changed() };
+        let before = Arc::clone(&before.twin);
+        self.poll(twin, |shared, twin| async move {
+            all_ended(&in_the_way).await;
+            // It may have read once more meanwhile.
+            let missing = missing_after(&before, cause);
+            poll::run_after(Arc::clone(&twin.device), twin, shared, missing).await;
         })
     }
 
@@ -145,14 +174,33 @@ impl Devices {
         self.shared.stop.cancel();
         let mut polled = self.lock();
         polled.stopped = true;
-        let ending = std::mem::take(&mut polled.ending);
+        let ending = std::mem::take(&mut polled.ending).into_iter().map(|ending| ending.waiting);
         let running = std::mem::take(&mut polled.running).into_iter().map(|running| running.task);
-        running.chain(ending).collect()
+        running.chain(ending.collect::<Vec<_>>()).collect()
     }
 }
 
+/// Each of them ends within [`END_MAX`].
+async fn all_ended(ending: &[CancellationToken]) {
+    for ended in ending {
+        ended.cancelled().await;
+    }
+}
+
+/// What is missing of a device whose task has ended; `otherwise` says why where values came until then.
+fn missing_after(before: &DeviceTwin, otherwise: Cause) -> Missing {
+    let state = before.state();
+    let missing = state.missing.clone();
+    if missing.cause.is_some() || state.link == Link::StandingBy {
+        return missing;
+    }
+    // A task that was ended in the middle of a poll has left nothing newer.
+    let newest = state.values.iter().map(|current| current.edge_us).max().unwrap_or(0);
+    Missing::since(missing.last_good_us.max(newest), otherwise)
+}
+
 /// Waits for a task that was told to end.
-async fn end(mut task: JoinHandle<()>, device: &str) {
+async fn end(mut task: AbortOnDropHandle<()>, device: &str) {
     match timeout(END_MAX, &mut task).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => tracing::error!(device, "its task ended with a panic"),
@@ -174,3 +222,6 @@ fn was_changed() -> Cause {
 fn was_absent() -> Cause {
     Cause { code: poll::RELOADED.into(), message: "it was not in the configuration".into() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,8 @@ pub fn read(
         if let Some(time) = last_good_us.get_mut(&batch.schema.device) {
             *time = batch.edge_us.max(*time);
         }
-        gaps.extend(batch.gap.map(|gap| poll::gap_event(&batch.schema.device, &gap, batch.edge_us)));
+        let (device, standby_for) = (&batch.schema.device, &batch.schema.standby_for);
+        gaps.extend(batch.gap.map(|gap| poll::gap_event(device, standby_for, &gap, batch.edge_us)));
     });
     let mut stated = HashSet::new();
     for_tail(events, |body| {

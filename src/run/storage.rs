@@ -304,7 +304,7 @@ impl Begin {
             let from_us = before.last_good_us.get(&device.path).copied().unwrap_or(0);
             if from_us != 0 {
                 let gap = GapBefore { from_us, cause: poll::box_off() };
-                self.events.emit(poll::gap_event(&device.path, &gap, started_us));
+                self.events.emit(poll::gap_event(&device.path, &device.standby_for, &gap, started_us));
             }
         }
     }

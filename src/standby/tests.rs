@@ -84,6 +84,65 @@ async fn a_box_with_another_secret_or_another_id_is_not_the_active_box() {
     }
 }
 
+/// An active box whose answers take this long.
+async fn slow(delay: Duration) -> SocketAddr {
+    let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut datagram = [0; 256];
+        loop {
+            let (length, from) = socket.recv_from(&mut datagram).await.unwrap();
+            let nonce = wire::read_question(SECRET.as_bytes(), &datagram[..length]).unwrap();
+            let socket = Arc::clone(&socket);
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let answer = wire::answer(SECRET.as_bytes(), &nonce, "box-a");
+                // The standby may have gone.
+                let _sent = socket.send_to(&answer, from).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_answer_may_take_longer_than_there_is_between_two_questions() {
+    // A question every 40 ms.
+    let active = slow(Duration::from_millis(100)).await;
+    let ((events, _emitted), stop) = (Events::new(), CancellationToken::new());
+    let (gate, mut reads) = watch::channel(false);
+    let asking =
+        tokio::spawn(ask(standby(active.port()), gate, surroundings("box-b", SECRET, &events, &stop)));
+    let opened = timeout(Duration::from_secs(1), reads.wait_for(|open| *open)).await.is_ok();
+    assert!(!opened, "each question is answered");
+    stop.cancel();
+    asking.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_name_is_looked_up_again_and_may_take_longer_than_a_question() {
+    let (old, new) = (port().await, slow(Duration::ZERO).await);
+    // Bound and mute: nothing says that nobody is there any more.
+    let _mute = UdpSocket::bind((Ipv4Addr::LOCALHOST, old)).await.unwrap();
+    let ((events, _emitted), stop) = (Events::new(), CancellationToken::new());
+    let (gate, mut reads) = watch::channel(false);
+    let looked_up = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let look_up = move || {
+        // Half a second, so that the gate opens.
+        let first = looked_up.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 5;
+        async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(if first { SocketAddr::from((Ipv4Addr::LOCALHOST, old)) } else { new })
+        }
+    };
+    let around = surroundings("box-b", SECRET, &events, &stop);
+    let asking = tokio::spawn(ask::ask_at(look_up, standby(old), gate, around));
+    until(&mut reads, true).await;
+    until(&mut reads, false).await;
+    stop.cancel();
+    asking.await.unwrap();
+}
+
 #[test]
 fn nothing_but_the_answer_to_this_question_is_an_answer() {
     let (secret, nonce, other) = (SECRET.as_bytes(), [1; 16], [2; 16]);
