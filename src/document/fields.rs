@@ -259,19 +259,24 @@ impl<'a> Fields<'a> {
 
     /// Two numbers, the first the smaller: `[low, high]`.
     pub fn pair(&self, key: &str) -> Option<(f64, f64)> {
-        let (low, high) = self.two_numbers(key)?;
-        if low >= high {
-            let (message, help) = match low > high {
-                true => (format!("`{key}` runs from {low} to {high}"), "write the smaller number first"),
-                false => (
-                    format!("`{key}` has {low} as its low and its high end"),
-                    "write two different numbers: [low, high]",
-                ),
-            };
-            self.refuse_value("P0124", key, &message, help);
+        let (low, high) = self.two_different(key)?;
+        if low > high {
+            let message = format!("`{key}` runs from {low} to {high}");
+            self.refuse_value("P0124", key, &message, "write the smaller number first");
             return None;
         }
         Some((low, high))
+    }
+
+    /// Two different numbers in any order.
+    pub fn two_different(&self, key: &str) -> Option<(f64, f64)> {
+        let (first, last) = self.two_numbers(key)?;
+        if first <= last && first >= last {
+            let message = format!("`{key}` has {first} as its low and its high end");
+            self.refuse_value("P0124", key, &message, "write two different numbers: [low, high]");
+            return None;
+        }
+        Some((first, last))
     }
 
     /// Two numbers in any order.

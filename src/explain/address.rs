@@ -45,12 +45,14 @@ pub fn explain(
         return Err(format!("\"{address}\" is no address of a {data_type}\n  {}", refused.join("\n  ")));
     }
     let mut out = Columns::default();
+    let mut has_order = false;
     for (protocol, found) in taken {
+        has_order |= protocol.options().iter().any(|option| option.name == "order");
         out.line("address", &format!("{} ({})", found.canonical, protocol.name()));
         wire(&mut out, protocol.as_ref(), &found.canonical, data_type);
     }
     if let Some(bytes) = bytes {
-        orders(&mut out, data_type, bytes)?;
+        orders(&mut out, data_type, bytes, has_order)?;
     }
     Ok(out.text)
 }
@@ -63,8 +65,12 @@ pub fn wire(out: &mut Columns, protocol: &dyn Protocol, address: &str, data_type
     }
 }
 
-/// The value of these bytes in all byte orders.
-fn orders(out: &mut Columns, data_type: DataType, hex: &str) -> Result<(), String> {
+/// The value of these bytes, in all byte orders where the protocol `has_order`.
+fn orders(out: &mut Columns, data_type: DataType, hex: &str, has_order: bool) -> Result<(), String> {
+    if data_type.array_len.is_some() {
+        let single = DataType::single(data_type.scalar);
+        return Err(format!("--bytes shows one value, {data_type} is a list: write --type {single}"));
+    }
     let digits: String =
         hex.chars().filter(|c| !c.is_whitespace() && !matches!(c, ':' | '-' | ',')).collect();
     let digits = digits.strip_prefix("0x").unwrap_or(&digits);
@@ -79,7 +85,8 @@ fn orders(out: &mut Columns, data_type: DataType, hex: &str) -> Result<(), Strin
     let Some(bytes) = bytes.filter(|bytes| bytes.len() == wanted) else {
         return Err(format!("a {data_type} has {wanted} bytes: write {} hexadecimal digits", 2 * wanted));
     };
-    for name in ByteOrder::NAMES {
+    // The first is the order of the bytes as they came.
+    for name in ByteOrder::NAMES.into_iter().take(if has_order { usize::MAX } else { 1 }) {
         let mut ordered = bytes.clone();
         // All of NAMES are read.
         ByteOrder::parse(name).unwrap_or_default().to_big_endian(&mut ordered);

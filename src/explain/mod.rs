@@ -35,7 +35,7 @@ pub struct Explain {
     /// The protocol of the address; needed only where several would take it.
     #[arg(long)]
     protocol: Option<String>,
-    /// Bytes as they came, in hexadecimal: shows the value in all four byte orders.
+    /// Bytes as they came, in hexadecimal: shows the value, on Modbus in all four byte orders.
     #[arg(long, value_name = "HEX", requires = "data_type")]
     bytes: Option<String>,
 }

@@ -64,6 +64,10 @@ fn an_address_by_itself() {
     assert_eq!(said.lines().filter(|line| line.starts_with(['A', 'B', 'C', 'D'])).count(), 4, "{said}");
     let said = address::explain("DB10,REAL48", "REAL", Some("s7"), None).unwrap_err();
     assert!(said.contains("S0201") && said.contains("DB10.DBD48"), "{said}");
+    let said = address::explain("DB10.DBD48", "REAL", None, Some("43663333")).unwrap();
+    assert!(said.ends_with("ABCD         230.2\n") && !said.contains("BADC"), "{said}");
+    let said = address::explain("403000", "REAL[2]", None, Some("4366333343663333")).unwrap_err();
+    assert!(said.contains("REAL[2] is a list") && said.ends_with("--type REAL"), "{said}");
     assert!(address::explain("403000", "REAL", None, Some("4366")).unwrap_err().contains("8 hexadecimal"));
     assert!(address::explain("403000", "REEL", None, None).unwrap_err().contains("no type"));
     assert!(address::explain("403000", "REAL", Some("profibus"), None).unwrap_err().contains("no protocol"));

@@ -50,13 +50,18 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
+/// The text with blanks up to this column. Widths of `format!` end at 65,535, those of lines do not.
+fn filled(text: &str, column: usize) -> String {
+    text.to_owned() + &" ".repeat(column.saturating_sub(width(text)))
+}
+
 fn write_block(out: &mut String, block: &[Line]) {
     let pairs: Vec<&Pair> =
         block.iter().filter_map(|line| if let Line::Pair(pair) = line { Some(pair) } else { None }).collect();
     let keys = pairs.iter().map(|pair| width(&pair.key)).filter(|it| *it <= KEY_MAX).max().unwrap_or(0);
     let values = columns(&pairs);
     let texts: Vec<String> =
-        pairs.iter().zip(values).map(|(pair, value)| format!("{:<keys$} = {value}", pair.key)).collect();
+        pairs.iter().zip(values).map(|(pair, value)| format!("{} = {value}", filled(&pair.key, keys))).collect();
     let commented = pairs.iter().zip(&texts).filter(|(pair, _)| !pair.comment.is_empty());
     let column =
         commented.map(|(_, text)| width(text)).filter(|it| *it <= COMMENT_COLUMN_MAX).max().unwrap_or(0);
@@ -69,7 +74,7 @@ fn write_block(out: &mut String, block: &[Line]) {
                 if pair.comment.is_empty() {
                     write_line(out, text);
                 } else {
-                    write_line(out, &format!("{text:<column$}  {}", pair.comment));
+                    write_line(out, &format!("{}  {}", filled(text, column), pair.comment));
                 }
             }
         }
@@ -106,10 +111,9 @@ fn columns(pairs: &[&Pair]) -> Vec<String> {
         for group in by_key.into_values() {
             let widths = || group.iter().map(|(index, _)| width(&values[*index]));
             let (least, most) = (widths().min().unwrap_or(0), widths().max().unwrap_or(0));
-            let filled = if most - least > FILL_MAX { 0 } else { most };
+            let column = if most - least > FILL_MAX { 0 } else { most };
             for (index, _) in &group {
-                let text = std::mem::take(&mut values[*index]);
-                values[*index] = format!("{text:<filled$} ");
+                values[*index] = filled(&values[*index], column) + " ";
             }
             open.push((group, at + 1));
         }

@@ -128,6 +128,15 @@ fn what_cannot_be_read_is_left_alone() {
     assert_eq!(format("x.toml", "").as_deref(), Ok(""));
 }
 
+#[test]
+fn lines_of_any_length_are_laid_out() {
+    let long = "x".repeat(70_000);
+    let text = format!("a = {{ b = \"{long}\", c = 1 }}  # d\nbb = {{ b = \"{long}y\", c = 1 }}  # d\n");
+    let expected =
+        format!("a  = {{ b = \"{long}\",  c = 1 }}  # d\nbb = {{ b = \"{long}y\", c = 1 }}  # d\n");
+    assert!(format("x.toml", &text) == Ok(expected));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -2,7 +2,7 @@
 
 use forebay_connector::DataType;
 
-use super::tag::number_key;
+use super::tag::value_key;
 use crate::document::{Fields, Resolved};
 
 /// What is held back of a tag.
@@ -27,16 +27,10 @@ pub fn read(fields: &Fields<'_>, data_type: DataType, range: Option<(f64, f64)>)
         return plain(0.0);
     }
     let wanted = fields.has("compress") && !fields.is_own("deadband");
-    // A list is published whole or not at all: there is no line between two lists.
-    if wanted && data_type.array_len.is_some() {
-        if fields.is_own("compress") {
-            let help = "remove it; a list is published when one of its values changes";
-            fields.refuse("P0121", "compress", &format!("`compress` makes no sense for {data_type}"), help);
-        }
-    } else if wanted && number_key(fields, data_type, "compress") {
+    if wanted && value_key(fields, data_type, "compress") {
         return Precision { deadband: 0.0, compress: share(fields, "compress", range) };
     }
-    if !number_key(fields, data_type, "deadband") {
+    if !value_key(fields, data_type, "deadband") {
         return plain(0.0);
     }
     plain(share(fields, "deadband", range).unwrap_or(0.0))

@@ -68,9 +68,12 @@ fn by_points(fields: &Fields<'_>) -> Option<Scaling> {
         return None;
     }
     let clamp = fields.bool("clamp").unwrap_or(false);
-    // `eng` may fall while `raw` rises.
-    let (raw, eng) = (fields.pair("raw"), fields.two_numbers("eng"));
-    let (raw, eng) = (raw?, eng?);
+    // Either may fall: a pair of ends belongs together, whichever is written first.
+    let (raw, eng) = (fields.two_different("raw"), fields.two_numbers("eng"));
+    let (mut raw, mut eng) = (raw?, eng?);
+    if raw.0 > raw.1 {
+        (raw, eng) = ((raw.1, raw.0), (eng.1, eng.0));
+    }
     if eng.0.total_cmp(&eng.1).is_eq() {
         fields.refuse("P0125", "eng", "`eng` has twice the same number", "write eng = [low, high]");
         return None;

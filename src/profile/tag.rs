@@ -230,13 +230,12 @@ pub fn read(names: &Names<'_>, fields: &Fields<'_>, path: &str, shift: u32) -> O
     let scaling = scaling::read(fields, data_type);
     let unit = unit(names.protocol, fields, data_type);
     let scaling = scaling::of_time(data_type.scalar, &unit, scaling);
-    let range = number_key(fields, data_type, "range").then(|| fields.pair("range")).flatten();
+    let range = value_key(fields, data_type, "range").then(|| fields.pair("range")).flatten();
     let Precision { deadband, compress } = precision::read(fields, data_type, range.or(scaling.span));
     let limits = limits(fields, data_type);
     let enumeration = enumeration(names, fields, data_type);
     let bits = bits(names, fields, data_type);
-    let counter = number_key(fields, data_type, "kind")
-        && fields.choice("kind", &["counter", "value"]) == Some("counter");
+    let counter = counter(fields, data_type);
     let function_check = ne107(fields, data_type);
     let timezone = timezone(fields, data_type);
     let (address, scan) = (address?, scan?);
@@ -297,6 +296,25 @@ fn bit_tag(word: &Tag, bit: &NamedBit) -> Tag {
 /// an inherited one left out.
 pub(super) fn number_key(fields: &Fields<'_>, data_type: DataType, key: &str) -> bool {
     fitting(fields, data_type, key, data_type.scalar.is_number(), "numbers")
+}
+
+/// [`number_key`] for keys that look at one value. A list is published whole or not at all: it has
+/// no limits, no range, and no line to the next list.
+pub(super) fn value_key(fields: &Fields<'_>, data_type: DataType, key: &str) -> bool {
+    if data_type.array_len.is_none() {
+        return number_key(fields, data_type, key);
+    }
+    if fields.is_own(key) {
+        let help = "remove it; a list is published when one of its values changes";
+        fields.refuse("P0121", key, &format!("`{key}` makes no sense for {data_type}"), help);
+    }
+    false
+}
+
+fn counter(fields: &Fields<'_>, data_type: DataType) -> bool {
+    number_key(fields, data_type, "kind")
+        && fields.choice("kind", &["counter", "value"]) == Some("counter")
+        && value_key(fields, data_type, "kind")
 }
 
 fn fitting(fields: &Fields<'_>, data_type: DataType, key: &str, fits: bool, meant_for: &str) -> bool {
@@ -364,7 +382,7 @@ pub(super) fn unit(protocol: &dyn Protocol, fields: &Fields<'_>, data_type: Data
 
 pub(super) fn limits(fields: &Fields<'_>, data_type: DataType) -> BTreeMap<String, f64> {
     let mut limits = BTreeMap::new();
-    if !number_key(fields, data_type, "limits") {
+    if !value_key(fields, data_type, "limits") {
         return limits;
     }
     let Some(inner) = fields.table("limits", format!("{}: `limits`", fields.subject), &LIMITS) else {

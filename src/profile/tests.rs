@@ -49,6 +49,39 @@ fn validate_builtin() {
     assert_eq!(names, ["press-3", "press-4", "filler-1", "filler-2", "meter-hall-2", "meter-compressor"]);
 }
 
+/// A profile with this line in it, of a Modbus device, and the device.
+fn with_line(line: &str) -> (Option<Arc<Device>>, String) {
+    let text = format!(
+        "forebay = 1\n[profile]\nname = \"x\"\nversion = \"1\"\nsource = \"manual\"\nprotocol = \"modbus\"\n\
+         [scan]\nslow = \"1s\"\n[defaults]\nscan = \"slow\"\ntype = \"INT\"\n[tags.a]\n{line}\n\
+         [[device]]\nname = \"x-1\"\nendpoint = \"tcp://10.0.0.1\"\nlocation = \"A\"\n"
+    );
+    let (mut found, said) = read(&[("x.toml", &text)], 10, 1000);
+    (found.devices.pop(), said)
+}
+
+#[test]
+fn either_end_of_a_scale_may_stand_first() {
+    for (one, other) in [("[27648, 0]", "[0, 100]"), ("[27648, 0]", "[100, 0]"), ("[0, 27648]", "[100, 0]")] {
+        let line = |raw: &str, eng: &str| {
+            let line = format!("x = {{ address = \"40001\", raw = {raw}, eng = {eng}, clamp = true }}");
+            let (device, said) = with_line(&line);
+            assert_eq!(said, "");
+            device.unwrap().tags[0].transform
+        };
+        let turned = |ends: &str| {
+            let mut ends: Vec<&str> = ends.trim_matches(['[', ']']).split(", ").collect();
+            ends.reverse();
+            format!("[{}]", ends.join(", "))
+        };
+        assert_eq!(line(one, other), line(&turned(one), &turned(other)));
+        let Transform::Linear { scale, offset, .. } = line(one, other) else { panic!("it is scaled") };
+        let falls = (one == "[27648, 0]") != (other == "[100, 0]");
+        let expected = if falls { (-100.0 / 27648.0, 100.0) } else { (100.0 / 27648.0, 0.0) };
+        assert_eq!((scale, offset), expected);
+    }
+}
+
 #[test]
 fn the_press_is_read_as_written() {
     let press = device("press-4");

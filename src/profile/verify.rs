@@ -1,6 +1,6 @@
 //! `[[verify]]`: what is read after every connect to know that the device is the right one.
 
-use forebay_connector::{Scalar, TagSpec, Value};
+use forebay_connector::{DataType, Scalar, TagSpec, Value};
 
 use super::tag::{self, Names};
 use super::walk::{Except, Walked};
@@ -45,12 +45,12 @@ fn one(
     let why = fields.languages("why").unwrap_or_default();
     let expected = expected(fields);
     let entry = fields.entry("tag")?;
-    let (raw, scalar, transform) = match &entry.node.content {
+    let (raw, data_type, transform) = match &entry.node.content {
         Content::Table(_) => inline(fields, names, walked, number)?,
         _ => by_path(fields, except, walked)?,
     };
     let expected = expected?;
-    check_kind(fields, scalar, &expected);
+    check_kind(fields, data_type, &expected);
     Some(Verify { raw, transform, expected, why })
 }
 
@@ -60,7 +60,7 @@ fn inline(
     names: &Names<'_>,
     walked: &mut Walked,
     number: usize,
-) -> Option<(u32, Scalar, Transform)> {
+) -> Option<(u32, DataType, Transform)> {
     let inner = fields.table("tag", "the tag of [[verify]]", &INLINE_KEYS)?;
     let inner = inner.inheriting([names.defaults]);
     let data_type = tag::data_type(&inner)?;
@@ -75,10 +75,10 @@ fn inline(
         scan: slowest,
         deadband: None,
     });
-    Some((raw, data_type.scalar, scaling::read(&inner, data_type).transform))
+    Some((raw, data_type, scaling::read(&inner, data_type).transform))
 }
 
-fn by_path(fields: &Fields<'_>, except: &Except, walked: &Walked) -> Option<(u32, Scalar, Transform)> {
+fn by_path(fields: &Fields<'_>, except: &Except, walked: &Walked) -> Option<(u32, DataType, Transform)> {
     let path = fields.text("tag")?;
     let found = walked.tags.iter().find(|tag| tag.path == path.text);
     let Some(tag) = found else {
@@ -110,9 +110,11 @@ fn by_path(fields: &Fields<'_>, except: &Except, walked: &Walked) -> Option<(u32
         fields.refuse("P0130", "tag", &format!("tag `{}` is calculated", path.text), help);
         return None;
     }
-    let scalar = walked.raws.get(usize::try_from(tag.raw).ok()?)?.data_type.scalar;
-    let scalar = if matches!(tag.transform, Transform::Bit(_)) { Scalar::Bool } else { scalar };
-    Some((tag.raw, scalar, tag.transform))
+    let data_type = match tag.transform {
+        Transform::Bit(_) => DataType::single(Scalar::Bool),
+        _ => walked.raws.get(usize::try_from(tag.raw).ok()?)?.data_type,
+    };
+    Some((tag.raw, data_type, tag.transform))
 }
 
 fn expected(fields: &Fields<'_>) -> Option<Expected> {
@@ -146,7 +148,8 @@ fn is(fields: &Fields<'_>, entry: &Entry) -> Option<Expected> {
 }
 
 /// What is expected must be of the tag's kind, or it never holds.
-fn check_kind(fields: &Fields<'_>, scalar: Scalar, expected: &Expected) {
+fn check_kind(fields: &Fields<'_>, data_type: DataType, expected: &Expected) {
+    let scalar = data_type.scalar;
     let text = matches!(scalar, Scalar::String(_) | Scalar::Wstring(_) | Scalar::Char);
     let (fits, key) = match expected {
         Expected::Between(..) => (scalar.is_number(), "between"),
@@ -154,13 +157,13 @@ fn check_kind(fields: &Fields<'_>, scalar: Scalar, expected: &Expected) {
         Expected::Is(Value::Text(_)) => (text, "is"),
         Expected::Is(_) => (scalar.is_number(), "is"),
     };
-    if !fits {
+    if !fits || data_type.array_len.is_some() {
         let span: Span = fields.entry(key).map_or(fields.span, |entry| entry.node.span);
-        let data_type = forebay_connector::DataType::single(scalar);
         let message = format!("[[verify]]: a {data_type} can never be this");
         let fault = fields.ctx.error("P0130", span, message);
-        fields
-            .ctx
-            .report(fault.help("compare numbers with numbers, texts with texts, BOOL with true or false"));
+        fields.ctx.report(fault.help(match data_type.array_len {
+            Some(_) => "a list is compared with nothing: read the element that is meant as a tag of its own",
+            None => "compare numbers with numbers, texts with texts, BOOL with true or false",
+        }));
     }
 }

@@ -146,13 +146,18 @@ impl Place {
 /// [`AddressFault`] M0201 (ambiguous short form), M0202 (not an address), M0204 (bit), M0205
 /// (outside of the table).
 pub fn parse(text: &str) -> Result<Place, AddressFault> {
+    parse_as(text, false)
+}
+
+/// [`parse`]; `bool` when the value is a BOOL, of which the help of M0201 speaks.
+fn parse_as(text: &str, bool: bool) -> Result<Place, AddressFault> {
     let (body, bit) = match text.split_once('.') {
         Some((body, bit)) => (body, Some(bit)),
         None => (text, None),
     };
     let (table, start) = match body.split_once(':') {
         Some((prefix, number)) => parse_wire(text, prefix, number)?,
-        None => parse_manual(text, body)?,
+        None => parse_manual(text, body, bool && bit.is_none())?,
     };
     let Some(bit) = bit else { return Ok(Place { table, start, bit: None }) };
     let span = body.len() + 1..text.len();
@@ -206,7 +211,7 @@ fn parse_wire(text: &str, prefix: &str, number: &str) -> Result<(Table, u16), Ad
     }
 }
 
-fn parse_manual(text: &str, body: &str) -> Result<(Table, u16), AddressFault> {
+fn parse_manual(text: &str, body: &str, bool: bool) -> Result<(Table, u16), AddressFault> {
     let Some(value) = digits(body).filter(|_| body.len() <= 6) else {
         let span = match body.find(|c: char| !c.is_ascii_digit()) {
             Some(at) => at..body.len(),
@@ -220,7 +225,7 @@ fn parse_manual(text: &str, body: &str) -> Result<(Table, u16), AddressFault> {
     };
     let table = Table::ALL.into_iter().find(|table| body.starts_with(table.digit()));
     if body.len() < 5 {
-        return Err(ambiguous(body, value, table));
+        return Err(ambiguous(body, value, table, bool));
     }
     let Some(table) = table else {
         return Err(AddressFault {
@@ -248,22 +253,38 @@ fn parse_manual(text: &str, body: &str) -> Result<(Table, u16), AddressFault> {
 }
 
 /// `41`, `401` and `4001` all mean holding register 1 to Kepware, and three others to the rest.
-fn ambiguous(body: &str, value: u64, table: Option<Table>) -> AddressFault {
+fn ambiguous(body: &str, value: u64, table: Option<Table>, bool: bool) -> AddressFault {
+    let [one, other] = match bool {
+        true => [Table::Coils, Table::DiscreteInputs],
+        false => [Table::HoldingRegisters, Table::InputRegisters],
+    };
+    let wire = |table: Table| format!("\"{}:{value}\"", table.prefix());
+    let manual = |table: Table, number: u64| format!("\"{}{number:04}\"", table.digit());
     let plain =
-        format!("\"hr:{value}\" (or \"ir:{value}\") if {body} is the offset on the wire, counting from 0");
-    let padded = table.zip(digits(&body[body.len().min(1)..]).filter(|number| *number > 0));
-    let help = match padded {
+        format!("{} (or {}) if {body} is the offset on the wire, counting from 0", wire(one), wire(other));
+    let padded = table.zip(digits(&body[body.len().min(1)..]));
+    let help = match padded.filter(|(table, number)| *number > 0 && table.is_bits() == bool) {
         Some((table, number)) => format!(
-            "write \"{}{number:04}\" if it is {} {number} with its zeros left out, or {plain}",
-            table.digit(),
+            "write {} if it is {} {number} with its zeros left out, or {plain}",
+            manual(table, number),
             table.name()
         ),
-        None => format!("write {plain}, or \"4{value:04}\" (or \"3{value:04}\") if it counts from 1"),
+        // Nothing that counts from 1 has a number 0.
+        None if value == 0 => format!("write {plain}"),
+        None => format!(
+            "write {plain}, or {} (or {}) if it counts from 1",
+            manual(one, value),
+            manual(other, value)
+        ),
     };
     AddressFault {
         label: "5 or 6 digits needed".into(),
         help,
-        ..fault("M0201", format!("`{body}` can mean several registers"), 0..body.len())
+        ..fault(
+            "M0201",
+            format!("`{body}` can mean several {}", if bool { "bits" } else { "registers" }),
+            0..body.len(),
+        )
     }
 }
 
@@ -273,7 +294,7 @@ fn ambiguous(body: &str, value: u64, table: Option<Table>) -> AddressFault {
 /// As [`parse`], and M0203 (width), M0204 (BOOL without bit), M0205 (value passes the end),
 /// M0206 (type unknown to Modbus), M0207 (longer than one read).
 pub fn check(address: &str, data_type: DataType) -> Result<(Place, u16), AddressFault> {
-    let place = parse(address)?;
+    let place = parse_as(address, data_type.scalar == Scalar::Bool)?;
     let elements = u32::from(data_type.array_len.unwrap_or(1));
     let width = match (place.table.is_bits(), place.bit, data_type.scalar) {
         (true, _, Scalar::Bool) => 1,

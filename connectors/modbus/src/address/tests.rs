@@ -43,6 +43,17 @@ fn faults_point_into_the_address() {
         ("4001", "INT", "M0201", 0..4, "\"hr:4001\""),
         ("53", "INT", "M0201", 0..2, "\"40053\""),
         ("4", "INT", "M0201", 0..1, "\"hr:4\""),
+        ("153", "INT", "M0201", 0..3, "\"hr:153\" (or \"ir:153\") if 153 is"),
+        ("0", "BOOL", "M0201", 0..1, "\"co:0\" (or \"di:0\") if 0 is the offset"),
+        (
+            "153",
+            "BOOL",
+            "M0201",
+            0..3,
+            "\"10053\" if it is discrete input 53 with its zeros left out, or \"co:153\"",
+        ),
+        ("41", "BOOL", "M0201", 0..2, "\"00041\" (or \"10041\") if it counts from 1"),
+        ("41.1", "BOOL", "M0201", 0..2, "\"40001\""),
         ("", "INT", "M0202", 0..0, "\"30053\""),
         ("DB1.W0", "INT", "M0202", 0..3, "\"30053\""),
         ("%MW100", "INT", "M0202", 0..6, "\"30053\""),
@@ -73,6 +84,7 @@ fn faults_point_into_the_address() {
         ("00001", "BOOL[2001]", "M0207", 0..5, "2000 bits"),
     ] {
         let fault = check(text, typed(data_type)).expect_err(text);
+        assert!(text != "0" || !fault.help.contains("0000"), "{:?}: nothing has number 0", fault.help);
         assert_eq!((fault.code, &fault.span), (code, &span), "{text}: {fault:?}");
         assert!(fault.help.contains(help), "{text}: {:?} does not say {help:?}", fault.help);
     }
