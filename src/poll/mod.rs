@@ -151,7 +151,7 @@ fn carries_on(missing: &Missing, was_open: bool) -> bool {
 
 async fn read(device: Arc<Device>, twin: Arc<DeviceTwin>, shared: Shared, missing: Missing) {
     let events = shared.events.clone();
-    let mut outage = outage::Outage::carried_on(Arc::clone(&device), events, missing);
+    let mut outage = outage::Outage::before_start(Arc::clone(&device), events, missing);
     outage.hand_over(&twin);
     while !shared.stop.is_cancelled() {
         let work = task::Task::new(Arc::clone(&device), Arc::clone(&twin), shared.clone());

@@ -60,13 +60,7 @@ pub struct Outage {
 
 impl Outage {
     /// The time since the box was switched off, or the device was read last, counts as an outage too.
-    #[cfg(test)]
-    pub fn before_start(device: Arc<Device>, events: Events, last_good_us: i64, cause: Cause) -> Self {
-        Self::carried_on(device, events, Missing::since(last_good_us, cause))
-    }
-
-    /// Carries on with what another task of the device has left.
-    pub fn carried_on(device: Arc<Device>, events: Events, missing: Missing) -> Self {
+    pub fn before_start(device: Arc<Device>, events: Events, missing: Missing) -> Self {
         let Missing { last_good_us, cause, then } = missing;
         Self {
             device,
@@ -277,7 +271,8 @@ mod tests {
     #[test]
     fn losses_before_and_after_a_clock_that_was_set_back_are_two_records() {
         let (events, mut emitted) = Events::new();
-        let mut outage = Outage::before_start(crate::poll::testing::device(Vec::new()), events, 0, box_off());
+        let mut outage =
+            Outage::before_start(crate::poll::testing::device(Vec::new()), events, Missing::default());
         outage.lost(5_000_000, 1);
         outage.lost(6_000_000, 2);
         outage.lost(1_000_000, 4);

@@ -191,7 +191,8 @@ async fn all_ended(ending: &[CancellationToken]) {
 fn missing_after(before: &DeviceTwin, otherwise: Cause) -> Missing {
     let state = before.state();
     let missing = state.missing.clone();
-    if missing.cause.is_some() || state.link == Link::StandingBy {
+    // Of a standby box the values may be those of an earlier turn.
+    if missing.cause.is_some() || !matches!(state.link, Link::Up { .. }) {
         return missing;
     }
     // A task that was ended in the middle of a poll has left nothing newer.

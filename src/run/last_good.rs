@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -54,16 +55,27 @@ pub fn read(
     let mut stated = HashSet::new();
     for_tail(events, |body| {
         if let Body::Event(json) = body {
-            stated.insert(json);
+            stated.extend(serde_json::from_slice(&json).ok().and_then(|event| gap_times(&event)));
         }
     });
-    let is_unstated = |event: &Event| serde_json::to_vec(event).is_ok_and(|json| !stated.contains(&json));
+    let is_unstated = |event: &Event| {
+        let times = serde_json::to_value(event).ok().and_then(|event| gap_times(&event));
+        times.is_some_and(|times| !stated.contains(&times))
+    };
     // Kafka may have all of it soon, and then the journal forgets.
     if let Some(state) = state {
         write(state, &last_good_us.iter().map(|(path, us)| (path.clone(), *us)).collect::<Vec<_>>());
     }
     let unstated = gaps.into_iter().filter(is_unstated).collect();
     Before { last_good_us, unstated }
+}
+
+/// Device, beginning and end of a gap, which make it the same gap; `None` of another event. What was
+/// told beside, as values from the device's own memory, is not known from a batch.
+fn gap_times(event: &Json) -> Option<[String; 3]> {
+    let text = |at: &Json| at.as_str().map(str::to_owned);
+    (event["kind"] == "gap").then_some(())?;
+    Some([text(&event["device"])?, text(&event["data"]["from"])?, text(&event["edge_time"])?])
 }
 
 /// What the small state alone knows, while the journal cannot be read.
@@ -150,5 +162,28 @@ fn write(state: &State, times: &[(String, i64)]) {
     let known = times.iter().filter(|(_, us)| *us != 0);
     if let Err(error) = state.save_last_good(known.map(|(path, us)| (path.as_str(), *us))) {
         tracing::warn!("times of last values not saved: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::GapBefore;
+
+    #[test]
+    fn a_gap_that_was_told_with_values_from_the_memory_of_the_device_is_the_same_gap() {
+        let times = |event: &Event| gap_times(&serde_json::to_value(event).unwrap());
+        let told = |from_us: i64, to_us: i64| {
+            poll::gap_event("Works1/press", "", &GapBefore { from_us, cause: poll::box_off() }, to_us)
+        };
+        let mut event = told(1_000_000, 2_000_000);
+        event.text.push_str("; 7 values of it come from the device's own memory");
+        event.data["from_history"] = 7.into();
+        assert!(times(&event).is_some());
+        assert_eq!(times(&event), times(&told(1_000_000, 2_000_000)));
+        assert_ne!(times(&event), times(&told(1_000_000, 3_000_000)));
+        assert_ne!(times(&event), times(&told(500_000, 2_000_000)));
+        event.kind = crate::event::Kind::Alarm;
+        assert_eq!(times(&event), None);
     }
 }

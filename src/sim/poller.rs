@@ -15,8 +15,8 @@ use crate::event::{Event, Events};
 use crate::journal::memory_disk::Fate;
 use crate::lane::LaneWriter;
 use crate::poll::outage::Outage;
-use crate::poll::{box_off, testing};
-use crate::twin::Cause;
+use crate::poll::testing;
+use crate::twin::{Cause, Missing};
 
 /// Tags of a device: its serial number, a number that changes slowly, and a text.
 const TAGS: [&str; 3] = ["serial", "level", "note"];
@@ -45,7 +45,8 @@ impl Poller {
     /// The box has started.
     pub fn start(&mut self, events: &Events) {
         self.refused.clear();
-        self.outage = Some(Outage::before_start(Arc::clone(&self.device), events.clone(), 0, box_off()));
+        self.outage =
+            Some(Outage::before_start(Arc::clone(&self.device), events.clone(), Missing::default()));
     }
 
     /// One scan; what the lane has taken.

@@ -196,6 +196,18 @@ async fn two_reloads_at_once_keep_the_cause_and_the_beginning_of_an_outage() {
     assert!(time("to").duration_since(time("from")).as_secs() >= 3600, "{gap}");
 }
 
+#[test]
+fn a_standby_that_has_not_read_yet_in_its_turn_leaves_no_time_of_an_earlier_one() {
+    let twin = DeviceTwin::new(scripted(vec![tag("a", 0)], Script::default()));
+    twin.state().values[0].edge_us = 5_000_000;
+    for link in [Link::StandingBy, Link::Starting] {
+        twin.state().link = link;
+        assert_eq!(missing_after(&twin, was_changed()), Missing::default());
+    }
+    twin.state().link = Link::Up { since_us: 4_000_000 };
+    assert_eq!(missing_after(&twin, was_changed()), Missing::since(5_000_000, was_changed()));
+}
+
 /// The one gap that was told.
 fn gap(emitted: &mut Receiver<Event>) -> serde_json::Value {
     let events = std::iter::from_fn(|| emitted.try_recv().ok());
