@@ -17,9 +17,9 @@ use crate::plan::{Item, Member, Plan};
 use crate::refusal::{self, Failure, Reason};
 use crate::session::Answer;
 use crate::settings::Settings;
-use crate::suspects::{Suspects, Trust, alone, of_block};
+use crate::suspects::{Asking, Suspects, Trust, alone, of_block};
 
-use one_by_one::Progress;
+use one_by_one::{Progress, has_time};
 
 /// How long a refused register is left alone before it is asked for again.
 const REFUSAL_REMEMBERED: Duration = Duration::from_secs(60);
@@ -195,7 +195,10 @@ impl ModbusConnector {
             return Ok(index + 1);
         }
         let read = of_block(block, self.settings.unit);
-        let answer = match self.ask(read, Blame::All).await {
+        self.suspects.asking(Some(Asking::Block(read)));
+        let answer = self.ask(read, Blame::All).await;
+        self.suspects.asking(None);
+        let answer = match answer {
             Ok(answer) => answer,
             Err(failure) if failure.by_gateway && progress.witness.is_some() => {
                 self.suspects.distrust(read);
@@ -247,9 +250,13 @@ impl Connector for ModbusConnector {
     }
 
     async fn poll(&mut self, due: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        let began = Instant::now();
+        if self.suspects.resume() {
+            self.plans.clear();
+        }
         let mut kept = self.take_plan(due);
         let outcome = self.run(&mut kept, samples).await;
-        let is_news = outcome.is_ok() && self.ask_muted().await;
+        let is_news = outcome.is_ok() && has_time(began, self.settings.timeout) && self.ask_muted().await;
         if !kept.is_stale && !is_news {
             self.plans.push(kept);
         }

@@ -23,6 +23,8 @@ use crate::standing::{Caution, Standing};
 const SILENCE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// How many time limits late an answer may come where nothing but time tells it from others.
 const LATEST: u32 = 5;
+/// Longest such wait, whatever the time limit: the poller gives up a poll after a minute.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Exception of a gateway whose unit does not answer it.
 const GATEWAY_TARGET_SILENT: u8 = 0x0B;
 
@@ -228,7 +230,7 @@ impl State {
         // Until there is an answer: a dropped call leaves the line as unsettled as a failed one.
         let was_unsettled = std::mem::replace(&mut self.unsettled, true);
         let silence = match (was_unsettled, caution) {
-            (_, Caution::Wait) => (manners.timeout * LATEST).max(SILENCE_AFTER_FAILURE),
+            (_, Caution::Wait) => (manners.timeout * LATEST).clamp(SILENCE_AFTER_FAILURE, WAIT_MAX),
             (true, _) => SILENCE_AFTER_FAILURE,
             (false, _) => Duration::ZERO,
         };

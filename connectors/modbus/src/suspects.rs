@@ -32,6 +32,20 @@ pub struct Suspects {
     blocks: Vec<Suspect>,
     muted: Vec<Muted>,
     divided: Vec<Read>,
+    /// Single tags that were not answered once; a poll may be too short to ask them twice.
+    tried: Vec<(Read, Instead)>,
+    asking: Option<Asking>,
+}
+
+/// A request that is under way: what to learn from it if the poll is given up before it ends.
+#[derive(Debug, Clone, Copy)]
+pub enum Asking {
+    /// A block.
+    Block(Read),
+    /// A tag of a block that is asked one by one, after others were answered.
+    Alone(Read),
+    /// A block, all of whose tags answer for themselves.
+    Whole(Read),
 }
 
 #[derive(Debug)]
@@ -83,7 +97,7 @@ impl Suspects {
 
     /// The tags of this block are to be asked one by one at once.
     pub fn distrust(&mut self, read: Read) {
-        self.cleared(read);
+        self.blocks.retain(|suspect| suspect.read != read);
         remember(&mut self.blocks, Suspect { read, failures: FAILURES });
     }
 
@@ -92,12 +106,60 @@ impl Suspects {
         if !self.blocks.is_empty() {
             self.blocks.retain(|suspect| suspect.read != read);
         }
+        if !self.tried.is_empty() {
+            self.tried.retain(|(tried, _)| !contains(read, *tried));
+        }
+    }
+
+    /// This tag alone was not answered, by a unit that answers others.
+    pub fn tried(&mut self, read: Read, instead: Instead) {
+        if self.was_tried(read).is_none() {
+            remember(&mut self.tried, (read, instead));
+        }
+    }
+
+    /// What happened when this tag was asked alone, if it was not answered.
+    pub fn was_tried(&self, read: Read) -> Option<Instead> {
+        self.tried.iter().find(|(tried, _)| *tried == read).map(|(_, instead)| *instead)
+    }
+
+    /// Nothing is open about this tag alone.
+    pub fn settled(&mut self, read: Read) {
+        self.tried.retain(|(tried, _)| *tried != read);
+    }
+
+    /// This is asked now. To be called with `None` when there is an outcome.
+    pub fn asking(&mut self, asking: Option<Asking>) {
+        self.asking = asking;
+    }
+
+    /// Learns from a poll that was given up half-way, so that the next one gets further. True when
+    /// plans are to be made anew.
+    pub fn resume(&mut self) -> bool {
+        match self.asking.take() {
+            Some(Asking::Block(read)) => self.failed(read, Some(Instead::Silent)),
+            Some(Asking::Alone(read)) => match self.was_tried(read) {
+                Some(instead) => {
+                    self.mute(read, instead, Instant::now());
+                    return true;
+                }
+                None => self.tried(read, Instead::Silent),
+            },
+            Some(Asking::Whole(read)) => {
+                self.cleared(read);
+                self.divide(read);
+                return true;
+            }
+            None => {}
+        }
+        false
     }
 
     /// These registers alone are not answered.
     pub fn mute(&mut self, read: Read, instead: Instead, now: Instant) {
         let (pause, ask_at) = (MUTED_FIRST, now + MUTED_FIRST);
         self.muted.retain(|muted| muted.read != read);
+        self.settled(read);
         remember(&mut self.muted, Muted { read, instead, ask_at, pause });
     }
 

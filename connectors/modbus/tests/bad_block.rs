@@ -12,6 +12,9 @@ use tokio::net::TcpListener;
 
 use crate::double::{Asked, connect_and_poll, device, listen, ms, open, poll, word};
 
+/// When the poller gives up a poll.
+const POLL_MAX: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bad {
     Silent,
@@ -242,4 +245,42 @@ async fn a_muted_register_is_asked_again_after_a_minute() {
     assert!(polls <= 2, "{polls} polls");
     assert_eq!(connector.refusal(3), None);
     server.abort();
+}
+
+/// On the test's own clock: with a long time limit the bad registers are found too, although the
+/// poller gives up a poll after a minute and not all of them can be asked twice in one.
+#[tokio::test(start_paused = true)]
+async fn bad_registers_are_found_whatever_the_time_limit() {
+    let bad = [3, 4];
+    for (limit_ms, others) in
+        [15_000, 20_000, 35_000, 50_000, 60_000].into_iter().flat_map(|limit| [(limit, 0), (limit, 3)])
+    {
+        let what = format!("{limit_ms} ms, {others} others");
+        let offsets: Vec<u16> = (0..8).chain(100..100 + others).collect();
+        let (listener, endpoint) = listen().await;
+        let server = tokio::spawn(Touchy::with(&bad).serve(listener, Bad::Silent));
+        let addresses: Vec<String> = offsets.iter().map(|offset| format!("hr:{offset}")).collect();
+        let tags: Vec<_> = addresses.iter().map(|address| (address.as_str(), "UINT", 0)).collect();
+        let mut connector = open(device(&endpoint, &[("timeout", ms(limit_ms))], &tags));
+        let (mut polls, mut given_up) = (0, 0);
+        loop {
+            polls += 1;
+            assert!(polls < 16, "{what}: not found, {given_up} polls given up");
+            connector.connect().await.unwrap();
+            match tokio::time::timeout(POLL_MAX, poll(&mut connector, &[0])).await {
+                Ok(Ok(samples)) if is_right(&offsets, &bad, &samples) => break,
+                Ok(_) => {}
+                Err(_) => given_up += 1,
+            }
+        }
+        assert!(limit_ms > 50_000 || given_up == 0, "{what}: {given_up} polls given up");
+        // Once they are found, every poll is quick, and the reason is told.
+        let began = tokio::time::Instant::now();
+        assert!(is_right(&offsets, &bad, &poll(&mut connector, &[0]).await.unwrap()), "{what}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{what}");
+        for tag in 3..5 {
+            assert!(connector.refusal(tag).unwrap().contains("does not answer"), "{what}");
+        }
+        server.abort();
+    }
 }

@@ -334,6 +334,29 @@ async fn a_late_rtu_answer_is_nobodys() {
     }
 }
 
+/// On the test's own clock: where only time tells, it does so before the poller loses patience,
+/// which would begin anew each time.
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_late_answers_fits_into_a_poll() {
+    let (listener, endpoint) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        next(&mut stream).await.unwrap();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(serve(stream));
+        }
+    });
+    let endpoint = endpoint.replace("tcp://", "rtu+tcp://");
+    let options = [("timeout", ms(15_000)), ("max_registers", OptionValue::Int(1))];
+    let mut connector = open(device(&endpoint, &options, &[("hr:30", "UINT", 0)]));
+    connect_and_poll(&mut connector, &[0]).await.unwrap_err();
+    let polled = timeout(Duration::from_secs(60), connect_and_poll(&mut connector, &[0])).await;
+    let samples = polled.expect("a poll has an end").unwrap();
+    assert_eq!(samples[0].value, Value::Uint(word(UNIT, 30).into()));
+    server.abort();
+}
+
 /// Counts the turns that were taken.
 #[derive(Default)]
 struct Counted(AtomicU64);

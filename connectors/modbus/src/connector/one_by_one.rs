@@ -1,7 +1,9 @@
 //! Finds the tags of a block that the device does not answer, and asks for them again later.
 
+use std::time::Duration;
+
 use forebay_connector::{PollError, RawSample};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{KeptPlan, ModbusConnector};
 use crate::frame::Read;
@@ -9,11 +11,22 @@ use crate::line::Blame;
 use crate::plan::Member;
 use crate::refusal::{Failure, Reason};
 use crate::session::Answer;
-use crate::suspects::{alone, of_block};
+use crate::suspects::{Asking, alone, of_block};
 
 /// Tags that may go without an answer when those of a block are asked one by one in a poll; each
 /// costs two time limits. When nothing else answers either, the device itself is taken for dead.
 const NO_ANSWER_MAX: usize = 2;
+
+/// Longest time that a poll may have taken when another tag is asked that may not be answered: the
+/// poller gives up a poll after a minute.
+const POLL_TIME: Duration = Duration::from_secs(40);
+/// A poll that has just begun has time for one request, however long its time limit.
+const JUST_BEGUN: Duration = Duration::from_secs(10);
+
+/// True when a poll that began then has time for another request without an answer.
+pub(super) fn has_time(began: Instant, limit: Duration) -> bool {
+    began.elapsed() <= POLL_TIME.saturating_sub(limit).max(JUST_BEGUN)
+}
 
 /// How a poll is going.
 pub(super) struct Progress {
@@ -21,11 +34,20 @@ pub(super) struct Progress {
     pub witness: Option<Read>,
     /// Tags that may still go without an answer.
     chances: usize,
+    began: Instant,
+    /// A tag has gone without an answer.
+    has_lost: bool,
+}
+
+impl Progress {
+    fn has_time(&self, limit: Duration) -> bool {
+        !self.has_lost || has_time(self.began, limit)
+    }
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { witness: None, chances: NO_ANSWER_MAX }
+        Self { witness: None, chances: NO_ANSWER_MAX, began: Instant::now(), has_lost: false }
     }
 }
 
@@ -40,7 +62,7 @@ impl ModbusConnector {
         progress: &mut Progress,
         samples: &mut [RawSample],
     ) -> Result<(), PollError> {
-        let unit = self.settings.unit;
+        let (unit, limit) = (self.settings.unit, self.settings.timeout);
         let block = of_block(&kept.plan.blocks[index], unit);
         let mut places: Vec<(Read, Vec<Member>)> = Vec::new();
         for member in kept.plan.members(&kept.plan.blocks[index]) {
@@ -57,15 +79,19 @@ impl ModbusConnector {
         for (read, members) in places {
             if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
                 self.reasons.extend(members.iter().map(|member| (member.tag, reason)));
-            } else if failed.len() >= progress.chances {
+            } else if failed.len() >= progress.chances || !progress.has_time(limit) {
                 open = true;
                 self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NotAskedYet)));
+            } else if self.suspects.was_tried(read).is_some() {
+                // Its second time comes when the others have answered.
+                failed.push((read, members));
             } else if let Err(Failure { error, instead, .. }) =
-                self.one(read, &members, progress, samples).await
+                self.one(block, read, &members, progress, samples).await
             {
                 why = why.or(instead);
                 failed.push((read, members));
-                let is_dead = progress.witness.is_none() && failed.len() >= NO_ANSWER_MAX;
+                let is_enough = failed.len() >= NO_ANSWER_MAX || !progress.has_time(limit);
+                let is_dead = progress.witness.is_none() && is_enough;
                 if is_dead || instead.is_none() {
                     // Counts what failed before: a unit that is demoted in the middle gets no
                     // further today, and must begin elsewhere the next time.
@@ -78,16 +104,24 @@ impl ModbusConnector {
         // Others have answered meanwhile; a device that is only slow now and then answers these too.
         let mut silent = Vec::new();
         for (read, members) in failed {
-            let Err(failure) = self.one(read, &members, progress, samples).await else { continue };
+            if !progress.has_time(limit) {
+                open = true;
+                self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NotAskedYet)));
+                continue;
+            }
+            let Err(failure) = self.one(block, read, &members, progress, samples).await else { continue };
             let Some(instead) = failure.instead.filter(|_| progress.witness.is_some()) else {
                 self.suspects.failed(block, why);
                 return Err(failure.error);
             };
             silent.push((read, members, instead));
         }
-        if let Some(witness) = progress.witness.filter(|_| !silent.is_empty()) {
+        if let (Some(witness), Some((first, ..))) = (progress.witness, silent.first()) {
             // A device that was switched off in the meantime is not to blame its registers for.
-            self.ask(witness, Blame::Unit).await?;
+            self.suspects.asking(Some(Asking::Alone(*first)));
+            let answer = self.ask(witness, Blame::Unit).await;
+            self.suspects.asking(None);
+            answer?;
         }
         let found = !silent.is_empty();
         for (read, members, instead) in silent {
@@ -101,8 +135,13 @@ impl ModbusConnector {
         self.suspects.cleared(block);
         // Every tag answers for itself, or was muted before: either the block as such is no good, or
         // the device was only away for a while.
-        if !found && self.ask(block, Blame::None).await.is_ok() {
-            return Ok(());
+        if !found {
+            self.suspects.asking(Some(Asking::Whole(block)));
+            let answer = self.ask(block, Blame::None).await;
+            self.suspects.asking(None);
+            if answer.is_ok() {
+                return Ok(());
+            }
         }
         if !found {
             self.suspects.divide(block);
@@ -115,13 +154,25 @@ impl ModbusConnector {
     /// One request for tags of one place, whose failure is nobody's fault but their own.
     async fn one(
         &mut self,
+        block: Read,
         read: Read,
         members: &[Member],
         progress: &mut Progress,
         samples: &mut [RawSample],
     ) -> Result<(), Failure> {
-        let blame = if progress.witness.is_some() { Blame::None } else { Blame::Unit };
-        let answer = self.ask(read, blame).await?;
+        // As long as nothing was answered, it may be the unit that is off.
+        let is_there = progress.witness.is_some();
+        let blame = if is_there { Blame::None } else { Blame::Unit };
+        self.suspects.asking(Some(if is_there { Asking::Alone(read) } else { Asking::Block(block) }));
+        let answer = self.ask(read, blame).await;
+        self.suspects.asking(None);
+        let answer = answer.inspect_err(|failure| {
+            progress.has_lost = true;
+            if let Some(instead) = failure.instead.filter(|_| is_there) {
+                self.suspects.tried(read, instead);
+            }
+        })?;
+        self.suspects.settled(read);
         progress.witness = Some(read);
         match answer {
             Answer::Data => self.store(read, members, samples),
@@ -135,17 +186,18 @@ impl ModbusConnector {
     /// Asks once more for registers that got no answer so far. True when they have one now.
     pub(super) async fn ask_muted(&mut self) -> bool {
         let Some(read) = self.suspects.next_muted(Instant::now()) else { return false };
-        match self.ask(read, Blame::None).await {
-            Ok(_) => {
-                self.suspects.unmute(read);
-                self.plans.clear();
-                true
-            }
-            // What was read is good; what else is wrong shows in the next poll.
-            Err(_) => {
-                self.suspects.still_muted(read, Instant::now());
-                false
-            }
+        // Before, in case that this poll is given up meanwhile.
+        self.suspects.still_muted(read, Instant::now());
+        // What was read is good, and not to be lost for this; what else is wrong shows in the next
+        // poll.
+        let is_long = self.settings.timeout >= POLL_TIME;
+        let asked = self.ask(read, Blame::None);
+        let answer = if is_long { timeout(POLL_TIME, asked).await.ok() } else { Some(asked.await) };
+        if !answer.is_some_and(|answer| answer.is_ok()) {
+            return false;
         }
+        self.suspects.unmute(read);
+        self.plans.clear();
+        true
     }
 }
