@@ -265,28 +265,32 @@ impl Alarms {
     }
 
     /// Looks up the names of kinds that no standard names.
-    pub(crate) async fn name_kinds(&mut self, link: &Link, queue: &EventQueue) -> Result<(), PollError> {
+    pub(crate) async fn name_kinds(
+        &mut self,
+        link: &Link,
+        queue: &EventQueue,
+        read_chunk: usize,
+    ) -> Result<(), PollError> {
         let unknown: Vec<NodeId> = queue
             .kinds()
             .into_iter()
             .filter(|kind| kind.namespace != 0 && !self.kinds.contains_key(kind))
             .take(KINDS_MAX.saturating_sub(self.kinds.len()))
             .collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
         let name = |kind: &NodeId| ReadValueId {
             node_id: kind.clone(),
             attribute_id: AttributeId::BrowseName as u32,
             ..Default::default()
         };
-        let names = link.read(&unknown.iter().map(name).collect::<Vec<_>>()).await?;
-        for (kind, answer) in unknown.into_iter().zip(names) {
-            let name = match answer.value {
-                Some(Variant::QualifiedName(name)) => clip(name.name.as_ref(), NAME_MAX),
-                _ => kind.to_string(),
-            };
-            self.kinds.insert(kind, name);
+        for chunk in unknown.chunks(read_chunk) {
+            let names = link.read(&chunk.iter().map(name).collect::<Vec<_>>()).await?;
+            for (kind, answer) in chunk.iter().zip(names) {
+                let name = match answer.value {
+                    Some(Variant::QualifiedName(name)) => clip(name.name.as_ref(), NAME_MAX),
+                    _ => kind.to_string(),
+                };
+                self.kinds.insert(kind.clone(), name);
+            }
         }
         Ok(())
     }
