@@ -88,6 +88,7 @@ impl OpcUaConnector {
             .collect::<Result<_, _>>()?;
         let requests = Arc::new(AtomicU64::new(0));
         Ok(Self {
+            alarms: Alarms::of(&device.name),
             device,
             settings,
             addresses,
@@ -95,7 +96,6 @@ impl OpcUaConnector {
             live: None,
             pace: Pace::default(),
             opening: false,
-            alarms: Alarms::default(),
             requests,
             request_pace: None,
         })
