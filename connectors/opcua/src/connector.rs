@@ -25,8 +25,8 @@ use crate::trust::TrustList;
 /// How often is looked whether the server is still trusted.
 const TRUST_CHECK: Duration = Duration::from_secs(5);
 
-/// Requests of a handshake: endpoints, channel, session, activation, what the server says of itself.
-const HANDSHAKE_REQUESTS: usize = 5;
+/// Requests until a session is open: endpoints, channel, session, activation.
+const HANDSHAKE_REQUESTS: usize = 4;
 
 /// A device read over OPC UA.
 pub(crate) struct OpcUaConnector {
@@ -88,6 +88,7 @@ impl OpcUaConnector {
             .collect::<Result<_, _>>()?;
         let requests = Arc::new(AtomicU64::new(0));
         Ok(Self {
+            alarms: Alarms::of(&device.name),
             device,
             settings,
             addresses,
@@ -95,7 +96,6 @@ impl OpcUaConnector {
             live: None,
             pace: Pace::default(),
             opening: false,
-            alarms: Alarms::default(),
             requests,
             request_pace: None,
         })
@@ -141,7 +141,6 @@ impl OpcUaConnector {
                 })
                 .collect();
             let nodes: Vec<_> = known.iter().map(|(_, node)| node.clone()).collect();
-            self.turns(1).await;
             let answers = if nodes.is_empty() { Vec::new() } else { live.link.read(&nodes).await? };
             let mut answered = known.iter().zip(answers).peekable();
             for tag in chunk {
@@ -154,15 +153,6 @@ impl OpcUaConnector {
             }
         }
         Ok(())
-    }
-
-    /// Waits for the turns of so many requests, when the device has a budget.
-    async fn turns(&self, requests: usize) {
-        if let Some(pace) = &self.request_pace {
-            for _ in 0..requests {
-                pace.turn().await;
-            }
-        }
     }
 
     fn live(&self) -> Result<&Live, PollError> {
@@ -308,13 +298,18 @@ impl Connector for OpcUaConnector {
         if std::mem::take(&mut self.opening) {
             self.pace.left_behind(Instant::now());
         }
-        let subscriptions = if self.settings.polled { 0 } else { 2 * self.device.scans.len() };
-        self.turns(HANDSHAKE_REQUESTS + subscriptions).await;
+        if let Some(pace) = &self.request_pace {
+            // The library sends these by itself; all later ones wait for their own turn.
+            for _ in 0..HANDSHAKE_REQUESTS {
+                pace.turn().await;
+            }
+        }
         // Never two sessions at a time.
         if let Some(old) = self.live.take() {
             self.end(old.link).await;
         }
-        let link = self.open().await?;
+        let mut link = self.open().await?;
+        link.pace.clone_from(&self.request_pace);
         self.alarms.begin_session();
         self.opening = true;
         let prepared = self.prepare(&link).await;
@@ -351,7 +346,7 @@ impl Connector for OpcUaConnector {
         }
         // Alarms are taken over without waiting, so that their names are looked up here.
         let Some(live) = &self.live else { return Ok(()) };
-        match self.alarms.name_kinds(&live.link, &live.ready.events).await {
+        match self.alarms.name_kinds(&live.link, &live.ready.events, live.ready.read_chunk).await {
             Err(error) if samples.len() == before => Err(error),
             Err(error) => {
                 live.ready.inbox.fail(error);

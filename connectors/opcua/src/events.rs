@@ -4,9 +4,10 @@
 //! the poller; [`Alarms`] turns it into messages and remembers which alarms are on. After each
 //! connection the server is asked to send all alarms that are on (ConditionRefresh): those that are
 //! known already are not told twice, and one that was on before and is not any more has ended while
-//! nobody was listening.
+//! nobody was listening. That holds also when the connector is another one by then: after a reload,
+//! or for the backup address.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const WAITING_MAX: usize = 2000;
 const QUEUE_SIZE: u32 = 1000;
 /// Alarms that are remembered, so that none is told twice.
 const ALARMS_MAX: usize = 10_000;
+/// Devices whose alarms are kept for their next connector.
+const LEFT_MAX: usize = 256;
 /// Kinds whose names are remembered.
 const KINDS_MAX: usize = 500;
 /// Longest text of a message, in characters.
@@ -246,47 +249,84 @@ fn item(node: &NodeId, handle: u32, fields: usize) -> MonitoredItemCreateRequest
     }
 }
 
+/// The last message about each condition that is on.
+type Known = HashMap<String, DeviceMessage>;
+
+/// What connectors that are gone knew, by the name of their device.
+static LEFT: Mutex<BTreeMap<String, Known>> = Mutex::new(BTreeMap::new());
+
 /// What is known of the alarms of one device, over all its connections.
 #[derive(Default)]
 pub(crate) struct Alarms {
-    /// The last message about each condition.
-    known: HashMap<String, DeviceMessage>,
+    device: String,
+    /// There has been a session: what is known is to be left to the next connector.
+    begun: bool,
+    known: Known,
     /// Conditions that the server has named since it began to send all that are on.
     refreshed: Option<HashSet<String>>,
     /// Names of the server's own kinds; an id means another kind after its restart.
     kinds: HashMap<NodeId, String>,
 }
 
+impl Drop for Alarms {
+    fn drop(&mut self) {
+        if !self.begun {
+            return;
+        }
+        let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+        left.remove(&self.device);
+        if !self.known.is_empty() && left.len() < LEFT_MAX {
+            left.insert(std::mem::take(&mut self.device), std::mem::take(&mut self.known));
+        }
+    }
+}
+
 impl Alarms {
-    /// Forgets what holds for one session only.
+    /// The alarms of the device of this name.
+    pub(crate) fn of(device: &str) -> Self {
+        let mut alarms = Self::default();
+        device.clone_into(&mut alarms.device);
+        alarms
+    }
+
+    /// Forgets what holds for one session only. The first session takes over what an earlier
+    /// connector knew; not before, because that one may still be there when this one is made.
     pub(crate) fn begin_session(&mut self) {
         self.kinds.clear();
         self.refreshed = None;
+        if !std::mem::replace(&mut self.begun, true) {
+            let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+            self.known = left.remove(&self.device).unwrap_or_default();
+        }
     }
 
     /// Looks up the names of kinds that no standard names.
-    pub(crate) async fn name_kinds(&mut self, link: &Link, queue: &EventQueue) -> Result<(), PollError> {
+    pub(crate) async fn name_kinds(
+        &mut self,
+        link: &Link,
+        queue: &EventQueue,
+        read_chunk: usize,
+    ) -> Result<(), PollError> {
         let unknown: Vec<NodeId> = queue
             .kinds()
             .into_iter()
             .filter(|kind| kind.namespace != 0 && !self.kinds.contains_key(kind))
             .take(KINDS_MAX.saturating_sub(self.kinds.len()))
             .collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
         let name = |kind: &NodeId| ReadValueId {
             node_id: kind.clone(),
             attribute_id: AttributeId::BrowseName as u32,
             ..Default::default()
         };
-        let names = link.read(&unknown.iter().map(name).collect::<Vec<_>>()).await?;
-        for (kind, answer) in unknown.into_iter().zip(names) {
-            let name = match answer.value {
-                Some(Variant::QualifiedName(name)) => clip(name.name.as_ref(), NAME_MAX),
-                _ => kind.to_string(),
-            };
-            self.kinds.insert(kind, name);
+        for chunk in unknown.chunks(read_chunk) {
+            let names = link.read(&chunk.iter().map(name).collect::<Vec<_>>()).await?;
+            for (kind, answer) in chunk.iter().zip(names) {
+                let name = match answer.value {
+                    Some(Variant::QualifiedName(name)) => clip(name.name.as_ref(), NAME_MAX),
+                    _ => kind.to_string(),
+                };
+                self.kinds.insert(kind.clone(), name);
+            }
         }
         Ok(())
     }
@@ -462,7 +502,8 @@ mod tests {
 
     #[test]
     fn after_a_new_connection_only_news_are_told() {
-        let mut alarms = Alarms::default();
+        let mut alarms = Alarms::of("one connector");
+        alarms.begin_session();
         taken(
             &mut alarms,
             vec![event(ALARM, 7, true, 1), event(ALARM, 8, true, 1), event(ALARM, 9, true, 1)],
@@ -481,6 +522,24 @@ mod tests {
                 ("nsu=urn:plc;i=9", Some(false), false)
             ]
         );
+    }
+
+    #[test]
+    fn another_connector_of_the_device_goes_on_with_its_alarms() {
+        let mut first = Alarms::of("two connectors");
+        first.begin_session();
+        taken(&mut first, vec![event(ALARM, 7, true, 1), event(ALARM, 9, true, 1)]);
+        // Made before the first one is gone, as for a backup address.
+        let mut second = Alarms::of("two connectors");
+        drop(Alarms::of("two connectors")); // one that never connects takes nothing away
+        drop(first);
+        second.begin_session();
+        let told = taken(&mut second, refresh(vec![event(ALARM, 7, true, 1)]));
+        let told: Vec<_> = told.iter().map(|m| (m.condition.as_str(), m.active)).collect();
+        assert_eq!(told, [("nsu=urn:plc;i=9", Some(false))], "7 is known, 9 has ended");
+        let mut other = Alarms::of("another device");
+        other.begin_session();
+        assert!(other.known.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forebay_connector::{DeviceSpec, PollError};
+use forebay_connector::{DeviceSpec, Pace, PollError};
 use futures_util::StreamExt;
 use opcua::client::transport::TransportPollResult;
 use opcua::client::{
@@ -97,6 +97,8 @@ pub(crate) struct Link {
     timeout: Duration,
     /// The server's certificate, where a person's decision about it is in the list.
     pub(crate) listed: Option<Fingerprint>,
+    /// What every request waits for, when the device has a budget.
+    pub(crate) pace: Option<Arc<dyn Pace>>,
 }
 
 /// Why there is no session.
@@ -167,7 +169,7 @@ impl Link {
         let lost = Arc::new(OnceLock::new());
         let task = tokio::spawn(drive(events, ready, lost.clone(), requests.clone()));
         let task = AbortOnDropHandle::new(task);
-        let link = Self { session, lost, task, timeout: settings.timeout, listed };
+        let link = Self { session, lost, task, timeout: settings.timeout, listed, pace: None };
         let limit = settings.timeout * 3;
         let (error, needs_rest) = match timeout(limit, opened).await {
             Ok(Ok(Ok(()))) => return Ok(link),
@@ -218,11 +220,15 @@ impl Link {
         })
     }
 
-    /// The same for a request that the server may refuse: its status is inside.
+    /// The same for a request that the server may refuse: its status is inside. Every request that
+    /// we send passes here, so that none misses its turn; waiting for it is no silence of the server.
     pub(crate) async fn ask<T>(
         &self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<Result<T, StatusCode>, PollError> {
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
         let silent = PollError::Timeout { waited: self.timeout };
         match timeout(self.timeout, answer).await {
             Ok(Ok(answer)) => Ok(Ok(answer)),

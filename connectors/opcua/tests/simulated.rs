@@ -4,10 +4,12 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{PATIENCE, device, open, poll_error, poll_until, reconnect, tag};
-use forebay_connector::{OptionValue, PollError, Protocol, Quality, RawSample, Value};
+use forebay_connector::{OptionValue, Pace, PollError, Protocol, Quality, RawSample, Value};
 use forebay_opcua::OpcUa;
 
 fn all_types() -> Vec<(&'static str, Value)> {
@@ -259,4 +261,36 @@ async fn the_server_applies_the_deadband() {
     })
     .await;
     assert_eq!(values_of(&samples, 0), [Value::Real(2.0), Value::Real(5.0)]);
+}
+
+/// Counts the turns that requests wait for.
+#[derive(Default)]
+struct Turns(AtomicUsize);
+
+#[async_trait::async_trait]
+impl Pace for Turns {
+    async fn turn(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_waits_for_its_turn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tags = (0..2600).map(|number| tag("x", &format!("ns=plc;s={number}"), "INT", 0)).collect();
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", tags);
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    let mut connector = open(&spec);
+    let turns = Arc::new(Turns::default());
+    connector.set_pace(turns.clone());
+    connector.connect().await.expect("connected");
+    // Four to open the session, one for the server's facts, one for the subscription, and its tags
+    // in requests of 500.
+    assert_eq!(turns.0.swap(0, Ordering::Relaxed), 4 + 1 + 1 + 6);
+    let mut samples = Vec::new();
+    assert_eq!(connector.history(0, now_us(), 100, &mut samples).await, Ok(false), "it keeps none");
+    assert_eq!(turns.0.swap(0, Ordering::Relaxed), 11, "two attributes of 250 tags each");
+    connector.read(&[0, 1, 2], &mut samples).await.expect("read");
+    assert_eq!(turns.0.swap(0, Ordering::Relaxed), 1);
 }
