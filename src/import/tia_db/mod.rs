@@ -3,6 +3,7 @@
 //! Offsets are in no such source; they are computed ([`layout`]) and can be compared with the column
 //! "Offset" of the block in TIA Portal.
 
+mod block;
 mod emit;
 pub(super) mod layout;
 mod lexer;
@@ -93,7 +94,7 @@ pub fn run(options: &TiaDb, out: &mut impl Write, said: &mut impl Write) -> anyh
         None => finish(draft, report, &options.target, out, said),
         Some(path) => {
             let old = read(path)?;
-            update::run(&draft, report, (path.as_path(), &old), &options.target, out, said)
+            update::run((&draft, options.db), report, (path.as_path(), &old), &options.target, out, said)
         }
     }
 }
