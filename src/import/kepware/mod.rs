@@ -223,6 +223,12 @@ impl Lines<'_> {
             let what = format!("there is no data type \"{}\" in Kepware", line.data_type);
             Refusal::new("I0102", what, format!("write one of: {}", types::names()))
         })?;
+        // One value of an array of unknown length would be taken for the whole of it.
+        if kind.is_array && kind.single != types::Type::String && !line.address.contains('[') {
+            let what = format!("`{}` is an array of {} without a length", line.address, kind.name);
+            let fix = format!("add [n], the number of its elements: {}[10]", line.address);
+            return Err(Refusal::new("I0101", what, fix));
+        }
         let found = match self.options.protocol {
             Driver::S7 => s7::find(&line.address, kind, self.protocol)?,
             Driver::Modbus => modbus::find(&line.address, kind, self.options, self.protocol)?,
