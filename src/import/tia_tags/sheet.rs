@@ -58,6 +58,11 @@ impl Row {
     }
 }
 
+fn is_head(fields: &[String]) -> bool {
+    let has = |wanted: &str| fields.iter().any(|field| field.eq_ignore_ascii_case(wanted));
+    has("Name") && has("Logical Address")
+}
+
 /// Reads the table.
 ///
 /// # Errors
@@ -67,7 +72,7 @@ pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec
         spreadsheet(file, bytes)?
     } else {
         let (text, _) = source::text(bytes);
-        let rows = csv::rows(&text, csv::separator(&text));
+        let (rows, _) = csv::table(&text, is_head);
         if rows.len() > ROWS_MAX as usize {
             bail!("{file} has more than {ROWS_MAX} rows; export one table at a time");
         }
@@ -82,11 +87,7 @@ pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec
         }
         rows.into_iter().filter(|row| row.fault.is_none()).map(|row| (row.line, row.fields)).collect()
     };
-    let is_head = |fields: &[String]| {
-        let has = |wanted: &str| fields.iter().any(|field| field.eq_ignore_ascii_case(wanted));
-        has("Name") && has("Logical Address")
-    };
-    if let Some(at) = cells.iter().take(20).position(|(_, fields)| is_head(fields)) {
+    if let Some(at) = cells.iter().take(csv::HEAD_ROWS).position(|(_, fields)| is_head(fields)) {
         return Ok(by_heads(&cells[at].1, &cells[at + 1..]));
     }
     let sdf: Vec<Row> = cells.iter().filter_map(|(line, fields)| by_place(*line, fields)).collect();
