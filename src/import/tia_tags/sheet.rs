@@ -58,6 +58,15 @@ impl Row {
     }
 }
 
+/// The tags of a file.
+#[derive(Debug)]
+pub struct Sheet {
+    /// In their order.
+    pub rows: Vec<Row>,
+    /// An SDF, which has no heads: the symbol table of STEP 7, and an old form of TIA Portal.
+    pub is_sdf: bool,
+}
+
 fn is_head(fields: &[String]) -> bool {
     let has = |wanted: &str| fields.iter().any(|field| field.eq_ignore_ascii_case(wanted));
     has("Name") && has("Logical Address")
@@ -67,7 +76,7 @@ fn is_head(fields: &[String]) -> bool {
 ///
 /// # Errors
 /// It is none, or is too large.
-pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec<Row>> {
+pub fn read(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Sheet> {
     let cells = if bytes.starts_with(b"PK") {
         spreadsheet(file, bytes)?
     } else {
@@ -88,7 +97,7 @@ pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec
         rows.into_iter().filter(|row| row.fault.is_none()).map(|row| (row.line, row.fields)).collect()
     };
     if let Some(at) = cells.iter().take(csv::HEAD_ROWS).position(|(_, fields)| is_head(fields)) {
-        return Ok(by_heads(&cells[at].1, &cells[at + 1..]));
+        return Ok(Sheet { rows: by_heads(&cells[at].1, &cells[at + 1..]), is_sdf: false });
     }
     let sdf: Vec<Row> = cells.iter().filter_map(|(line, fields)| by_place(*line, fields)).collect();
     if sdf.is_empty() || sdf.len() < cells.len() {
@@ -97,7 +106,7 @@ pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec
              fix: in TIA Portal open PLC tags, Show all tags, and choose Export"
         );
     }
-    Ok(sdf)
+    Ok(Sheet { rows: sdf, is_sdf: true })
 }
 
 fn by_heads(heads: &[String], cells: &[(usize, Vec<String>)]) -> Vec<Row> {
