@@ -96,6 +96,23 @@ pub fn separator(text: &str) -> char {
     [',', ';', '\t'].into_iter().rev().max_by_key(|separator| count(*separator)).unwrap_or(',')
 }
 
+/// Rows in which the heads of the columns are looked for.
+pub const HEAD_ROWS: usize = 20;
+
+/// The rows of a table and its separator: the one with which the heads of its columns are found.
+/// Lines before them may hold anything, so the first line alone does not tell.
+pub fn table(text: &str, is_head: impl Fn(&[String]) -> bool) -> (Vec<Row>, char) {
+    let guessed = separator(text);
+    let others = [',', ';', '\t'].into_iter().filter(|other| *other != guessed);
+    for separator in std::iter::once(guessed).chain(others) {
+        let rows = rows(text, separator);
+        if rows.iter().take(HEAD_ROWS).any(|row| is_head(&row.fields)) {
+            return (rows, separator);
+        }
+    }
+    (rows(text, guessed), guessed)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -72,6 +72,20 @@ impl TagKeys {
     }
 }
 
+/// Key, value and comment of the CPU's family. What STEP 7 exports comes of an S7-300 or S7-400, whose
+/// CPU stands in another slot than an S7-1500.
+fn cpu(asked: Option<&str>, of_step7: bool, report: &mut report::Report) -> (&'static str, String, String) {
+    if asked.is_none() && of_step7 {
+        report.note(
+            "I0213",
+            "the file does not name the CPU; cpu = \"s7-300\" (rack 0, slot 2) is taken",
+            "give --cpu: s7-300, s7-400, s7-1200, s7-1500",
+        );
+    }
+    let family = asked.unwrap_or(if of_step7 { "s7-300" } else { "s7-1500" });
+    ("cpu", string(family), "sets rack, slot and PDU size".into())
+}
+
 /// The name of a zone that exists, for clap.
 fn zone(name: &str) -> Result<String, String> {
     jiff::tz::TimeZone::get(name)

@@ -18,7 +18,8 @@ use super::finish::{Target, finish};
 use super::names::{self, Paths};
 use super::report::{Refusal, Report};
 use super::tia_db::layout::{self, Reading};
-use super::{TagKeys, s7_area, source, zone, zone_missing};
+use super::{TagKeys, cpu, s7_area, source, zone, zone_missing};
+use crate::amount::counted;
 use sheet::Row;
 
 /// Options of the import.
@@ -27,6 +28,7 @@ use sheet::Row;
 In TIA Portal: PLC tags, Show all tags, Export. In STEP 7: symbol editor, Symbol table, Export as .sdf. Then
 
   forebay import tia-tags PLCTags.xlsx --endpoint 192.168.10.33 --out cell.toml
+  forebay import tia-tags symbols.sdf --cpu s7-300 --endpoint 192.168.10.33 --out cell.toml
 
 Each tag table becomes a group. Ends with 1 when a tag was left out.")]
 pub struct TiaTags {
@@ -35,9 +37,9 @@ pub struct TiaTags {
     /// Zone of the controller's clock, for DTL and DATE_AND_TIME, for example Europe/Berlin.
     #[arg(long, value_parser = zone)]
     pub timezone: Option<String>,
-    /// Family of the CPU.
-    #[arg(long, default_value = "s7-1500", value_parser = ["s7-300", "s7-400", "s7-1200", "s7-1500", "logo"])]
-    pub cpu: String,
+    /// Family of the CPU; s7-300 for an .sdf and s7-1500 otherwise, unless given.
+    #[arg(long, value_parser = ["s7-300", "s7-400", "s7-1200", "s7-1500", "logo"])]
+    pub cpu: Option<String>,
     /// Where the profile goes.
     #[command(flatten)]
     pub target: Target,
@@ -60,18 +62,24 @@ pub fn run(options: &TiaTags, out: &mut impl Write, said: &mut impl Write) -> an
 pub fn import(options: &TiaTags, file: &Path, bytes: &[u8]) -> anyhow::Result<(Draft, Report)> {
     let name = options.target.profile_name(file)?;
     let mut report = Report::new(file.display().to_string());
-    let rows = sheet::rows(&report.file.clone(), bytes, &mut report)?;
+    let sheet = sheet::read(&report.file.clone(), bytes, &mut report)?;
     let shown = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut draft = Draft {
         name,
         protocol: forebay_s7::S7.name(),
-        source: format!("{shown}, tag table exported from TIA Portal"),
-        options: vec![("cpu", string(&options.cpu), "sets rack, slot and PDU size".into())],
+        source: match sheet.is_sdf {
+            true => format!("{shown}, symbol table"),
+            false => format!("{shown}, tag table exported from TIA Portal"),
+        },
+        options: vec![cpu(options.cpu.as_deref(), sheet.is_sdf, &mut report)],
         scans: vec![("normal".into(), Duration::from_secs(1))],
         defaults: vec![("scan", string("normal"))],
         ..Draft::default()
     };
     let mut paths = Paths::default();
+    let (blocks, rows): (Vec<Row>, Vec<Row>) =
+        sheet.rows.into_iter().partition(|row| sheet.is_sdf && is_block(&row.address));
+    pass_over(&blocks, &mut report);
     for row in rows {
         if draft.tags() >= crate::profile::TAGS_MAX {
             let fix = "export a part of the tables at a time";
@@ -88,6 +96,35 @@ pub fn import(options: &TiaTags, file: &Path, bytes: &[u8]) -> anyhow::Result<(D
         }
     }
     Ok((draft, report))
+}
+
+/// True for the symbol of a block or of a table: `OB 1`, `VAT 1`.
+fn is_block(address: &str) -> bool {
+    const BLOCKS: [&str; 9] = ["OB", "FC", "FB", "DB", "SFC", "SFB", "UDT", "VAT", "SDB"];
+    let letters = address.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(address.len());
+    let (letters, number) = address.split_at(letters);
+    let number = number.trim();
+    BLOCKS.iter().any(|block| block.eq_ignore_ascii_case(letters))
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A symbol table names blocks as well; they are no values, so nothing is left out with them.
+fn pass_over(blocks: &[Row], report: &mut Report) {
+    const NAMED_MAX: usize = 8;
+    if blocks.is_empty() {
+        return;
+    }
+    let mut named: Vec<String> = blocks.iter().take(NAMED_MAX).map(|row| words(row.said_name())).collect();
+    if blocks.len() > NAMED_MAX {
+        named.push(format!("{} more", blocks.len() - NAMED_MAX));
+    }
+    let count = counted(blocks.len() as u64, "symbol of a block is", "symbols of blocks are");
+    report.note(
+        "I0210",
+        format!("{count} passed over: {}", named.join(", ")),
+        "what stands in a data block is imported by its source: forebay import tia-db",
+    );
 }
 
 fn tag(

@@ -24,6 +24,7 @@ use super::finish::{Target, finish};
 use super::names::{self, Paths};
 use super::report::{Refusal, Report};
 use super::{TagKeys, source, units, zone};
+use crate::amount::counted;
 use table::{Line, Table};
 
 /// Options of the import.
@@ -36,7 +37,12 @@ In KEPServerEX: right-click the device, Export CSV. Then
 
 The CSV does not hold the settings of the device itself: byte order, unit, zero-based addressing. Look
 them up under Device Properties (Data Encoding, Settings) and give them here. Every line that is not
-taken, or not exactly as it was, is named with its reason. Ends with 1 when a line was left out.")]
+taken, or not exactly as it was, is named with its reason. Ends with 1 when a line was left out.
+
+Three more settings of Data Encoding are not in the CSV. \"First DWord low\" (on by default) is part of what
+--order says for 64-bit tags: CDAB is right with it, ABCD without. \"Treat longs as decimals\" (off by
+default): Long and DWord hold two registers of four decimal digits, read them as two WORD tags.
+\"Modicon bit order\" (off by default): bit 0 is the highest, so 400001.0 is 40001.15 in the profile.")]
 pub struct Kepware {
     /// The exported CSV file.
     pub file: PathBuf,
@@ -144,7 +150,8 @@ pub fn import(options: &Kepware, file: &Path, bytes: &[u8]) -> anyhow::Result<(D
     let protocol = head(&mut draft, options, &mut report);
     let rates = rates::Rates::of(&table, &mut report);
     (draft.scans, draft.defaults) = (rates.classes(), vec![("scan", string(rates.default_class()))]);
-    let mut lines = Lines { options, protocol, rates: &rates, paths: Paths::default() };
+    let mut lines =
+        Lines { options, protocol, rates: &rates, paths: Paths::default(), wide: Wide::default() };
     for line in &table.lines {
         if draft.tags() >= crate::profile::TAGS_MAX {
             let fix = "export a part of the tags at a time";
@@ -160,8 +167,51 @@ pub fn import(options: &Kepware, file: &Path, bytes: &[u8]) -> anyhow::Result<(D
             Err(refusal) => report.not_taken(line.number, line.said_name(), refusal),
         }
     }
+    lines.wide.say(options, &mut report);
     Ok((draft, report))
 }
+
+/// Tags of 64 bits, whose words have an order of their own in Kepware's Modbus driver.
+#[derive(Debug, Default)]
+struct Wide {
+    /// The first of them.
+    first: Option<String>,
+    count: u64,
+}
+
+impl Wide {
+    fn add(&mut self, name: &str, data_type: DataType) {
+        if data_type.scalar.bits() == Some(64) {
+            self.first.get_or_insert_with(|| name.to_owned());
+            self.count += 1;
+        }
+    }
+
+    /// The four words go by two settings, and only where both agree is there an order for them.
+    fn say(&self, options: &Kepware, report: &mut Report) {
+        let (Some(first), Driver::Modbus) = (&self.first, options.protocol) else { return };
+        let order = options.order.as_deref().unwrap_or(KEPWARE_ORDER);
+        let low_first = matches!(ByteOrder::parse(order), Some(ByteOrder::Cdab | ByteOrder::Dcba));
+        let right = match low_first {
+            true => "enabled, as it is by default",
+            false => "disabled, and by default it is enabled",
+        };
+        let count = counted(self.count, "tag of 64 bits goes", "tags of 64 bits go");
+        report.note(
+            "I0207",
+            format!(
+                "{count} by \"First DWord low\" as well, which is not in the CSV; {order} is right where it is {right}"
+            ),
+            format!(
+                "compare one value with Kepware, for example {first}; where the setting is otherwise no order fits: \
+                 change it there, or read two DWORD"
+            ),
+        );
+    }
+}
+
+/// What a device of Kepware has unless it was changed.
+const KEPWARE_ORDER: &str = "CDAB";
 
 fn file_name(file: &Path) -> String {
     file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
@@ -177,7 +227,7 @@ fn head(draft: &mut Draft, options: &Kepware, report: &mut Report) -> &'static d
         }
         Driver::Modbus => {
             draft.protocol = forebay_modbus::Modbus.name();
-            let order = options.order.as_deref().unwrap_or("CDAB");
+            let order = options.order.as_deref().unwrap_or(KEPWARE_ORDER);
             let why = match &options.order {
                 Some(_) => "",
                 None => {
@@ -204,6 +254,7 @@ struct Lines<'a> {
     protocol: &'static dyn Protocol,
     rates: &'a rates::Rates,
     paths: Paths,
+    wide: Wide,
 }
 
 impl Lines<'_> {
@@ -223,6 +274,12 @@ impl Lines<'_> {
             let what = format!("there is no data type \"{}\" in Kepware", line.data_type);
             Refusal::new("I0102", what, format!("write one of: {}", types::names()))
         })?;
+        // One value of an array of unknown length would be taken for the whole of it.
+        if kind.is_array && kind.single != types::Type::String && !line.address.contains('[') {
+            let what = format!("`{}` is an array of {} without a length", line.address, kind.name);
+            let fix = format!("add [n], the number of its elements: {}[10]", line.address);
+            return Err(Refusal::new("I0101", what, fix));
+        }
         let found = match self.options.protocol {
             Driver::S7 => s7::find(&line.address, kind, self.protocol)?,
             Driver::Modbus => modbus::find(&line.address, kind, self.options, self.protocol)?,
@@ -247,6 +304,7 @@ impl Lines<'_> {
         if line.access.to_ascii_uppercase().contains('W') {
             report.read_only(name);
         }
+        self.wide.add(name, found.data_type);
         let (group, given) = self.path(line, report);
         let described = words(&line.description);
         let fitting = line.name.rsplit('.').next().is_some_and(|last| last == given);

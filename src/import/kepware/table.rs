@@ -8,9 +8,6 @@ use super::super::report::Report;
 /// Most lines of a file.
 const LINES_MAX: usize = 200_000;
 
-/// Rows in which the heads of the columns are looked for.
-const HEAD_ROWS: usize = 20;
-
 /// Columns that say nothing a profile could hold.
 const OF_NO_USE: [&str; 1] = ["respectdatatype"];
 
@@ -99,30 +96,29 @@ impl Table {
     /// # Errors
     /// It is no such export, or too long.
     pub fn read(text: &str, report: &mut Report) -> anyhow::Result<Self> {
-        let separator = csv::separator(text);
-        let rows = csv::rows(text, separator);
+        let heads = |fields: &[String]| fields.iter().map(|field| letters(field)).collect::<Vec<_>>();
+        let is_head = |fields: &[String]| {
+            let heads = heads(fields);
+            ["tagname", "address"].iter().all(|wanted| heads.iter().any(|head| head == wanted))
+        };
+        let (rows, separator) = csv::table(text, is_head);
         if rows.len() > LINES_MAX {
             bail!("{} has more than {LINES_MAX} lines; export a device at a time", report.file);
         }
-        let heads = |row: &csv::Row| row.fields.iter().map(|field| letters(field)).collect::<Vec<_>>();
-        let is_head = |row: &csv::Row| {
-            let heads = heads(row);
-            ["tagname", "address"].iter().all(|wanted| heads.iter().any(|head| head == wanted))
-        };
-        let Some(first) = rows.iter().take(HEAD_ROWS).position(is_head) else {
+        let Some(first) = rows.iter().take(csv::HEAD_ROWS).position(|row| is_head(&row.fields)) else {
             bail!(
                 "{} is no tag export of Kepware[I0002]: a line with the columns \"Tag Name\" and \"Address\" is \
                  missing; in KEPServerEX right-click the device and choose Export CSV",
                 report.file
             );
         };
-        let mut head = heads(&rows[first]);
+        let mut head = heads(&rows[first].fields);
         let mut table = Self::default();
         let mut unknown: Vec<String> = Vec::new();
         for row in &rows[first + 1..] {
-            if is_head(row) {
+            if is_head(&row.fields) {
                 // Exports of several devices put into one file.
-                head = heads(row);
+                head = heads(&row.fields);
                 report.note(
                     "I0210",
                     format!("line {} begins another table", row.line),

@@ -96,6 +96,7 @@ pub fn import(options: &Nodeset2, file: &Path, bytes: &[u8]) -> anyhow::Result<(
         model: &model,
         aliases: Aliases::of(&model),
         paths: Paths::default(),
+        enums: Paths::default(),
         draft: &mut draft,
         main,
     };
@@ -166,6 +167,8 @@ struct Making<'a> {
     model: &'a Model,
     aliases: Aliases,
     paths: Paths,
+    /// Names of enumerations that are given out.
+    enums: Paths,
     draft: &'a mut Draft,
     /// Group of the variables of the selected object itself.
     main: String,
@@ -236,11 +239,8 @@ impl Making<'_> {
         if let Some((known, _)) = self.draft.enums.iter().find(|(_, known)| **known == texts) {
             return known.clone();
         }
-        let mut given = names::fit(&format!("{group}_{name}")).to_lowercase();
-        while self.draft.enums.contains_key(&given) {
-            given.truncate(60);
-            given.push_str("_2");
-        }
+        let wanted = names::fit(&format!("{group}_{name}")).to_lowercase();
+        let given = self.enums.give("", &wanted);
         self.draft.enums.insert(given.clone(), texts);
         given
     }

@@ -11,7 +11,7 @@ use super::parser::Block;
 use crate::import::draft::{Draft, DraftTag, Repeat, string, words};
 use crate::import::names::{self, Paths};
 use crate::import::report::{Refusal, Report};
-use crate::import::{TagKeys, zone_missing};
+use crate::import::{TagKeys, cpu, zone_missing};
 use crate::profile::TAGS_MAX;
 
 /// Makes the profile.
@@ -21,11 +21,12 @@ use crate::profile::TAGS_MAX;
 pub fn draft(options: &TiaDb, block: &Block, laid: &Layout, report: &mut Report) -> anyhow::Result<Draft> {
     let file = options.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let desc = string(&words(&format!("Number of {}", block.name)));
+    let is_awl = options.file.extension().is_some_and(|end| end.eq_ignore_ascii_case("awl"));
     let mut draft = Draft {
         name: options.target.profile_name(&options.file)?,
         protocol: forebay_s7::S7.name(),
         source: format!("{file}, source of data block {}", block.name),
-        options: vec![("cpu", string(&options.cpu), "sets rack, slot and PDU size".into())],
+        options: vec![cpu(options.cpu.as_deref(), is_awl && options.update.is_none(), report)],
         params: vec![(
             "db".into(),
             format!("{{ type = \"int\", default = {}, min = 1, max = 65535, desc = {desc} }}", options.db),

@@ -192,7 +192,9 @@ impl Walk<'_> {
                 },
             },
             Kind::Struct(members) => {
+                // It begins at an even byte, however long a text before it is.
                 self.align(16);
+                self.after_odd_text = false;
                 for inner in members {
                     steps.push(Step::Name(inner.name.clone()));
                     self.kind(inner, &inner.kind, steps, depth + 1)?;
@@ -315,6 +317,7 @@ impl Walk<'_> {
         depth: usize,
     ) -> Placing {
         self.align(16);
+        self.after_odd_text = false;
         let sizes: Vec<u64> =
             bounds.iter().map(|(low, high)| high.abs_diff(*low).saturating_add(1)).collect();
         let count = sizes.iter().fold(1u64, |all, size| all.saturating_mul(*size));

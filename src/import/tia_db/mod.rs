@@ -3,6 +3,7 @@
 //! Offsets are in no such source; they are computed ([`layout`]) and can be compared with the column
 //! "Offset" of the block in TIA Portal.
 
+mod block;
 mod emit;
 pub(super) mod layout;
 mod lexer;
@@ -36,6 +37,7 @@ for its PLC data types (.udt). In STEP 7: Generate source in the editor (.awl). 
 
   forebay import tia-db DB_Press.db --db 10 --endpoint 192.168.10.33 --out press.toml
   forebay import tia-db DB_Press.db --db 10 --udt types/ --timezone Europe/Berlin --out press.toml
+  forebay import tia-db Oven.awl --db 20 --cpu s7-300 --out oven.toml
 
 After the block was changed:
 
@@ -62,9 +64,9 @@ pub struct TiaDb {
     /// Zone of the controller's clock, for DTL and DATE_AND_TIME, for example Europe/Berlin.
     #[arg(long, value_parser = zone)]
     pub timezone: Option<String>,
-    /// S7: family of the CPU.
-    #[arg(long, default_value = "s7-1500", value_parser = ["s7-300", "s7-400", "s7-1200", "s7-1500", "logo"])]
-    pub cpu: String,
+    /// S7: family of the CPU; s7-300 for an .awl and s7-1500 otherwise, unless given.
+    #[arg(long, value_parser = ["s7-300", "s7-400", "s7-1200", "s7-1500", "logo"])]
+    pub cpu: Option<String>,
     /// A profile that was imported before: show what changes, keep what was added by hand.
     #[arg(long, value_name = "FILE")]
     pub update: Option<PathBuf>,
@@ -93,7 +95,7 @@ pub fn run(options: &TiaDb, out: &mut impl Write, said: &mut impl Write) -> anyh
         None => finish(draft, report, &options.target, out, said),
         Some(path) => {
             let old = read(path)?;
-            update::run(&draft, report, (path.as_path(), &old), &options.target, out, said)
+            update::run((&draft, options.db), report, (path.as_path(), &old), &options.target, out, said)
         }
     }
 }

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use forebay_connector::{DataType, Protocol};
 
+use super::block::{OldBlock, split};
 use crate::diagnostic::{Faults, Format, Source, Sources, Span, render};
 use crate::document::{Content, Entry, Table, parse};
 use crate::import::draft::{Draft, DraftTag, line};
@@ -27,9 +29,9 @@ struct Edit {
 /// Shows what changes, and writes the profile when `--out` says where to.
 ///
 /// # Errors
-/// The old profile cannot be read, or the new one would have faults.
+/// The old profile cannot be read or does not tell its block, or the new one would have faults.
 pub fn run(
-    draft: &Draft,
+    (draft, number): (&Draft, u16),
     mut report: Report,
     old: (&Path, &str),
     target: &Target,
@@ -38,9 +40,12 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     let (path, text) = (old.0.display().to_string(), old.1);
     let table = read(&path, text)?;
-    let draft = &numbered(draft, &table);
+    let none = Table::default();
+    let groups = table.get("tags").and_then(inner).unwrap_or(&none);
+    let block = OldBlock::find(&path, groups, draft, number)?;
+    let draft = &written(draft, &block);
     let mut gone = Vec::new();
-    let updated = update(text, &table, draft, &mut gone);
+    let updated = update(text, groups, draft, &block, &mut gone);
     report.taken = draft.tags();
     said.write_all(report.render().as_bytes())?;
     if updated == text {
@@ -74,29 +79,19 @@ fn read(path: &str, text: &str) -> anyhow::Result<Table> {
     }
 }
 
-/// The draft with the block's number in its addresses, where the old profile has no parameter for it.
-fn numbered(draft: &Draft, old: &Table) -> Draft {
+/// The draft with the block written as in the old profile.
+fn written(draft: &Draft, block: &OldBlock) -> Draft {
     let mut draft = draft.clone();
-    let has_parameter = old.get("params").and_then(inner).is_some_and(|params| params.get("db").is_some());
-    if let (false, Some(number)) = (has_parameter, number(&draft)) {
-        let keys = draft.groups.iter_mut().flat_map(|(_, tags)| tags).flat_map(|tag| &mut tag.keys);
-        keys.for_each(|(_, value)| *value = value.replace("DB{db}", &format!("DB{number}")));
-    }
+    let keys = draft.groups.iter_mut().flat_map(|(_, tags)| tags).flat_map(|tag| &mut tag.keys);
+    let addresses = keys.filter(|(key, _)| *key == "address");
+    addresses.for_each(|(_, value)| *value = value.replacen("DB{db}", &block.written, 1));
     draft
 }
 
-/// Number of the block.
-fn number(draft: &Draft) -> Option<String> {
-    let (_, table) = draft.params.iter().find(|(name, _)| name == "db")?;
-    table.split("default = ").nth(1)?.split(',').next().map(str::to_owned)
-}
-
 /// The new text of the profile; `removed` gets the paths of tags that go.
-fn update(text: &str, table: &Table, draft: &Draft, removed: &mut Vec<String>) -> String {
+fn update(text: &str, groups: &Table, draft: &Draft, block: &OldBlock, removed: &mut Vec<String>) -> String {
     let mut edits: Vec<Edit> = Vec::new();
-    let none = Table::default();
-    let groups = table.get("tags").and_then(|entry| inner(entry)).unwrap_or(&none);
-    let mut block = BTreeSet::new();
+    let mut members = BTreeSet::new();
     for (name, tags) in &draft.groups {
         match groups.get(name).and_then(|entry| Some((entry, inner(entry)?))) {
             Some((_, old)) => {
@@ -107,14 +102,13 @@ fn update(text: &str, table: &Table, draft: &Draft, removed: &mut Vec<String>) -
                 edits.push(Edit { span: at..at, text: new_group(name, tags, draft) });
             }
         }
-        block.extend(tags.iter().map(|tag| format!("{name}.{}", tag.name)));
+        members.extend(tags.iter().map(|tag| format!("{name}.{}", tag.name)));
     }
     for group in &groups.entries {
         for tag in inner(group).map_or(&[][..], |table| &table.entries) {
             // What is no member of this block was added by hand, and stays.
-            let gone =
-                inner(tag).and_then(|keys| address(keys)).is_some_and(|address| is_of_block(address, draft))
-                    && !block.contains(&format!("{}.{}", group.key, tag.key));
+            let gone = inner(tag).and_then(address).is_some_and(|address| block.has(address))
+                && !members.contains(&format!("{}.{}", group.key, tag.key));
             if gone {
                 removed.push(format!("{}.{}", group.key, tag.key));
                 edits.push(Edit { span: whole_lines(text, tag), text: String::new() });
@@ -143,38 +137,39 @@ fn group(text: &str, old: &Table, tags: &[DraftTag], repeat: Option<String>, edi
             edits.push(Edit { span: end..end, text: written });
             continue;
         };
-        for key in ["address", "type"] {
-            let wanted = tag.keys.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
-            let found = keys.get(key).and_then(|entry| Some((entry, plain(entry)?)));
-            if let (Some(wanted), Some((entry, found))) = (wanted, found) {
-                let new = if key == "address" {
-                    moved(found, wanted.trim_matches('"'))
-                } else {
-                    wanted.trim_matches('"').to_owned()
-                };
-                if new != found {
-                    edits.push(Edit { span: range(entry.node.span), text: format!("\"{new}\"") });
-                }
-            }
+        let (Some(old_type), Some(old_address)) = (keys.get("type"), keys.get("address")) else { continue };
+        let (Some(was), Some(at)) = (plain(old_type), plain(old_address)) else { continue };
+        let (data_type, place) = (value(tag, "type"), value(tag, "address"));
+        if DataType::parse(was) != DataType::parse(data_type) {
+            edits.push(Edit { span: range(old_type.node.span), text: format!("\"{data_type}\"") });
+        }
+        if let Some(new) = moved((at, was), (place, data_type)) {
+            edits.push(Edit { span: range(old_address.node.span), text: format!("\"{new}\"") });
         }
     }
 }
 
-/// The new place with the block as it was written: `DB{db}`, `DB10` or another parameter.
-fn moved(found: &str, wanted: &str) -> String {
-    match (found.split_once('.'), wanted.split_once('.')) {
-        (Some((block, _)), Some((_, place))) => format!("{block}.{place}"),
-        _ => wanted.to_owned(),
-    }
+/// A text of a tag without its quotes.
+fn value<'a>(tag: &'a DraftTag, key: &str) -> &'a str {
+    tag.keys.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value.trim_matches('"'))
 }
 
-/// True when an address belongs to the block that is imported.
-fn is_of_block(address: &str, draft: &Draft) -> bool {
-    let block = address.split('.').next().unwrap_or("");
-    block == "DB{db}" || number(draft).is_some_and(|number| block == format!("DB{number}"))
+/// The new address with the block as it was written; `None` where the old one means the same place.
+/// Addresses come with their types.
+fn moved((old, was): (&str, &str), (new, data_type): (&str, &str)) -> Option<String> {
+    let (block, old_place) = split(old)?;
+    let (_, place) = split(new)?;
+    let canonical = |place: &str, data_type: &str| {
+        let address = format!("DB1.{place}");
+        Some(forebay_s7::S7.check_address(&address, DataType::parse(data_type)?).ok()?.canonical)
+    };
+    let same = old_place == place
+        || canonical(old_place, was).is_some_and(|old| canonical(place, data_type) == Some(old));
+    (!same).then(|| format!("{block}.{place}"))
 }
 
-fn address(keys: &Table) -> Option<&str> {
+/// The address of a tag.
+pub(super) fn address(keys: &Table) -> Option<&str> {
     keys.get("address").and_then(plain)
 }
 
@@ -185,7 +180,8 @@ fn plain(entry: &Entry) -> Option<&str> {
     }
 }
 
-fn inner(entry: &Entry) -> Option<&Table> {
+/// The table of an entry that is one.
+pub(super) fn inner(entry: &Entry) -> Option<&Table> {
     match &entry.node.content {
         Content::Table(table) => Some(table),
         _ => None,

@@ -58,16 +58,30 @@ impl Row {
     }
 }
 
+/// The tags of a file.
+#[derive(Debug)]
+pub struct Sheet {
+    /// In their order.
+    pub rows: Vec<Row>,
+    /// An SDF, which has no heads: the symbol table of STEP 7, and an old form of TIA Portal.
+    pub is_sdf: bool,
+}
+
+fn is_head(fields: &[String]) -> bool {
+    let has = |wanted: &str| fields.iter().any(|field| field.eq_ignore_ascii_case(wanted));
+    has("Name") && has("Logical Address")
+}
+
 /// Reads the table.
 ///
 /// # Errors
 /// It is none, or is too large.
-pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec<Row>> {
+pub fn read(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Sheet> {
     let cells = if bytes.starts_with(b"PK") {
         spreadsheet(file, bytes)?
     } else {
         let (text, _) = source::text(bytes);
-        let rows = csv::rows(&text, csv::separator(&text));
+        let (rows, _) = csv::table(&text, is_head);
         if rows.len() > ROWS_MAX as usize {
             bail!("{file} has more than {ROWS_MAX} rows; export one table at a time");
         }
@@ -82,12 +96,8 @@ pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec
         }
         rows.into_iter().filter(|row| row.fault.is_none()).map(|row| (row.line, row.fields)).collect()
     };
-    let is_head = |fields: &[String]| {
-        let has = |wanted: &str| fields.iter().any(|field| field.eq_ignore_ascii_case(wanted));
-        has("Name") && has("Logical Address")
-    };
-    if let Some(at) = cells.iter().take(20).position(|(_, fields)| is_head(fields)) {
-        return Ok(by_heads(&cells[at].1, &cells[at + 1..]));
+    if let Some(at) = cells.iter().take(csv::HEAD_ROWS).position(|(_, fields)| is_head(fields)) {
+        return Ok(Sheet { rows: by_heads(&cells[at].1, &cells[at + 1..]), is_sdf: false });
     }
     let sdf: Vec<Row> = cells.iter().filter_map(|(line, fields)| by_place(*line, fields)).collect();
     if sdf.is_empty() || sdf.len() < cells.len() {
@@ -96,7 +106,7 @@ pub fn rows(file: &str, bytes: &[u8], report: &mut Report) -> anyhow::Result<Vec
              fix: in TIA Portal open PLC tags, Show all tags, and choose Export"
         );
     }
-    Ok(sdf)
+    Ok(Sheet { rows: sdf, is_sdf: true })
 }
 
 fn by_heads(heads: &[String], cells: &[(usize, Vec<String>)]) -> Vec<Row> {
