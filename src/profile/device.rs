@@ -64,10 +64,13 @@ pub fn open<'a>(ctx: &'a Context<'a>, table: &'a Table, span: Span, names_profil
     let mut keys = KEYS.to_vec();
     // What it changes of the protocol's table; another protocol's is refused when it is laid over.
     keys.extend(connectors::all().iter().map(|protocol| protocol.name()));
-    if names_profile {
-        keys.push("profile");
+    keys.push("profile");
+    let device = Fields::open(ctx, name, table, span, &keys);
+    if !names_profile && device.has("profile") {
+        let help = "the devices of this file are of its own profile: remove the line";
+        device.refuse("P0102", "profile", "`profile` is not for the devices of a profile's own file", help);
     }
-    Fields::open(ctx, name, table, span, &keys)
+    device
 }
 
 /// The name, checked; required.
