@@ -267,6 +267,8 @@ struct Group<'g> {
     path: String,
     /// How far its addresses are moved on.
     shift: u32,
+    /// The name of its number where `stride` moves the addresses: they must not have it too.
+    counter: Option<&'g str>,
     /// `defaults` of the group.
     shared: &'g Table,
     /// What `[tags."station.3"]` changes.
@@ -298,7 +300,7 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
     }
     let shared = fields.table("defaults", format!("`defaults` of {subject}"), &tag::DEFAULT_KEYS);
     let shared = shared.and(plain_table(&fields, "defaults")).unwrap_or(&EMPTY);
-    let plain = Group { path: entry.key.clone(), shift: 0, shared, changes: None };
+    let plain = Group { path: entry.key.clone(), shift: 0, counter: None, shared, changes: None };
     match (fields.has("repeat"), repeat(&fields)) {
         (false, _) => one_group(&fields, names, &plain, except, walked),
         (true, None) => walked.incomplete = true,
@@ -314,7 +316,8 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
                     plain_table(root, "tags").and_then(|groups| groups.get(&path)).and_then(|entry| {
                         if let Content::Table(lines) = &entry.node.content { Some(lines) } else { None }
                     });
-                let one = Group { path, shift, changes, shared };
+                let counter = (repeat.stride > 0).then_some(repeat.name.as_str());
+                let one = Group { path, shift, counter, changes, shared };
                 one_group(&fields, names, &one, except, walked);
                 // The others have the same fault, or more of it.
                 if root.ctx.absorb(&ctx) || walked.full {
@@ -448,10 +451,27 @@ fn one_tag(
         }
         return;
     }
-    match tag::read(names, &tag, path, group.shift) {
+    let read = if moved_twice(&tag, group) { None } else { tag::read(names, &tag, path, group.shift) };
+    match read {
         Some(read) => add(&tag, read, except, walked),
         None => walked.lose(path),
     }
+}
+
+/// Reports an address that has the number of its group and is moved on by `stride` besides.
+fn moved_twice(tag: &Fields<'_>, group: &Group<'_>) -> bool {
+    let Some((entry, counter)) = tag.entry("address").zip(group.counter) else { return false };
+    let name = format!("{{{counter}}}");
+    let Content::Text(address) = &entry.node.content else { return false };
+    if !address.contains(&name) {
+        return false;
+    }
+    let message = format!("{}: the address is moved on twice, by {name} and by `stride`", tag.subject);
+    let fault = tag.ctx.error("P0152", entry.node.span, message);
+    tag.ctx.report(fault.help(format!(
+        "write the address of the first one instead of {name}, or remove `stride` from `repeat`"
+    )));
+    true
 }
 
 /// True when tags stand where the keys of a tag should.
