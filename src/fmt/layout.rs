@@ -60,11 +60,12 @@ fn write_block(out: &mut String, block: &[Line]) {
         block.iter().filter_map(|line| if let Line::Pair(pair) = line { Some(pair) } else { None }).collect();
     let keys = pairs.iter().map(|pair| width(&pair.key)).filter(|it| *it <= KEY_MAX).max().unwrap_or(0);
     let values = columns(&pairs);
-    let texts: Vec<String> =
-        pairs.iter().zip(values).map(|(pair, value)| format!("{} = {value}", filled(&pair.key, keys))).collect();
-    let commented = pairs.iter().zip(&texts).filter(|(pair, _)| !pair.comment.is_empty());
-    let column =
-        commented.map(|(_, text)| width(text)).filter(|it| *it <= COMMENT_COLUMN_MAX).max().unwrap_or(0);
+    let texts: Vec<String> = pairs
+        .iter()
+        .zip(values)
+        .map(|(pair, value)| format!("{} = {value}", filled(&pair.key, keys)))
+        .collect();
+    let column = comment_column(&pairs, &texts);
     let mut rest = pairs.iter().zip(&texts);
     for line in block {
         match line {
@@ -74,11 +75,24 @@ fn write_block(out: &mut String, block: &[Line]) {
                 if pair.comment.is_empty() {
                     write_line(out, text);
                 } else {
-                    write_line(out, &format!("{}  {}", filled(text, column), pair.comment));
+                    write_line(out, &format!("{}  {}", filled(text, column.saturating_sub(2)), pair.comment));
                 }
             }
         }
     }
+}
+
+/// Where the comments of a block begin: where they all stand now when there is room, else two blanks
+/// behind the longest line.
+fn comment_column(pairs: &[&Pair], texts: &[String]) -> usize {
+    let commented = || {
+        let lines = pairs.iter().zip(texts).filter(|(pair, _)| !pair.comment.is_empty());
+        lines.filter(|(_, text)| width(text) <= COMMENT_COLUMN_MAX)
+    };
+    let least = commented().map(|(_, text)| width(text) + 2).max().unwrap_or(0);
+    let now = commented().next().map_or(0, |(pair, _)| pair.column);
+    let lined_up = commented().all(|(pair, _)| pair.column == now);
+    if lined_up && (least..=COMMENT_COLUMN_MAX + 2).contains(&now) { now } else { least }
 }
 
 /// Number of a line, and the fields of its inline table.

@@ -1,6 +1,6 @@
 //! What each line of a file is.
 
-use crate::diagnostic::Source;
+use crate::diagnostic::{Source, Span};
 use crate::document::{Content, Entry, Node, Table};
 
 /// One line.
@@ -27,6 +27,8 @@ pub struct Pair {
     pub value: Words,
     /// The comment behind it, `#` included; may be empty.
     pub comment: String,
+    /// Characters in front of the comment.
+    pub column: usize,
 }
 
 /// A value, without the space between its words.
@@ -45,12 +47,21 @@ pub fn of(source: &Source, root: &Table) -> Vec<Line> {
     entries.sort_by_key(|entry| entry.key_span.start);
     let mut lines = Vec::new();
     let mut entries = entries.into_iter().peekable();
+    let mut texts = Vec::new();
+    long_texts(source, root, &mut texts);
+    texts.sort_by_key(|text| text.start);
     let mut at = 0;
     // What begins in front of this byte is part of a value that goes over several lines.
     let mut open_until = 0;
     while at < source.text.len() {
         let end = source.text[at..].find('\n').map_or(source.text.len(), |found| at + found);
-        let text = source.text[at..end].trim_end();
+        let within = |byte: usize| {
+            let before = texts.partition_point(|text| text.start < byte);
+            texts[..before].last().is_some_and(|text| byte < text.end)
+        };
+        let text = &source.text[at..end];
+        // Blanks at the end of a line of a text are part of it.
+        let text = if within(end) { text } else { text.trim_end() };
         let trimmed = text.trim_start();
         let mut own = None;
         while let Some(entry) = entries.next_if(|entry| entry.key_span.start < end.max(at + 1)) {
@@ -59,7 +70,7 @@ pub fn of(source: &Source, root: &Table) -> Vec<Line> {
                 own = Some(entry);
             }
         }
-        let inside = own.is_none() && at < open_until;
+        let inside = own.is_none() && (at < open_until || within(at));
         lines.push(match own {
             _ if inside => Line::Verbatim(text.to_owned()),
             Some(entry) if entry.node.span.end <= end => {
@@ -74,6 +85,20 @@ pub fn of(source: &Source, root: &Table) -> Vec<Line> {
         at = end + 1;
     }
     lines
+}
+
+/// The texts that go over several lines.
+fn long_texts(source: &Source, table: &Table, found: &mut Vec<Span>) {
+    table.entries.iter().for_each(|entry| long_texts_of(source, &entry.node, found));
+}
+
+fn long_texts_of(source: &Source, node: &Node, found: &mut Vec<Span>) {
+    match &node.content {
+        Content::Text(_) if source.slice(node.span).contains('\n') => found.push(node.span),
+        Content::Table(inner) => long_texts(source, inner, found),
+        Content::Array(list) => list.iter().for_each(|item| long_texts_of(source, item, found)),
+        _ => {}
+    }
 }
 
 /// All `key = value` that begin their line.
@@ -104,7 +129,10 @@ fn is_pair(source: &Source, entry: &Entry) -> bool {
 }
 
 fn pair(source: &Source, entry: &Entry, end: usize) -> Option<Pair> {
-    let comment = source.text[entry.node.span.end..end].trim();
+    let behind = &source.text[entry.node.span.end..end];
+    let comment = behind.trim();
+    let begin = end - behind.trim_start().len();
+    let column = source.text[source.line_start(entry.key_span.start)..begin].chars().count();
     if !comment.is_empty() && !comment.starts_with('#') {
         return None;
     }
@@ -112,7 +140,7 @@ fn pair(source: &Source, entry: &Entry, end: usize) -> Option<Pair> {
         Content::Table(inner) => Words::Table(fields(source, inner)?),
         _ => Words::Plain(value(source, &entry.node)?),
     };
-    Some(Pair { key: source.slice(entry.key_span).to_owned(), value, comment: comment.to_owned() })
+    Some(Pair { key: source.slice(entry.key_span).to_owned(), value, comment: comment.to_owned(), column })
 }
 
 fn fields(source: &Source, table: &Table) -> Option<Vec<(String, String)>> {

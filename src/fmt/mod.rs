@@ -47,21 +47,26 @@ pub fn run(fmt: &Fmt, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     for path in files(&fmt.files)? {
         let text = read(&path)?;
         let shown = path.display();
-        match format(&shown.to_string(), &text) {
+        let Formatted { text: new, in_columns } = match formatted(&shown.to_string(), &text) {
+            Ok(new) => new,
             Err(said) => {
                 faulty += 1;
                 writeln!(out, "{said}\n{shown} has faults and is left as it is")?;
+                continue;
             }
-            Ok(new) if new == text => {}
-            Ok(_) if fmt.check => {
-                changed += 1;
-                writeln!(out, "{shown} would change")?;
-            }
-            Ok(new) => {
-                changed += 1;
-                write(&path, &new)?;
-                writeln!(out, "{shown} is written anew")?;
-            }
+        };
+        if !in_columns {
+            writeln!(out, "{shown} keeps its columns: other ones would change what it says")?;
+        }
+        if new == text {
+            continue;
+        }
+        changed += 1;
+        if fmt.check {
+            writeln!(out, "{shown} would change")?;
+        } else {
+            write(&path, &new)?;
+            writeln!(out, "{shown} is written anew")?;
         }
     }
     let unsettled = faulty > 0 || (fmt.check && changed > 0);
@@ -117,14 +122,29 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// The syntax faults of the text, rendered.
 pub fn format(name: &str, text: &str) -> Result<String, String> {
+    formatted(name, text).map(|formatted| formatted.text)
+}
+
+/// A file in one spelling.
+struct Formatted {
+    text: String,
+    /// False when columns would have changed what it says, so that it is left as it was.
+    in_columns: bool,
+}
+
+fn formatted(name: &str, text: &str) -> Result<Formatted, String> {
     let plain = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let (source, table) = read_whole(name, &plain)?;
     let spelt = canonical::spell(&source, &table);
     let (source, table) = read_whole(name, &spelt)?;
     let laid = layout::lay_out(&source, &table);
-    // What cannot be laid out without changing it stays as it is.
-    let same = read_whole(name, &laid).is_ok_and(|(_, again)| says_the_same(&table, &again));
-    Ok(if same { laid } else { spelt })
+    Ok(settled(name, &table, spelt, laid))
+}
+
+/// What was laid out, if it says the same as `table`, of which `spelt` is the text.
+fn settled(name: &str, table: &Table, spelt: String, laid: String) -> Formatted {
+    let in_columns = read_whole(name, &laid).is_ok_and(|(_, again)| says_the_same(table, &again));
+    Formatted { text: if in_columns { laid } else { spelt }, in_columns }
 }
 
 fn read_whole(name: &str, text: &str) -> Result<(Source, Table), String> {

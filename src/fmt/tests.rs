@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::format;
+use super::{format, formatted, read_whole, settled};
 use crate::config::{self, Loaded};
 use crate::device::Tag;
 use crate::diagnostic::Severity;
@@ -126,6 +126,60 @@ fn what_cannot_be_read_is_left_alone() {
     let odd = "a.b = 1\n\"c d\" = { e.f = 2, g = 3 } # h\nt = '''\n[x]\n  y = 1\n'''\n";
     assert_eq!(format("x.toml", odd).as_deref(), Ok(odd));
     assert_eq!(format("x.toml", "").as_deref(), Ok(""));
+}
+
+#[test]
+fn blanks_within_a_text_stay_and_the_rest_is_in_columns() {
+    let text =
+        "a = 1\nbb = \"\"\"x  \n\n\n# y \t\n  \"\"\"   # z  \nc.d = '''p \n\n\n[q] '''\ne = [1,  \n 2]\n";
+    let expected =
+        "a = 1\nbb = \"\"\"x  \n\n\n# y \t\n  \"\"\"   # z\nc.d = '''p \n\n\n[q] '''\ne = [1,\n 2]\n";
+    let found = formatted("x.toml", text).unwrap();
+    assert!(found.in_columns);
+    assert_eq!(found.text, expected);
+    let (_, table) = read_whole("x.toml", "a=1\n").unwrap();
+    let kept = settled("x.toml", &table, "a=1\n".into(), "a = 2\n".into());
+    assert!(!kept.in_columns && kept.text == "a=1\n");
+}
+
+#[test]
+fn comments_that_line_up_stay_where_they_are() {
+    let text = "a = 1          # x\nbc = 2         # y\nd = 3\n\ne = 1      # x\nf = 2  # y\n\ngg = 1 # x\n";
+    let expected =
+        "a  = 1         # x\nbc = 2         # y\nd  = 3\n\ne = 1  # x\nf = 2  # y\n\ngg = 1  # x\n";
+    assert_eq!(format("x.toml", text).as_deref(), Ok(expected));
+}
+
+#[test]
+fn what_comes_with_the_program_is_in_columns() {
+    let mut files = toml_files(&root().join("profiles"));
+    files.extend(toml_files(&root().join("docs/example")));
+    assert!(files.len() >= 30, "only {} files", files.len());
+    let changes = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).unwrap();
+        format("x.toml", &text).as_ref() != Ok(&text)
+    };
+    files.retain(changes);
+    assert!(files.is_empty(), "run forebay fmt {files:?}");
+    // And what `forebay new` writes.
+    let folder = tempfile::tempdir().unwrap();
+    for (protocol, address) in [("s7", "DB10.DBD36"), ("modbus", "40001")] {
+        let file = folder.path().join(format!("{protocol}.toml"));
+        let options = crate::new::New {
+            protocol: Some(protocol.into()),
+            endpoint: Some(if protocol == "s7" { "192.168.10.33" } else { "tcp://192.168.10.33:502" }.into()),
+            location: Some("Werk1".into()),
+            tag: Some("oil.temp".into()),
+            address: Some(address.into()),
+            data_type: Some("REAL".into()),
+            out: Some(file.clone()),
+            yes: true,
+            ..crate::new::New::default()
+        };
+        crate::new::run(&options, &mut std::io::empty(), &mut Vec::new()).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(format("x.toml", &text).as_ref(), Ok(&text));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! They are read line by line with the others, but compiled when all tags are known, in an order
 //! in which each comes behind those it uses.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -105,25 +106,31 @@ pub fn resolve(root: &Fields<'_>, pending: Vec<Pending>, except: &Except, walked
     if pending.is_empty() {
         return;
     }
-    // A tag that is there but faulty has been reported: saying "there is none" would be wrong.
-    let certain = !root.ctx.failed() && !walked.incomplete && !root.ctx.is_open();
     let mut paths: HashMap<String, Known> = HashMap::new();
     for (index, tag) in walked.tags.iter().enumerate() {
         paths.insert(tag.path.clone(), Known::Tag(index));
     }
     for (index, line) in pending.iter().enumerate() {
         paths.insert(line.tag.path.clone(), Known::Pending(index));
+        // Until it is compiled.
+        walked.lose(&line.tag.path);
     }
     let mut memory_bytes = 0;
     // A line of a group with `repeat` is said to be wrong once.
     let mut told: HashSet<Span> = HashSet::new();
     for index in order(root, &pending, &paths) {
         let line = &pending[index];
-        let find = |name: &str| find(name, line, &paths, walked, except);
-        match formula::compile(&line.text.text, &find) {
-            Err(fault) if fault.code == "P0161" && (!certain || root.ctx.may_be_lost(&line.text.text)) => {
-                walked.incomplete = true;
+        let unsure = Cell::new(false);
+        let find = |name: &str| {
+            let found = known(name, line, &paths);
+            if !matches!(found, Some((_, Known::Tag(_)))) && may_be(root, name, line, walked) {
+                unsure.set(true);
             }
+            find(name, line, &paths, walked, except)
+        };
+        match formula::compile(&line.text.text, &find) {
+            // A tag that is there but faulty has been reported: "there is none" would be wrong.
+            Err(fault) if fault.code == "P0161" && unsure.get() => {}
             Err(fault) if told.insert(line.text.span) => complain(root, line, fault),
             Err(_) => {}
             Ok(formula) => {
@@ -139,6 +146,7 @@ pub fn resolve(root: &Fields<'_>, pending: Vec<Pending>, except: &Except, walked
                         return;
                     }
                     paths.insert(tag.path.clone(), Known::Tag(walked.tags.len()));
+                    walked.find_again(&tag.path);
                     if !walked.push(root, line.span, tag) {
                         return;
                     }
@@ -146,6 +154,12 @@ pub fn resolve(root: &Fields<'_>, pending: Vec<Pending>, except: &Except, walked
             }
         }
     }
+}
+
+/// True when what `name` stands for in a line may be there but faulty.
+fn may_be(root: &Fields<'_>, name: &str, line: &Pending, walked: &Walked) -> bool {
+    let lost = |path: &str| walked.may_have(root.ctx, path);
+    lost(&format!("{}.{name}", line.group)) || (name.contains('.') && lost(name))
 }
 
 /// What has a path.

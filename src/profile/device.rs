@@ -64,10 +64,13 @@ pub fn open<'a>(ctx: &'a Context<'a>, table: &'a Table, span: Span, names_profil
     let mut keys = KEYS.to_vec();
     // What it changes of the protocol's table; another protocol's is refused when it is laid over.
     keys.extend(connectors::all().iter().map(|protocol| protocol.name()));
-    if names_profile {
-        keys.push("profile");
+    keys.push("profile");
+    let device = Fields::open(ctx, name, table, span, &keys);
+    if !names_profile && device.has("profile") {
+        let help = "the devices of this file are of its own profile: remove the line";
+        device.refuse("P0102", "profile", "`profile` is not for the devices of a profile's own file", help);
     }
-    Fields::open(ctx, name, table, span, &keys)
+    device
 }
 
 /// The name, checked; required.
@@ -103,7 +106,7 @@ pub fn build(
         .traced(environment.trace.as_deref())
         .filling(&params, Some(&instance));
     let (table, ctx) = laid_out(sources, device, profile, plain)?;
-    let mut walked = profile.walk(&ctx, &table, &except)?;
+    let mut walked = profile.walk(&ctx, &table, &except, !device.ctx.failed())?;
     *tags_read += walked.read;
     walked.drop_unused_scans();
     if !walked.incomplete {
@@ -111,10 +114,9 @@ pub fn build(
     }
     let protocol = Arc::clone(profile.protocol.as_ref()?);
     let Walked { options, sound_options, scans, raws, tags, verify, .. } = walked;
-    let (endpoint, location) = (endpoint?, location?);
     let spec = DeviceSpec {
         name: name.to_owned(),
-        endpoint,
+        endpoint: endpoint?,
         options,
         scans,
         tags: raws,
@@ -128,12 +130,8 @@ pub fn build(
         budget: budget::read(device).or(profile.budget(&ctx)),
         line: budget::line(protocol.as_ref(), &spec),
     };
-    // What the protocol says of the whole is of use only when what it looks at is right; faulty
-    // tags are not in it.
-    let whole = ctx.is_whole() && device.ctx.is_whole() && !ctx.is_open();
-    if sound_options && whole && !device.ctx.failed() {
-        complain(device, &ctx, (profile, &table), &spec);
-    }
+    complain(device, &ctx, (profile, &table), &spec, sound_options);
+    let location = location?;
     if !profile.sound || ctx.failed() || device.ctx.failed() {
         return None;
     }
@@ -169,15 +167,19 @@ fn laid_out<'a>(
     })
 }
 
-/// Complaints of the protocol, at the key they are about.
+/// Complaints of the protocol, at the key they are about. What it says of the whole is of use only
+/// when what it looks at is right (faulty tags are not in it); the endpoint stands for itself.
 fn complain(
     device: &Fields<'_>,
     profile_ctx: &Context<'_>,
     (profile, table): (&Profile<'_>, &Table),
     spec: &DeviceSpec,
+    sound_options: bool,
 ) {
     let Some(protocol) = &profile.protocol else { return };
-    for complaint in protocol.check_device(spec) {
+    let whole = profile_ctx.is_whole() && device.ctx.is_whole() && !profile_ctx.is_open();
+    let sound = sound_options && whole && !device.ctx.failed();
+    for complaint in protocol.check_device(spec).into_iter().filter(|it| sound || it.key == "endpoint") {
         let message = format!("{}: {}", device.subject, complaint.message);
         let in_profile = profile.option_span(table, complaint.key).filter(|_| !device.has(complaint.key));
         match in_profile {

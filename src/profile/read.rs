@@ -105,10 +105,10 @@ impl<'a> Profile<'a> {
         profile.table = table;
         profile.check_keys(ctx);
         let defaults = params::defaults(&profile.params);
-        let walk = ctx.filling(&defaults, None);
-        profile.walk(&walk, &profile.table, &Except::default());
-        profile.budget(&walk);
         profile.sound &= !ctx.failed();
+        let walk = ctx.filling(&defaults, None);
+        profile.walk(&walk, &profile.table, &Except::default(), true);
+        profile.budget(&walk);
         Some(profile)
     }
 
@@ -123,11 +123,12 @@ impl<'a> Profile<'a> {
     }
 
     /// Walks `table`, which is [`Profile::table`] or that with what a device changes, with the
-    /// parameters of `ctx`.
-    pub fn walk(&self, ctx: &Context<'_>, table: &Table, except: &Except) -> Option<Walked> {
+    /// parameters of `ctx`. `sound` is false when what is laid over it has faults.
+    pub fn walk(&self, ctx: &Context<'_>, table: &Table, except: &Except, sound: bool) -> Option<Walked> {
         let protocol = self.protocol.as_ref()?;
         let root = Fields::any(ctx, "the profile", table, Span::default());
-        Some(walk::walk(&root, protocol.as_ref(), except))
+        let sound = sound && self.sound && !ctx.failed();
+        Some(walk::walk(&root, protocol.as_ref(), except, sound))
     }
 
     /// The budget of its devices, with the parameters of `ctx`.

@@ -94,13 +94,7 @@ fn by_path(fields: &Fields<'_>, except: &Except, walked: &Walked) -> Option<(u32
             };
             (format!("there is no tag `{}`", path.text), help)
         };
-        // A tag that is there but faulty has been reported, and one that depends on a parameter
-        // without a value is left out: saying "there is none" would be wrong.
-        if !fields.ctx.failed()
-            && !walked.incomplete
-            && !fields.ctx.is_open()
-            && !fields.ctx.may_be_lost(&path.text)
-        {
+        if !walked.may_have(fields.ctx, &path.text) {
             fields.refuse("P0113", "tag", &message, help);
         }
         return None;

@@ -1,7 +1,7 @@
 //! One walk over a profile with one set of parameters: scan classes, groups, tags, checks.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use forebay_connector::{OptionValue, Protocol, ScanClass, TagSpec};
@@ -48,6 +48,10 @@ pub struct Walked {
     extents: Vec<Placed>,
     /// A whole group is missing because of a fault: what is not found may be in it.
     pub incomplete: bool,
+    /// Something above the tags is wrong: what is not found may have been meant by it.
+    unsure: bool,
+    /// Paths of tags, and of groups, that are there but faulty.
+    lost: HashSet<String>,
     /// Tags looked at, faulty ones included.
     pub read: usize,
     /// Calculated tags, until all others are known.
@@ -81,6 +85,29 @@ impl Walked {
         fields.ctx.report(fault.help("split it into two profiles, or make `repeat` smaller"));
         self.full = true;
         false
+    }
+
+    /// Remembers that `path` is there but faulty.
+    pub fn lose(&mut self, path: impl Into<String>) {
+        self.lost.insert(path.into());
+    }
+
+    /// `path` was faulty so far and no longer is.
+    pub fn find_again(&mut self, path: &str) {
+        self.lost.remove(path);
+    }
+
+    /// True when it would be wrong to say that there is no tag `path`: it is there but faulty, or a
+    /// fault elsewhere keeps it from being found.
+    pub fn may_have(&self, ctx: &Context<'_>, path: &str) -> bool {
+        let lost = || path.match_indices('.').any(|(at, _)| self.lost.contains(&path[..at]));
+        // A bit of a word whose [bits.*] may be what is wrong.
+        let bit = || {
+            ctx.failed()
+                && path.rsplit_once('.').is_some_and(|(word, _)| self.tags.iter().any(|it| it.path == word))
+        };
+        let unsure = self.unsure || self.incomplete || self.full || ctx.is_open() || ctx.may_be_lost(path);
+        unsure || self.lost.contains(path) || lost() || bit()
     }
 
     /// Adds a calculated tag whose name stands at `span`. False when there is no room.
@@ -140,9 +167,10 @@ fn matches(pattern: &str, path: &str) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// Walks the profile `root`, reporting into its context.
-pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except) -> Walked {
-    let mut walked = Walked::default();
+/// Walks the profile `root`, reporting into its context. `sound` is false when there are faults above
+/// its tags, so that not all that was meant may be in it.
+pub fn walk(root: &Fields<'_>, protocol: &dyn Protocol, except: &Except, sound: bool) -> Walked {
+    let mut walked = Walked { unsure: !sound, ..Walked::default() };
     let options = options::read(root, protocol);
     let sound_options = !root.ctx.failed();
     let defaults =
@@ -239,6 +267,8 @@ struct Group<'g> {
     path: String,
     /// How far its addresses are moved on.
     shift: u32,
+    /// The name of its number where `stride` moves the addresses: they must not have it too.
+    counter: Option<&'g str>,
     /// `defaults` of the group.
     shared: &'g Table,
     /// What `[tags."station.3"]` changes.
@@ -247,10 +277,16 @@ struct Group<'g> {
 
 fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, walked: &mut Walked) {
     let subject = format!("[tags.{}]", entry.key);
-    let Some(table) = root.as_table(entry) else { return };
+    let Some(table) = root.as_table(entry) else {
+        walked.lose(&entry.key);
+        return;
+    };
     let fields = Fields::any(root.ctx, &subject, table, entry.key_span);
     if let Some((repeated, number)) = entry.key.split_once('.') {
         check_changes(root, entry, repeated, number);
+        if root.ctx.failed() {
+            walked.lose(&entry.key);
+        }
         return;
     }
     check_name(&fields, "a group's name", &entry.key, entry.key_span);
@@ -259,11 +295,12 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
         let message = format!("tag `{}` stands in no group", entry.key);
         let fault = root.ctx.error("P0103", address.key_span, message);
         root.ctx.report(fault.help(format!("write it under [tags.<group>] as {} = {{ … }}", entry.key)));
+        walked.incomplete = true;
         return;
     }
     let shared = fields.table("defaults", format!("`defaults` of {subject}"), &tag::DEFAULT_KEYS);
     let shared = shared.and(plain_table(&fields, "defaults")).unwrap_or(&EMPTY);
-    let plain = Group { path: entry.key.clone(), shift: 0, shared, changes: None };
+    let plain = Group { path: entry.key.clone(), shift: 0, counter: None, shared, changes: None };
     match (fields.has("repeat"), repeat(&fields)) {
         (false, _) => one_group(&fields, names, &plain, except, walked),
         (true, None) => walked.incomplete = true,
@@ -279,9 +316,12 @@ fn group(root: &Fields<'_>, names: &Names<'_>, entry: &Entry, except: &Except, w
                     plain_table(root, "tags").and_then(|groups| groups.get(&path)).and_then(|entry| {
                         if let Content::Table(lines) = &entry.node.content { Some(lines) } else { None }
                     });
-                one_group(&fields, names, &Group { path, shift, changes, ..plain }, except, walked);
+                let counter = (repeat.stride > 0).then_some(repeat.name.as_str());
+                let one = Group { path, shift, counter, changes, shared };
+                one_group(&fields, names, &one, except, walked);
                 // The others have the same fault, or more of it.
                 if root.ctx.absorb(&ctx) || walked.full {
+                    walked.lose(&entry.key);
                     break;
                 }
             }
@@ -366,13 +406,16 @@ fn one_group(
     for entry in lines {
         walked.read += 1;
         check_name(fields, "a tag's name", &entry.key, entry.key_span);
-        let Some(table) = fields.as_table(entry) else { continue };
+        let path = format!("{}.{}", group.path, entry.key);
+        let Some(table) = fields.as_table(entry) else {
+            walked.lose(path);
+            continue;
+        };
         if is_group(table) {
             deep_group(fields, entry);
             walked.incomplete = true;
             continue;
         }
-        let path = format!("{}.{}", group.path, entry.key);
         if except.takes(&path) && table.get("bits").is_none() {
             continue;
         }
@@ -402,11 +445,33 @@ fn one_tag(
         trace.note(path, &tag, &tag::KEYS, names.params);
     }
     if calculated {
-        let read = calculated::read(names, &tag, path, &group.path, inherited);
-        walked.calculated.extend(read);
-    } else if let Some(read) = tag::read(names, &tag, path, group.shift) {
-        add(&tag, read, except, walked);
+        match calculated::read(names, &tag, path, &group.path, inherited) {
+            Some(read) => walked.calculated.push(read),
+            None => walked.lose(path),
+        }
+        return;
     }
+    let read = if moved_twice(&tag, group) { None } else { tag::read(names, &tag, path, group.shift) };
+    match read {
+        Some(read) => add(&tag, read, except, walked),
+        None => walked.lose(path),
+    }
+}
+
+/// Reports an address that has the number of its group and is moved on by `stride` besides.
+fn moved_twice(tag: &Fields<'_>, group: &Group<'_>) -> bool {
+    let Some((entry, counter)) = tag.entry("address").zip(group.counter) else { return false };
+    let name = format!("{{{counter}}}");
+    let Content::Text(address) = &entry.node.content else { return false };
+    if !address.contains(&name) {
+        return false;
+    }
+    let message = format!("{}: the address is moved on twice, by {name} and by `stride`", tag.subject);
+    let fault = tag.ctx.error("P0152", entry.node.span, message);
+    tag.ctx.report(fault.help(format!(
+        "write the address of the first one instead of {name}, or remove `stride` from `repeat`"
+    )));
+    true
 }
 
 /// True when tags stand where the keys of a tag should.
