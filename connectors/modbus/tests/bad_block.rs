@@ -284,3 +284,26 @@ async fn bad_registers_are_found_whatever_the_time_limit() {
         server.abort();
     }
 }
+
+/// On the test's own clock: the device goes off when its bad registers have been tried once each.
+#[tokio::test(start_paused = true)]
+async fn the_search_goes_on_after_the_device_was_off() {
+    let (offsets, bad): (Vec<u16>, _) = ((0..8).collect(), [3, 4]);
+    for off in 1..5 {
+        let (listener, endpoint) = listen().await;
+        let touchy = Touchy::with(&bad);
+        let server = tokio::spawn(Arc::clone(&touchy).serve(listener, Bad::Silent));
+        let addresses: Vec<String> = offsets.iter().map(|offset| format!("hr:{offset}")).collect();
+        let tags: Vec<_> = addresses.iter().map(|address| (address.as_str(), "UINT", 0)).collect();
+        let mut connector = open(device(&endpoint, &[("timeout", ms(35_000))], &tags));
+        // Two failures of the block, then one of each bad register.
+        for polls in 0..4 + off {
+            touchy.off.store(polls >= 4, SeqCst);
+            let outcome = connect_and_poll(&mut connector, &[0]).await;
+            assert_eq!(outcome.is_ok(), (2..4).contains(&polls), "poll {polls}: {outcome:?}");
+        }
+        touchy.off.store(false, SeqCst);
+        polls_until("on again", &mut connector, |samples| is_right(&offsets, &bad, samples)).await;
+        server.abort();
+    }
+}

@@ -64,17 +64,7 @@ impl ModbusConnector {
     ) -> Result<(), PollError> {
         let (unit, limit) = (self.settings.unit, self.settings.timeout);
         let block = of_block(&kept.plan.blocks[index], unit);
-        let mut places: Vec<(Read, Vec<Member>)> = Vec::new();
-        for member in kept.plan.members(&kept.plan.blocks[index]) {
-            let read = alone(&self.items[member.tag as usize], unit);
-            match places.iter_mut().find(|(place, _)| *place == read) {
-                Some((_, members)) => members.push(*member),
-                None => places.push((read, vec![*member])),
-            }
-        }
-        // Begins elsewhere each time: as long as nothing answers, few are tried.
-        let first = turn as usize % places.len().max(1);
-        places.rotate_left(first);
+        let places = self.places(kept.plan.members(&kept.plan.blocks[index]), turn);
         let (mut failed, mut open, mut why) = (Vec::new(), false, None);
         for (read, members) in places {
             if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
@@ -111,7 +101,7 @@ impl ModbusConnector {
             }
             let Err(failure) = self.one(block, read, &members, progress, samples).await else { continue };
             let Some(instead) = failure.instead.filter(|_| progress.witness.is_some()) else {
-                self.suspects.failed(block, why);
+                self.suspects.failed(block, why.or(failure.instead));
                 return Err(failure.error);
             };
             silent.push((read, members, instead));
@@ -133,22 +123,40 @@ impl ModbusConnector {
             return Ok(());
         }
         self.suspects.cleared(block);
-        // Every tag answers for itself, or was muted before: either the block as such is no good, or
-        // the device was only away for a while.
-        if !found {
-            self.suspects.asking(Some(Asking::Whole(block)));
-            let answer = self.ask(block, Blame::None).await;
-            self.suspects.asking(None);
-            if answer.is_ok() {
-                return Ok(());
+        if found || self.is_bad_as_a_whole(block).await {
+            self.plans.clear();
+            kept.is_stale = true;
+        }
+        Ok(())
+    }
+
+    /// The requests for these tags, each alone.
+    fn places(&self, members: &[Member], turn: u32) -> Vec<(Read, Vec<Member>)> {
+        let mut places: Vec<(Read, Vec<Member>)> = Vec::new();
+        for member in members {
+            let read = alone(&self.items[member.tag as usize], self.settings.unit);
+            match places.iter_mut().find(|(place, _)| *place == read) {
+                Some((_, members)) => members.push(*member),
+                None => places.push((read, vec![*member])),
             }
         }
-        if !found {
+        // Begins elsewhere each time: as long as nothing answers, few are tried.
+        let first = turn as usize % places.len().max(1);
+        places.rotate_left(first);
+        places
+    }
+
+    /// Asks once more for a block whose tags all answer for themselves.
+    async fn is_bad_as_a_whole(&mut self, block: Read) -> bool {
+        // Some were muted before, perhaps: either the block as such is no good, or
+        // the device was only away for a while.
+        self.suspects.asking(Some(Asking::Whole(block)));
+        let answer = self.ask(block, Blame::None).await;
+        self.suspects.asking(None);
+        if answer.is_err() {
             self.suspects.divide(block);
         }
-        self.plans.clear();
-        kept.is_stale = true;
-        Ok(())
+        answer.is_err()
     }
 
     /// One request for tags of one place, whose failure is nobody's fault but their own.
