@@ -11,6 +11,7 @@ mod s7;
 mod scaling;
 mod table;
 mod types;
+mod wide;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ use super::finish::{Target, finish};
 use super::names::{self, Paths};
 use super::report::{Refusal, Report};
 use super::{TagKeys, source, units, zone};
-use crate::amount::counted;
 use table::{Line, Table};
+use wide::Wide;
 
 /// Options of the import.
 #[derive(Debug, Args)]
@@ -169,45 +170,6 @@ pub fn import(options: &Kepware, file: &Path, bytes: &[u8]) -> anyhow::Result<(D
     }
     lines.wide.say(options, &mut report);
     Ok((draft, report))
-}
-
-/// Tags of 64 bits, whose words have an order of their own in Kepware's Modbus driver.
-#[derive(Debug, Default)]
-struct Wide {
-    /// The first of them.
-    first: Option<String>,
-    count: u64,
-}
-
-impl Wide {
-    fn add(&mut self, name: &str, data_type: DataType) {
-        if data_type.scalar.bits() == Some(64) {
-            self.first.get_or_insert_with(|| name.to_owned());
-            self.count += 1;
-        }
-    }
-
-    /// The four words go by two settings, and only where both agree is there an order for them.
-    fn say(&self, options: &Kepware, report: &mut Report) {
-        let (Some(first), Driver::Modbus) = (&self.first, options.protocol) else { return };
-        let order = options.order.as_deref().unwrap_or(KEPWARE_ORDER);
-        let low_first = matches!(ByteOrder::parse(order), Some(ByteOrder::Cdab | ByteOrder::Dcba));
-        let right = match low_first {
-            true => "enabled, as it is by default",
-            false => "disabled, and by default it is enabled",
-        };
-        let count = counted(self.count, "tag of 64 bits goes", "tags of 64 bits go");
-        report.note(
-            "I0207",
-            format!(
-                "{count} by \"First DWord low\" as well, which is not in the CSV; {order} is right where it is {right}"
-            ),
-            format!(
-                "compare one value with Kepware, for example {first}; where the setting is otherwise no order fits: \
-                 change it there, or read two DWORD"
-            ),
-        );
-    }
 }
 
 /// What a device of Kepware has unless it was changed.

@@ -91,10 +91,9 @@ pub fn split(address: &str) -> Option<(&str, &str)> {
 fn canonical(block: &str) -> String {
     let plain = block.strip_prefix('%').unwrap_or(block);
     match plain.split_at_checked(2) {
-        Some((head, number)) if head.eq_ignore_ascii_case("DB") => match number.parse::<u16>() {
-            Ok(number) => format!("DB{number}"),
-            Err(_) => format!("DB{number}"),
-        },
+        Some((head, number)) if head.eq_ignore_ascii_case("DB") => {
+            number.parse::<u16>().map_or_else(|_| format!("DB{number}"), |number| format!("DB{number}"))
+        }
         _ => plain.to_owned(),
     }
 }
