@@ -171,7 +171,9 @@ pub fn proof(file: &str, text: &str) -> anyhow::Result<(Vec<Arc<Device>>, String
     let found = profile::load(&sources, &inputs, &faults, &environment);
     let (diagnostics, hidden) = faults.finish();
     let said = render(&sources, &diagnostics, hidden, Format::Text, false);
-    if diagnostics.iter().any(|it| it.severity == Severity::Error) || hidden > 0 {
+    // What is hidden are warnings like those shown, unless the device was refused.
+    let is_refused = !found.refused.is_empty();
+    if diagnostics.iter().any(|it| it.severity == Severity::Error) || (hidden > 0 && is_refused) {
         bail!("the profile would not pass `forebay check`, so nothing is written:\n{}", said.trim_end());
     }
     Ok((found.devices, said))

@@ -24,8 +24,8 @@ const READABLE_MIN: usize = 90;
 /// A profile that fits, and how well.
 struct Like {
     name: String,
-    /// Checks that hold.
-    checks: usize,
+    /// Checks that hold for another value than 0, which memory that nobody uses holds too.
+    told: usize,
     /// Tags that can be read, of all.
     readable: usize,
     tags: usize,
@@ -63,7 +63,7 @@ pub async fn compare(
         alike.extend(like(modbus, unit, device).await);
         modbus.rest().await;
     }
-    alike.sort_by_key(|it| std::cmp::Reverse((it.checks, it.readable * 100 / it.tags.max(1), it.tags)));
+    alike.sort_by_key(|it| std::cmp::Reverse((it.told, it.readable * 100 / it.tags.max(1), it.tags)));
     if alike.is_empty() {
         writeln!(out, "  looks like none of {} known profiles", known.len())?;
     }
@@ -112,6 +112,10 @@ async fn ask(modbus: &Modbus, device: &Arc<Device>, connector: &mut dyn Connecto
     if readable * 100 < tags * READABLE_MIN || outside * 2 > ranged.max(1) || checks + ranged == 0 {
         return None;
     }
+    let told = device.verify.iter().filter(|verify| tells(verify, &raw)).count();
+    if checks > 0 && told == 0 {
+        return None;
+    }
     let said: Vec<String> = device.verify.iter().filter_map(|verify| said(device, verify, &state)).collect();
     let shown = if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) };
     let within = match (ranged, outside) {
@@ -124,7 +128,13 @@ async fn ask(modbus: &Modbus, device: &Arc<Device>, connector: &mut dyn Connecto
     } else {
         format!("{checks} of {checks} checks hold{shown}, {readable} of {tags} tags can be read{within}")
     };
-    Some(Like { name: device.profile.clone(), checks, readable, tags, why })
+    Some(Like { name: device.profile.clone(), told, readable, tags, why })
+}
+
+/// True when a check was not made on a plain 0.
+fn tells(verify: &Verify, raw: &[RawSample]) -> bool {
+    let value = raw.iter().find(|sample| sample.tag == verify.raw).map(|sample| &sample.value);
+    value.is_some_and(|value| value.as_f64() != Some(0.0))
 }
 
 /// What a check found, for people: `grid.frequency 50.02 Hz`.

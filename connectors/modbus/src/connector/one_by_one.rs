@@ -107,11 +107,7 @@ impl ModbusConnector {
             silent.push((read, members, instead));
         }
         if let (Some(witness), Some((first, ..))) = (progress.witness, silent.first()) {
-            // A device that was switched off in the meantime is not to blame its registers for.
-            self.suspects.asking(Some(Asking::Alone(*first)));
-            let answer = self.ask(witness, Blame::Unit).await;
-            self.suspects.asking(None);
-            answer?;
+            self.is_still_there(witness, *first).await?;
         }
         let found = !silent.is_empty();
         for (read, members, instead) in silent {
@@ -127,6 +123,16 @@ impl ModbusConnector {
             self.plans.clear();
             kept.is_stale = true;
         }
+        Ok(())
+    }
+
+    /// Asks once more for what was answered: a device that was switched off in the meantime is not to
+    /// blame its registers for.
+    async fn is_still_there(&mut self, witness: Read, suspect: Read) -> Result<(), PollError> {
+        self.suspects.asking(Some(Asking::Alone(suspect)));
+        let answer = self.ask(witness, Blame::Unit).await;
+        self.suspects.asking(None);
+        answer?;
         Ok(())
     }
 
