@@ -207,7 +207,7 @@ impl ModbusConnector {
         let is_long = self.settings.timeout >= POLL_TIME;
         let asked = self.ask(read, Blame::None);
         let answer = if is_long { timeout(POLL_TIME, asked).await.ok() } else { Some(asked.await) };
-        if !answer.is_some_and(|answer| answer.is_ok()) {
+        if answer.is_none_or(|answer| answer.is_err()) {
             return false;
         }
         self.suspects.unmute(read);
