@@ -97,7 +97,7 @@ pub fn only_param(template: &str) -> Option<&str> {
 /// Fills `{name}`; braces around anything else are text.
 ///
 /// # Errors
-/// [`FillFault`] at the first parameter that has no value.
+/// `FillFault` at the first parameter that has no value.
 pub fn fill(template: &str, params: &Params) -> Result<Filled, FillFault> {
     let mut filled = Filled::default();
     let mut at = 0;

@@ -23,10 +23,10 @@ pub struct Target {
     /// Name of the profile; that of the file unless given.
     #[arg(long, display_order = 80)]
     pub name: Option<String>,
-    /// Address of the machine; with it the profile has its first [[device]].
+    /// Address of the machine; with it the profile has its first `[[device]]`.
     #[arg(long, display_order = 81)]
     pub endpoint: Option<String>,
-    /// Name of that machine; <name>-1 unless given.
+    /// Name of that machine; `<name>-1` unless given.
     #[arg(long, requires = "endpoint", display_order = 82)]
     pub device: Option<String>,
     /// Where it stands: Site/Area/Line/Cell.

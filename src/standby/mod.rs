@@ -1,7 +1,7 @@
 //! Two boxes for one plant: the standby reads machines only while the active box is silent.
 //!
 //! The standby asks the active box over UDP whether it lives ([`ask`]); that one answers ([`answer`]).
-//! Both know a secret, so that nobody else can make the standby keep still or step in ([`wire`]). Two
+//! Both know a secret, so that nobody else can make the standby keep still or step in (`wire`). Two
 //! boxes cannot know whether the other is dead or only out of reach. So both may read for a while, and
 //! everything that a standby writes says so: `standby_for` in its records
 //! ([`Device::standby_for`](crate::device::Device::standby_for)).

@@ -1,6 +1,6 @@
 //! `forebay import tia-db`: the source of a data block, as TIA Portal and STEP 7 generate it.
 //!
-//! Offsets are in no such source; they are computed ([`layout`]) and can be compared with the column
+//! Offsets are in no such source; they are computed (`layout`) and can be compared with the column
 //! "Offset" of the block in TIA Portal.
 
 mod block;
