@@ -135,7 +135,7 @@ async fn a_real_device_is_read_through_the_same_cases() {
     }
     let text = format!(
         "features = [\"modbus.real\", \"net-impair\"]\n{METER}kind = \"real\"\n\
-         endpoint = \"tcp://127.0.0.1:{}\"\nmissing = \"36000\"\n",
+         endpoint = \"tcp://127.0.0.1:{}\"\nmissing = \"360000\"\n",
         peer.port
     );
     let reports = Written::new("bench", &text).run().await;
