@@ -9,7 +9,7 @@ use super::{KeptPlan, ModbusConnector};
 use crate::frame::Read;
 use crate::line::Blame;
 use crate::plan::Member;
-use crate::refusal::{Failure, Reason};
+use crate::refusal::{Failure, Instead, Reason};
 use crate::session::Answer;
 use crate::suspects::{Asking, alone, of_block};
 
@@ -63,8 +63,8 @@ impl ModbusConnector {
         samples: &mut [RawSample],
     ) -> Result<(), PollError> {
         let (unit, limit) = (self.settings.unit, self.settings.timeout);
-        let block = of_block(&kept.plan.blocks[index], unit);
-        let places = self.places(kept.plan.members(&kept.plan.blocks[index]), turn);
+        let planned = &kept.plan.blocks[index];
+        let (block, places) = (of_block(planned, unit), self.places(kept.plan.members(planned), turn));
         let (mut failed, mut open, mut why) = (Vec::new(), false, None);
         for (read, members) in places {
             if let Some(reason) = self.suspects.muted(&self.items[members[0].tag as usize], unit) {
@@ -110,10 +110,7 @@ impl ModbusConnector {
             self.is_still_there(witness, *first).await?;
         }
         let found = !silent.is_empty();
-        for (read, members, instead) in silent {
-            self.suspects.mute(read, instead, Instant::now());
-            self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NoAnswer(instead, read))));
-        }
+        self.mute(silent);
         if open {
             self.suspects.distrust(block);
             return Ok(());
@@ -124,6 +121,14 @@ impl ModbusConnector {
             kept.is_stale = true;
         }
         Ok(())
+    }
+
+    /// Registers without an answer are left alone from now on.
+    fn mute(&mut self, silent: Vec<(Read, Vec<Member>, Instead)>) {
+        for (read, members, instead) in silent {
+            self.suspects.mute(read, instead, Instant::now());
+            self.reasons.extend(members.iter().map(|member| (member.tag, Reason::NoAnswer(instead, read))));
+        }
     }
 
     /// Asks once more for what was answered: a device that was switched off in the meantime is not to
