@@ -88,7 +88,7 @@ impl OpcUaConnector {
             .collect::<Result<_, _>>()?;
         let requests = Arc::new(AtomicU64::new(0));
         Ok(Self {
-            alarms: Alarms::of(&device.name),
+            alarms: Alarms::of(&device.state_directory.join(&device.name).to_string_lossy()),
             device,
             settings,
             addresses,

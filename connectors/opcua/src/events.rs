@@ -252,7 +252,8 @@ fn item(node: &NodeId, handle: u32, fields: usize) -> MonitoredItemCreateRequest
 /// The last message about each condition that is on.
 type Known = HashMap<String, DeviceMessage>;
 
-/// What connectors that are gone knew, by the name of their device.
+/// What connectors that are gone knew, by folder and name of their device: the name alone may be that
+/// of a device of another box in the same process.
 static LEFT: Mutex<BTreeMap<String, Known>> = Mutex::new(BTreeMap::new());
 
 /// What is known of the alarms of one device, over all its connections.
@@ -282,7 +283,7 @@ impl Drop for Alarms {
 }
 
 impl Alarms {
-    /// The alarms of the device of this name.
+    /// The alarms of the device that is told apart from all others by this text.
     pub(crate) fn of(device: &str) -> Self {
         let mut alarms = Self::default();
         device.clone_into(&mut alarms.device);
