@@ -135,7 +135,7 @@ fn publishing_everything(count: usize) -> Vec<Arc<Device>> {
     let mut devices = devices(count);
     for device in &mut devices {
         let device = Arc::get_mut(device).expect("nobody else has it yet");
-        device.tags.iter_mut().for_each(|tag| tag.max_silence = Duration::ZERO);
+        Arc::make_mut(&mut device.tags).iter_mut().for_each(|tag| tag.max_silence = Duration::ZERO);
     }
     devices
 }

@@ -63,8 +63,9 @@ pub struct Schema {
     /// [`Device::standby_for`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub standby_for: String,
-    /// Published tags.
-    pub tags: Vec<SchemaTag>,
+    /// Published tags. Schemas of equal devices share them.
+    #[serde(with = "list")]
+    pub tags: Arc<[SchemaTag]>,
 }
 
 /// One tag of a [`Schema`].
@@ -81,6 +82,21 @@ pub struct SchemaTag {
     /// English texts of an enumeration.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<i64, String>,
+}
+
+/// A shared list is written and read like any other.
+mod list {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<T: Serialize, S: Serializer>(list: &Arc<[T]>, out: S) -> Result<S::Ok, S::Error> {
+        (**list).serialize(out)
+    }
+
+    pub fn deserialize<'a, T: Deserialize<'a>, D: Deserializer<'a>>(from: D) -> Result<Arc<[T]>, D::Error> {
+        Vec::deserialize(from).map(Arc::from)
+    }
 }
 
 impl Schema {

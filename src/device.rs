@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::formula::Formula;
 
 /// Text in several languages, key = language (`en`, `de`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Text(pub BTreeMap<String, String>);
 
 impl Text {
@@ -53,8 +53,8 @@ pub struct Device {
     pub protocol: Arc<dyn Protocol>,
     /// What the connector is given.
     pub spec: DeviceSpec,
-    /// Published tags in profile order.
-    pub tags: Vec<Tag>,
+    /// Published tags in profile order. Equal devices share them.
+    pub tags: Arc<[Tag]>,
     /// Checks after every connect.
     pub verify: Vec<Verify>,
     /// Id of the box that reads this device while it lives; empty where no other box does.

@@ -40,6 +40,14 @@ pub enum Kind {
     Prediction,
     /// A model cannot score: why.
     ModelState,
+    /// Another version of a model: model, what was changed, from, to, why, by whom.
+    ModelChanged,
+    /// What a model scored in one minute.
+    Score,
+    /// What a person says of an episode of a model.
+    Feedback,
+    /// A person signed in to the page or was refused, or was added or removed.
+    Person,
     /// The box: started, clock jumped, fenced, disk full.
     Box,
 }

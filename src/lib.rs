@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the map. Data flows one way: [`poll`] → [`journal`] → [`replicate`];
 //! [`twin`] feeds [`infer`] and [`status`].
 
+pub mod alike;
 pub mod amount;
 pub mod backlog;
 pub mod batch;
@@ -24,12 +25,14 @@ pub mod infer;
 pub mod journal;
 pub mod journal_command;
 pub mod lane;
+pub mod learn;
 pub mod live;
 pub mod logging;
 pub mod new;
 pub mod opcua_command;
 mod panic;
 pub mod past;
+pub mod people;
 pub mod plan;
 pub mod poll;
 pub mod profile;

@@ -11,10 +11,14 @@ use forebay::diagnostic::Format;
 use forebay::explore::browse::{self, Browse};
 use forebay::explore::scan::{self, Scan};
 use forebay::import::{self, ImportCommand};
+use forebay::infer::command::{self as model_command, ModelCommand};
+use forebay::infer::trial;
 use forebay::journal_command::{self, JournalCommand};
+use forebay::learn;
 use forebay::live::{self, Live};
 use forebay::new::{self, New};
 use forebay::opcua_command::{self, OpcUaCommand};
+use forebay::people::command::{self as people, PersonCommand};
 use forebay::replay::command::Replay;
 use forebay::stand_in::{self, Sim};
 use forebay::{config, demo, explain, fmt, infer, logging, plan, replay, run, schema};
@@ -120,6 +124,18 @@ All but import and trim only read. To send history again there is `forebay repla
         protocol: Scan,
     },
     Replay(Replay),
+    /// Adds, shows and removes those who may press buttons on the page.
+    #[command(after_help = "\
+Everybody may read the page. Who signs in there may also answer what the models report: seen, was
+real, false alarm. The box must run.
+
+  forebay person add anna
+  forebay person list
+  forebay person remove anna")]
+    Person {
+        #[command(subcommand)]
+        command: PersonCommand,
+    },
     /// Shows and decides which OPC UA servers are trusted.
     #[command(
         name = "opcua",
@@ -138,7 +154,23 @@ the other way."
         #[command(subcommand)]
         command: OpcUaCommand,
     },
-    /// Runs the default kind of model over recorded data with labels (SKAB) and reports what it finds.
+    /// Puts versions of models into the box, lets them run, and takes them back.
+    #[command(after_help = "\
+  forebay model list                              what there is, and what runs
+  forebay model install press-wear-1.2.0.tar --shadow
+  forebay model activate press-wear 1.2.0         when `list` shows that it does well
+  forebay model rollback press-wear               when it does not
+
+Models must be signed by somebody whom the box trusts, see `forebay model sign --help` and docs/models.md.")]
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
+    /// Learns what is normal for a machine from its own history in the journal; the box must run.
+    Learn(learn::command::Learn),
+    /// Replays the journal through a model and says what it would have raised.
+    Backtest(learn::command::BacktestOptions),
+    /// Runs a model, or the default kind fitted anew, over recorded tables and reports what it finds.
     Evaluate(infer::evaluate::Evaluate),
 }
 
@@ -150,6 +182,7 @@ enum DemoCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    trial::try_with(trial::this_program());
     match execute(Arguments::parse().command).await {
         Ok(code) => code,
         Err(error) => {
@@ -192,7 +225,13 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Browse(browse) => return browse::run(&browse, &mut std::io::stdout()).await,
         Command::Scan { protocol } => return scan::run(&protocol, &mut std::io::stdout()).await,
         Command::Replay(replay) => return replay::command::run(&replay, &mut std::io::stdout().lock()),
+        Command::Person { command } => return people::run(&command, &mut std::io::stdout().lock()),
         Command::OpcUa { command } => return opcua_command::run(&command, &mut std::io::stdout().lock()),
+        Command::Model { command } => return model_command::run(command, &mut std::io::stdout().lock()),
+        Command::Learn(options) => return learn::command::run(&options, &mut std::io::stdout().lock()),
+        Command::Backtest(options) => {
+            return learn::command::run_backtest(&options, &mut std::io::stdout().lock());
+        }
         Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
     }
     Ok(ExitCode::SUCCESS)
@@ -221,7 +260,7 @@ async fn run_box(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     if !json {
         eprint!("{said}");
     }
-    let Some(config) = &loaded.config else { return Ok(ExitCode::FAILURE) };
+    let Some(config) = loaded.config.clone() else { return Ok(ExitCode::FAILURE) };
     let format = if json { logging::Format::Json } else { logging::Format::Text };
     logging::start(format, &config.log.level);
     if json && loaded.errors() > 0 {
@@ -229,7 +268,7 @@ async fn run_box(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     } else if json && !said.is_empty() {
         tracing::warn!("the files have doubtful places:\n{said}");
     }
-    let ended = run::run(path, config, &loaded).await;
+    let ended = run::run(path, &config, loaded).await;
     if let Err(error) = &ended
         && json
     {

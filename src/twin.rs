@@ -149,6 +149,9 @@ pub struct DeviceState {
     pub values: Vec<Current>,
     /// When any good value was read last, microseconds since 1970 UTC; 0 = never.
     pub good_us: i64,
+    /// When the device proved last that its values are still so, microseconds since 1970 UTC; 0 = never.
+    /// Those of a subscription that is silent are only taken for unchanged.
+    pub heard_us: i64,
     /// Values read since the start.
     pub values_read: u64,
     /// Samples journalled since the start (after deadband).
@@ -207,6 +210,13 @@ impl Slowed {
 }
 
 impl DeviceState {
+    /// When it was read last for certain, microseconds since 1970 UTC; 0 = never. A value of any quality
+    /// counts: what is out of range is there.
+    pub fn read_us(&self) -> i64 {
+        let newest = self.values.iter().map(|current| current.edge_us).max().unwrap_or(0);
+        newest.min(self.heard_us)
+    }
+
     /// Counts `values` read at `edge_us`.
     pub fn count(&mut self, edge_us: i64, values: u64) {
         self.values_read += values;

@@ -1,6 +1,11 @@
 //! Models: the gate in front of them, what they say of the simulated press, and what they must
 //! never do.
 
+#[path = "infer/examples.rs"]
+mod examples;
+#[path = "infer/prepare.rs"]
+mod prepare;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +15,15 @@ use forebay::demo::record::{self, Record};
 use forebay::device::{Device, Tag, Text, Transform};
 use forebay::event::{Event, Events, Kind};
 use forebay::infer::detector::Detector;
+use forebay::infer::diary::Diaries;
 use forebay::infer::evaluate::{self, Evaluate};
 use forebay::infer::folder::{Content, Folder};
 use forebay::infer::graph::{GateError, Graph};
 use forebay::infer::lag_pca::{LagPca, Settings};
 use forebay::infer::predictions::Predictions;
 use forebay::infer::watcher::Watcher;
-use forebay::infer::{Binding, Prediction, State, spawn, watch};
+use forebay::infer::{Binding, Prediction, State as Model, spawn, watch, watch_with};
+use forebay::state::State;
 use forebay::twin::{Cause, Link, Twin};
 use forebay_connector::{DataType, DeviceSpec, Quality, Scalar, ScanClass, Secrets, Value};
 use proptest::prelude::*;
@@ -66,7 +73,7 @@ fn press(name: &str) -> Arc<Device> {
         endpoint: String::new(),
         options: Default::default(),
         scans: vec![ScanClass { name: "fast".into(), interval: Duration::from_millis(200) }],
-        tags: Vec::new(),
+        tags: [].into(),
         trust: None,
         allow_insecure: false,
         secrets: Arc::new(NoSecrets),
@@ -105,7 +112,10 @@ const GRID_US: i64 = 500_000;
 
 impl Bench {
     fn new(folder: Folder, machine: Machine) -> Self {
-        let device = press("press-3");
+        Self::on(folder, machine, press("press-3"))
+    }
+
+    fn on(folder: Folder, machine: Machine, device: Arc<Device>) -> Self {
         let twin = Twin::new(&[device]);
         let (events, received) = Events::new();
         let binding = Binding { folder: Arc::new(folder), device: "press-3".into() };
@@ -144,8 +154,15 @@ impl Bench {
         self.predictions.list().remove(0)
     }
 
+    /// What happened since the last time, without the summaries of minutes.
     fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.received.try_recv().ok()).collect()
+        let events = std::iter::from_fn(|| self.received.try_recv().ok());
+        events.filter(|event| event.kind != Kind::Score).collect()
+    }
+
+    fn summaries(&mut self) -> Vec<Event> {
+        let events = std::iter::from_fn(|| self.received.try_recv().ok());
+        events.filter(|event| event.kind == Kind::Score).collect()
     }
 }
 
@@ -269,7 +286,7 @@ fn the_gate_catches_nan_and_refuses_it_later_too() {
         let limit = graph.initializer.iter_mut().find(|tensor| tensor.name == "limit").expect("a limit");
         limit.raw_data = f32::NAN.to_le_bytes().to_vec();
     });
-    assert!(gate(&content).contains("no finite number"), "{}", gate(&content));
+    assert!(gate(&content).contains("constant \"limit\" holds NaN"), "{}", gate(&content));
     let mut graph = Graph::load(&self::content()).expect("it runs");
     let error = graph.run(|window| window.fill(f32::INFINITY)).expect_err("no number comes out");
     assert!(matches!(error, GateError::NotFinite(_)), "{error}");
@@ -318,7 +335,8 @@ fn a_loop_inside_a_graph_is_refused() {
         let attribute = AttributeProto { name: "body".into(), g: Some(body), ..Default::default() };
         graph.node[0].attribute.push(attribute);
     });
-    assert!(gate(&content).contains("graph inside"), "{}", gate(&content));
+    let said = gate(&content);
+    assert!(said.contains("operator `Sub` with attribute `body` is not supported"), "{said}");
 }
 
 proptest! {
@@ -392,7 +410,7 @@ fn a_healthy_press_never_alarms_in_an_hour() {
         let mut bench = Bench::new(shipped(), Machine::new(seed));
         bench.run(3600);
         assert_eq!(bench.events().len(), 0, "seed {seed}");
-        assert_eq!(bench.prediction().state, State::Normal, "seed {seed}");
+        assert_eq!(bench.prediction().state, Model::Normal, "seed {seed}");
     }
 }
 
@@ -402,10 +420,11 @@ fn a_wearing_press_alarms_within_two_minutes() {
         let mut bench = Bench::new(shipped(), Machine::wearing(seed));
         let start_us = bench.now_us;
         bench.run(25);
-        assert_eq!(bench.prediction().state, State::Normal, "seed {seed}: it begins in good order");
+        assert_eq!(bench.prediction().state, Model::Normal, "seed {seed}: it begins in good order");
         bench.run(95);
-        let events = bench.events();
-        assert_eq!(events.len(), 1, "seed {seed}: once for one crossing");
+        let mut events = bench.events();
+        let worse = events.split_off(1);
+        assert!(worse.iter().all(|event| event.data["state"] == "worse"), "seed {seed}: raised once");
         let event = &events[0];
         assert_eq!((event.kind, event.device.as_str()), (Kind::Prediction, "Works1/Pressing/Line3/press-3"));
         let after_s = (event.edge_time - start_us) / 1_000_000;
@@ -414,10 +433,19 @@ fn a_wearing_press_alarms_within_two_minutes() {
         assert_eq!(event.data["model"], "press-wear");
         assert_eq!(event.data["hash"].as_str().map(str::len), Some(64));
         assert!(event.data["score"].as_f64().is_some_and(|score| score > 1.0));
-        assert_eq!(event.data["contributions"].as_array().map(Vec::len), Some(5));
+        assert_eq!(event.data["contributions"].as_array().map(Vec::len), Some(3));
+        for text in ["episode", "begin", "since", "severity"] {
+            assert!(event.data[text].is_string(), "{text}: {}", event.data);
+        }
+        let since: jiff::Timestamp = event.data["since"].as_str().expect("a time").parse().expect("a time");
+        let early_s = (event.edge_time - since.as_microsecond()) / 1_000_000;
+        assert!((1..=80).contains(&early_s), "seed {seed}: the wear was felt {early_s} s before");
+        assert_eq!(event.data["input_quality"], 1.0);
+        let window = &event.data["window"];
+        assert!(window["from"].is_string() && window["to"].is_string(), "{window}");
         assert!(event.data["look_at"]["de"].is_string());
         let prediction = bench.prediction();
-        assert!(matches!(prediction.state, State::Raised { worst, .. } if worst > 1.0));
+        assert!(matches!(prediction.state, Model::Raised { worst, .. } if worst > 1.0));
         assert!(prediction.contributions[0].0.starts_with("drive.vib"), "{:?}", prediction.contributions);
         assert!(prediction.words.get("en").contains("bearing"), "{:?}", prediction.words);
         assert_eq!(prediction.history.len(), 231);
@@ -428,14 +456,17 @@ fn a_wearing_press_alarms_within_two_minutes() {
 fn a_prediction_ends_once_when_the_bearing_is_replaced() {
     let mut bench = Bench::new(shipped(), Machine::wearing(1));
     bench.run(180);
-    assert_eq!(bench.events().len(), 1);
+    let raised = bench.events().remove(0);
     bench.machine.set_wear_rate(0.0, 0.0);
     bench.machine.set_wear(0.0);
     bench.run(600);
-    let events = bench.events();
+    let mut events = bench.events();
+    events.retain(|event| event.data["state"] != "worse");
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0].data["state"], "cleared");
-    assert_eq!(bench.prediction().state, State::Normal);
+    assert_eq!(events[0].data["episode"], raised.data["episode"]);
+    assert!(events[0].data["end"].is_string() && events[0].data["worst"].as_f64() > Some(1.0));
+    assert_eq!(bench.prediction().state, Model::Normal);
 }
 
 #[test]
@@ -448,12 +479,12 @@ fn a_bad_input_suppresses_the_score_and_says_which() {
     ] {
         let mut bench = Bench::new(shipped(), Machine::new(3));
         bench.run(20);
-        assert_eq!(bench.prediction().state, State::Normal);
+        assert_eq!(bench.prediction().state, Model::Normal);
         for _ in 0..20 {
             bench.poll();
             spoil.apply(&mut bench);
             bench.tick();
-            let State::Suppressed { why } = bench.prediction().state else {
+            let Model::Suppressed { why } = bench.prediction().state else {
                 panic!("{what}: it must not score")
             };
             assert!(why.get("en").contains(what), "{why:?}");
@@ -462,9 +493,9 @@ fn a_bad_input_suppresses_the_score_and_says_which() {
         assert_eq!(events.len(), 1, "{what}: told once, not every tick");
         assert_eq!((events[0].kind, &events[0].data["state"]), (Kind::ModelState, &"suppressed".into()));
         bench.run(4);
-        assert_eq!(bench.prediction().state, State::Filling, "{what}: the window fills again");
+        assert_eq!(bench.prediction().state, Model::Filling, "{what}: the window fills again");
         bench.run(4);
-        assert_eq!(bench.prediction().state, State::Normal);
+        assert_eq!(bench.prediction().state, Model::Normal);
         let events = bench.events();
         assert_eq!(events.len(), 1, "{what}");
         assert_eq!(events[0].data["state"], "scoring");
@@ -475,17 +506,84 @@ fn a_bad_input_suppresses_the_score_and_says_which() {
 fn a_raised_prediction_outlives_missing_inputs() {
     let mut bench = Bench::new(shipped(), Machine::wearing(2));
     bench.run(150);
-    assert_eq!(bench.events().len(), 1);
+    assert_eq!(bench.events()[0].data["state"], "raised");
     for _ in 0..30 {
         bench.poll();
         Spoil::Down.apply(&mut bench);
         bench.tick();
     }
     let prediction = bench.prediction();
-    assert!(matches!(prediction.state, State::Suppressed { .. }) && prediction.raised_us.is_some());
+    assert!(matches!(prediction.state, Model::Suppressed { .. }) && prediction.raised_us.is_some());
     bench.run(30);
-    assert!(matches!(bench.prediction().state, State::Raised { .. }));
-    assert!(bench.events().iter().all(|event| event.kind == Kind::ModelState), "no second crossing");
+    assert!(matches!(bench.prediction().state, Model::Raised { .. }));
+    let crossed = |event: &Event| event.kind == Kind::Prediction && event.data["state"] != "worse";
+    assert!(!bench.events().iter().any(crossed), "no second crossing");
+}
+
+#[test]
+fn a_minute_is_summed_up_once_with_how_good_its_inputs_were() {
+    let mut bench = Bench::new(shipped(), Machine::new(3));
+    bench.run(120);
+    let minutes = bench.summaries();
+    assert!((1..=2).contains(&minutes.len()), "{minutes:?}");
+    let last = &minutes[minutes.len() - 1];
+    assert_eq!((&last.data["dropped"], &last.data["input_quality"]), (&0.into(), &1.0.into()));
+    let (mean, highest) = (last.data["mean"].as_f64(), last.data["highest"].as_f64());
+    assert!(mean > Some(0.0) && highest >= mean && last.data["count"].as_u64() > Some(20), "{last:?}");
+    assert_eq!(last.data["hash"].as_str().map(str::len), Some(64));
+    for _ in 0..240 {
+        bench.poll();
+        Spoil::Old.apply(&mut bench);
+        bench.tick();
+    }
+    let minutes = bench.summaries();
+    let data = &minutes[minutes.len() - 1].data;
+    assert_eq!((&data["count"], &data["mean"], &data["input_quality"]), (&0.into(), &().into(), &0.8.into()));
+    // Two points of the grid came too late.
+    bench.now_us += 2 * GRID_US;
+    bench.watcher.as_mut().expect("it runs").gap(bench.now_us + GRID_US);
+    bench.run(60);
+    let dropped: u64 =
+        bench.summaries().iter().map(|minute| minute.data["dropped"].as_u64().expect("a count")).sum();
+    assert_eq!(dropped, 2);
+}
+
+/// The program ends and begins again while a prediction is raised.
+#[test]
+fn a_raised_prediction_outlives_the_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || State::open(&folder.path().join("state")).expect("a state").state;
+    let mut bench = Bench::new(shipped(), Machine::wearing(2));
+    bench.run(120);
+    let raised = bench.events().remove(0);
+    let place = Arc::new(tokio::sync::SetOnce::new());
+    place.set(open()).ok().expect("nobody has set it");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let diaries = Arc::clone(&bench.predictions.diaries);
+    runtime.block_on(forebay::infer::diary::keep(diaries, Arc::clone(&place), bench.events.clone(), stop));
+    drop(place);
+
+    let diaries = Diaries::open(Some(&open()));
+    let Bench { twin, machine, now_us, .. } = bench;
+    let (events, received) = Events::new();
+    let binding = Binding { folder: Arc::new(shipped()), device: "press-3".into() };
+    let (watcher, predictions) = watch_with(binding, "Works1/box", &twin, diaries, &events);
+    let mut bench = Bench { twin, machine, watcher, predictions, events, received, now_us };
+    let prediction = bench.prediction();
+    assert_eq!(prediction.raised_us, Some(raised.edge_time), "known before the first score");
+    assert_eq!(prediction.state, Model::Filling);
+    bench.run(30);
+    assert!(
+        matches!(bench.prediction().state, Model::Raised { since_us, .. } if since_us == raised.edge_time)
+    );
+    let mut told = bench.events();
+    told.retain(|event| event.data["state"] == "raised" && event.data["episode"] != raised.data["episode"]);
+    assert_eq!(told.len(), 0, "{told:?}");
+    let (_, diary) = bench.predictions.with_diaries().remove(0);
+    assert_eq!(diary.episodes().len(), 1);
+    assert_eq!(diary.episodes()[0].id, raised.data["episode"].as_str().expect("a name"));
 }
 
 /// What may happen to an input.
@@ -520,7 +618,7 @@ fn a_model_that_fails_its_gate_is_told_and_never_scores() {
     assert_eq!((events.len(), events[0].kind), (1, Kind::ModelState));
     assert!(events[0].text.starts_with("model press-wear cannot run: "), "{}", events[0].text);
     let prediction = bench.prediction();
-    assert!(matches!(prediction.state, State::Broken { .. }) && prediction.score.is_none());
+    assert!(matches!(prediction.state, Model::Broken { .. }) && prediction.score.is_none());
     assert!(prediction.words.get("de").starts_with("Läuft nicht: "));
 }
 
@@ -542,10 +640,10 @@ fn a_wild_value_suppresses_the_score_and_the_model_recovers() {
         bench.twin.devices()[0].state().values[0].value = Value::Real(f32::MAX);
         bench.tick();
     }
-    assert!(matches!(bench.prediction().state, State::Suppressed { .. }), "{:?}", bench.prediction().state);
+    assert!(matches!(bench.prediction().state, Model::Suppressed { .. }), "{:?}", bench.prediction().state);
     assert_eq!(bench.events().len(), 1);
     bench.run(20);
-    assert_eq!(bench.prediction().state, State::Normal, "it watches again");
+    assert_eq!(bench.prediction().state, Model::Normal, "it watches again");
 }
 
 #[test]
@@ -580,8 +678,14 @@ fn an_evaluation_finds_a_step_and_prints_the_trivial_rows() {
     std::fs::create_dir(folder.path().join("steps")).expect("a folder");
     std::fs::write(folder.path().join("steps/1.csv"), table(true)).expect("it is written");
     std::fs::write(folder.path().join("free.csv"), table(false)).expect("it is written");
-    let options =
-        Evaluate { kind: "lag-pca".into(), data: folder.path().into(), train_rows: 400, window: 10 };
+    let options = Evaluate {
+        kind: "lag-pca".into(),
+        data: folder.path().into(),
+        train_rows: 400,
+        window: 10,
+        interval_s: 1.0,
+        model: None,
+    };
     let mut said = Vec::new();
     evaluate::run(&options, &mut said).expect("it runs");
     let said = String::from_utf8(said).expect("text");
@@ -590,12 +694,13 @@ fn an_evaluation_finds_a_step_and_prints_the_trivial_rows() {
             said.lines().find(|line| line.starts_with(row)).unwrap_or_else(|| panic!("{row} in {said}"));
         line[44..].split_whitespace().map(|figure| figure.parse().expect("a number")).collect()
     };
-    let model = figures("lag-PCA  ");
+    let model = figures("lag-pca, rows over the limit");
     assert!(model[0] > 0.97 && model[1] < 3.0 && model[2] < 3.0, "{said}");
     assert_eq!(figures("always alarm")[1..], [100.0, 0.0]);
     assert_eq!(figures("alarm at 50-85 %"), [1.0, 0.0, 0.0]);
     assert!(said.contains("anomalies with an alarm: 1 of 1"), "{said}");
-    assert!(said.contains("free.csv: no faults; fitted on 400 rows"), "{said}");
+    assert!(said.contains("anomalies with a prediction: 1 of 1"), "{said}");
+    assert!(said.contains("free.csv: no labels; fitted on 400 rows"), "{said}");
 
     std::fs::write(folder.path().join("free.csv"), "a;b\n1;2\n1;x\n").expect("it is written");
     let error = evaluate::run(&options, &mut Vec::new()).expect_err("x is no number");
@@ -629,11 +734,11 @@ fn a_missed_point_of_the_grid_starts_the_window_anew() {
         bench.poll();
         bench.tick();
         let prediction = bench.prediction();
-        assert_eq!(prediction.state, State::Filling);
+        assert_eq!(prediction.state, Model::Filling);
         assert!(prediction.words.get("de").starts_with("Wacht noch nicht: "), "{:?}", prediction.words);
     }
     bench.run(1);
-    assert_eq!(bench.prediction().state, State::Normal);
+    assert_eq!(bench.prediction().state, Model::Normal);
     assert_eq!(bench.events().len(), 0);
 }
 
@@ -651,7 +756,7 @@ fn the_service_watches_the_twin_and_stops() {
     bad.content.as_mut().expect("it is right").onnx.clear();
     let bind = |folder| Binding { folder: Arc::new(folder), device: "press-3".to_owned() };
     let bindings = vec![bind(good), bind(bad)];
-    let predictions = spawn(bindings, "Works1/box", &twin, events, stop.clone());
+    let predictions = spawn(bindings, "Works1/box", &twin, Arc::default(), events, stop.clone());
     let mut machine = Machine::new(5);
     wait_for("score", PATIENCE, || {
         machine.step(0.5);
@@ -664,10 +769,10 @@ fn the_service_watches_the_twin_and_stops() {
             }
         }
         drop(state);
-        (predictions.list()[0].state == State::Normal).then_some(())
+        (predictions.list()[0].state == Model::Normal).then_some(())
     });
     let list = predictions.list();
-    assert!(matches!(list[1].state, State::Broken { .. }), "the other model is broken: {:?}", list[1].state);
+    assert!(matches!(list[1].state, Model::Broken { .. }), "the other model is broken: {:?}", list[1].state);
     assert_eq!(received.try_recv().map(|event| event.kind).ok(), Some(Kind::ModelState));
     stop.cancel();
     // Its end of the events is dropped when the thread ends.

@@ -76,7 +76,7 @@ fn a_stranger_reads_values_types_and_events() {
         profile: "press".to_owned(),
         profile_version: "2".to_owned(),
         standby_for: String::new(),
-        tags: vec![
+        tags: [
             tag("oil_temp", "°C", &[]),
             tag("mode", "", &[(3, "running")]),
             tag("total", "kWh", &[]),
@@ -85,7 +85,8 @@ fn a_stranger_reads_values_types_and_events() {
             tag("profile", "mm", &[]),
             tag("order", "", &[]),
             tag("gone", "bar", &[]),
-        ],
+        ]
+        .into(),
     };
     let edge_us = now_us();
     let good = |tag, value| Sample { tag, value, quality: Quality::Good, source_us: None };

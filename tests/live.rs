@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::chaos::counter::{Counter, profile};
+use crate::peers_modbus::Cable;
 use crate::support::{PATIENCE, Peer, Port, Python, wait_for};
 use crate::tools::daemon::Daemon;
 
@@ -222,4 +223,33 @@ fn units_on_a_line_are_found_and_told_what_they_look_like() {
     peer.command("silence on");
     let (found, said) = run("scan", &[&["modbus", &endpoint, "--unit", "7"], &quick[..]].concat());
     assert!(!found && said.contains("unit 7: no answer within 300 ms"), "{said}");
+}
+
+#[test]
+fn units_on_a_serial_line_are_found() {
+    let cable = Cable::new();
+    let units: Vec<String> = (1..=8).flat_map(|unit| ["--unit".to_owned(), unit.to_string()]).collect();
+    let mut arguments = vec!["--serial", cable.ends[0].as_str()];
+    arguments.extend(units.iter().map(String::as_str));
+    let mut peer = Peer::start(Python::Current, "modbus_server.py", &arguments);
+    peer.command("unit 7");
+    peer.command("setf ir 0 ABCD 229.5");
+    peer.command("setf ir 70 ABCD 50.02");
+    for unit in ["1", "2", "4", "5", "6", "8"] {
+        peer.command(&format!("off {unit}"));
+    }
+    let endpoint = format!("serial://{}?baud=115200&parity=none", cable.ends[1]);
+    let quick = ["--pause", "5", "--timeout", "300", "--registers", "0-199", "--yes"];
+    let (found, said) = run("scan", &[&["modbus", &endpoint, "--unit", "1-8"], &quick[..]].concat());
+    assert!(found, "{said}");
+    assert!(said.contains("8 units asked: 2 with values, 0 that only refuse"), "{said}");
+    assert!(said.contains("unit 3: answers within "), "{said}");
+    let of_seven = said.split("unit 7: answers").nth(1).unwrap();
+    assert!(of_seven.contains("input registers (04): 0-199 can be read, 4 of them not 0"), "{said}");
+    assert!(of_seven.contains("looks like eastron-sdm630: 2 of 2 checks hold"), "{said}");
+    let (found, said) = run("scan", &[&["modbus", &endpoint, "--unit", "5"], &quick[..]].concat());
+    assert!(!found && said.contains("unit 5: no answer within "), "{said}");
+    let nowhere = format!("serial://{}-is-not-there", cable.ends[1]);
+    let (found, said) = run("scan", &[&["modbus", &nowhere, "--unit", "3"], &quick[..]].concat());
+    assert!(!found && said.contains("is-not-there"), "{said}");
 }

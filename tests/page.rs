@@ -2,6 +2,7 @@
 
 extern crate forebay;
 
+mod health;
 mod past;
 #[path = "plant.rs"]
 mod plant;
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 use super::browser::{Answer, Browser, Look, exchange, read_answer};
 use forebay::clock::now_us;
 use forebay::device::Text;
-use forebay::status::facts::{DiskError, PredictionState, ToIt, ToItState};
+use forebay::standby::{Report, Says};
+use forebay::status::facts::{CertificateState, DiskError, PredictionState, ToIt, ToItState};
 use forebay::status::{Language, Options, ServeError, serve};
 use forebay::twin::{Cause, Twin};
 use forebay_connector::{Quality, Value};
@@ -171,9 +173,13 @@ fn it_fits_a_phone_and_a_longer_language() {
         let shop = Shop::with(plant::plant(), |options| options.language = language);
         shop.trouble();
         let browser = Browser::open(PHONE);
-        for (page, path) in
-            [("overview", "/"), ("machine", "/m/press-4"), ("trend", TREND), ("events", "/events")]
-        {
+        for (page, path) in [
+            ("overview", "/"),
+            ("machine", "/m/press-4"),
+            ("trend", TREND),
+            ("health", "/health"),
+            ("events", "/events"),
+        ] {
             browser.go(&shop.url(path));
             assert!(browser.fits_across(), "{path} in {name}");
             browser.picture(&format!("{page}-{name}"));
@@ -263,7 +269,7 @@ fn text_has_enough_contrast_and_targets_are_large() {
     shop.trouble();
     for dark in [false, true] {
         let browser = Browser::open(Look { dark, ..PANEL });
-        for path in ["/", "/m/press-4", TREND, "/events"] {
+        for path in ["/", "/m/press-4", TREND, "/health", "/sign-in", "/events"] {
             browser.go(&shop.url(path));
             let bad = browser.script(CONTRAST);
             assert_eq!(bad, serde_json::json!([]), "{path} dark: {dark}");
@@ -333,6 +339,7 @@ fn every_answer_is_signed_and_nothing_can_be_written() {
     for (path, status) in [
         ("/", 200),
         ("/events", 200),
+        ("/health", 200),
         ("/m/press-4", 200),
         (TREND, 200),
         ("/m/press-4/trend/hydraulics.oil_temp/2d", 404),
@@ -356,7 +363,12 @@ fn every_answer_is_signed_and_nothing_can_be_written() {
         for header in [
             "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'\r\n",
             "x-content-type-options: nosniff\r\n",
-            "referrer-policy: no-referrer\r\n",
+            // With forms the page's own origin must be told.
+            if path == "/health" {
+                "referrer-policy: same-origin\r\n"
+            } else {
+                "referrer-policy: no-referrer\r\n"
+            },
         ] {
             assert!(answer.head.contains(header), "{path} without {header}: {}", answer.head);
         }
@@ -582,6 +594,51 @@ fn health_says_what_is_wrong_and_does_not_need_it() {
         metrics.head.contains("text/plain; version=0.0.4")
             && metrics.body.contains("forebay_journal_failed 1\n")
     );
+}
+
+#[test]
+fn a_standby_and_a_certificate_that_waits_are_told_on_any_screen_in_both_languages() {
+    let shop = Shop::open();
+    let words = [
+        ("en", "This box reads the machines of box-a", "waits for a decision", "Fingerprint"),
+        ("de", "Diese Box liest die Maschinen von box-a", "wartet auf eine Entscheidung", "Fingerabdruck"),
+    ];
+    shop.facts.set(|answers| {
+        answers.standby = Some(Report::Standby {
+            of: "box-a".to_owned(),
+            reads: true,
+            heartbeat: Some(Says::Gone),
+            lease: Some(Says::Nothing),
+            trouble: Some("nothing listens at kafka-1.plant.example:9092".to_owned()),
+        });
+        answers.certificates = vec![plant::certificate("filler-1", CertificateState::Waiting)];
+    });
+    for (name, look) in [("panel", PANEL), ("phone", PHONE)] {
+        let browser = Browser::open(look);
+        for (language, reads, waits, fingerprint) in words {
+            browser.go(&shop.url(&format!("/?lang={language}")));
+            browser.wait_text("#v-standby", reads, SOON, |text| text.contains(reads));
+            assert!(browser.fits_across(), "{name} {language}");
+            browser.picture(&format!("standby-{name}-{language}"));
+            browser.go(&shop.url(&format!("/m/filler-1?lang={language}")));
+            let shown = browser.text("#x");
+            for part in [
+                waits,
+                fingerprint,
+                "CN=Filler 1",
+                "2031-01-01",
+                "forebay opcua trust filler-1 9f86d081884c7d65",
+            ] {
+                assert!(shown.contains(part), "{part} is not in {shown}");
+            }
+            assert!(browser.fits_across(), "{name} {language}");
+            browser.picture(&format!("certificate-{name}-{language}"));
+        }
+        // Decided on the box: the open page follows.
+        shop.facts.set(|answers| answers.certificates[0].state = CertificateState::Trusted);
+        browser.wait_text("#x", "decision", SOON, |text| text.contains("vertraut"));
+        shop.facts.set(|answers| answers.certificates[0].state = CertificateState::Waiting);
+    }
 }
 
 #[test]

@@ -38,14 +38,14 @@ fn tag(address: impl Into<String>, data_type: &'static str, value: Value) -> Exp
 }
 
 /// Two pseudo terminals, joined as by a null modem cable.
-struct Cable {
+pub struct Cable {
     socat: Child,
-    ends: [String; 2],
+    pub ends: [String; 2],
     _folder: tempfile::TempDir,
 }
 
 impl Cable {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let links = ["a", "b"].map(|name| folder.path().join(name));
         let terminal = |link: &std::path::PathBuf| format!("pty,raw,echo=0,link={}", link.display());

@@ -5,6 +5,7 @@ mod history;
 mod outages;
 mod second;
 mod security;
+mod structures;
 mod types;
 
 use std::collections::BTreeMap;
@@ -61,7 +62,7 @@ fn device(folder: &tempfile::TempDir, port: u16, tags: Vec<TagSpec>) -> DeviceSp
             ("namespaces".into(), OptionValue::Texts(namespaces)),
         ]),
         scans: vec![ScanClass { name: "fast".into(), interval: Duration::from_millis(50) }],
-        tags,
+        tags: tags.into(),
         trust: None,
         allow_insecure: true,
         secrets: Known::password("s3cret"),

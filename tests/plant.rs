@@ -12,6 +12,10 @@ use super::forebay::clock::now_us;
 use super::forebay::connectors::by_name;
 use super::forebay::device::{BitText, Device, EnumValue, Tag, Text, Transform};
 use super::forebay::event::{Event, Kind};
+use super::forebay::infer::diary::Diary;
+use super::forebay::infer::episode::Episode;
+use super::forebay::infer::trend::Hour;
+use super::forebay::standby::Report;
 use super::forebay::status::facts::*;
 use super::forebay::twin::{Cause, Link, Minute, Twin};
 
@@ -74,13 +78,13 @@ pub fn device(name: &str, location: &str, title: Text, protocol: &str, mut tags:
             endpoint: "192.168.10.21:102".to_owned(),
             options: BTreeMap::new(),
             scans: vec![ScanClass { name: "normal".to_owned(), interval: Duration::from_secs(1) }],
-            tags: Vec::new(),
+            tags: [].into(),
             trust: None,
             allow_insecure: false,
             secrets: Arc::new(NoSecrets),
             state_directory: PathBuf::new(),
         },
-        tags,
+        tags: tags.into(),
         standby_for: String::new(),
         verify: Vec::new(),
         access: Default::default(),
@@ -227,10 +231,16 @@ pub struct Answers {
     pub to_it: ToIt,
     pub reserve: Reserve,
     pub predictions: Vec<Prediction>,
+    /// One for each of `predictions` that has a past.
+    pub watching: Vec<Watching>,
+    /// Where the episodes of the first prediction come from.
+    pub diary: Option<Arc<Diary>>,
     pub not_read: Vec<NotRead>,
     pub events: Vec<Event>,
     pub stopped: Vec<Text>,
     pub metrics: Vec<Metric>,
+    pub standby: Option<Report>,
+    pub certificates: Vec<Certificate>,
 }
 
 /// Facts as the test wants them.
@@ -333,10 +343,63 @@ pub fn bearing(now: i64) -> Prediction {
         threshold: 1.0,
         since_us: Some(now - 25 * 60 * MINUTE_US),
         last_us: Some(now - 2_000_000),
+        dropped: 0,
         history: (0..60)
             .map(|at| 0.35 + 0.002 * f32::from(u8::try_from(at * 7 % 31).expect("small")))
             .collect(),
+        episode: None,
     }
+}
+
+/// A certificate that the server of this machine has shown.
+pub fn certificate(device: &str, state: CertificateState) -> Certificate {
+    Certificate {
+        device: device.to_owned(),
+        state,
+        subject: "CN=Filler 1,O=Acme Bottling Machines GmbH & Co. KG".to_owned(),
+        fingerprint: format!("sha256:{}", "9f86d081884c7d65".repeat(4)),
+        valid_from: "2026-01-01T00:00:00Z".to_owned(),
+        valid_to: "2031-01-01T00:00:00Z".to_owned(),
+        expired: false,
+        seen_us: now_us() - 3 * MINUTE_US,
+    }
+}
+
+/// An episode of the press, as it is stored, that began `ago_us` ago; over when `lasted_us` is given.
+pub fn episode(id: &str, now: i64, ago_us: i64, lasted_us: Option<i64>, worst: f32) -> Episode {
+    let begin = now - ago_us;
+    let json = serde_json::json!({
+        "id": id, "begin_us": begin, "end_us": lasted_us.map(|us| begin + us),
+        "since": { "at_us": begin - 2 * ago_us, "or_earlier": false },
+        "worst": worst, "worst_us": begin + 1, "threshold": 1.0,
+        "contributions": [
+            { "tag": "hydraulics.oil_temp", "sum": 12.0 }, { "tag": "vibration.drive_end", "sum": 62.0 },
+            { "tag": "slide.force", "sum": 1.0 }, { "tag": "hydraulics.pressure", "sum": 25.0 },
+        ],
+        "look_at": { "en": "check the bearing at the drive end", "de": "Lager auf der Antriebsseite prüfen" },
+        "look_at_tag": "vibration.drive_end", "input_quality": 1.0,
+        "identity": { "model": "bearing", "version": "3", "hash": "0f".repeat(32) }, "feedback": [],
+    });
+    serde_json::from_value(json).expect("an episode")
+}
+
+/// Scores of 30 days that rise in the last three, with a day without any.
+pub fn month(now: i64) -> Vec<Hour> {
+    let hour = now / (60 * MINUTE_US);
+    let score = |back: i64| {
+        let rise = f32::from(u8::try_from((72 - back).max(0)).expect("small")) / 72.0;
+        0.35 + 0.05 * f32::from(u8::try_from(back % 24).expect("small")) / 24.0 + 1.2 * rise * rise
+    };
+    let is_there = |back: &i64| !(300..324).contains(back);
+    let of = |back: i64| Hour {
+        hour: hour - back,
+        low: score(back) * 0.9,
+        high: score(back) * 1.15,
+        mean: score(back),
+        scores: 7200,
+        valid_s: 3600.0,
+    };
+    (0..720).rev().filter(is_there).map(of).collect()
 }
 
 /// A machine whose file names a profile that is not there.
@@ -377,6 +440,17 @@ impl Facts for FakeFacts {
         self.get().predictions
     }
 
+    fn watching(&self) -> Vec<Watching> {
+        let answers = self.get();
+        let mut watching = answers.watching.into_iter();
+        let with_past = |prediction| Watching { prediction, ..watching.next().unwrap_or_default() };
+        let mut all: Vec<Watching> = answers.predictions.into_iter().map(with_past).collect();
+        if let (Some(first), Some(diary)) = (all.first_mut(), &answers.diary) {
+            (first.episodes, first.version_since_us) = (diary.episodes(), diary.version_since_us());
+        }
+        all
+    }
+
     fn not_read(&self) -> Vec<NotRead> {
         self.get().not_read
     }
@@ -391,6 +465,14 @@ impl Facts for FakeFacts {
 
     fn metrics(&self) -> Vec<Metric> {
         self.get().metrics
+    }
+
+    fn standby(&self) -> Option<Report> {
+        self.get().standby
+    }
+
+    fn certificates(&self) -> Vec<Certificate> {
+        self.get().certificates
     }
 
     /// A saw between 20 and 60, away for a tenth of the time.

@@ -83,7 +83,7 @@ impl BlockCoder for Shortest {
 /// Opens a journal of so many segments of 16 MiB, of which the newest is full of short blocks.
 pub fn open(directory: &Path, segments: usize) {
     let home = directory.join("open");
-    let limits = Options { segment_bytes: 1, budget_bytes: u64::MAX };
+    let limits = Options { segment_bytes: 1 };
     let (mut journal, _) = Journal::open(careless(&home), limits).expect("it opens");
     for _ in 1..segments {
         journal.append(b"one record", START_US).expect("it fits");
@@ -97,7 +97,7 @@ pub fn open(directory: &Path, segments: usize) {
             file.set_len(SEGMENT_BYTES).expect("holes take no room");
         }
     }
-    let limits = Options { segment_bytes: SEGMENT_BYTES, budget_bytes: u64::MAX };
+    let limits = Options { segment_bytes: SEGMENT_BYTES };
     let (mut journal, _) = Journal::open(careless(&home), limits).expect("it opens");
     let (mut blocks, before) = (0u64, journal.bytes());
     while journal.bytes() - before < SEGMENT_BYTES - 100 {

@@ -117,7 +117,8 @@ async fn on_simulator(file: &str, text: &str, state: &Path) -> Result<Proof, Tro
 /// most devices does, so that an address that is one too high is answered there too.
 async fn stand(device: Arc<Device>) -> Result<Stand, Trouble> {
     let mut larger = device.spec.clone();
-    larger.tags.extend(shifted(&device, &device.spec).into_iter().flat_map(|spec| spec.tags));
+    let shifted = shifted(&device, &device.spec).into_iter().flat_map(|spec| spec.tags.to_vec());
+    larger.tags = larger.tags.iter().cloned().chain(shifted).collect();
     let entry = Entry { kind: Kind::Sim, ..Entry::default() };
     let bench = bench::start(&entry, &with_spec(&device, larger)).await?;
     let mut spec = device.spec.clone();
@@ -159,7 +160,7 @@ async fn shifts(
 /// The spec with all addresses one further on; `None` where they cannot be counted.
 fn shifted(device: &Device, spec: &DeviceSpec) -> Option<DeviceSpec> {
     let mut spec = spec.clone();
-    for tag in &mut spec.tags {
+    for tag in Arc::make_mut(&mut spec.tags) {
         tag.address = device.protocol.shift_address(&tag.address, 1).ok()?;
     }
     Some(spec)

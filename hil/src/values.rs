@@ -97,7 +97,7 @@ fn scalar(scalar: Scalar, number: &Number, nth: u64) -> Value {
         Scalar::Lint => signed(-9e15, 9e15),
         Scalar::Real => Value::Real(raw as f32),
         Scalar::Lreal => Value::Lreal(raw),
-        Scalar::Char => Value::Text(char::from(b'a' + (nth % 26) as u8).to_string().into()),
+        Scalar::Char | Scalar::Wchar => Value::Text(char::from(b'a' + (nth % 26) as u8).to_string().into()),
         Scalar::String(len) | Scalar::Wstring(len) => match number {
             Number::Text(text) => Value::Text(text.clone()),
             _ => {

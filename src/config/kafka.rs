@@ -94,7 +94,12 @@ fn identity(cluster: &Fields<'_>, base: &Path) -> (Option<Tls>, Option<Sasl>) {
 }
 
 /// A text that `read` understands; `wanted` says what that is.
-fn text<T>(fields: &Fields<'_>, key: &str, read: impl Fn(&str) -> Option<T>, wanted: &str) -> Option<T> {
+pub(super) fn text<T>(
+    fields: &Fields<'_>,
+    key: &str,
+    read: impl Fn(&str) -> Option<T>,
+    wanted: &str,
+) -> Option<T> {
     let text = fields.text(key)?.text;
     let read = read(&text);
     if read.is_none() {
@@ -104,7 +109,7 @@ fn text<T>(fields: &Fields<'_>, key: &str, read: impl Fn(&str) -> Option<T>, wan
     read
 }
 
-fn percent(text: &str) -> Option<f64> {
+pub(super) fn percent(text: &str) -> Option<f64> {
     let number: u8 = text.strip_suffix('%')?.trim_end().parse().ok()?;
     (1..=100).contains(&number).then(|| f64::from(number) / 100.0)
 }

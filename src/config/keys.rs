@@ -1,8 +1,10 @@
 //! Every table of `forebay.toml` and its keys: what is read, and what the schema offers.
 
 /// At the top of the file.
-pub const ROOT: [&str; 11] =
-    ["forebay", "edge", "kafka", "journal", "lanes", "limits", "status", "log", "paths", "model", "standby"];
+pub const ROOT: [&str; 13] = [
+    "forebay", "edge", "kafka", "journal", "lanes", "limits", "status", "log", "paths", "model", "models",
+    "standby", "learn",
+];
 
 /// `[edge]`.
 pub const EDGE: [&str; 4] = ["id", "name", "site", "language"];
@@ -60,7 +62,7 @@ pub const EVENTS: [&str; 1] = ["budget"];
 pub const LIMITS: [&str; 4] = ["reconnect_pause_max", "web_clients", "devices", "tags"];
 
 /// `[status]`.
-pub const STATUS: [&str; 3] = ["listen", "language", "host_names"];
+pub const STATUS: [&str; 4] = ["listen", "language", "host_names", "sign_in"];
 
 /// `[log]`.
 pub const LOG: [&str; 2] = ["format", "level"];
@@ -69,7 +71,17 @@ pub const LOG: [&str; 2] = ["format", "level"];
 pub const PATHS: [&str; 5] = ["profiles", "devices", "models", "state", "credentials"];
 
 /// `[standby]`.
-pub const STANDBY: [&str; 6] = ["answer_on", "of", "ask", "secret", "after", "devices"];
+pub const STANDBY: [&str; 7] = ["answer_on", "of", "ask", "secret", "lease", "after", "devices"];
+
+/// `[models]`.
+pub const MODELS: [&str; 8] =
+    ["keys", "unsigned", "threads", "cpu_share", "promote", "shadow", "flood", "kafka"];
 
 /// `[[model]]`.
 pub const MODEL: [&str; 2] = ["name", "devices"];
+
+/// `[[learn]]`.
+pub const LEARN: [&str; 8] = ["device", "tags", "model", "state", "settle", "interval", "when", "after"];
+
+/// `state` in `[[learn]]`.
+pub const LEARN_STATE: [&str; 2] = ["tag", "is"];

@@ -237,7 +237,7 @@ impl Files {
         let mut found = self.profiles(&environment);
         if let Some(source) = self.sources.files.get(file) {
             let ctx = Context::new(file, source, &self.faults);
-            models::check(&ctx, &model_names, &found, &paths.models);
+            models::check(&ctx, &model_names, &found, &paths);
             check_standby(&ctx, &standby_devices, &found);
         }
         if let Some(Standby::Standby(standby)) = config.as_ref().and_then(|config| config.standby.as_ref()) {

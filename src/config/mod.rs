@@ -8,7 +8,9 @@ mod credentials;
 mod folder;
 mod kafka;
 pub(crate) mod keys;
+mod learn;
 mod load;
+mod model_options;
 mod models;
 mod read;
 mod standby;
@@ -23,6 +25,7 @@ pub use credentials::CredentialStore;
 pub use load::{Loaded, check_files, check_traced, load, state_folder};
 
 use crate::lane::WhenFull;
+use crate::learn::StateOrder;
 use crate::standby::Standby;
 
 /// Everything in `forebay.toml`. Paths are resolved against the folder of the file.
@@ -48,6 +51,10 @@ pub struct Config {
     pub paths: Paths,
     /// Models that run.
     pub models: Vec<Model>,
+    /// `[[learn]]`: what is learned on the box.
+    pub learn: Vec<Learn>,
+    /// `[models]`: how they run, and whose are trusted.
+    pub model_options: ModelOptions,
     /// `[standby]`: which of two boxes reads the machines; without it there is only this one.
     pub standby: Option<Standby>,
 }
@@ -202,6 +209,9 @@ pub struct Status {
     pub language: String,
     /// Names readers may use for the box in the address of the page, beside its own; none by default.
     pub host_names: Vec<String>,
+    /// `sign_in = "network"`: passwords may come through the network unencrypted; by default only
+    /// from the box itself.
+    pub sign_in_from_network: bool,
 }
 
 /// `[log]`.
@@ -235,4 +245,47 @@ pub struct Model {
     pub name: String,
     /// Devices it watches, by name.
     pub devices: Vec<String>,
+}
+
+/// `[[learn]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learn {
+    /// The device, by name; required.
+    pub device: String,
+    /// Tags, a `*` at the end stands for anything; all that are measured by default.
+    pub tags: Vec<String>,
+    /// Name of the model; `learned-<device>` by default.
+    pub model: Option<String>,
+    /// Only in these states; always by default.
+    pub state: Option<StateOrder>,
+    /// Left out after each beginning of a state and each gap; 60 s by default with `state`, else 0.
+    pub settle: Duration,
+    /// From one row to the next; a second, or the slowest scan of the tags, by default.
+    pub interval: Option<Duration>,
+    /// By itself, once there is enough; false by default: a person says when.
+    pub auto: bool,
+    /// Enough is so much normal running; 8 h by default.
+    pub after: Duration,
+}
+
+/// `[models]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelOptions {
+    /// Folder with public keys (`*.pub`) of those whose models are trusted; `model-keys` beside
+    /// `forebay.toml` by default.
+    pub keys: PathBuf,
+    /// Models without a signature are taken; false by default.
+    pub unsigned: bool,
+    /// Threads that score; 1 by default.
+    pub threads: usize,
+    /// Share of one processor for all models, averaged over a minute; 0.25 by default.
+    pub cpu_share: f64,
+    /// A version in shadow that shows itself no worse takes over by itself; false by default.
+    pub promote: bool,
+    /// It must have watched for so long before; 24 h by default.
+    pub shadow: Duration,
+    /// More alarms than this in an hour, within a day after a change, roll it back; 6 by default.
+    pub flood: usize,
+    /// Models are taken from the topic `<prefix>.models`; false by default.
+    pub kafka: bool,
 }

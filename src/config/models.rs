@@ -1,22 +1,30 @@
 //! Are the models and devices that `[[model]]` names there, and can the models be used?
 
-use std::path::PathBuf;
-
+use super::Paths;
 use super::read::ModelNames;
 use crate::document::{Context, nearest};
 use crate::infer::folder::Folder;
+use crate::infer::store::Store;
+use crate::learn::Order;
+use crate::learn::choice::Choice;
 use crate::profile::Instances;
 
 /// Reports what is not there. None of it keeps the box from starting.
-pub fn check(ctx: &Context<'_>, named: &ModelNames, found: &Instances, directories: &[PathBuf]) {
+pub fn check(ctx: &Context<'_>, named: &ModelNames, found: &Instances, paths: &Paths) {
+    check_learned(ctx, named, found);
     if named.models.is_empty() && named.devices.is_empty() {
         return;
     }
-    let folders = Folder::all(directories);
+    let folders = Folder::all(&paths.models);
+    let stored = Store::new(&paths.state).list();
     check_devices(ctx, named, found, &folders);
     let models: Vec<&str> = folders.iter().map(Folder::model_name).collect();
     for (name, span) in &named.models {
         let Some(folder) = folders.iter().find(|folder| folder.model_name() == name) else {
+            // It may be in the store of the box, and nowhere else.
+            if stored.iter().any(|stored| stored.identity.model == *name) {
+                continue;
+            }
             let fault = ctx.error("C0205", *span, format!("[[model]]: there is no model \"{name}\""));
             let help = format!("put its folder under [paths] models; known models: {}", models.join(", "));
             ctx.report(fault.help(suggest(name, &models, &help)));
@@ -54,6 +62,26 @@ fn check_devices(ctx: &Context<'_>, named: &ModelNames, found: &Instances, folde
             );
             let fault = ctx.error("C0205", *span, message);
             ctx.report(fault.help(format!("take it out, or name a device of profile `{wanted}`")));
+        }
+    }
+}
+
+/// Every device that is to be learned must be there, and have the tags and states.
+fn check_learned(ctx: &Context<'_>, named: &ModelNames, found: &Instances) {
+    for (learn, span) in &named.learned {
+        if found.refused.iter().any(|refused| refused.name == learn.device) {
+            continue;
+        }
+        let Some(device) = found.devices.iter().find(|device| device.name == learn.device) else {
+            let names: Vec<&str> = found.devices.iter().map(|device| device.name.as_str()).collect();
+            let fault =
+                ctx.error("C0205", *span, format!("[[learn]]: there is no device \"{}\"", learn.device));
+            ctx.report(fault.help(suggest(&learn.device, &names, "write the name of a [[device]]")));
+            continue;
+        };
+        if let Err(error) = Choice::of(device, &Order::configured(learn, 0)) {
+            let fault = ctx.error("C0205", *span, format!("[[learn]] of {}: {error}", learn.device));
+            ctx.report(fault.help("`forebay explain` shows the tags of a device"));
         }
     }
 }

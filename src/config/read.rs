@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::kafka::kafka;
 use super::keys;
+use super::learn::learn;
+use super::model_options::model_options;
 use super::standby::standby;
-use super::{Config, Edge, Journal, Lane, Limits, Log, Model, Paths, Status};
+use super::{Config, Edge, Journal, Lane, Learn, Limits, Log, Model, Paths, Status};
 use crate::diagnostic::Span;
 use crate::document::{Context, FORMAT_VERSION, Fields, Table};
 use crate::lane::{SKIP_UNREADABLE_AFTER, WhenFull};
@@ -45,6 +47,8 @@ pub struct ModelNames {
     pub models: Vec<(String, Span)>,
     /// Devices, each with the model that is to watch it.
     pub devices: Vec<(String, Span, String)>,
+    /// What `[[learn]]` says, with the place of the device.
+    pub learned: Vec<(Learn, Span)>,
 }
 
 /// Reads the file whose relative paths start at `base`.
@@ -75,6 +79,8 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
     let status = status(&root, language);
     let log = log(&root);
     let models = models(&root, &mut model_names);
+    let learn = learn(&root, &mut model_names);
+    let model_options = model_options(&root, base);
     let mut standby_devices = Vec::new();
     let standby = standby(&root, &mut standby_devices);
     let config = edge.zip(kafka).filter(|_| !ctx.failed()).map(|(edge, kafka)| Config {
@@ -88,6 +94,8 @@ pub fn read(ctx: &Context<'_>, table: &Table, base: &Path) -> Read {
         log,
         paths: paths.clone(),
         models,
+        learn,
+        model_options,
         standby,
     });
     Read { config, paths, written_folders, model_names, standby_devices, limits }
@@ -235,7 +243,8 @@ fn status(root: &Fields<'_>, language: &str) -> Status {
     let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
     let fields = root.table("status", "[status]", &keys::STATUS);
     let Some(fields) = fields else {
-        return Status { listen, language: language.to_owned(), host_names: Vec::new() };
+        let (language, host_names) = (language.to_owned(), Vec::new());
+        return Status { listen, language, host_names, sign_in_from_network: false };
     };
     let written = fields.text("listen").map(|text| text.text);
     let parsed = written.as_ref().map(|text| text.parse::<SocketAddr>());
@@ -248,6 +257,7 @@ fn status(root: &Fields<'_>, language: &str) -> Status {
         listen: parsed.and_then(Result::ok).unwrap_or(listen),
         language: fields.choice("language", &LANGUAGES).unwrap_or(language).to_owned(),
         host_names: host_names(&fields),
+        sign_in_from_network: fields.choice("sign_in", &["loopback", "network"]) == Some("network"),
     }
 }
 

@@ -53,7 +53,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn get(&self, path: &str) -> Result<Json, ClientError> {
-        self.ask("GET", path, None)
+        self.ask("GET", path, &[])
     }
 
     /// What `POST path` with this body answers.
@@ -61,7 +61,15 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn post(&self, path: &str, body: &Json) -> Result<Json, ClientError> {
-        self.ask("POST", path, Some(body))
+        self.ask("POST", path, body.to_string().as_bytes())
+    }
+
+    /// What `PUT path` with these bytes answers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn put(&self, path: &str, body: &[u8]) -> Result<Json, ClientError> {
+        self.ask("PUT", path, body)
     }
 
     /// What `DELETE path` answers.
@@ -69,10 +77,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn delete(&self, path: &str) -> Result<Json, ClientError> {
-        self.ask("DELETE", path, None)
+        self.ask("DELETE", path, &[])
     }
 
-    fn ask(&self, method: &str, path: &str, body: Option<&Json>) -> Result<Json, ClientError> {
+    fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<Json, ClientError> {
         let mut stream = UnixStream::connect(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
                 ClientError::NotRunning(self.path.clone())
@@ -80,16 +88,16 @@ impl Client {
             io::ErrorKind::PermissionDenied => ClientError::NotAllowed(self.path.clone()),
             _ => self.broken(&error),
         })?;
-        let body = body.map(Json::to_string).unwrap_or_default();
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
         );
         let mut answer = Vec::new();
         stream
             .set_read_timeout(Some(ANSWER_MAX))
             .and_then(|()| stream.set_write_timeout(Some(ANSWER_MAX)))
             .and_then(|()| stream.write_all(request.as_bytes()))
+            .and_then(|()| stream.write_all(body))
             .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer))
             .map_err(|error| self.broken(&error))?;
         self.read(&answer)

@@ -108,6 +108,6 @@ fn settled(lanes: &[&str], client: &Client) -> Option<Json> {
 }
 
 /// Who says so, for whoever wonders later why nothing is sent; empty when nobody knows.
-pub(super) fn user() -> String {
+pub(crate) fn user() -> String {
     ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
 }

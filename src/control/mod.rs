@@ -1,10 +1,14 @@
-//! The control socket: how `forebay pause`, `resume`, `reload`, `replay` and `journal` speak to a running box.
+//! The control socket: how `forebay pause`, `resume`, `reload`, `replay`, `person` and `journal` speak to a running box.
 //!
 //! HTTP/1.1 with JSON over the unix socket `control.sock` in the folder of the state, for its
-//! owner and group only. It is never served on TCP; the status page only reads.
+//! owner and group only. It is never served on TCP. Who can write to it has the rights of
+//! the service; on the page only persons that were added here can do anything.
 
 pub mod client;
 pub mod command;
+mod learn_routes;
+mod model_routes;
+mod people;
 pub mod reload;
 mod routes;
 mod server;
@@ -16,7 +20,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::{ImportState, Imports};
+use crate::infer::models::Models;
 use crate::lane::LaneWriter;
+use crate::learn::Learner;
+use crate::people::People;
 use crate::replay::Replays;
 use crate::replicate::{ReplicationControl, ReplicationStatus};
 use crate::status::facts::{Errand, ErrandKind};
@@ -55,10 +62,16 @@ pub struct Controls {
     pub imports: Arc<Imports>,
     /// History that is sent once more.
     pub replays: Arc<Replays>,
+    /// Who may press buttons on the page.
+    pub people: Arc<People>,
     /// To have the files read again; none when nobody does that.
     reloads: OnceLock<reload::Orders>,
     /// Last values, for `forebay explain`; none until the devices are known.
     twin: OnceLock<Arc<Twin>>,
+    /// Versions of models, for `forebay model`.
+    models: OnceLock<Arc<Models>>,
+    /// Learns what is normal, for `forebay learn`.
+    learner: OnceLock<Arc<Learner>>,
 }
 
 impl Controls {
@@ -69,6 +82,7 @@ impl Controls {
         switches: Switches,
         imports: Arc<Imports>,
         replays: Arc<Replays>,
+        people: Arc<People>,
     ) -> Self {
         Self {
             edge: edge.to_owned(),
@@ -77,9 +91,24 @@ impl Controls {
             lanes: OnceLock::new(),
             imports,
             replays,
+            people,
             reloads: OnceLock::new(),
             twin: OnceLock::new(),
+            models: OnceLock::new(),
+            learner: OnceLock::new(),
         }
+    }
+
+    /// Models can be asked for, changed and learned from now on.
+    pub fn take_models(&self, models: Arc<Models>, learner: Arc<Learner>) {
+        // There is one of each for the life of the box.
+        let _before = self.models.set(models);
+        let _before = self.learner.set(learner);
+    }
+
+    /// Who learns, once it is there.
+    pub fn known_learner(&self) -> Option<&Arc<Learner>> {
+        self.learner.get()
     }
 
     /// From now on the files can be read again.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
-use super::{Controls, LaneControl, reload};
+use super::{Controls, LaneControl, people, reload};
 use crate::amount::{bytes, counted};
 use crate::lane::{Before, TrimError, TrimOrder};
 use crate::replay::{Order, ReplayError};
@@ -49,7 +49,7 @@ impl IntoResponse for Refusal {
 }
 
 /// A handler has ended with a panic.
-fn fault() -> Refusal {
+pub(super) fn fault() -> Refusal {
     Refusal(StatusCode::INTERNAL_SERVER_ERROR, "a fault inside Forebay, see its log".into())
 }
 
@@ -60,7 +60,7 @@ fn answer(status: StatusCode, body: &Json) -> Response {
     (status, headers, Body::from(body.to_string())).into_response()
 }
 
-fn respond(done: Answer) -> Response {
+pub(super) fn respond(done: Answer) -> Response {
     match done {
         Ok(json) => answer(StatusCode::OK, &json),
         Err(refusal) => refusal.into_response(),
@@ -80,15 +80,19 @@ pub(super) fn router(controls: Arc<Controls>) -> Router {
         .route("/v1/journal/handed", post(handed))
         .route("/v1/import", post(import))
         .route("/v1/reload", post(order_reload))
+        .route("/v1/people", get(people::list).post(people::add))
+        .route("/v1/people/remove", post(people::remove))
         .route("/v1/replay", get(replays).post(order_replay))
         .route("/v1/replay/{id}", get(replay).delete(cancel_replay))
+        .merge(super::model_routes::router())
+        .merge(super::learn_routes::router())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(controls)
 }
 
 /// The body of a request as JSON; bounded in size and time.
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
+pub(super) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
     let reading = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
     let bytes = tokio::time::timeout(BODY_TIMEOUT, reading)
         .await
@@ -181,7 +185,7 @@ async fn resume(State(controls): State<Arc<Controls>>, request: Request) -> Resp
 }
 
 /// Who asks, as far as it is a name.
-fn name_of(by: &str) -> String {
+pub(super) fn name_of(by: &str) -> String {
     let by: String = by.chars().filter(|letter| !letter.is_control()).take(BY_CHARS_MAX).collect();
     if by.is_empty() { "an operator".to_owned() } else { by }
 }

@@ -111,7 +111,11 @@ impl Arrived {
     }
 
     fn take_event(&mut self, record: &Json) -> Option<()> {
-        self.events.push((record["kind"].as_str()?.to_owned(), record["text"].as_str()?.to_owned()));
+        let kind = record["kind"].as_str()?;
+        // The story tells what happens; a summary comes every minute.
+        if kind != "score" {
+            self.events.push((kind.to_owned(), record["text"].as_str()?.to_owned()));
+        }
         Some(())
     }
 }

@@ -36,7 +36,9 @@ pub struct Machine {
     phase: f64,
     strokes: u64,
     cycle_ms: i64,
-    /// Share of the rated load, and how it wanders with material and lubrication.
+    /// Share of the rated load that the tool asks for …
+    tool_load: f64,
+    /// … and how it wanders with material and lubrication.
     load_drift: Drift,
     ambient: Drift,
     noise: Noise,
@@ -78,6 +80,7 @@ impl Machine {
             phase: 0.0,
             strokes: 1_204_411,
             cycle_ms: 2500,
+            tool_load: 0.7,
             load_drift: Drift::new(0.07, 150.0),
             ambient: Drift::new(1.2, 1800.0),
             noise,
@@ -110,6 +113,17 @@ impl Machine {
     pub fn set_wear_rate(&mut self, start_s: f64, per_s: f64) {
         self.wear_start_s = start_s;
         self.wear_per_s = per_s.max(0.0);
+    }
+
+    /// Another tool is in: the load it asks for, as a share of the rated one; 0.7 at first.
+    pub fn set_tool(&mut self, load: f64) {
+        self.tool_load = load.clamp(0.4, 1.0);
+    }
+
+    /// It stood still over night: oil and dies are as cold as the hall.
+    pub fn cool_down(&mut self) {
+        self.oil_temp = 22.0 + self.ambient.value;
+        self.die_temp = [self.oil_temp; 4];
     }
 
     /// Present wear, 0 to 1.
@@ -157,7 +171,7 @@ impl Machine {
 
     /// Share of the rated load, about 0.7.
     pub fn load(&self) -> f64 {
-        (0.7 + self.load_drift.value).clamp(0.4, 1.0)
+        (self.tool_load + self.load_drift.value).clamp(0.4, 1.0)
     }
 
     fn oil_target(&self) -> f64 {

@@ -8,6 +8,7 @@ mod drift;
 pub mod filler;
 pub mod machine;
 pub mod meter;
+pub mod past;
 mod plant;
 pub mod record;
 mod site;
@@ -15,17 +16,26 @@ mod story;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config;
+use crate::device::Device;
 use crate::replicate::Options as KafkaOptions;
 use crate::replicate::mock::Broker;
 use crate::run;
 
+use machine::{DEMO_WEAR_PER_S, DEMO_WEAR_START_S, Machine};
 use story::{Story, Timing};
+
+/// The past of the press that the box finds in its journal, seconds.
+const PAST_S: u32 = 3600;
+/// It learns so long after the start.
+const LEARN_AFTER: Duration = Duration::from_secs(4);
 
 /// Options of `forebay demo`.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,12 +77,15 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     })?;
     // Once to know the devices, then again with the ports their simulators have chosen.
     site.write(listen, &bootstrap, &[])?;
-    let plant = plant::Plant::start(&config::load(&site.config()).devices).await?;
+    let devices = config::load(&site.config()).devices;
+    let (machine, past_records) = yesterday(&site, &devices).await?;
+    let plant = plant::Plant::start(&devices, machine).await?;
     site.write(listen, &bootstrap, &plant.endpoints())?;
     let loaded = config::load(&site.config());
     let Some(config) = loaded.config.as_ref().filter(|_| loaded.errors() == 0) else {
         bail!("the demo's own files have faults:\n{}", loaded.render(crate::diagnostic::Format::Text, false));
     };
+    let learn_from_us = clock::now_us() - i64::from(PAST_S) * 1_000_000;
     let stop = CancellationToken::new();
     let plant_task = tokio::spawn(plant.run(stop.clone()));
     let kafka = KafkaOptions::new(&bootstrap, site::PREFIX, &config.edge.site, &config.edge.id);
@@ -88,9 +101,16 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
         run::stop_signal().await;
         signal.cancel();
     });
-    let mut story = Story::new(broker, consumer, running.facts.clone(), stop.clone());
-    let timing =
-        Timing { outage_after: options.outage_after, outage: options.outage, stop_after: options.stop_after };
+    let (facts, learner) = (running.facts.clone(), Arc::clone(&running.learner));
+    let mut story = Story::new(broker, consumer, facts, learner, stop.clone());
+    let timing = Timing {
+        learn_after: LEARN_AFTER,
+        learn_from_us,
+        past_records,
+        outage_after: options.outage_after,
+        outage: options.outage,
+        stop_after: options.stop_after,
+    };
     let told = story.tell(timing).await;
     stop.cancel();
     signal_task.abort();
@@ -98,6 +118,20 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     plant_task.await.context("the simulated plant failed")?;
     drop(story);
     if told? { Ok(()) } else { bail!("not everything has arrived, see above") }
+}
+
+/// Lets the press run for an hour in simulated time, up to now, as if the box had been here: its journal
+/// holds what it would have read. Then the bearing begins to wear, some time after the start.
+async fn yesterday(site: &site::Site, devices: &[Arc<Device>]) -> anyhow::Result<(Machine, u64)> {
+    let press = devices.iter().find(|device| device.name == story::PRESS).context("the demo has a press")?;
+    let (press, journal) = (Arc::clone(press), site.journal());
+    let recording = tokio::task::spawn_blocking(move || {
+        let mut machine = Machine::new(1);
+        let records = past::record(&journal, &press, &mut machine, (PAST_S, clock::now_us()), |_, _| ())?;
+        machine.set_wear_rate(machine.time_s() + DEMO_WEAR_START_S, DEMO_WEAR_PER_S);
+        anyhow::Ok((machine, records))
+    });
+    recording.await.context("the press's past has failed")?.context("the press has no past")
 }
 
 /// A free port in place of 0, so that it can be said where the page is.
@@ -120,5 +154,9 @@ fn introduce(listen: SocketAddr, loaded: &config::Loaded, bootstrap: &str) -> st
     }
     writeln!(out, "  {:<14} embedded broker at {bootstrap}", "Kafka")?;
     writeln!(out, "  {:<14} http://{listen}", "status page")?;
-    writeln!(out, "A bearing of the press begins to wear soon. Ctrl-C ends the demo.\n")
+    writeln!(
+        out,
+        "The journal holds the press's last hour (simulated faster than time). From it the box learns what is\n\
+         normal; then a bearing of the press begins to wear. Ctrl-C ends the demo.\n"
+    )
 }

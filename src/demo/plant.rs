@@ -31,11 +31,12 @@ pub struct Plant {
 }
 
 impl Plant {
-    /// Starts a simulator for each of the press, the meter and the filler, in this order.
+    /// Starts a simulator for each of the press, the meter and the filler, in this order. `machine` is
+    /// the press.
     ///
     /// # Errors
     /// When a simulator gets no socket.
-    pub async fn start(devices: &[Arc<Device>]) -> anyhow::Result<Self> {
+    pub async fn start(devices: &[Arc<Device>], machine: Machine) -> anyhow::Result<Self> {
         let mut simulated = Vec::new();
         for device in devices {
             let simulator = device
@@ -47,12 +48,7 @@ impl Plant {
             let tags = device.spec.tags.iter().zip(0..).map(|(tag, raw)| (tag.path.clone(), raw)).collect();
             simulated.push(Simulated { simulator, tags });
         }
-        let mut plant = Self {
-            devices: simulated,
-            machine: Machine::wearing(1),
-            meter: Meter::new(2),
-            filler: Filler::new(3),
-        };
+        let mut plant = Self { devices: simulated, machine, meter: Meter::new(2), filler: Filler::new(3) };
         plant.step(STEP.as_secs_f64());
         Ok(plant)
     }

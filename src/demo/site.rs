@@ -42,6 +42,11 @@ impl Site {
         self.folder.join("forebay.toml")
     }
 
+    /// The journal's folder.
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join("journal")
+    }
+
     /// Writes `forebay.toml` and the devices with their endpoints, in the order of the machines.
     ///
     /// # Errors
@@ -105,10 +110,6 @@ listen = "{listen}"
 profiles = ["profiles"]
 devices  = ["devices"]
 state    = "state"
-
-[[model]]
-name    = "press-wear"
-devices = ["press-3"]
 "#
     )
 }

@@ -4,16 +4,25 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::consumer::DemoConsumer;
+use crate::learn::command::learned_words;
+use crate::learn::{Learner, Order};
 use crate::replicate::mock::Broker;
 use crate::status::facts::{Facts, Lane, PredictionState};
 
 /// When things happen.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
+    /// The box learns its press this long after the start …
+    pub learn_after: Duration,
+    /// … from what its journal holds since then, microseconds since 1970 UTC.
+    pub learn_from_us: i64,
+    /// Records that the journal held before the start.
+    pub past_records: u64,
     /// The broker goes away this long after the start.
     pub outage_after: Duration,
     /// It stays away this long.
@@ -31,6 +40,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 const NAP: Duration = Duration::from_millis(200);
 /// Longest wait at the end for records that Kafka has and the consumer not yet.
 const LAST_RECORDS_MAX: Duration = Duration::from_secs(5);
+/// The machine that is learned, and what of it.
+pub const PRESS: &str = "press-3";
+const LEARNED: [&str; 3] = ["drive.*", "hydraulics.pressure", "hydraulics.oil_temp"];
 /// The lane whose records are counted.
 const LANE: &str = "telemetry";
 
@@ -39,6 +51,7 @@ pub struct Story {
     pub broker: Broker,
     pub consumer: DemoConsumer,
     pub facts: Arc<dyn Facts>,
+    pub learner: Arc<Learner>,
     pub stop: CancellationToken,
     started: Instant,
     told_events: usize,
@@ -51,10 +64,11 @@ impl Story {
         broker: Broker,
         consumer: DemoConsumer,
         facts: Arc<dyn Facts>,
+        learner: Arc<Learner>,
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        Self { broker, consumer, facts, stop, started: now, told_events: 0, last_report: now }
+        Self { broker, consumer, facts, learner, stop, started: now, told_events: 0, last_report: now }
     }
 
     /// Tells the story until it is stopped. True when everything that should have arrived has.
@@ -63,12 +77,36 @@ impl Story {
     /// When the embedded broker does not do as it is told.
     pub async fn tell(&mut self, timing: Timing) -> anyhow::Result<bool> {
         let ends = timing.stop_after.map(|after| self.started + after);
+        if !self.watch_until(Some(self.started + timing.learn_after), ends).await {
+            return Ok(self.conclude().await);
+        }
+        self.learn(timing.learn_from_us).await?;
         if !self.watch_until(Some(self.started + timing.outage_after), ends).await {
             return Ok(self.conclude().await);
         }
-        let complete = self.outage(timing.outage, ends).await?;
+        let complete = self.outage(&timing, ends).await?;
         self.watch_until(None, ends).await;
         Ok(self.conclude().await && complete)
+    }
+
+    /// Has the box learn what is normal for its press, as `forebay learn` does.
+    async fn learn(&mut self, from_us: i64) -> anyhow::Result<()> {
+        self.say(&format!(
+            "Now the box learns what is normal for {PRESS}: `forebay learn {PRESS} --from '1h ago'`."
+        ));
+        let order = Order {
+            device: PRESS.to_owned(),
+            tags: LEARNED.map(str::to_owned).to_vec(),
+            from_us,
+            ..Order::default()
+        };
+        let learner = Arc::clone(&self.learner);
+        let learning = tokio::task::spawn_blocking(move || learner.learn(&order, "demo"));
+        let learned = learning.await.context("learning has failed")?.context("nothing was learned")?;
+        for line in learned_words(&learned).lines() {
+            self.say(line);
+        }
+        Ok(())
     }
 
     /// Reports now and then until `until`; false when the demo is over before that.
@@ -90,7 +128,8 @@ impl Story {
     }
 
     /// True when all that was on disk when the line came back has arrived, or the demo ended first.
-    async fn outage(&mut self, outage: Duration, ends: Option<Instant>) -> anyhow::Result<bool> {
+    async fn outage(&mut self, timing: &Timing, ends: Option<Instant>) -> anyhow::Result<bool> {
+        let outage = timing.outage;
         self.say(&format!(
             "The line to Kafka is cut now, for {} s. Polling goes on; everything goes to disk.",
             outage.as_secs()
@@ -107,7 +146,7 @@ impl Story {
             }
             self.nap().await;
         }
-        let (waiting, on_disk) = (self.waiting(), self.lane().appended_records);
+        let (waiting, on_disk) = (self.waiting(), timing.past_records + self.lane().appended_records);
         self.broker.up()?;
         let since = Instant::now();
         self.say(&format!("The line is back. {waiting} records wait on disk and are sent by themselves."));
@@ -138,7 +177,8 @@ impl Story {
         self.lane().backlog_records
     }
 
-    /// Figures of the telemetry lane. The journal is new, so a number of records is an offset, too.
+    /// Figures of the telemetry lane. The journal begins with the press's past, so a number of all its records
+    /// is an offset, too.
     fn lane(&self) -> Lane {
         self.facts.reserve().lanes.into_iter().find(|lane| lane.name == LANE).unwrap_or_default()
     }

@@ -143,7 +143,7 @@ impl Browse {
             endpoint: self.url.clone(),
             options,
             scans: Vec::new(),
-            tags: Vec::new(),
+            tags: Arc::default(),
             trust: self.trust.clone(),
             // Whoever writes --security None has said so.
             allow_insecure: true,

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use forebay_connector::{DataType, Protocol, Scalar};
 use forebay_opcua::OpcUa;
 use forebay_opcua::browse::{Found, Variable, Walk};
+use forebay_opcua::with_field;
 
 use crate::profile::units::{UNITS, Unit};
 
@@ -74,6 +75,19 @@ pub fn profile(walk: &Walk, connection: &Connection<'_>) -> Draft {
 
 impl Parts {
     fn tag(&mut self, found: &Found, variable: &Variable, path: &[String]) {
+        if variable.data_type.is_none() && variable.readable && !variable.fields.is_empty() {
+            for (field, data_type) in &variable.fields {
+                let only = Variable { data_type: Some(*data_type), readable: true, ..Variable::default() };
+                let name = format!("{}_{field}", found.name);
+                let part = Found { name, variable: Some(only.clone()), ..found.clone() };
+                self.tag_of(&part, &only, path, Some(field));
+            }
+            return;
+        }
+        self.tag_of(found, variable, path, None);
+    }
+
+    fn tag_of(&mut self, found: &Found, variable: &Variable, path: &[String], field: Option<&str>) {
         let whole = || path.iter().chain([&found.name]).cloned().collect::<Vec<_>>().join("/");
         let Some(data_type) = variable.data_type.filter(|_| variable.readable) else {
             let why = match (variable.readable, variable.type_name.as_str()) {
@@ -84,7 +98,10 @@ impl Parts {
             self.left_out.push(format!("{} ({why})", whole()));
             return;
         };
-        let address = self.address(found);
+        let mut address = self.address(found);
+        if let Some(field) = field {
+            address = with_field(&address, field);
+        }
         if let Err(fault) = OpcUa.check_address(&address, data_type) {
             self.left_out.push(format!("{} ({})", whole(), fault.message));
             return;

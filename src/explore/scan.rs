@@ -31,6 +31,7 @@ pub enum Scan {
 Examples:
   forebay scan modbus tcp://192.168.20.15:502 --unit 1-20
   forebay scan modbus tcp://192.168.20.15:502 --unit 12 --registers 2900-3300 --yes
+  forebay scan modbus 'serial:///dev/ttyS1?baud=9600&parity=even' --unit 1-32
 
 Function codes 03 and 04 only. One request at a time with --pause after it: what else reads over the same
 gateway waits that much longer. For each unit that answers it says which registers can be read, and which of
@@ -41,7 +42,7 @@ the profiles that come with the program (and of --profile) it looks like, and wh
 /// What is scanned.
 #[derive(Debug, Args)]
 pub struct Modbus {
-    /// The gateway or the port, as in [[device]]: tcp://host:502.
+    /// The gateway or the port, as in [[device]]: tcp://host:502, serial:///dev/ttyS1?baud=9600&parity=even.
     endpoint: String,
     /// Units: 1-20, or 1,3,12.
     #[arg(long, value_name = "UNITS", default_value = "1", value_parser = numbers)]

@@ -30,7 +30,7 @@ fn seen(loaded: &Loaded) -> String {
             device.verify,
             spec.trust
         ));
-        for tag in &device.tags {
+        for tag in &*device.tags {
             text.push_str(&format!("{:?}\n", Tag { source: String::new(), ..tag.clone() }));
         }
     }

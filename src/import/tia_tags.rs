@@ -209,14 +209,9 @@ fn place(address: &str, data_type: &str) -> Result<(String, DataType, Option<Str
     let check = |area: &str| forebay_s7::S7.check_address(&written(area), data_type);
     let image = area.strip_prefix('P').unwrap_or(&area).to_owned();
     if periphery || area != image {
-        let direct = check(&format!("P{image}"));
-        return match direct {
-            Ok(found) => Ok((found.canonical, data_type, means)),
-            Err(_) => {
-                let told = "it is read from the process image instead of the module itself".to_owned();
-                Ok((check(&image)?.canonical, data_type, means.or(Some(told))))
-            }
-        };
+        // Whether a CPU lets others read its periphery is not known of every one.
+        let told = "it is read from the process image instead of the module itself".to_owned();
+        return Ok((check(&image)?.canonical, data_type, means.or(Some(told))));
     }
     Ok((check(&area)?.canonical, data_type, means))
 }

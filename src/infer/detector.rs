@@ -2,12 +2,21 @@
 //!
 //! The same code runs live and in `forebay evaluate`.
 
+use super::adapt::{Baseline, State};
+use super::features::Features;
 use super::folder::Content;
 use super::graph::{GateError, Graph};
+use super::reference::Reference;
 
 /// A loaded model with its window: takes one row for each point of the grid.
 pub struct Detector {
+    /// What is made of a row before it enters the window.
+    features: Option<Features>,
+    /// Contributions of the features, summed up by input.
+    by_input: Vec<f32>,
     graph: Graph,
+    /// Follows slow normal change, of a model that was learned with a reference.
+    baseline: Option<Baseline>,
     window: Window,
     median: Median,
     stride: usize,
@@ -21,9 +30,14 @@ impl Detector {
     /// [`GateError`].
     pub fn load(content: &Content) -> Result<Self, GateError> {
         let spec = &content.spec;
+        let graph = Graph::load(content)?;
+        let reference = Reference::read(&content.onnx, graph.contrib().len()).map_err(GateError::Load)?;
         Ok(Self {
-            graph: Graph::load(content)?,
-            window: Window::new(spec.window, spec.inputs.len()),
+            features: Features::new(&spec.prepare, spec.inputs.len()),
+            by_input: vec![0.0; spec.inputs.len()],
+            graph,
+            baseline: reference.map(|reference| Baseline::new(reference, spec.stride)),
+            window: Window::new(spec.window, spec.columns()),
             median: Median::new(spec.smoothing),
             stride: spec.stride,
             until_score: 0,
@@ -36,7 +50,9 @@ impl Detector {
     /// # Errors
     /// [`GateError`], after which the model is to be given up.
     pub fn push(&mut self, row: &[f32]) -> Result<Option<f32>, GateError> {
-        self.window.push(row);
+        if !self.enter(row) {
+            return Ok(None);
+        }
         if !self.window.is_full() {
             return Ok(None);
         }
@@ -45,13 +61,60 @@ impl Detector {
             return Ok(None);
         }
         self.until_score = self.stride - 1;
-        let window = &self.window;
-        self.graph.run(|input| window.copy_to(input))?;
-        Ok(Some(self.median.push(self.graph.score())))
+        let (window, baseline) = (&self.window, &mut self.baseline);
+        self.graph.run(|input| {
+            window.copy_to(input);
+            baseline.iter_mut().for_each(|baseline| baseline.correct(input));
+        })?;
+        let score = match baseline {
+            Some(baseline) => baseline.take(self.graph.contrib()),
+            None => self.graph.score(),
+        };
+        let contrib = baseline.as_ref().map_or_else(|| self.graph.contrib(), Baseline::contrib);
+        match &self.features {
+            None => self.by_input.copy_from_slice(contrib),
+            Some(features) => features.by_input(contrib, &mut self.by_input),
+        }
+        Ok(Some(self.median.push(score)))
+    }
+
+    /// Brings a row, or what is made of it, into the window; false while features are filling.
+    fn enter(&mut self, row: &[f32]) -> bool {
+        let row = match &mut self.features {
+            None => Some(row),
+            Some(features) => features.push(row),
+        };
+        if let Some(row) = row {
+            self.window.push(row);
+        }
+        row.is_some()
+    }
+
+    /// True when the next row brings a score.
+    pub fn is_due(&self) -> bool {
+        self.missing() <= 1 && self.until_score == 0
+    }
+
+    /// Takes a row as [`Detector::push`] does, and leaves its score out.
+    pub fn pass(&mut self, row: &[f32]) {
+        if self.enter(row) && self.window.is_full() {
+            self.until_score = self.until_score.checked_sub(1).unwrap_or(self.stride - 1);
+        }
+    }
+
+    /// Begins with the window of another model that takes the same inputs on the same grid. Its scores
+    /// are not taken: they mean something else.
+    pub fn take_over(&mut self, before: &Self) {
+        self.reset();
+        self.features.clone_from(&before.features);
+        before.window.rows().for_each(|row| self.window.push(row));
     }
 
     /// Forgets the window and the last scores: what comes next does not follow what was.
     pub fn reset(&mut self) {
+        if let Some(features) = &mut self.features {
+            features.reset();
+        }
         self.window.clear();
         self.median.clear();
         self.until_score = 0;
@@ -59,12 +122,39 @@ impl Detector {
 
     /// Points of the grid that are still missing in the window.
     pub fn missing(&self) -> usize {
-        self.window.length - self.window.filled
+        let before = self.features.as_ref().map_or(0, |features| features.missing().saturating_sub(1));
+        before + self.window.length - self.window.filled
     }
 
     /// Contribution of each input to the last score.
     pub fn contrib(&self) -> &[f32] {
-        self.graph.contrib()
+        &self.by_input
+    }
+
+    /// How long the machine will last, of a model that says so: at least, probably, at most.
+    pub fn remaining(&self) -> Option<[f32; 3]> {
+        self.graph.remaining()
+    }
+
+    /// The baseline of a model that follows slow change.
+    pub fn baseline(&mut self) -> Option<&mut Baseline> {
+        self.baseline.as_mut()
+    }
+
+    /// What the model has learned since training, to be kept for a restart.
+    pub fn drift_state(&self) -> Option<State> {
+        self.baseline.as_ref().map(|baseline| baseline.state(self.graph.hash()))
+    }
+
+    /// Goes on from what was kept.
+    ///
+    /// # Errors
+    /// It belongs to another model; then the baseline is that of the training.
+    pub fn restore_drift(&mut self, state: &State) -> Result<(), String> {
+        match &mut self.baseline {
+            Some(baseline) => baseline.restore(state, self.graph.hash()),
+            None => Err("the model follows no drift".into()),
+        }
     }
 
     /// SHA-256 of `model.onnx` in hexadecimal digits.
@@ -101,6 +191,13 @@ impl Window {
 
     fn clear(&mut self) {
         (self.filled, self.next) = (0, 0);
+    }
+
+    /// What it holds, oldest row first.
+    fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        let first = (self.next + self.length - self.filled) % self.length;
+        let rows = (0..self.filled).map(move |at| (first + at) % self.length * self.inputs);
+        rows.map(|start| &self.values[start..start + self.inputs])
     }
 
     /// Copies the full window, oldest row first.
@@ -179,7 +276,9 @@ impl Alarm {
             self.crossing_us = None;
             return None;
         }
-        let since_us = *self.crossing_us.get_or_insert(now_us);
+        // A clock that was set back must not hold it up.
+        let since_us = self.crossing_us.map_or(now_us, |since_us| since_us.min(now_us));
+        self.crossing_us = Some(since_us);
         if now_us.saturating_sub(since_us) < self.hold_us {
             return None;
         }
@@ -189,6 +288,16 @@ impl Alarm {
         }
         self.raised_us = Some(now_us);
         Some(Crossing::Raised)
+    }
+
+    /// Goes on with a prediction that is raised.
+    pub fn take_over(&mut self, before: &Self) {
+        (self.raised_us, self.crossing_us) = (before.raised_us, None);
+    }
+
+    /// It is raised since then, as was remembered of an earlier run.
+    pub fn resume(&mut self, raised_us: i64) {
+        self.raised_us = Some(raised_us);
     }
 
     /// There are no scores for a while: a raised prediction stays, a begun crossing is forgotten.

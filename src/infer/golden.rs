@@ -33,12 +33,16 @@ pub struct Golden {
 pub struct Case {
     /// For messages.
     pub name: String,
-    /// Rows of the window, oldest first, each with one value for each input.
+    /// Rows of the window, oldest first, each with one value for each feature, or each input.
     pub window: Vec<Vec<f32>>,
-    /// Contribution of each input.
+    /// Contribution of each column of the window.
     pub contrib: Vec<f32>,
     /// Score.
     pub score: f32,
+    /// How long the machine will last: at least, probably, at most. Where `model.toml` has
+    /// `[remaining_life]`.
+    #[serde(default)]
+    pub remaining: Option<[f32; 3]>,
 }
 
 impl Golden {
@@ -65,17 +69,23 @@ impl Golden {
             let message = format!("{} cases", golden.cases.len());
             return Err(fault(None, message, format!("{CASES_MIN} to {CASES_MAX} cases are needed")));
         }
-        let inputs = spec.inputs.len();
+        let columns = spec.columns();
         for case in &golden.cases {
             let rows = case.window.len();
             let whole =
-                case.window.iter().all(|row| row.len() == inputs && row.iter().all(|v| v.is_finite()));
-            if rows != spec.window || !whole || case.contrib.len() != inputs {
+                case.window.iter().all(|row| row.len() == columns && row.iter().all(|v| v.is_finite()));
+            if rows != spec.window || !whole || case.contrib.len() != columns {
+                let what = if spec.prepare.features.is_empty() { "inputs" } else { "features" };
                 let message =
-                    format!("case {:?} does not have {} rows of {inputs} inputs", case.name, spec.window);
+                    format!("case {:?} does not have {} rows of {columns} {what}", case.name, spec.window);
                 return Err(fault(None, message, again()));
             }
-            if !case.score.is_finite() || case.contrib.iter().any(|v| !v.is_finite()) {
+            if case.remaining.is_some() != spec.prepare.remaining_life.is_some() {
+                let message = format!("case {:?}: `remaining` goes with [remaining_life]", case.name);
+                return Err(fault(None, message, again()));
+            }
+            let remaining = case.remaining.iter().flatten();
+            if remaining.chain(&case.contrib).chain([&case.score]).any(|v| !v.is_finite()) {
                 return Err(fault(None, format!("case {:?} expects no finite number", case.name), again()));
             }
         }

@@ -9,14 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tract_onnx::pb::{AttributeProto, GraphProto};
 use tract_onnx::prelude::*;
 
+use super::bounds;
 use super::folder::Content;
+use super::operators;
+use super::screen::screen;
+use super::wire;
 use crate::panic;
 
 /// Most nodes of a graph.
-pub const NODES_MAX: usize = 4096;
+pub const NODES_MAX: usize = 1024;
 /// Most elements of one value inside a graph: 16 MiB of 32-bit numbers.
 pub const ELEMENTS_MAX: usize = 4 * 1024 * 1024;
 
@@ -24,31 +27,38 @@ pub const ELEMENTS_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GateError {
     /// The file is no graph that we can run.
-    #[error("model.onnx does not load: {0}")]
+    #[error("model.onnx: M0301: does not load: {0}")]
     Load(String),
+    /// An operator that the library does not run, or runs wrong.
+    #[error("model.onnx: M0306: {0}; see docs/models.md")]
+    Operator(String),
     /// The library panicked; nothing else is harmed.
-    #[error("model.onnx made the ONNX library panic: {0}")]
+    #[error("model.onnx: M0302: made the ONNX library panic: {0}")]
     Panic(String),
     /// Larger than a model may be.
-    #[error("model.onnx is too large: {0}")]
+    #[error("model.onnx: M0303: is too large: {0}")]
     Size(String),
     /// Other inputs or outputs than `model.toml` says.
-    #[error("model.onnx does not fit model.toml: {0}")]
+    #[error("model.onnx: M0304: does not fit model.toml: {0}")]
     Shape(String),
     /// It runs, and gives other numbers than in training.
-    #[error("model.onnx gives other results than golden.json: {0}; train again or restore the file")]
+    #[error("model.onnx: M0305: gives other results than golden.json: {0}; train again or restore the file")]
     Golden(String),
     /// It gave no finite number.
-    #[error("the model gave no finite number for {0}")]
+    #[error("model.onnx: M0307: gave no finite number for {0}")]
     NotFinite(String),
 }
 
 /// A loaded model that has passed its gate. Scores one window at a time.
 pub struct Graph {
+    /// Recurrent: what it remembers of a window must not reach the next one.
+    keeps_state: bool,
     state: TypedSimpleState,
     input: Arc<Tensor>,
     contrib: Vec<f32>,
     score: f32,
+    /// How long the machine will last, of a graph that says so.
+    remaining: Option<[f32; 3]>,
     hash: String,
 }
 
@@ -58,20 +68,31 @@ impl Graph {
     /// # Errors
     /// [`GateError`]; the model must not score.
     pub fn load(content: &Content) -> Result<Self, GateError> {
-        let (window, inputs) = (content.spec.window, content.spec.inputs.len());
-        let mut graph = guarded(|| Self::open(&content.onnx, window, inputs))?;
+        let (window, inputs) = (content.spec.window, content.spec.columns());
+        let remaining = content.spec.prepare.remaining_life.is_some();
+        let mut graph = guarded(|| Self::open(&content.onnx, window, inputs, remaining))?;
         for case in &content.golden.cases {
             graph.run(|window| {
                 for (row, values) in window.chunks_exact_mut(inputs).zip(&case.window) {
                     row.copy_from_slice(values);
                 }
             })?;
-            let found = graph.contrib.iter().copied().chain([graph.score]);
-            let expected = case.contrib.iter().copied().chain([case.score]);
+            let found = graph
+                .contrib
+                .iter()
+                .copied()
+                .chain([graph.score])
+                .chain(graph.remaining.into_iter().flatten());
+            let expected =
+                case.contrib.iter().copied().chain([case.score]).chain(case.remaining.into_iter().flatten());
             for (index, (found, expected)) in found.zip(expected).enumerate() {
                 if !content.golden.close(found, expected) {
-                    let tag = content.spec.inputs.get(index).map_or("score", |input| &input.tag);
-                    let message = format!("case {:?}, {tag}: {found} instead of {expected}", case.name);
+                    let place = match index.checked_sub(inputs) {
+                        None => format!("contribution {index}"),
+                        Some(0) => "score".into(),
+                        Some(_) => "remaining".into(),
+                    };
+                    let message = format!("case {:?}, {place}: {found} instead of {expected}", case.name);
                     return Err(GateError::Golden(message));
                 }
             }
@@ -79,33 +100,28 @@ impl Graph {
         Ok(graph)
     }
 
-    fn open(onnx: &[u8], window: usize, inputs: usize) -> Result<Self, GateError> {
+    fn open(onnx: &[u8], window: usize, inputs: usize, remaining: bool) -> Result<Self, GateError> {
         let load = |error: TractError| GateError::Load(short(&format!("{error:#}")));
+        wire::count(onnx).map_err(|why| GateError::Load(why.into()))?;
         let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-        let proto = framework.proto_model_for_read(&mut &*onnx).map_err(load)?;
-        screen(proto.graph.as_ref().ok_or_else(|| GateError::Load("it holds no graph".into()))?)?;
+        let mut proto = framework.proto_model_for_read(&mut &*onnx).map_err(load)?;
+        let outputs = &["contrib", "score", "remaining"][..if remaining { 3 } else { 2 }];
+        screen(&mut proto, window, inputs, outputs)?;
         let model = framework.model_for_proto_model(&proto).map_err(load)?;
-        if model.inputs.len() != 1 || model.outputs.len() != 2 {
-            let (found_in, found_out) = (model.inputs.len(), model.outputs.len());
-            return Err(GateError::Shape(format!(
-                "{found_in} inputs and {found_out} outputs, 1 and 2 (contrib, score) are needed"
-            )));
-        }
-        for (outlet, name) in model.outputs.iter().zip(["contrib", "score"]) {
-            let found = model.outlet_label(*outlet).unwrap_or_default();
-            if found != name {
-                return Err(GateError::Shape(format!("output {found:?} stands where {name:?} is needed")));
-            }
-        }
         let fact = f32::fact([1, window, inputs]);
-        let typed = model.with_input_fact(0, fact.into()).and_then(|m| m.into_typed()).map_err(load)?;
+        let mut model = model.with_input_fact(0, fact.into()).map_err(load)?;
+        let graph = proto.graph.unwrap_or_default();
+        bounds::check(&mut model, &graph)?;
+        let typed = model.into_typed().map_err(load)?;
         check_sizes(&typed)?;
         let plan = typed.into_optimized().and_then(|m| m.into_runnable()).map_err(load)?;
         let mut graph = Self {
+            keeps_state: graph.node.iter().any(|node| operators::keeps_state(&node.op_type)),
             state: plan.spawn().map_err(load)?,
             input: Tensor::zero::<f32>(&[1, window, inputs]).map_err(load)?.into_arc_tensor(),
             contrib: vec![0.0; inputs],
             score: 0.0,
+            remaining: remaining.then_some([0.0; 3]),
             hash: hash(onnx),
         };
         graph.evaluate()?;
@@ -117,8 +133,8 @@ impl Graph {
         &self.hash
     }
 
-    /// Scores one window. `fill` is given its values, oldest row first, one value of each input a
-    /// row.
+    /// Scores one window. `fill` is given its values, oldest row first, one value of each
+    /// feature or input a row.
     ///
     /// The window keeps its place in memory from score to score.
     ///
@@ -132,6 +148,9 @@ impl Graph {
         }
         if !self.score.is_finite() {
             return Err(GateError::NotFinite("the score".into()));
+        }
+        if self.remaining.is_some_and(|remaining| remaining.iter().any(|value| !value.is_finite())) {
+            return Err(GateError::NotFinite("the remaining life".into()));
         }
         Ok(())
     }
@@ -147,7 +166,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Contribution of each input to the last score.
+    /// Contribution of each feature, or each input, to the last score.
     pub fn contrib(&self) -> &[f32] {
         &self.contrib
     }
@@ -157,11 +176,20 @@ impl Graph {
         self.score
     }
 
+    /// How long the machine will last, of a model with `[remaining_life]`: at least, probably, at most.
+    pub fn remaining(&self) -> Option<[f32; 3]> {
+        self.remaining
+    }
+
     fn evaluate(&mut self) -> Result<(), GateError> {
         let load = |error: TractError| GateError::Load(short(&format!("{error:#}")));
+        if self.keeps_state {
+            // The library would go on from the state after the last window, as if this one followed it.
+            self.state = self.state.plan().spawn().map_err(load)?;
+        }
         let outputs = self.state.run(tvec!(Arc::clone(&self.input).into_tvalue())).map_err(load)?;
         let inputs = self.contrib.len();
-        let [contrib, score] = &outputs[..] else {
+        let [contrib, score, remaining @ ..] = &outputs[..] else {
             return Err(GateError::Shape(format!("{} outputs", outputs.len())));
         };
         if contrib.shape() != [1, inputs] || score.len() != 1 {
@@ -175,44 +203,22 @@ impl Graph {
             Ok(())
         };
         read(contrib, &mut self.contrib).map_err(load)?;
-        read(score, std::slice::from_mut(&mut self.score)).map_err(load)
+        read(score, std::slice::from_mut(&mut self.score)).map_err(load)?;
+        if let (Some(into), [found]) = (&mut self.remaining, remaining) {
+            if found.shape() != [1, 3] {
+                let message = format!("remaining has shape {:?}, [1, 3] is needed", found.shape());
+                return Err(GateError::Shape(message));
+            }
+            read(found, into).map_err(load)?;
+            into.sort_by(f32::total_cmp);
+        }
+        Ok(())
     }
 }
 
 /// SHA-256 in 64 hexadecimal digits.
 pub(super) fn hash(onnx: &[u8]) -> String {
     Sha256::digest(onnx).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Refuses what would make the library compute without bound while it loads.
-fn screen(graph: &GraphProto) -> Result<(), GateError> {
-    if graph.node.len() > NODES_MAX {
-        return Err(GateError::Size(format!("{} nodes, {NODES_MAX} are allowed", graph.node.len())));
-    }
-    let constants =
-        graph.node.iter().flat_map(|node| &node.attribute).filter_map(|attribute| attribute.t.as_ref());
-    for tensor in graph.initializer.iter().chain(constants) {
-        // A tensor without data, or of a size that only its header claims, must not be allocated.
-        let elements = tensor.dims.iter().try_fold(1_usize, |product, dim| {
-            usize::try_from(*dim).ok().and_then(|dim| product.checked_mul(dim)).filter(|n| *n <= ELEMENTS_MAX)
-        });
-        if elements.is_none() {
-            return Err(GateError::Size(format!(
-                "constant {:?} has shape {:?}",
-                short(&tensor.name),
-                tensor.dims
-            )));
-        }
-    }
-    let nested = |attribute: &AttributeProto| attribute.g.is_some() || !attribute.graphs.is_empty();
-    if let Some(node) = graph.node.iter().find(|node| node.attribute.iter().any(nested)) {
-        let what = format!(
-            "operator {} with a graph inside (loop or condition) is not accepted",
-            short(&node.op_type)
-        );
-        return Err(GateError::Load(what));
-    }
-    Ok(())
 }
 
 /// Refuses a graph of which one value is too large, or not of a fixed size.
@@ -242,7 +248,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, GateError>) -> Result<T, GateErro
 }
 
 /// Messages of the library quote the file; a hostile one must not fill the log.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     const LONG: usize = 300;
     text.chars().filter(|c| !c.is_control()).take(LONG).collect()
 }

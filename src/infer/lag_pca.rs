@@ -8,6 +8,7 @@ use super::eigen::eigen;
 use super::folder::Content;
 use super::golden::{Case, Golden};
 use super::onnx;
+use super::reference::Reference;
 use super::spec::Spec;
 
 /// How a model is fitted. The defaults were chosen on SKAB valve1 and are not tuned to any file.
@@ -46,6 +47,25 @@ pub enum FitError {
     },
 }
 
+/// How contributions make a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Score {
+    /// Their sum: all limits are the limit of the sum.
+    Sum,
+    /// The largest of them: each tag has a limit of its own.
+    Largest,
+}
+
+impl Score {
+    fn of<T: Copy + Into<f64>>(self, contrib: &[T]) -> f64 {
+        let contrib = contrib.iter().map(|value| (*value).into());
+        match self {
+            Self::Sum => contrib.sum(),
+            Self::Largest => contrib.fold(0.0, f64::max),
+        }
+    }
+}
+
 /// A fitted model, 64 bits wide.
 #[derive(Debug, Clone)]
 pub struct LagPca {
@@ -55,8 +75,10 @@ pub struct LagPca {
     pub deviation: Vec<f64>,
     /// Components one after another, each `window * tags` long.
     pub components: Vec<f64>,
-    /// Limit of the score.
-    pub limit: f64,
+    /// Limits the contributions are divided by, one for each tag, so that 1 is the limit.
+    pub limits: Vec<f64>,
+    /// How the contributions make the score.
+    pub score: Score,
     /// Points of the grid in a window.
     pub window: usize,
 }
@@ -83,20 +105,11 @@ impl LagPca {
             .collect();
         let width = window * tags;
         let flat = || scaled.windows(width).step_by(tags);
-        let (values, vectors) = eigen(covariance(flat(), width), width);
-        let total: f64 = values.iter().sum();
-        let mut sum = 0.0;
-        // As many as are needed to reach the share, at least one, never all.
-        let kept = values.iter().take_while(|value| {
-            let more = sum / total < settings.explained;
-            sum += **value;
-            more
-        });
-        let kept = kept.count().clamp(1, width - 1);
-        let components = vectors[..kept * width].to_vec();
-        let mut model = Self { mean, deviation, components, limit: 1.0, window };
+        let components = components(covariance(flat(), width), width, settings.explained);
+        let (limits, score) = (vec![1.0; tags], Score::Sum);
+        let mut model = Self { mean, deviation, components, limits, score, window };
         let mut scores: Vec<f64> = flat().map(|scaled| model.left_over(scaled).iter().sum()).collect();
-        model.limit = quantile(&mut scores, settings.quantile) * settings.margin;
+        model.limits.fill(quantile(&mut scores, settings.quantile) * settings.margin);
         Ok(model)
     }
 
@@ -107,45 +120,70 @@ impl LagPca {
         let scale =
             |(i, value): (usize, &f32)| (f64::from(*value) - self.mean[i % tags]) / self.deviation[i % tags];
         let scaled: Vec<f64> = window.iter().enumerate().map(scale).collect();
-        self.left_over(&scaled).into_iter().map(|mean| mean / self.limit).collect()
+        self.left_over(&scaled).iter().zip(&self.limits).map(|(mean, limit)| mean / limit).collect()
     }
 
-    /// Mean size, by tag, of what the components do not explain.
     fn left_over(&self, scaled: &[f64]) -> Vec<f64> {
-        let mut rest = scaled.to_vec();
-        for component in self.components.chunks_exact(scaled.len()) {
-            let share: f64 = component.iter().zip(scaled).map(|(a, b)| a * b).sum();
-            rest.iter_mut().zip(component).for_each(|(rest, c)| *rest -= share * c);
-        }
-        let tags = self.mean.len();
-        let mut means = vec![0.0; tags];
-        rest.iter().enumerate().for_each(|(i, value)| means[i % tags] += value.abs());
-        #[allow(clippy::cast_precision_loss)] // a window has at most 4096 points
-        means.iter_mut().for_each(|mean| *mean /= self.window as f64);
-        means
+        left_over(&self.components, scaled, self.mean.len())
     }
 
     /// The model as the content of a folder: ONNX, and golden cases from `windows` (each flat,
     /// oldest row first) computed without ONNX.
     pub fn content(&self, spec: Spec, windows: &[&[f32]]) -> Content {
+        self.content_with(spec, windows, None)
+    }
+
+    /// As [`LagPca::content`], with the reference its baseline moves about.
+    pub fn content_with(&self, spec: Spec, windows: &[&[f32]], reference: Option<&Reference>) -> Content {
         #[allow(clippy::cast_possible_truncation)] // outputs are compared as 32-bit numbers
         let case = |(number, window): (usize, &&[f32])| {
             let contrib: Vec<f32> = self.contrib(window).iter().map(|value| *value as f32).collect();
             Case {
                 name: format!("window {number}"),
                 window: window.chunks_exact(self.mean.len()).map(<[f32]>::to_vec).collect(),
-                score: contrib.iter().sum(),
+                score: self.score.of(&contrib) as f32,
                 contrib,
+                remaining: None,
             }
         };
         let golden = Golden { tolerance: 1e-3, cases: windows.iter().enumerate().map(case).collect() };
-        Content { spec, golden, onnx: onnx::write(self) }
+        Content { spec, golden, onnx: onnx::write(self, reference) }
     }
+}
+
+/// Mean size, by tag, of what the components do not explain of a scaled window laid flat.
+pub(super) fn left_over(components: &[f64], scaled: &[f64], tags: usize) -> Vec<f64> {
+    let mut rest = scaled.to_vec();
+    for component in components.chunks_exact(scaled.len()) {
+        let share: f64 = component.iter().zip(scaled).map(|(a, b)| a * b).sum();
+        rest.iter_mut().zip(component).for_each(|(rest, c)| *rest -= share * c);
+    }
+    let mut means = vec![0.0; tags];
+    rest.iter().enumerate().for_each(|(i, value)| means[i % tags] += value.abs());
+    #[allow(clippy::cast_precision_loss)] // a window has at most 4096 points
+    let rows = (scaled.len() / tags) as f64;
+    means.iter_mut().for_each(|mean| *mean /= rows);
+    means
+}
+
+/// The first components of a covariance: as many as are needed to explain the share, at least one,
+/// never all.
+pub(super) fn components(covariance: Vec<f64>, width: usize, explained: f64) -> Vec<f64> {
+    let (values, vectors) = eigen(covariance, width);
+    let total: f64 = values.iter().sum();
+    let mut sum = 0.0;
+    let kept = values.iter().take_while(|value| {
+        let more = sum / total < explained;
+        sum += **value;
+        more
+    });
+    let kept = kept.count().clamp(1, (width - 1).max(1));
+    vectors[..kept * width].to_vec()
 }
 
 /// Mean and standard deviation of each tag; one that never moved gets the deviation 1e-6 of its
 /// size, so that any movement shows.
-fn moments(rows: &[f32], tags: usize) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn moments(rows: &[f32], tags: usize) -> (Vec<f64>, Vec<f64>) {
     #[allow(clippy::cast_precision_loss)] // far below 2^53 rows
     let count = (rows.len() / tags) as f64;
     let mut mean = vec![0.0; tags];
@@ -161,10 +199,11 @@ fn moments(rows: &[f32], tags: usize) -> (Vec<f64>, Vec<f64>) {
 }
 
 /// Mean of the outer products of all windows.
-fn covariance<'a>(windows: impl Iterator<Item = &'a [f64]>, width: usize) -> Vec<f64> {
+pub(super) fn covariance<W: AsRef<[f64]>>(windows: impl Iterator<Item = W>, width: usize) -> Vec<f64> {
     let mut sum = vec![0.0; width * width];
     let mut count = 0.0;
     for window in windows {
+        let window = window.as_ref();
         for (row, x) in window.iter().enumerate() {
             let upper = &mut sum[row * width + row..(row + 1) * width];
             upper.iter_mut().zip(&window[row..]).for_each(|(sum, y)| *sum += x * y);

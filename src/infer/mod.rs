@@ -1,36 +1,61 @@
 //! Models that watch the machine: ONNX scored by tract on windows of tags.
 //!
 //! A model is a [`folder`]: what it is given ([`spec`]), the graph ([`graph`]), and windows with
-//! the outputs it must give ([`golden`]). [`spawn`] runs them all on a thread of their own: polling
-//! never waits for a model, and what is wrong with one model stays with it.
+//! the outputs it must give ([`golden`]). [`spawn`] runs them all on threads of their own: polling
+//! never waits for a model, and what is wrong with one model stays with it. Which version of a model
+//! runs is said by the [`registry`]; the versions themselves lie in the [`store`].
 
+pub mod adapt;
+mod bounds;
+pub mod command;
+mod cpu;
 pub mod detector;
+pub mod diary;
 mod eigen;
+pub mod episode;
 pub mod evaluate;
+pub mod features;
+pub mod feedback;
+pub mod fit;
 pub mod folder;
 pub mod golden;
 pub mod graph;
 pub mod lag_pca;
+pub mod models;
 mod onnx;
+pub mod operators;
+pub mod package;
 pub mod predictions;
+mod quality;
+pub mod reference;
+pub mod registry;
+mod scheduler;
+mod screen;
+mod service;
+pub mod shadow;
+pub mod signature;
+pub mod since;
 pub mod spec;
+pub mod store;
 mod table;
+mod tell;
+pub mod trend;
+pub mod trial;
 pub mod watcher;
+mod wire;
 mod words;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::device::Text;
 use crate::event::Events;
 use crate::twin::Twin;
+use diary::Diaries;
 use folder::Folder;
-use predictions::{Predictions, Slot, Slots};
+use predictions::Predictions;
 use watcher::Watcher;
 
 pub use predictions::{Prediction, State};
@@ -52,120 +77,85 @@ pub fn watch(
     twin: &Twin,
     events: &Events,
 ) -> (Option<Watcher>, Arc<Predictions>) {
-    let predictions = Predictions::new(vec![binding], box_path, twin);
+    watch_with(binding, box_path, twin, Arc::default(), events)
+}
+
+/// As [`watch`], with what was found before in `diaries`.
+pub fn watch_with(
+    binding: Binding,
+    box_path: &str,
+    twin: &Twin,
+    diaries: Arc<Diaries>,
+    events: &Events,
+) -> (Option<Watcher>, Arc<Predictions>) {
+    let predictions = Predictions::new(vec![binding], box_path, twin, diaries);
     let watcher = predictions.slots().first().and_then(|slot| Watcher::start(slot.clone(), events));
     (watcher, Arc::new(predictions))
 }
 
-/// Loads all models and watches until `stop`, on a thread of its own.
+/// How inference runs.
+#[derive(Clone)]
+pub struct Options {
+    /// Threads that score.
+    pub threads: usize,
+    /// Share of one processor for all of them, averaged over a minute.
+    pub cpu_share: f64,
+    /// A score that takes longer than this, and …
+    pub score_floor: Duration,
+    /// … so many times what it took in its trial, stops its model. Processor time counts, …
+    pub score_factor: u32,
+    /// … and after so long the time on the wall.
+    pub score_wall: Duration,
+    /// Tries a model before it is loaded: the time of one score, or why it must not run.
+    pub trial: Arc<Trial>,
+    /// Somebody puts another version in the place of one that cannot run.
+    pub minded: bool,
+}
+
+/// Tries a model.
+pub type Trial = dyn Fn(&Folder) -> Result<Duration, Text> + Send + Sync;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            cpu_share: 0.25,
+            score_floor: Duration::from_secs(1),
+            score_factor: 20,
+            score_wall: Duration::from_secs(60),
+            trial: Arc::new(|_| Ok(Duration::ZERO)),
+            minded: false,
+        }
+    }
+}
+
+/// Loads all models and watches until `stop`, on threads of its own.
 ///
 /// Models are loaded there too, so that a start does not wait for them. Where inference is too
 /// slow for its grid, points of the grid are dropped, never samples. What [`Predictions::bind`] changes
-/// is followed.
+/// is followed. What the models find goes into `diaries`.
 pub fn spawn(
     bindings: Vec<Binding>,
     box_path: &str,
     twin: &Twin,
+    diaries: Arc<Diaries>,
     events: Events,
     stop: CancellationToken,
 ) -> Arc<Predictions> {
-    let predictions = Arc::new(Predictions::new(bindings, box_path, twin));
-    let slots = predictions.follow();
-    let thread = std::thread::Builder::new().name("infer".into()).spawn(move || {
-        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-            Ok(runtime) => runtime.block_on(serve(slots, &events, stop)),
-            Err(error) => {
-                tracing::error!("no predictions: the clock of the inference thread failed: {error}")
-            }
-        }
-    });
-    if let Err(error) = thread {
-        tracing::error!("no predictions: the inference thread did not start: {error}");
-    }
+    spawn_with(Options::default(), bindings, box_path, twin, diaries, events, stop)
+}
+
+/// As [`spawn`], with these options.
+pub fn spawn_with(
+    options: Options,
+    bindings: Vec<Binding>,
+    box_path: &str,
+    twin: &Twin,
+    diaries: Arc<Diaries>,
+    events: Events,
+    stop: CancellationToken,
+) -> Arc<Predictions> {
+    let predictions = Arc::new(Predictions::new(bindings, box_path, twin, diaries));
+    service::start(&predictions, options, events, stop);
     predictions
-}
-
-/// A watcher and its grid.
-struct Gridded {
-    /// Where its prediction stands; a prediction that is gone ends its watcher.
-    slot: Arc<Slot>,
-    watcher: Watcher,
-    interval: Duration,
-    next: Instant,
-}
-
-async fn serve(mut slots: watch::Receiver<Slots>, events: &Events, stop: CancellationToken) {
-    let (mut watchers, mut before) = (Vec::new(), Slots::default());
-    slots.mark_changed();
-    loop {
-        let next = watchers.iter().map(|gridded: &Gridded| gridded.next).min();
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            changed = slots.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let now = slots.borrow_and_update().clone();
-                follow(&mut watchers, &before, &now, events);
-                before = now;
-            }
-            () = at(next) => {}
-        }
-        for gridded in &mut watchers {
-            gridded.advance_guarded(events);
-        }
-        watchers.retain(|gridded| gridded.watcher.is_running());
-    }
-}
-
-/// Waits for the next point of a grid, for ever without one.
-async fn at(next: Option<Instant>) {
-    match next {
-        Some(next) => tokio::time::sleep_until(next).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Ends the watchers of places that are gone and starts those of new ones.
-fn follow(watchers: &mut Vec<Gridded>, before: &Slots, now: &Slots, events: &Events) {
-    let is_in = |slots: &Slots, slot: &Arc<Slot>| slots.iter().any(|other| Arc::ptr_eq(other, slot));
-    watchers.retain(|gridded| is_in(now, &gridded.slot));
-    for slot in now.iter().filter(|slot| !is_in(before, slot)) {
-        let interval = slot.spec().map(|spec| spec.sample_interval);
-        let start = || Watcher::start(slot.clone(), events);
-        let watcher = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|panic| {
-            watcher::panicked(slot, &*panic, events);
-            None
-        });
-        if let (Some(watcher), Some(interval)) = (watcher, interval) {
-            let (slot, next) = (Arc::clone(slot), Instant::now() + interval);
-            watchers.push(Gridded { slot, watcher, interval, next });
-        }
-    }
-}
-
-impl Gridded {
-    /// As [`Gridded::advance`]; a panic ends this model and no other.
-    fn advance_guarded(&mut self, events: &Events) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.advance(events))) {
-            self.watcher.panicked(&*panic, events);
-        }
-    }
-
-    /// Takes the point of the grid that is due, if one is.
-    fn advance(&mut self, events: &Events) {
-        let now = Instant::now();
-        if now < self.next {
-            return;
-        }
-        let now_us = clock::now_us();
-        self.next += self.interval;
-        if self.next <= now {
-            // Late by more than an interval: the points in between are lost.
-            self.watcher.gap(now_us);
-            self.next = now + self.interval;
-        }
-        self.watcher.tick(now_us, events);
-    }
 }

@@ -7,7 +7,8 @@ use tract_onnx::pb::{
     TypeProto, ValueInfoProto, attribute_proto, tensor_proto, type_proto,
 };
 
-use super::lag_pca::LagPca;
+use super::lag_pca::{LagPca, Score};
+use super::reference::Reference;
 
 /// Version of the operators the graph is written in.
 const OPSET: i64 = 17;
@@ -15,7 +16,7 @@ const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
 
 /// Writes a model: input `window [N, window, tags]`, outputs `contrib [N, tags]`, `score [N]`.
-pub(super) fn write(model: &LagPca) -> Vec<u8> {
+pub(super) fn write(model: &LagPca, reference: Option<&Reference>) -> Vec<u8> {
     let tags = model.mean.len();
     let width = tags * model.window;
     let kept = model.components.len() / width;
@@ -25,7 +26,7 @@ pub(super) fn write(model: &LagPca) -> Vec<u8> {
         floats("deviation", &[tags], &model.deviation),
         floats("components", &[width, kept], &transposed(&model.components, model.mean.len() * model.window)),
         floats("components_t", &[kept, width], &model.components),
-        floats("limit", &[1], &[model.limit]),
+        floats("limit", &[tags], &model.limits),
         integers("flat_shape", &[-1, width]),
         integers("window_shape", &[-1, window, tags]),
         integers("tag_axis", &[1]),
@@ -44,9 +45,16 @@ pub(super) fn write(model: &LagPca) -> Vec<u8> {
             ..node("ReduceMean", &["size_by_tag"], "mean_size")
         },
         node("Div", &["mean_size", "limit"], "contrib"),
-        NodeProto {
-            attribute: vec![keep_dimensions(false)],
-            ..node("ReduceSum", &["contrib", "tag_axis"], "score")
+        match model.score {
+            Score::Sum => NodeProto {
+                attribute: vec![keep_dimensions(false)],
+                ..node("ReduceSum", &["contrib", "tag_axis"], "score")
+            },
+            // Up to operator set 17 the axes of this one are an attribute.
+            Score::Largest => NodeProto {
+                attribute: vec![axes(&[1]), keep_dimensions(false)],
+                ..node("ReduceMax", &["contrib"], "score")
+            },
         },
     ];
     let graph = GraphProto {
@@ -63,6 +71,7 @@ pub(super) fn write(model: &LagPca) -> Vec<u8> {
         producer_name: "forebay".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph),
+        metadata_props: reference.map(Reference::property).into_iter().collect(),
         ..ModelProto::default()
     };
     model.encode_to_vec()

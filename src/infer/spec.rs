@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::features::{self, Missing, Prepare};
 use super::folder::Fault;
 use crate::device::Text;
 
@@ -47,6 +48,8 @@ pub struct Spec {
     pub hold: Duration,
     /// Inputs in the order of the graph.
     pub inputs: Vec<Input>,
+    /// What is made of the inputs before the graph sees them; by default nothing.
+    pub prepare: Prepare,
 }
 
 /// One input of a model.
@@ -58,7 +61,7 @@ pub struct Input {
     pub look_at: Text,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 17] = [
     "forebay",
     "name",
     "version",
@@ -73,9 +76,48 @@ const KEYS: [&str; 14] = [
     "clear_below",
     "hold",
     "input",
+    "feature",
+    "state",
+    "remaining_life",
 ];
 
 impl Spec {
+    /// True when both are given the same: inputs and grid, and what is made of them.
+    pub fn sees_as(&self, other: &Self) -> bool {
+        let seen = |spec: &Self| {
+            let inputs = spec.inputs.iter();
+            let inputs = inputs.map(|input| Input { look_at: Text::default(), ..input.clone() }).collect();
+            // What is left out here is looked at after the window, or says how long it is.
+            Self {
+                name: String::new(),
+                version: String::new(),
+                title: Text::default(),
+                profile: String::new(),
+                window: 0,
+                stride: 0,
+                smoothing: 0,
+                threshold: 0.0,
+                clear_below: 0.0,
+                hold: Duration::ZERO,
+                inputs,
+                prepare: Prepare { remaining_life: None, ..spec.prepare.clone() },
+                ..spec.clone()
+            }
+        };
+        seen(self) == seen(other)
+    }
+
+    /// Values the graph is given at one point of the grid: its features, else its inputs.
+    pub fn columns(&self) -> usize {
+        if self.prepare.features.is_empty() { self.inputs.len() } else { self.prepare.features.len() }
+    }
+
+    /// Points of the grid before the first score.
+    pub fn points(&self) -> usize {
+        let points = self.prepare.features.iter().map(|feature| feature.kind.points()).max();
+        self.window + points.unwrap_or(1) - 1
+    }
+
     /// Reads a `model.toml`; `file` is its name in messages.
     ///
     /// # Errors
@@ -97,20 +139,20 @@ impl Spec {
 }
 
 /// The file being read, and what was wrong with it so far.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     file: &'a str,
     text: &'a str,
     faults: Vec<Fault>,
 }
 
 impl Walk<'_> {
-    fn fault(&mut self, at: usize, code: &'static str, message: String, fix: &str) {
+    pub(super) fn fault(&mut self, at: usize, code: &'static str, message: String, fix: &str) {
         let line = self.text.get(..at).map(|before| before.matches('\n').count() + 1);
         self.faults.push(Fault { code, file: self.file.to_owned(), line, message, fix: fix.to_owned() });
     }
 
     /// Reads `key`; on a fault it is reported and the rest of the file is still read.
-    fn take<T>(
+    pub(super) fn take<T>(
         &mut self,
         table: &DeTable<'_>,
         key: &'static str,
@@ -131,7 +173,7 @@ impl Walk<'_> {
         read
     }
 
-    fn unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str]) {
+    pub(super) fn unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str]) {
         for (key, _) in table.iter().filter(|(key, _)| !known.contains(&&**key.get_ref())) {
             let fix = format!("known keys here: {}", known.join(", "));
             self.fault(key.span().start, "M0102", format!("unknown key `{}`", key.get_ref()), &fix);
@@ -153,9 +195,13 @@ impl Walk<'_> {
             duration(v).filter(|d| (50..=3_600_000).contains(&d.as_millis()))
         });
         let window = self.take(table, "window", "points of the grid, 1 to 4096", |v| within(v, WINDOW_MAX));
-        let window_max = window.unwrap_or(WINDOW_MAX);
+        // Features look back by themselves, so that the graph may be given one row of them.
+        let has_features = table.contains_key("feature");
+        let window_max = window.filter(|_| !has_features).unwrap_or(WINDOW_MAX);
         let stride =
-            self.take(table, "stride", "points of the grid, 1 to `window`", |v| within(v, window_max));
+            self.take(table, "stride", "points of the grid, 1 to `window` (with features to 4096)", |v| {
+                within(v, window_max)
+            });
         let inside = "write \"graph\": mean and deviation belong inside model.onnx";
         let normalisation =
             self.take(table, "normalisation", inside, |v| v.as_str().filter(|s| *s == "graph").map(drop));
@@ -170,7 +216,17 @@ impl Walk<'_> {
         let hold = self.take(table, "hold", "a duration from \"0s\" to \"1h\"", |v| {
             duration(v).filter(|d| d.as_secs() <= 3600)
         });
-        let inputs = self.inputs(table);
+        let inputs = self.inputs(table, interval);
+        let (inputs, missing): (Option<Vec<_>>, _) = match inputs {
+            Some(inputs) => {
+                let (inputs, missing) = inputs.into_iter().unzip();
+                (Some(inputs), missing)
+            }
+            None => (None, Vec::new()),
+        };
+        let features = features::features(self, table, interval, inputs.as_deref().unwrap_or_default());
+        let state = features::state_filter(self, table);
+        let remaining_life = features::remaining_life(self, table);
         format.and(normalisation)?;
         Some(Spec {
             name: name?,
@@ -185,10 +241,15 @@ impl Walk<'_> {
             clear_below: clear_below?,
             hold: hold?,
             inputs: inputs?,
+            prepare: Prepare { features: features?, missing, state: state?, remaining_life: remaining_life? },
         })
     }
 
-    fn inputs(&mut self, table: &DeTable<'_>) -> Option<Vec<Input>> {
+    fn inputs(
+        &mut self,
+        table: &DeTable<'_>,
+        interval: Option<Duration>,
+    ) -> Option<Vec<(Input, Option<Missing>)>> {
         let fix = "one `[[input]]` for each tag, 1 to 64";
         // The borrow of `table` lives on, so that spans inside the list can be reported.
         let list = self.take(table, "input", fix, |v| {
@@ -196,10 +257,10 @@ impl Walk<'_> {
         });
         list?;
         let list = table.get("input")?.get_ref().as_array()?;
-        let mut inputs: Vec<Input> = Vec::with_capacity(list.len());
+        let mut inputs: Vec<(Input, Option<Missing>)> = Vec::with_capacity(list.len());
         let mut whole = true;
         for entry in list.iter() {
-            match self.input(entry, &inputs) {
+            match self.input(entry, &inputs, interval) {
                 Some(input) => inputs.push(input),
                 None => whole = false,
             }
@@ -207,7 +268,12 @@ impl Walk<'_> {
         whole.then_some(inputs)
     }
 
-    fn input(&mut self, entry: &Spanned<DeValue<'_>>, before: &[Input]) -> Option<Input> {
+    fn input(
+        &mut self,
+        entry: &Spanned<DeValue<'_>>,
+        before: &[(Input, Option<Missing>)],
+        interval: Option<Duration>,
+    ) -> Option<(Input, Option<Missing>)> {
         let at = entry.span().start;
         let Some(table) = entry.get_ref().as_table() else {
             self.fault(
@@ -218,22 +284,23 @@ impl Walk<'_> {
             );
             return None;
         };
-        self.unknown_keys(table, &["tag", "look_at"]);
+        self.unknown_keys(table, &["tag", "look_at", "missing", "max_age"]);
         let tag = self.take(table, "tag", "path of a tag, for example \"drive.current\"", |v| {
             v.as_str().filter(|s| !s.is_empty() && s.len() <= 128).map(str::to_owned)
         });
         let texts = "texts by language, `{ en = \"…\", de = \"…\" }`, en is a must, each up to 400 bytes";
         let look_at = self.take(table, "look_at", texts, text);
+        let missing = features::resampling(self, table, interval);
         let tag = tag?;
-        if before.iter().any(|input| input.tag == tag) {
+        if before.iter().any(|(input, _)| input.tag == tag) {
             self.fault(at, "M0105", format!("tag {tag} is an input twice"), "leave one of them out");
             return None;
         }
-        Some(Input { tag, look_at: look_at? })
+        Some((Input { tag, look_at: look_at? }, missing?))
     }
 }
 
-fn integer(value: &DeValue<'_>) -> Option<i64> {
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     let integer = value.as_integer()?;
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
@@ -242,7 +309,7 @@ fn within(value: &DeValue<'_>, max: usize) -> Option<usize> {
     integer(value).and_then(|n| usize::try_from(n).ok()).filter(|n| (1..=max).contains(n))
 }
 
-fn number(value: &DeValue<'_>) -> Option<f32> {
+pub(super) fn number(value: &DeValue<'_>) -> Option<f32> {
     let text = match value {
         DeValue::Float(float) => float.as_str().to_owned(),
         _ => integer(value)?.to_string(),
@@ -264,7 +331,7 @@ fn text(value: &DeValue<'_>) -> Option<Text> {
     texts.collect::<Option<_>>().map(Text)
 }
 
-fn duration(value: &DeValue<'_>) -> Option<Duration> {
+pub(super) fn duration(value: &DeValue<'_>) -> Option<Duration> {
     let text = value.as_str()?;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (count, unit) = text.split_at(digits);

@@ -32,8 +32,27 @@ impl Table {
         self.values.len() / self.columns.len()
     }
 
-    /// Reads a table with a header, separated by `;` or `,`. A column whose first cell is no
-    /// number (a time) is left out.
+    /// The same rows with only these columns, in this order.
+    ///
+    /// # Errors
+    /// Which column is missing.
+    pub(super) fn select(&self, columns: &[&str]) -> Result<Self, String> {
+        let place = |name: &&str| {
+            let found = self.columns.iter().position(|column| column == name);
+            found.ok_or_else(|| format!("{}: no column {name}, which the model is given", self.name))
+        };
+        let places: Vec<usize> = columns.iter().map(place).collect::<Result<_, _>>()?;
+        let rows = self.values.chunks_exact(self.columns.len());
+        Ok(Self {
+            name: self.name.clone(),
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            values: rows.flat_map(|row| places.iter().map(|place| row[*place])).collect(),
+            labels: self.labels.clone(),
+        })
+    }
+
+    /// Reads a table with a header, separated by `;` or `,`. A time is left out: a column whose
+    /// first cell is no number, or whose name begins with `time` or `date`.
     ///
     /// # Errors
     /// What is wrong, with file and line.
@@ -51,7 +70,9 @@ impl Table {
         let first: Vec<&str> =
             lines.peek().map(|(_, line)| line.split(separator).collect()).unwrap_or_default();
         let is_input = |column: &usize| {
-            !LABELS.contains(&names[*column]) && first.get(*column).is_some_and(|cell| number(cell).is_some())
+            !LABELS.contains(&names[*column])
+                && !is_time(names[*column])
+                && first.get(*column).is_some_and(|cell| number(cell).is_some())
         };
         let inputs: Vec<usize> = (0..names.len()).filter(is_input).collect();
         if inputs.is_empty() || inputs.len() > INPUTS_MAX {
@@ -85,12 +106,21 @@ impl Table {
     }
 }
 
+/// What goes up with every row says nothing of a machine, and everything of a table.
+fn is_time(name: &str) -> bool {
+    let begins = |word: &str| name.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    begins("time") || begins("date")
+}
+
 fn number(cell: &str) -> Option<f32> {
     cell.trim().parse::<f32>().ok().filter(|value| value.is_finite())
 }
 
-/// All `*.csv` in a folder and the folders in it, in the order people count.
+/// A table itself, or all `*.csv` in a folder and the folders in it, in the order people count.
 pub(super) fn find(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    if folder.is_file() {
+        return Ok(vec![folder.to_owned()]);
+    }
     let mut found = Vec::new();
     for path in entries(folder)? {
         if path.is_dir() {
@@ -114,4 +144,22 @@ pub(super) fn find(folder: &Path) -> Result<Vec<PathBuf>, String> {
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_labels_are_no_inputs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.csv");
+        let text = "time_s,Timestamp,day,current,anomaly\n0,17,monday,1.5,0\n1,18,monday,2.5,1\n";
+        std::fs::write(&path, text).expect("it is written");
+        let table = Table::read(&path).expect("it is read");
+        assert_eq!(table.columns, ["current"]);
+        assert_eq!(table.labels, Some(vec![false, true]));
+        assert_eq!(table.rows(), 2);
+        assert!(table.select(&["current", "force"]).expect_err("it is missing").contains("no column force"));
+    }
 }

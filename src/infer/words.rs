@@ -1,10 +1,12 @@
 //! What a model says, in words, English and German.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use forebay_connector::Quality;
 
 use super::predictions::{Now, State};
+use super::shadow::Comparison;
 use super::spec::Spec;
 use crate::device::Text;
 
@@ -45,6 +47,14 @@ pub(super) fn no_number(tag: &str, data_type: &str) -> Text {
     )
 }
 
+/// A state of `model.toml` that the tag does not have.
+pub(super) fn no_such_state(tag: &str, state: &str, known: &str) -> Text {
+    both(
+        format!("tag {tag} has no state {state:?}; it has {known}; correct [state] in model.toml"),
+        format!("Tag {tag} hat keinen Zustand {state:?}; es gibt {known}; [state] in model.toml korrigieren"),
+    )
+}
+
 /// Why an input cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
@@ -61,6 +71,10 @@ pub(super) enum Reason {
     },
     /// Text, a date or an array.
     NotNumber,
+    /// The machine is in a state that is not watched.
+    OtherState,
+    /// The machine has only just come into a state that is watched.
+    Settling,
     /// The inputs are fine, the model gave no finite number for them.
     NoScore,
 }
@@ -83,6 +97,12 @@ pub(super) fn suppressed(tag: &str, reason: Reason) -> Text {
         Reason::Old { limit_ms } => {
             (format!("is older than {limit_ms} ms"), format!("ist älter als {limit_ms} ms"))
         }
+        Reason::OtherState => {
+            ("is not in a state that is watched".into(), "ist in keinem Zustand, der überwacht wird".into())
+        }
+        Reason::Settling => {
+            ("has only just come into its state".into(), "ist erst kurz in seinem Zustand".into())
+        }
         Reason::NotNumber => ("is not a number".into(), "ist keine Zahl".into()),
     };
     both(format!("{tag} {en}"), format!("{tag} {de}"))
@@ -99,6 +119,75 @@ fn quality_words(quality: Quality) -> (&'static str, &'static str) {
         Quality::Bad => ("the server calls it bad", "der Server nennt ihn schlecht"),
         Quality::NotVerified => ("the check of the device failed", "die Prüfung des Geräts schlug fehl"),
         Quality::NoConnection => ("no connection", "keine Verbindung"),
+    }
+}
+
+/// A model that takes far too long for a score.
+pub(super) fn not_ending(after: Duration) -> Text {
+    let seconds = after.as_secs_f32();
+    both(
+        format!(
+            "a score did not end within {seconds:.1} s, far longer than in its trial: it was stopped; use another version"
+        ),
+        format!(
+            "ein Kennwert war nach {seconds:.1} s nicht fertig, viel länger als bei der Probe: Es wurde angehalten; \
+             eine andere Version nehmen"
+        ),
+    )
+}
+
+/// Inference has used up its share of the processor.
+pub(super) fn no_time() -> Text {
+    both(
+        "all models together need more than their share of the processor ([models] cpu_share)",
+        "alle Modelle zusammen brauchen mehr als ihren Anteil am Prozessor ([models] cpu_share)",
+    )
+}
+
+/// A version in the store that may not run.
+pub(super) fn not_usable(why: &str) -> Text {
+    both(format!("it cannot be used: {why}"), format!("sie ist nicht verwendbar: {why}"))
+}
+
+/// Old versions are removed.
+pub(super) fn making_room() -> Text {
+    both("it is old, and a newer one needed its room", "sie ist alt, und eine neuere brauchte ihren Platz")
+}
+
+/// Too many alarms after a change.
+pub(super) fn flood(raised: usize, device: &str) -> Text {
+    both(
+        format!("it raised {raised} alarms on {device} within an hour"),
+        format!("sie hat an {device} binnen einer Stunde {raised} Alarme ausgelöst"),
+    )
+}
+
+/// Why a shadow takes over.
+pub(super) fn promoted(figures: &Comparison) -> Text {
+    let hours = figures.watched_us / 3_600_000_000;
+    let (raised, active) = (figures.raised, figures.active_raised);
+    both(
+        format!(
+            "in {hours} h of shadow it would have raised {raised} alarms, the active version raised {active}"
+        ),
+        format!(
+            "in {hours} h im Schatten hätte sie {raised} Alarme ausgelöst, die laufende Version {active}"
+        ),
+    )
+}
+
+/// What was changed, English; `change` is the code of docs/kafka.md.
+pub(super) fn model_changed(change: &str, model: &str, from: &str, to: &str) -> String {
+    match change {
+        "installed" => format!("model {model}: version {to} is in the store"),
+        "activated" if from.is_empty() => format!("model {model}: version {to} runs now"),
+        "activated" => format!("model {model}: version {to} runs now, before it was {from}"),
+        "rolled-back" => format!("model {model}: version {from} was taken back, {to} runs now"),
+        "shadow" => format!("model {model}: version {to} runs in shadow"),
+        "shadow-ended" => format!("model {model}: version {from} runs in shadow no more"),
+        "accepted" => format!("model {model}, version {to}: what it measures now is the new normal"),
+        "removed" => format!("model {model}: version {from} was removed"),
+        _ => format!("model {model}: version {to} was refused"),
     }
 }
 
@@ -119,12 +208,6 @@ pub(super) fn look_at(spec: &Spec, contrib: &[f32]) -> Text {
         .and_then(|(index, _)| spec.inputs.get(index))
         .map(|input| input.look_at.clone())
         .unwrap_or_default()
-}
-
-/// The three largest contributions, for a message.
-pub(super) fn largest(spec: &Spec, contrib: &[f32]) -> String {
-    let parts = shares(spec, contrib).into_iter().take(3);
-    parts.map(|(tag, share)| format!("{tag} {:.0} %", share * 100.0)).collect::<Vec<_>>().join(", ")
 }
 
 /// A state in words. Without a score nothing is ever called normal.

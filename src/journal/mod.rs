@@ -100,8 +100,6 @@ impl fmt::Debug for Epoch {
 pub struct Options {
     /// A segment that has reached this many bytes is finished.
     pub segment_bytes: u64,
-    /// [`Journal::over_budget`] is true while all segments and the waiting block exceed this.
-    pub budget_bytes: u64,
 }
 
 /// Records that cannot be read.

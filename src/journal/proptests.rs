@@ -13,8 +13,8 @@ use super::memory_disk::{Fate, MemoryDisk};
 use super::toy_coder::{ToyCoder, ToyDecoder};
 use super::{Damage, Journal, Options, Read, Reader, Recovery, SyncError};
 
-const OPTIONS: Options = Options { segment_bytes: 400, budget_bytes: 2_000 };
-const LONG: Options = Options { segment_bytes: 4_000, ..OPTIONS };
+const OPTIONS: Options = Options { segment_bytes: 400 };
+const LONG: Options = Options { segment_bytes: 4_000 };
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -402,7 +402,7 @@ proptest! {
         one_a_block in any::<bool>(),
     ) {
         let disk = MemoryDisk::new(1);
-        let whole = Options { segment_bytes: 1 << 20, budget_bytes: 1 << 20 };
+        let whole = Options { segment_bytes: 1 << 20 };
         let (mut journal, _) = Journal::open(Arc::new(disk.clone()), whole).unwrap();
         let mut coder = ToyCoder::default();
         let mut before_last = 0;

@@ -6,7 +6,7 @@ use super::memory_disk::MemoryDisk;
 use super::segment::{HEADER_BYTES, Name};
 use super::{Damage, Journal, Options, Read, Recovery, SyncError};
 
-const OPTIONS: Options = Options { segment_bytes: 140, budget_bytes: 2_000 };
+const OPTIONS: Options = Options { segment_bytes: 140 };
 
 fn open(disk: &MemoryDisk) -> (Journal, Recovery) {
     Journal::open(Arc::new(disk.clone()), OPTIONS).expect("a journal always opens")

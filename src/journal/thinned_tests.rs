@@ -8,7 +8,7 @@ use super::segment::{HANDED_FILE, TEMPORARY};
 use super::{Damage, Journal, Options, Read, Reader, Thinning};
 
 /// Three records of 200 bytes a segment.
-const OPTIONS: Options = Options { segment_bytes: 600, budget_bytes: 1 << 20 };
+const OPTIONS: Options = Options { segment_bytes: 600 };
 /// A thinned record stands for so many.
 const STEP: u64 = 2;
 const MAGIC_THINNED: u8 = 0xee;

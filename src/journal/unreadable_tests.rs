@@ -11,7 +11,7 @@ use super::segment::{EPOCH_FILE, Name};
 use super::toy_coder::{ToyCoder, ToyDecoder};
 use super::{Damage, DamageKind, Disk, Journal, Options, Read, Reader, Unreadable};
 
-const OPTIONS: Options = Options { segment_bytes: 700, budget_bytes: 1 << 20 };
+const OPTIONS: Options = Options { segment_bytes: 700 };
 const EIO: i32 = 5;
 const EMFILE: i32 = 24;
 /// What of a disk fails together.
@@ -261,7 +261,7 @@ fn a_journal_is_not_named_anew_while_its_name_cannot_be_read() {
 #[test]
 fn what_is_ignored_does_not_end_a_reading_in_front_of_what_the_disk_does_not_give() {
     // Longer than what is read at once, or trouble would be met before anything is ignored.
-    let options = Options { segment_bytes: 1 << 20, ..OPTIONS };
+    let options = Options { segment_bytes: 1 << 20 };
     let disk = MemoryDisk::new(1);
     let (mut journal, _) = Journal::open(Arc::new(disk.clone()), options).expect("it opens");
     let (mut coder, mut fate) = (ToyCoder::default(), Fate::new(1));

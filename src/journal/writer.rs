@@ -263,12 +263,6 @@ impl Journal {
         closed.map_or(Ok(()), |closed| closed.write(self.disk.as_ref(), self.epoch))
     }
 
-    /// True while the segments and the waiting block exceed the budget and there is an older
-    /// segment that could make room.
-    pub fn over_budget(&self) -> bool {
-        self.exceeds(self.options.budget_bytes)
-    }
-
     /// True while the segments and the waiting block exceed so many bytes and there is an older
     /// segment that could make room.
     pub fn exceeds(&self, bytes: u64) -> bool {

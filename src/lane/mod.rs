@@ -239,10 +239,7 @@ impl Parts {
         options: LaneOptions,
         events: Events,
     ) -> Result<Self, OpenError> {
-        let limits = Options {
-            segment_bytes: options.segment_bytes.min(options.budget_bytes / 8),
-            budget_bytes: options.budget_bytes,
-        };
+        let limits = Options { segment_bytes: options.segment_bytes.min(options.budget_bytes / 8) };
         let (journal, recovery) = Journal::open(disk, limits)?;
         let gaps = gaps::Gaps { lane: options.name.clone(), box_path: options.box_path.clone() };
         if let Some(event) = recovery.removal.as_deref().and_then(|note| gaps.noted(note)) {

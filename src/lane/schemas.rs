@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Linear, Meaning};
 use super::codec::RecordFault;
-use crate::batch::Schema;
+use crate::alike::Alike;
+use crate::batch::{Schema, SchemaTag};
 use crate::device::{Device, Transform};
 use crate::journal::Numbered;
 
@@ -37,7 +38,10 @@ pub(super) struct Known {
     pub meaning: Meaning,
 }
 
-fn meaning(tags: usize, scales: &[Scale]) -> Meaning {
+/// Scalings of devices, those of equal ones once.
+pub(super) type Scalings = Alike<Option<Linear>>;
+
+fn meaning(tags: usize, scales: &[Scale], scalings: &mut Scalings) -> Meaning {
     let mut linear = Vec::new();
     for (tag, scale, offset) in scales {
         let Some(tag) = usize::try_from(*tag).ok().filter(|tag| *tag < tags) else { continue };
@@ -46,14 +50,17 @@ fn meaning(tags: usize, scales: &[Scale]) -> Meaning {
         }
         linear[tag] = Some(Linear { scale: f64::from_bits(*scale), offset: f64::from_bits(*offset) });
     }
-    Meaning { tags, linear }
+    Meaning { tags, linear: scalings.one(linear) }
 }
 
 /// The dictionary of a device as configured now, and what it says.
 ///
 /// # Errors
 /// Those of the serializer.
-pub(super) fn dictionary(device: &Device) -> Result<(Vec<u8>, Meaning), serde_json::Error> {
+pub(super) fn dictionary(
+    device: &Device,
+    scalings: &mut Scalings,
+) -> Result<(Vec<u8>, Meaning), serde_json::Error> {
     let scale = |(tag, transform): (u32, Transform)| match transform {
         Transform::Linear { scale, offset, .. } => Some((tag, scale.to_bits(), offset.to_bits())),
         Transform::None | Transform::Bit(_) => None,
@@ -62,7 +69,7 @@ pub(super) fn dictionary(device: &Device) -> Result<(Vec<u8>, Meaning), serde_js
     let scales: Vec<Scale> = (0..).zip(transforms).filter_map(scale).collect();
     let schema = Schema::of(device);
     let json = serde_json::to_vec(&Written { schema: &schema, scales: &scales })?;
-    Ok((json, meaning(schema.tags.len(), &scales)))
+    Ok((json, meaning(schema.tags.len(), &scales, scalings)))
 }
 
 /// The dictionary of a schema that was read, whose device may not be there any more.
@@ -74,9 +81,18 @@ pub(super) fn plain_dictionary(schema: &Schema) -> Vec<u8> {
 /// A dictionary and what was read from it; `None` when it is no schema.
 type Entry = (Arc<[u8]>, Option<Arc<Known>>);
 
-/// Dictionaries by number.
+/// Dictionaries by number. What those of equal devices say stands once.
 #[derive(Debug, Default)]
-pub(super) struct Schemas(Numbered<Entry>);
+pub(super) struct Schemas {
+    entries: Numbered<Entry>,
+    equal: Equal,
+}
+
+#[derive(Debug, Default)]
+struct Equal {
+    tags: Alike<SchemaTag>,
+    scalings: Scalings,
+}
 
 impl Schemas {
     /// What the dictionary of this number says.
@@ -90,11 +106,12 @@ impl Schemas {
     ) -> Result<&Arc<Known>, RecordFault> {
         let missing = RecordFault::NoSchema(number);
         let json = dictionary.ok_or(missing)?;
-        let (before, known) = self.0.get_or_insert_with(number, || (Arc::clone(json), read(json)));
+        let Self { entries, equal } = self;
+        let (before, known) = entries.get_or_insert_with(number, || (Arc::clone(json), read(json, equal)));
         if !Arc::ptr_eq(before, json) {
             // A new segment repeats its dictionaries; equal bytes keep their parsed form.
             if **before != **json {
-                *known = read(json);
+                *known = read(json, equal);
             }
             *before = Arc::clone(json);
         }
@@ -102,10 +119,11 @@ impl Schemas {
     }
 }
 
-fn read(json: &[u8]) -> Option<Arc<Known>> {
-    let schema: Schema = serde_json::from_slice(json).ok()?;
+fn read(json: &[u8], equal: &mut Equal) -> Option<Arc<Known>> {
+    let mut schema: Schema = serde_json::from_slice(json).ok()?;
+    schema.tags = equal.tags.one(schema.tags);
     // What is no scaling is none: the values say themselves what they are.
     let scales = serde_json::from_slice(json).map_or_else(|_| Vec::new(), |Scales { scales }| scales);
-    let meaning = meaning(schema.tags.len(), &scales);
+    let meaning = meaning(schema.tags.len(), &scales, &mut equal.scalings);
     Some(Arc::new(Known { schema: Arc::new(schema), meaning }))
 }

@@ -235,7 +235,7 @@ mod tests {
             profile,
             profile_version,
             standby_for: String::new(),
-            tags: Vec::new(),
+            tags: [].into(),
         })
     }
 

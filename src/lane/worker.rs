@@ -14,7 +14,7 @@ use super::LaneOptions;
 use super::chain::{Content, Meaning};
 use super::codec::event_row;
 use super::gaps::Gaps;
-use super::schemas::dictionary;
+use super::schemas::{Scalings, dictionary};
 use super::status::{Ages, LaneStatus};
 use super::waiting::{Waiting, fits, measure};
 use super::writer::{Message, Shared};
@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     waiting: Waiting,
     /// Schema by the address of the device; holding the device keeps the address its own.
     schemas: HashMap<usize, Defined>,
+    /// Of these devices.
+    scalings: Scalings,
     new_devices: bool,
     pending_samples: u64,
     flushes: Vec<SyncSender<u64>>,
@@ -104,6 +106,7 @@ impl Worker {
             ages: Ages::default(),
             waiting: Waiting::default(),
             schemas: HashMap::new(),
+            scalings: Scalings::default(),
             new_devices: false,
             pending_samples: 0,
             flushes: Vec::new(),
@@ -273,7 +276,7 @@ impl Worker {
     }
 
     fn define(&mut self, device: &Arc<Device>) -> Result<Defined, String> {
-        let (json, meaning) = dictionary(device).map_err(|error| error.to_string())?;
+        let (json, meaning) = dictionary(device, &mut self.scalings).map_err(|error| error.to_string())?;
         let number = self.journal.define(&json).map_err(|error| format!("its list of tags: {error}"))?;
         if number >= CODED_DICTIONARIES_MAX {
             self.journal.forget(number);

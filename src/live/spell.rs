@@ -85,7 +85,7 @@ pub fn parse(text: &str, data_type: DataType) -> Result<Value, String> {
         | Scalar::Ulint
         | Scalar::Bcd
         | Scalar::Lbcd => Value::Uint(text.parse().map_err(|_| whole())?),
-        Scalar::Char | Scalar::String(_) | Scalar::Wstring(_) | Scalar::Date => {
+        Scalar::Char | Scalar::Wchar | Scalar::String(_) | Scalar::Wstring(_) | Scalar::Date => {
             Value::Text(text.trim_matches('"').into())
         }
         Scalar::DateAndTime | Scalar::Dtl | Scalar::DateTime => {

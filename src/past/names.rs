@@ -24,7 +24,7 @@ impl Names {
     pub fn of_telemetry(lane: &mut OfflineLane) -> Self {
         let mut names = Self::default();
         for schema in lane.schemas() {
-            names.0.entry(schema.device).or_default().extend(schema.tags.into_iter().map(|tag| tag.path));
+            names.0.entry(schema.device).or_default().extend(schema.tags.iter().map(|tag| tag.path.clone()));
         }
         names
     }

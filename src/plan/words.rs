@@ -88,6 +88,9 @@ pub fn connections(devices: &[&Device], permitted: usize) -> Warning {
     let device = devices.last().map(|device| device.name.clone()).unwrap_or_default();
     let address = devices.first().map_or("", |device| &device.access.line);
     let count = devices.len();
+    // Without a limit in the files all of them are read.
+    let limited = devices.iter().any(|device| device.access.budget.connections.is_some());
+    let waits = if limited { "the others wait until one is free; " } else { "" };
     Warning {
         device,
         message: format!(
@@ -95,8 +98,8 @@ pub fn connections(devices: &[&Device], permitted: usize) -> Warning {
             names(devices.iter().copied())
         ),
         help: format!(
-            "read it as one device, or write budget = {{ connections = {count} }} if the controller has them to \
-             spare"
+            "{waits}read it as one device, or write budget = {{ connections = {count} }} if the controller has them \
+             to spare"
         ),
     }
 }

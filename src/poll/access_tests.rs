@@ -102,13 +102,13 @@ fn meter(endpoint: &str, requests: u32, interval: Duration) -> Device {
 }
 
 /// A device being polled.
-struct Polled {
-    twin: Arc<DeviceTwin>,
-    events: tokio::sync::mpsc::Receiver<Event>,
-    stop: CancellationToken,
+pub struct Polled {
+    pub twin: Arc<DeviceTwin>,
+    pub events: tokio::sync::mpsc::Receiver<Event>,
+    pub stop: CancellationToken,
 }
 
-fn poll(device: Device) -> Polled {
+pub fn poll(device: Device) -> Polled {
     let device = Arc::new(device);
     let twin = Twin::new(&[Arc::clone(&device)]);
     let (emitter, events) = Events::new();
@@ -126,7 +126,7 @@ fn poll(device: Device) -> Polled {
 }
 
 /// Waits for something to become true.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{what}");

@@ -47,6 +47,11 @@ impl Addresses {
         self.current != 0
     }
 
+    /// True when there is another address to go to.
+    pub fn has_others(&self) -> bool {
+        self.all.len() > 1
+    }
+
     /// An attempt brought no value; `reached` when there was a connection. True when another address
     /// is in use from now on.
     pub fn failed(&mut self, reached: bool) -> bool {

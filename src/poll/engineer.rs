@@ -26,7 +26,7 @@ struct Published {
 pub struct Engineer {
     device: Arc<Device>,
     /// Published tags made from each raw tag.
-    made_from: Vec<Range<usize>>,
+    made_from: Vec<Range<u32>>,
     published: Vec<Published>,
     /// Tags that said in this scan or before that someone works on the machine.
     function_check: Vec<bool>,
@@ -35,6 +35,10 @@ pub struct Engineer {
     seen_us: Vec<i64>,
     /// A tag has come to be refused, or is not any more, since the last look.
     refusals_changed: bool,
+    /// The device was heard since the scan before.
+    is_heard: bool,
+    /// Scan classes whose unchanged tags wait for the device to be heard.
+    waiting: Vec<usize>,
     calculations: Vec<Calculation>,
     /// Swinging doors of the tags that have one.
     doors: Vec<Option<Box<Door>>>,
@@ -47,7 +51,7 @@ impl Engineer {
             .map(|raw| {
                 let first = device.tags.partition_point(|tag| (tag.raw as usize) < raw);
                 let end = device.tags.partition_point(|tag| (tag.raw as usize) <= raw);
-                first..end
+                number(first)..number(end)
             })
             .collect();
         let tags = device.tags.len();
@@ -58,9 +62,17 @@ impl Engineer {
             seen_us: vec![0; tags],
             refusals_changed: false,
             calculations: calculated::of(&device),
+            is_heard: true,
+            waiting: Vec::new(),
             doors: device.tags.iter().map(|tag| Some(Box::new(Door::new(tag.compress?)))).collect(),
             device,
         }
+    }
+
+    /// Published tags made from this sample.
+    fn made_from(&self, sample: &RawSample) -> Option<Range<usize>> {
+        let Range { start, end } = self.made_from.get(sample.tag as usize)?;
+        Some(*start as usize..*end as usize)
     }
 
     /// A connection was lost: everything is published again once it has been read again, so that
@@ -90,6 +102,12 @@ impl Engineer {
         newest_us
     }
 
+    /// Whether the device was heard since the scan before. As long as a subscription is silent, its tags
+    /// are taken for unchanged, but that is neither published nor calculated with.
+    pub fn set_is_heard(&mut self, is_heard: bool) {
+        self.is_heard = is_heard;
+    }
+
     /// True once after the set of refused tags has changed.
     pub fn take_refusals_changed(&mut self) -> bool {
         std::mem::take(&mut self.refusals_changed)
@@ -112,7 +130,7 @@ impl Engineer {
         let checked = self.function_check.contains(&true);
         let device = Arc::clone(&self.device);
         for sample in raw {
-            let Some(range) = self.made_from.get(sample.tag as usize).cloned() else { continue };
+            let Some(range) = self.made_from(sample) else { continue };
             for index in range {
                 let tag = &device.tags[index];
                 let (value, quality) = engineer(tag, sample, checked);
@@ -121,8 +139,16 @@ impl Engineer {
                 self.take(index, value, quality, edge_us, sample.source_us, state, out);
             }
         }
-        self.renew_unchanged(due, checked, edge_us, state, out);
-        self.calculate(checked, edge_us, state, out);
+        for scan in due {
+            if !self.waiting.contains(scan) {
+                self.waiting.push(*scan);
+            }
+        }
+        self.renew_unchanged(checked, edge_us, state, out);
+        if self.is_heard {
+            self.waiting.clear();
+            self.calculate(checked, edge_us, state, out);
+        }
         state.count(edge_us, raw.len() as u64);
         state.samples += out.len() as u64;
     }
@@ -131,8 +157,8 @@ impl Engineer {
     /// compared with the next value learns of it.
     pub fn of_the_past(&self, raw: &[RawSample], out: &mut Vec<Sample>) {
         for sample in raw {
-            let Some(range) = self.made_from.get(sample.tag as usize) else { continue };
-            for index in range.clone() {
+            let Some(range) = self.made_from(sample) else { continue };
+            for index in range {
                 let (value, quality) = engineer(&self.device.tags[index], sample, false);
                 out.push(Sample { tag: number(index), value, quality, source_us: sample.source_us });
             }
@@ -224,19 +250,18 @@ impl Engineer {
     /// Looks at the tags that say "someone works on it" before any quality is decided.
     fn note_function_checks(&mut self, raw: &[RawSample]) {
         for sample in raw {
-            let Some(range) = self.made_from.get(sample.tag as usize) else { continue };
-            for index in range.clone() {
+            let Some(range) = self.made_from(sample) else { continue };
+            for index in range {
                 let tag = &self.device.tags[index];
                 self.function_check[index] = is_function_check(tag, &sample.value);
             }
         }
     }
 
-    /// A tag that was left out has the value it had; only whether someone works on the machine may
+    /// A tag of a class that waits and was left out has the value it had; only whether someone works on the machine may
     /// have changed for it.
     fn renew_unchanged(
         &mut self,
-        due: &[usize],
         checked: bool,
         edge_us: i64,
         state: &mut DeviceState,
@@ -245,7 +270,7 @@ impl Engineer {
         let device = Arc::clone(&self.device);
         for (index, tag) in device.tags.iter().enumerate().filter(|(_, tag)| tag.formula.is_none()) {
             let seen_us = self.seen_us[index];
-            if seen_us == 0 || seen_us == edge_us || !due.contains(&tag.scan) {
+            if seen_us == 0 || seen_us == edge_us || !self.waiting.contains(&tag.scan) {
                 continue;
             }
             let current = &mut state.values[index];
@@ -254,6 +279,9 @@ impl Engineer {
             if current.quality.is_good() {
                 current.good_us = edge_us;
                 state.good_us = edge_us;
+            }
+            if !self.is_heard {
+                continue;
             }
             let last = &self.published[index];
             let must =

@@ -8,10 +8,14 @@ use std::time::Duration;
 use forebay_connector::{Connector, PollError, RawSample};
 use tokio::time::{Instant, timeout};
 
+use super::budget::{Allowance, within};
+
 /// Samples taken over at once; what lies further back than these reach is left to the gap.
 pub const SAMPLES_MAX: usize = 100_000;
-/// Longest reading; machines wait to be read meanwhile.
+/// Longest time without a request: what waits for its turn under a budget may take as long as it takes.
 const READ_MAX: Duration = Duration::from_secs(60);
+/// Longest time altogether, after which live reading begins; what was read until then is kept.
+const ALL_MAX: Duration = Duration::from_secs(300);
 /// A device whose history cannot be read is asked again after this time: each attempt may cost its
 /// connection.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
@@ -58,16 +62,18 @@ impl History {
     pub async fn read(
         &mut self,
         connector: &mut dyn Connector,
-        from_us: i64,
-        to_us: i64,
+        allowance: Option<&Allowance>,
+        (from_us, to_us): (i64, i64),
         samples: &mut Vec<RawSample>,
     ) -> Result<(), PollError> {
         if self.failed.is_some_and(|at| at.elapsed() < ASK_AGAIN) || from_us >= to_us {
             return Ok(());
         }
-        let read = timeout(READ_MAX, connector.history(from_us, to_us, SAMPLES_MAX, samples)).await;
-        let read = read.unwrap_or(Err(PollError::Timeout { waited: READ_MAX }));
-        self.failed = read.is_err().then(Instant::now);
+        let reading = connector.history(from_us, to_us, SAMPLES_MAX, samples);
+        let read = timeout(ALL_MAX, within(allowance, READ_MAX, reading)).await;
+        let is_whole = read.is_ok();
+        let read = read.unwrap_or(Ok(Ok(true))).unwrap_or(Err(PollError::Timeout { waited: READ_MAX }));
+        self.failed = (!is_whole || read.is_err()).then(Instant::now);
         if read? {
             let inside = |sample: &RawSample| sample.source_us.is_some_and(|us| from_us < us && us < to_us);
             samples.retain(|sample| inside(sample) && self.is_new(sample));

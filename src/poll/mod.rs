@@ -9,6 +9,7 @@ mod address;
 mod backoff;
 mod budget;
 mod calculated;
+mod connections;
 mod door;
 mod engineer;
 mod history;
@@ -40,6 +41,8 @@ pub use task::holds;
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod connections_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

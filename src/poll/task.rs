@@ -11,6 +11,7 @@ use super::Shared;
 use super::address::Addresses;
 use super::backoff::Backoff;
 use super::budget::{Allowance, begin_round, within};
+use super::connections::{Connections, Place};
 use super::engineer::{Engineer, transform};
 use super::history::History;
 use super::messages::Messages;
@@ -33,6 +34,8 @@ const REFUSALS_LOGGED_MAX: usize = 5;
 const HISTORY_PAUSE: Duration = Duration::from_millis(20);
 /// How often a batch of it is offered to a full queue: a minute.
 const HISTORY_TRIES: u32 = 3000;
+/// Longest wait for a place at an address when there is another one.
+const PLACE_MAX: Duration = Duration::from_secs(10);
 /// Longest goodbye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,8 @@ enum Ended {
 }
 
 enum Retry {
+    /// Nobody took the connection.
+    Often,
     Soon,
     Late,
 }
@@ -72,15 +77,21 @@ pub struct Task {
     messages: Messages,
     raw: Vec<RawSample>,
     samples: Vec<Sample>,
+    /// Samples of the last scan; the next one mostly has as many.
+    published_before: usize,
     /// Goes with the next batch that the journal takes.
     gap: Option<Box<GapBefore>>,
     schedule: Schedule,
     addresses: Addresses,
     allowance: Option<Arc<Allowance>>,
+    /// Of the address in use.
+    connections: Option<Connections>,
     /// Requests sent by connectors to other addresses before.
     requests_before: u64,
     /// How late the last scan began.
     late: Duration,
+    /// When the scan before was delivered.
+    delivered: Instant,
 }
 
 impl Task {
@@ -95,11 +106,14 @@ impl Task {
             schedule: Schedule::new(&device.name, &device.spec.scans, Instant::now()),
             addresses: Addresses::of(&device),
             allowance: Allowance::of(&device),
+            connections: None,
             raw: Vec::new(),
             samples: Vec::new(),
+            published_before: 0,
             gap: None,
             requests_before: 0,
             late: Duration::ZERO,
+            delivered: Instant::now(),
             device,
             twin,
             shared,
@@ -118,6 +132,7 @@ impl Task {
                     outage.begin(&self.twin, clock::now_us(), cause);
                     self.engineer.forget();
                     let pause = match retry {
+                        Retry::Often => backoff.unreached(),
                         Retry::Soon => backoff.pause(),
                         Retry::Late => backoff.longest(),
                     };
@@ -126,7 +141,7 @@ impl Task {
                     }
                     // The wrong device or a wrong password is no reason to look elsewhere, but one to
                     // leave a backup address again.
-                    let counts = matches!(retry, Retry::Soon) || self.addresses.is_backup();
+                    let counts = !matches!(retry, Retry::Late) || self.addresses.is_backup();
                     if counts && self.addresses.failed(reached) {
                         self.close(connector.as_mut()).await;
                         self.requests_before += connector.requests();
@@ -152,7 +167,8 @@ impl Task {
     }
 
     /// A connector for the address in use; `None` when it is time to stop.
-    async fn open(&self, backoff: &mut Backoff, outage: &mut Outage) -> Option<Box<dyn Connector>> {
+    async fn open(&mut self, backoff: &mut Backoff, outage: &mut Outage) -> Option<Box<dyn Connector>> {
+        self.connections = Connections::of(&self.device, self.addresses.current());
         loop {
             match self.device.protocol.open(self.addresses.spec(&self.device)) {
                 Ok(mut connector) => {
@@ -191,6 +207,48 @@ impl Task {
     }
 
     async fn one_connection(
+        &mut self,
+        connector: &mut dyn Connector,
+        backoff: &mut Backoff,
+        outage: &mut Outage,
+    ) -> Ended {
+        let stop = self.shared.stop.clone();
+        let place = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ended::Stopped,
+            place = self.place(outage) => place,
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(cause) => return Ended::Failed(cause, Retry::Soon, false),
+        };
+        let ended = self.connect_and_read(connector, backoff, outage).await;
+        if place.is_some() {
+            // Before another device may have the place.
+            self.close(connector).await;
+        }
+        ended
+    }
+
+    /// A place among the connections that the address may have, once one is free; says that it waits.
+    /// `None` when they are not counted.
+    ///
+    /// # Errors
+    /// Who has them, when another address is left to try.
+    async fn place(&self, outage: &mut Outage) -> Result<Option<Place>, Cause> {
+        let Some(connections) = &self.connections else { return Ok(None) };
+        let cause = match connections.take() {
+            Ok(place) => return Ok(Some(place)),
+            Err(cause) => cause,
+        };
+        outage.begin(&self.twin, clock::now_us(), cause.clone());
+        if !self.addresses.has_others() {
+            return Ok(Some(connections.wait().await));
+        }
+        timeout(PLACE_MAX, connections.wait()).await.map(Some).map_err(|_| cause)
+    }
+
+    async fn connect_and_read(
         &mut self,
         connector: &mut dyn Connector,
         backoff: &mut Backoff,
@@ -244,7 +302,8 @@ impl Task {
             self.messages.take(connector);
             self.note_address(outage);
             self.note_pace(&due, started);
-            self.deliver(&due, self.requests_before + connector.requests(), started, missed, outage);
+            let requests = self.requests_before + connector.requests();
+            self.deliver(&due, requests, started, (missed, connector.silence()), outage);
             if self.engineer.take_refusals_changed() {
                 self.note_refusals(connector);
             }
@@ -258,7 +317,8 @@ impl Task {
         self.connect_and_verify(connector).await?;
         if let Some(since_us) = outage.missing_since() {
             self.raw.clear();
-            let read = self.history.read(connector, since_us, clock::now_us(), &mut self.raw).await;
+            let (allowance, time) = (self.allowance.clone(), (since_us, clock::now_us()));
+            let read = self.history.read(connector, allowance.as_deref(), time, &mut self.raw).await;
             read.map_err(|error| NotReady::reached(cause_of(&error)))?;
             self.deliver_history(outage).await;
         }
@@ -363,13 +423,27 @@ impl Task {
     }
 
     /// Publishes one scan: twin first, then the journal.
-    fn deliver(&mut self, due: &[usize], requests: u64, started: Instant, missed: u64, outage: &mut Outage) {
+    fn deliver(
+        &mut self,
+        due: &[usize],
+        requests: u64,
+        started: Instant,
+        (missed, silence): (u64, Duration),
+        outage: &mut Outage,
+    ) {
         let edge_us = clock::now_us();
+        let silence = if self.raw.is_empty() { silence } else { Duration::ZERO };
+        let heard_us = before(edge_us, silence);
+        // After a restart the newest in the journal is the beginning of the gap: of a subscription that
+        // has fallen silent nothing is put there until it is heard again.
+        self.engineer.set_is_heard(silence <= self.delivered.elapsed());
+        self.delivered = Instant::now();
         self.history.note(&self.raw);
-        self.samples.clear();
+        self.samples = Vec::with_capacity(self.published_before);
         {
             let mut state = self.twin.state();
             self.engineer.publish(&self.raw, due, edge_us, &mut state, &mut self.samples);
+            state.heard_us = heard_us;
             state.requests = requests;
             state.round_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             state.late_us = u64::try_from(self.late.as_micros()).unwrap_or(u64::MAX);
@@ -377,19 +451,23 @@ impl Task {
         }
         // A subscription may have nothing to say yet: only a value proves that values come in.
         if outage.is_over() {
-            outage.note_good(edge_us);
+            outage.note_good(heard_us);
         } else if !self.raw.is_empty() {
             self.gap = outage.end(&self.twin, edge_us).map(Box::new).or(self.gap.take());
         }
+        self.published_before = self.samples.len();
         self.store(edge_us, outage);
+        // Between two scans the memory is for other devices: one allocation a scan, not one a value.
+        self.raw = Vec::new();
     }
 
     /// Hands the samples to the journal, in batches of bounded size.
     fn store(&mut self, edge_us: i64, outage: &mut Outage) {
         let mut lost = 0;
-        while !self.samples.is_empty() {
-            let rest = self.samples.split_off(self.samples.len().min(BATCH_SAMPLES_MAX));
-            let samples = std::mem::replace(&mut self.samples, rest);
+        let mut rest = std::mem::take(&mut self.samples);
+        while !rest.is_empty() {
+            let later = rest.split_off(rest.len().min(BATCH_SAMPLES_MAX));
+            let samples = std::mem::replace(&mut rest, later);
             let batch = Batch { device: Arc::clone(&self.device), edge_us, samples, gap: self.gap.take() };
             if let Err(batch) = self.shared.sink.append(batch) {
                 lost += batch.samples.len();
@@ -443,7 +521,7 @@ fn before(us: i64, duration: Duration) -> i64 {
 
 fn cause_of(error: &PollError) -> (Cause, Retry) {
     let (code, retry) = match error {
-        PollError::Connect { .. } => ("unreachable", Retry::Soon),
+        PollError::Connect { .. } => ("unreachable", Retry::Often),
         PollError::Timeout { .. } => ("timeout", Retry::Soon),
         PollError::Mismatch { .. } => ("mismatch", Retry::Soon),
         PollError::Lost { .. } => ("lost", Retry::Soon),

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use forebay_connector::{
     Address, AddressFault, Connector, DataType, DeviceComplaint, DeviceMessage, DeviceSpec, OpenFault,
-    OptionKey, PollError, Protocol, Quality, RawSample, Scalar, ScanClass, Secrets, Simulator, TagSpec,
+    OptionKey, Pace, PollError, Protocol, Quality, RawSample, Scalar, ScanClass, Secrets, Simulator, TagSpec,
     Value,
 };
+use tokio::time::Instant;
 
 use crate::device::{Device, Tag, Text, Transform};
 
@@ -54,6 +55,12 @@ pub struct Script {
     history: Arc<Mutex<VecDeque<Step>>>,
     /// What it says by itself, given out with the first poll.
     messages: Arc<Mutex<Vec<DeviceMessage>>>,
+    /// Requests that each reading of its history takes.
+    history_requests: usize,
+    pace: Option<Arc<dyn Pace>>,
+    /// It sends changes only, and has sent or said nothing since then.
+    silent_since: Option<Instant>,
+    subscribes: bool,
 }
 
 /// What one call gives.
@@ -66,6 +73,15 @@ impl Script {
 
     pub fn remembering(self, history: Vec<Step>) -> Self {
         Self { history: Arc::new(Mutex::new(history.into())), ..self }
+    }
+
+    pub fn asking_for_history(self, history_requests: usize) -> Self {
+        Self { history_requests, ..self }
+    }
+
+    /// After its steps it falls silent as a dead subscription does.
+    pub fn falling_silent(self) -> Self {
+        Self { subscribes: true, ..self }
     }
 
     pub fn saying(self, messages: Vec<DeviceMessage>) -> Self {
@@ -116,7 +132,7 @@ pub fn scripted(tags: Vec<Tag>, script: Script) -> Arc<Device> {
             secrets: Arc::new(NoSecrets),
             state_directory: std::path::PathBuf::new(),
         },
-        tags,
+        tags: tags.into(),
         standby_for: String::new(),
         verify: Vec::new(),
         access: Default::default(),
@@ -155,8 +171,18 @@ impl Connector for Script {
         self.next().map(|_| "scripted".to_owned())
     }
     async fn poll(&mut self, _: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        if self.subscribes && self.steps.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            self.silent_since.get_or_insert_with(Instant::now);
+            return Ok(());
+        }
         samples.extend(self.next()?);
         Ok(())
+    }
+    fn silence(&self) -> Duration {
+        self.silent_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+    fn set_pace(&mut self, pace: Arc<dyn Pace>) {
+        self.pace = Some(pace);
     }
     async fn read(&mut self, _: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         samples.extend(self.next()?);
@@ -174,6 +200,11 @@ impl Connector for Script {
     ) -> Result<bool, PollError> {
         let step = self.history.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(step) = step else { return Ok(false) };
+        for _ in 0..self.history_requests {
+            if let Some(pace) = &self.pace {
+                pace.turn().await;
+            }
+        }
         samples.extend(step?);
         Ok(true)
     }

@@ -246,6 +246,34 @@ async fn a_history_that_cannot_be_read_does_not_keep_the_device_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_history_under_a_small_budget_takes_its_time() {
+    let steps = vec![Ok(vec![]), Ok(vec![real(0, 8.5)])];
+    let history = vec![Ok(vec![RawSample { source_us: Some(2_000_000), ..real(0, 7.5) }])];
+    // More than a minute at one request a second.
+    let script = Script::new(steps).remembering(history).asking_for_history(100);
+    let mut device = Arc::into_inner(scripted(vec![tag("a", 0)], script)).unwrap();
+    device.access.budget.requests_per_second = Some(1);
+    device.access.line = "slow history".into();
+    let (batches, events, _) = play(Arc::new(device), 110, 1_000_000).await;
+    assert_eq!(batches[0].samples[0].value, Value::Real(7.5), "{events:?}");
+    assert_eq!(batches[1].samples[0].value, Value::Real(8.5));
+    assert_eq!(events[0].data["from_history"], 1, "the connection was not given up before: {events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_gap_begins_when_a_silent_subscription_was_last_heard() {
+    let script = Script::new(vec![Ok(vec![]), Ok(vec![real(0, 1.0)])]).falling_silent();
+    let mut forced = tag("a", 0);
+    // It would go out with every scan.
+    forced.max_silence = Duration::ZERO;
+    let (batches, _, state) = play(scripted(vec![forced], script), 30, 0).await;
+    // Time is not real here, the clock is: the silence of half a minute reaches back before the start.
+    assert!(state.values[0].edge_us - state.read_us() > 29_000_000, "{state:?}");
+    // Those of the scan in which it fell silent and of the one behind it.
+    assert!(batches.len() <= 3, "what is only taken for unchanged is not put into the journal");
+}
+
+#[tokio::test(start_paused = true)]
 async fn alarms_of_the_device_are_events_and_a_flood_of_them_is_counted() {
     let message = |number: usize| DeviceMessage {
         source_us: Some(5_000_000),

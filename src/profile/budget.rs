@@ -78,7 +78,7 @@ pub fn backup(device: &Fields<'_>, protocol: &dyn Protocol, spec: &DeviceSpec) -
 
 /// What devices share that are reached by the same line.
 pub fn line(protocol: &dyn Protocol, spec: &DeviceSpec) -> String {
-    protocol.line(spec).unwrap_or_else(|| spec.endpoint.clone())
+    protocol.line(spec).unwrap_or_else(|| protocol.address(spec))
 }
 
 /// Gives all devices on one line the strictest of their budgets.

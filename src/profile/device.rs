@@ -5,14 +5,15 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forebay_connector::{DeviceSpec, Secrets};
+use forebay_connector::{DeviceSpec, Secrets, TagSpec};
 
 use super::layers;
 use super::read::Profile;
 use super::walk::{Except, Walked};
 use super::{budget, check_name, params};
+use crate::alike::Alike;
 use crate::connectors;
-use crate::device::{Access, Device};
+use crate::device::{Access, Device, Tag};
 use crate::diagnostic::{Faults, Sources, Span};
 use crate::document::{Context, Fields, Instance, Table, Trace};
 
@@ -80,8 +81,16 @@ pub fn name(device: &Fields<'_>) -> Option<(String, Span)> {
     check_name(device, "a device's name", &text.text, text.span).then_some((text.text, text.span))
 }
 
-/// Makes the device, or reports why it cannot be made. `tags_read` grows by the tags that were
-/// looked at.
+/// What making devices has come to so far.
+#[derive(Default)]
+pub struct Made {
+    /// Tags that were looked at.
+    pub tags_read: usize,
+    raws: Alike<TagSpec>,
+    tags: Alike<Tag>,
+}
+
+/// Makes the device, or reports why it cannot be made.
 pub fn build(
     sources: &Sources,
     faults: &Faults,
@@ -89,7 +98,7 @@ pub fn build(
     device: &Fields<'_>,
     name: &str,
     profile: &Profile<'_>,
-    tags_read: &mut usize,
+    made: &mut Made,
 ) -> Option<Device> {
     device.require("endpoint", "address of the device, for example endpoint = \"192.168.10.33\"");
     device.require("location", "where it stands, for example location = \"Werk1/Presswerk/Linie3/Presse3\"");
@@ -107,7 +116,7 @@ pub fn build(
         .filling(&params, Some(&instance));
     let (table, ctx) = laid_out(sources, device, profile, plain)?;
     let mut walked = profile.walk(&ctx, &table, &except, !device.ctx.failed())?;
-    *tags_read += walked.read;
+    made.tags_read += walked.read;
     walked.drop_unused_scans();
     if !walked.incomplete {
         warn_unused(device, &ctx, &except);
@@ -119,7 +128,7 @@ pub fn build(
         endpoint: endpoint?,
         options,
         scans,
-        tags: raws,
+        tags: made.raws.one(raws),
         trust,
         allow_insecure,
         secrets: Arc::clone(&environment.secrets),
@@ -144,7 +153,7 @@ pub fn build(
         title: profile.title.clone(),
         protocol,
         spec,
-        tags,
+        tags: made.tags.one(tags),
         verify,
         standby_for: String::new(),
         access,

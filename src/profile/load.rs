@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::budget;
-use super::device::{self, Environment};
+use super::device::{self, Environment, Made};
 use super::layers;
 use super::read::{Profile, check_version};
 use crate::device::Device;
@@ -88,7 +88,7 @@ pub fn load(sources: &Sources, inputs: &[Input], faults: &Faults, environment: &
         names: BTreeMap::new(),
         found: Instances::default(),
         tags: 0,
-        tags_read: 0,
+        made: Made::default(),
     };
     for ((input, ctx), own) in inputs.iter().zip(&contexts).zip(&own) {
         let without_header = own.is_none() && input.table.get("tags").is_some();
@@ -151,7 +151,7 @@ struct Loading<'a> {
     names: BTreeMap<String, Place>,
     found: Instances,
     tags: usize,
-    tags_read: usize,
+    made: Made,
 }
 
 impl Loading<'_> {
@@ -199,14 +199,14 @@ impl Loading<'_> {
         let (profile, _) = self.library.profiles.get(&profile?)?;
         // A name that is missing has been reported; the rest is checked all the same.
         let name = name.map_or("?".to_owned(), |(name, _)| name);
-        if self.tags_read > TAGS_READ_FACTOR * self.environment.tags_max {
+        if self.made.tags_read > TAGS_READ_FACTOR * self.environment.tags_max {
             let message = format!("{}: the devices before it have too many tags and faults", fields.subject);
             let fault = ctx.error("P0131", fields.span, message);
             ctx.report(fault.help("mend those first"));
             return None;
         }
-        let read = &mut self.tags_read;
-        let device = device::build(self.sources, self.faults, self.environment, fields, &name, profile, read);
+        let made = &mut self.made;
+        let device = device::build(self.sources, self.faults, self.environment, fields, &name, profile, made);
         device.filter(|_| unique)
     }
 

@@ -270,6 +270,24 @@ fn a_profile_extends_another() {
 }
 
 #[test]
+fn equal_machines_share_their_tags_in_memory() {
+    let text =
+        "forebay = 1\n[profile]\nname = \"x\"\nversion = \"1\"\nsource = \"manual\"\nprotocol = \"modbus\"\n\
+         [scan]\nslow = \"1s\"\n[defaults]\nscan = \"slow\"\ntype = \"INT\"\n[tags.t]\n\
+         a = { address = \"40001\" }\nb = { address = \"40002\" }\n"
+            .to_owned();
+    let device = |name: &str, more: &str| {
+        format!("[[device]]\nname = \"{name}\"\nendpoint = \"tcp://10.0.0.1\"\nlocation = \"A\"\n{more}\n")
+    };
+    let devices = [device("x-1", ""), device("x-2", "except = [\"t.b\"]"), device("x-3", "")].concat();
+    let (found, said) = read(&[("x.toml", &(text + &devices))], 10, 1000);
+    assert_eq!(said, "");
+    let [first, other, third] = found.devices.as_slice() else { panic!("three devices") };
+    assert!(Arc::ptr_eq(&first.tags, &third.tags) && Arc::ptr_eq(&first.spec.tags, &third.spec.tags));
+    assert_eq!((first.tags.len(), other.tags.len()), (2, 1), "one that differs has its own");
+}
+
+#[test]
 fn a_device_changes_its_own_tags_only() {
     let text = format!(
         "{SITE}

@@ -144,7 +144,7 @@ fn is(fields: &Fields<'_>, entry: &Entry) -> Option<Expected> {
 /// What is expected must be of the tag's kind, or it never holds.
 fn check_kind(fields: &Fields<'_>, data_type: DataType, expected: &Expected) {
     let scalar = data_type.scalar;
-    let text = matches!(scalar, Scalar::String(_) | Scalar::Wstring(_) | Scalar::Char);
+    let text = matches!(scalar, Scalar::String(_) | Scalar::Wstring(_) | Scalar::Char | Scalar::Wchar);
     let (fits, key) = match expected {
         Expected::Between(..) => (scalar.is_number(), "between"),
         Expected::Is(Value::Bool(_)) => (scalar == Scalar::Bool, "is"),

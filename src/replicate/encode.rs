@@ -256,7 +256,7 @@ mod tests {
                 profile,
                 profile_version,
                 standby_for: String::new(),
-                tags,
+                tags: tags.into(),
             },
         )
     }
@@ -341,7 +341,7 @@ mod tests {
             profile: "press".into(),
             profile_version: "1".into(),
             standby_for: String::new(),
-            tags: Vec::new(),
+            tags: [].into(),
         };
         for (of, expected) in [("", None), ("box-a", Some("box-a"))] {
             schema.standby_for = of.to_owned();
@@ -380,12 +380,13 @@ mod tests {
             profile: "press".to_owned(),
             profile_version: "1.2".to_owned(),
             standby_for: String::new(),
-            tags: vec![
+            tags: [
                 tag("hydraulics.oil_temp", "°C", BTreeMap::new()),
                 tag("mode", "", BTreeMap::from([(3, "running".to_owned())])),
                 tag("order", "", BTreeMap::new()),
                 tag("broken", "", BTreeMap::new()),
-            ],
+            ]
+            .into(),
         };
         let row = |tag, count, bad, quality, last, numbers| ThinnedSample {
             tag,
@@ -463,10 +464,11 @@ mod tests {
             profile: "press".to_owned(),
             profile_version: "1.2".to_owned(),
             standby_for: String::new(),
-            tags: vec![
+            tags: [
                 tag("hydraulics.oil_temp", "°C", BTreeMap::new()),
                 tag("mode", "", BTreeMap::from([(3, "running \"auto\"".to_owned())])),
-            ],
+            ]
+            .into(),
         };
         let sample = |tag, value, source_us| Sample { tag, value, quality: Quality::Good, source_us };
         let samples =

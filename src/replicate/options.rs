@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::control::ReplicationControl;
 use super::fallback::Fallback;
 use super::pace::Line;
+use super::topics::LEASES;
 use super::transport::Delivery;
 use super::window::DailyWindow;
 
@@ -288,6 +289,34 @@ impl Options {
         config
     }
 
+    /// Settings of the producer that writes an active box's lease: one record now and then, which is of
+    /// no use any more after `timeout`.
+    pub(super) fn lease_producer(&self, timeout: Duration) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("acks", "all")
+            .set("message.timeout.ms", millis(timeout))
+            // One at a time: a later one never stands before an earlier one.
+            .set("max.in.flight.requests.per.connection", "1")
+            .set("linger.ms", "0")
+            .set("queue.buffering.max.messages", "10")
+            .set("queue.buffering.max.kbytes", "64")
+            .set("allow.auto.create.topics", "false");
+        config
+    }
+
+    /// Settings of the reader of leases.
+    pub(super) fn lease_consumer(&self) -> ClientConfig {
+        let mut config = self.consumer(LEASES, false);
+        config
+            .set("enable.partition.eof", "true")
+            // On a narrow line each question counts.
+            .set("fetch.wait.max.ms", "500")
+            .set("queued.max.messages.kbytes", "256")
+            .set("fetch.message.max.bytes", "65536");
+        config
+    }
+
     /// Settings of the client that creates topics.
     pub(super) fn admin(&self) -> ClientConfig {
         self.client()
@@ -555,7 +584,10 @@ mod tests {
                 options.mode = mode;
                 options.producer("telemetry", 1000, is_idempotent).create_native_config().unwrap();
             }
-            for config in [options.consumer("telemetry", true), options.admin()] {
+            let lease = options.lease_producer(Duration::from_secs(5));
+            for config in
+                [options.consumer("telemetry", true), options.lease_consumer(), lease, options.admin()]
+            {
                 config.create_native_config().unwrap();
             }
         }

@@ -129,7 +129,9 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if let Some(code) = error.rdkafka_error_code() {
+        // That a reader has come to the end is no trouble.
+        let code = error.rdkafka_error_code().filter(|code| *code != RDKafkaErrorCode::PartitionEOF);
+        if let Some(code) = code {
             if code != RDKafkaErrorCode::AllBrokersDown {
                 self.detail("a connection to Kafka does not work", &reason);
             }

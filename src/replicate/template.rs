@@ -14,8 +14,20 @@ pub(super) struct Template {
     begin: Vec<u8>,
     /// `,"profile":"…@…"`
     profile: Vec<u8>,
-    /// In the order of the schema's tags.
-    tags: Vec<TagText>,
+    tags: Arc<[TagText]>,
+}
+
+/// Texts of tags, in their order. They depend on nothing else of the schema.
+fn texts(schema: &Schema) -> Arc<[TagText]> {
+    let tags = (0..).zip(schema.tags.iter()).map(|(number, tag)| {
+        let (mut begin, mut unit) = (Vec::new(), Vec::new());
+        encode::tag(&mut begin, schema, number);
+        begin.extend_from_slice(b",\"value\":");
+        encode::unit(&mut unit, Some(tag));
+        unit.extend_from_slice(b",\"quality\":");
+        TagText { begin: begin.into(), unit: unit.into(), has_texts: !tag.texts.is_empty() }
+    });
+    tags.collect()
 }
 
 #[derive(Debug)]
@@ -30,19 +42,14 @@ struct TagText {
 
 impl Template {
     pub fn of(schema: &Schema) -> Self {
+        Self::with(schema, texts(schema))
+    }
+
+    fn with(schema: &Schema, tags: Arc<[TagText]>) -> Self {
         let (mut begin, mut profile) = (b"{\"device\":".to_vec(), b",\"profile\":".to_vec());
         encode::json(&mut begin, &schema.device);
         begin.extend_from_slice(b",\"edge_time\":");
         encode::profile(&mut profile, schema);
-        let tags = (0..).zip(&schema.tags).map(|(number, tag)| {
-            let (mut begin, mut unit) = (Vec::new(), Vec::new());
-            encode::tag(&mut begin, schema, number);
-            begin.extend_from_slice(b",\"value\":");
-            encode::unit(&mut unit, Some(tag));
-            unit.extend_from_slice(b",\"quality\":");
-            TagText { begin: begin.into(), unit: unit.into(), has_texts: !tag.texts.is_empty() }
-        });
-        let tags = tags.collect();
         Self { begin, profile, tags }
     }
 
@@ -103,9 +110,12 @@ impl Template {
     }
 
     fn bytes(&self) -> usize {
-        let tags = self.tags.iter().map(|tag| size_of::<TagText>() + tag.begin.len() + tag.unit.len());
-        self.begin.len() + self.profile.len() + tags.sum::<usize>()
+        self.begin.len() + self.profile.len()
     }
+}
+
+fn bytes(texts: &[TagText]) -> usize {
+    texts.iter().map(|tag| size_of::<TagText>() + tag.begin.len() + tag.unit.len()).sum()
 }
 
 /// The templates of the schemas that a reader comes across.
@@ -113,11 +123,13 @@ impl Template {
 pub(super) struct Templates {
     /// By the schema's address, which is its own as long as it is kept here.
     known: HashMap<usize, (Arc<Schema>, Template)>,
+    /// By the address of the schema's tags, which those of equal devices have in common.
+    tags: HashMap<usize, Arc<[TagText]>>,
     bytes: usize,
 }
 
 impl Templates {
-    /// 20,000 tags and more; beyond it all are made anew.
+    /// 20,000 tags of different devices and more; beyond it all are made anew.
     const BYTES_MAX: usize = 4 << 20;
 
     pub fn of(&mut self, schema: &Arc<Schema>) -> &Template {
@@ -126,7 +138,12 @@ impl Templates {
             *self = Self::default();
         }
         let (_, template) = self.known.entry(address).or_insert_with(|| {
-            let template = Template::of(schema);
+            let texts = self.tags.entry(Arc::as_ptr(&schema.tags).addr()).or_insert_with(|| {
+                let texts = texts(schema);
+                self.bytes += bytes(&texts);
+                texts
+            });
+            let template = Template::with(schema, Arc::clone(texts));
             self.bytes += template.bytes();
             (Arc::clone(schema), template)
         });

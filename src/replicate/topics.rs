@@ -12,6 +12,7 @@ use super::lane::Shared;
 use super::options::{CreateTopics, Options};
 use super::plain;
 use super::reports::Reports;
+use super::stop::Stop;
 
 /// One question to Kafka takes at most this long.
 const ASK: Duration = Duration::from_secs(5);
@@ -20,6 +21,8 @@ const SETTLE: Duration = Duration::from_secs(15);
 
 /// End of the name of the topic for records that Kafka refuses.
 pub(super) const DEAD_LETTERS: &str = "dead-letter";
+/// End of the name of the topic for the leases of active boxes.
+pub(super) const LEASES: &str = "leases";
 
 /// Number of partitions of `topic`, which is created when it is not there and we may. Notes when it
 /// was not there.
@@ -34,7 +37,7 @@ pub(super) fn ensure(
     let poll = |wait| drop(consumer.poll(wait));
     poll(Duration::ZERO);
     let ask = || partitions(consumer.client(), &shared.options, topic, reports, &poll);
-    ensure_by(&ask, shared, topic, was_missing)
+    ensure_by(&ask, &shared.options, &shared.stop, topic, was_missing)
 }
 
 /// Makes sure that the dead-letter topic is there, created if we may.
@@ -46,19 +49,22 @@ pub(super) fn dead_letters(
     let topic = shared.options.topic(DEAD_LETTERS);
     // A producer has a thread that polls.
     let ask = || partitions(client, &shared.options, &topic, reports, &std::thread::sleep);
-    ensure_by(&ask, shared, &topic, &mut false).map(drop).map_err(|fault| match fault {
-        Fault::Refused(cause) => Fault::NoDeadLetters { offset: None, cause },
-        fault => fault,
-    })
+    ensure_by(&ask, &shared.options, &shared.stop, &topic, &mut false).map(drop).map_err(
+        |fault| match fault {
+            Fault::Refused(cause) => Fault::NoDeadLetters { offset: None, cause },
+            fault => fault,
+        },
+    )
 }
 
-fn ensure_by(
+/// As [`ensure`], where `ask` says how many partitions there are.
+pub(super) fn ensure_by(
     ask: &dyn Fn() -> Result<Option<i32>, Fault>,
-    shared: &Shared,
+    options: &Options,
+    stop: &Stop,
     topic: &str,
     was_missing: &mut bool,
 ) -> Result<i32, Fault> {
-    let options = &shared.options;
     if let Some(partitions) = ask()? {
         return Ok(partitions);
     }
@@ -74,7 +80,7 @@ fn ensure_by(
         if let Some(partitions) = ask()? {
             return Ok(partitions);
         }
-        if shared.stop.sleep(Duration::from_millis(100)) {
+        if stop.sleep(Duration::from_millis(100)) {
             return Err(Fault::Stopped);
         }
     }
@@ -110,6 +116,21 @@ fn policy(options: &Options, topic: &str) -> Option<String> {
     config.get("cleanup.policy")?.value.clone()
 }
 
+/// What a topic is for, as its name says.
+enum Kind {
+    Checkpoints,
+    Leases,
+    Records,
+}
+
+fn kind(topic: &str) -> Kind {
+    match topic.rsplit('.').next() {
+        Some("checkpoints") => Kind::Checkpoints,
+        Some(LEASES) => Kind::Leases,
+        _ => Kind::Records,
+    }
+}
+
 /// `None` = there is no such topic.
 pub(super) fn partitions(
     client: &Client<Reports>,
@@ -136,7 +157,11 @@ pub(super) fn partitions(
         Some(Code::TopicAuthorizationFailed) => Err(Fault::Refused(format!(
             "{} may not see topic {topic}: grant {} on Topic {topic}",
             options.principal(),
-            if topic.ends_with(".checkpoints") { "Write, Read and Describe" } else { "Write and Describe" },
+            match kind(topic) {
+                Kind::Checkpoints => "Write, Read and Describe",
+                Kind::Leases => "Describe, and Write on the active box or Read on its standby,",
+                Kind::Records => "Write and Describe",
+            },
         ))),
         Some(code) => Err(Fault::Lost(format!("topic {topic}: {}", plain::code(code)))),
     }
@@ -148,9 +173,10 @@ fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<bool, Fau
         |error: &dyn std::fmt::Display| Fault::Lost(format!("topic {topic} cannot be created: {error}"));
     let admin: AdminClient<DefaultClientContext> =
         options.admin().create().map_err(|error| lost(&plain::settings(&error)))?;
-    let is_checkpoints = topic.ends_with(".checkpoints");
-    let mut new = NewTopic::new(topic, how.partitions, TopicReplication::Fixed(how.replication));
-    if is_checkpoints {
+    // Leases stand in the first partition only.
+    let partitions = if matches!(kind(topic), Kind::Leases) { 1 } else { how.partitions };
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(how.replication));
+    if !matches!(kind(topic), Kind::Records) {
         // Small segments, because the one being written is never compacted.
         new = new.set("cleanup.policy", "compact").set("segment.bytes", "16777216");
     }
@@ -175,7 +201,7 @@ fn create(options: &Options, topic: &str, how: CreateTopics) -> Result<bool, Fau
 }
 
 fn missing(topic: &str, why: &str) -> Fault {
-    let how = if topic.ends_with(".checkpoints") { " with cleanup.policy=compact" } else { "" };
+    let how = if matches!(kind(topic), Kind::Records) { "" } else { " with cleanup.policy=compact" };
     Fault::Refused(format!(
         "topic {topic} does not exist and {why}: create it{how}, or grant Create on Topic {topic}"
     ))

@@ -196,8 +196,7 @@ fn missing_after(before: &DeviceTwin, otherwise: Cause) -> Missing {
         return missing;
     }
     // A task that was ended in the middle of a poll has left nothing newer.
-    let newest = state.values.iter().map(|current| current.edge_us).max().unwrap_or(0);
-    Missing::since(missing.last_good_us.max(newest), otherwise)
+    Missing::since(missing.last_good_us.max(state.read_us()), otherwise)
 }
 
 /// Waits for a task that was told to end.

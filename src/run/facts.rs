@@ -6,19 +6,22 @@ mod metrics;
 mod room;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::watch;
 
 use super::flash::{FlashWear, Journalled};
 use super::trend;
 use crate::clock;
 use crate::control::Controls;
 use crate::device::Text;
-use crate::event::{Event, What};
-use crate::infer::{self, predictions::Predictions};
+use crate::event::{Event, Kind, What};
+use crate::infer::{self, diary::Diary, models::Models};
+use crate::standby::Report;
 use crate::status::facts::{
-    ClockJump, EVENTS_SHOWN_MAX, Facts, Identity, Metric, NotRead, Prediction, PredictionState, Reserve,
-    ToIt, Trend, TrendWanted,
+    Certificate, ClockJump, EVENTS_SHOWN_MAX, Facts, Identity, Metric, NotRead, Prediction, PredictionState,
+    Remaining, Reserve, ToIt, Trend, TrendWanted, Watching,
 };
 
 pub use lanes::{LaneFacts, Lanes};
@@ -30,7 +33,7 @@ pub struct BoxFacts {
     /// Both lanes.
     pub lanes: Lanes,
     /// The models.
-    pub predictions: Arc<Predictions>,
+    pub models: Arc<Models>,
     /// The latest events, newest first.
     pub latest: Mutex<VecDeque<Event>>,
     /// The last time that the clock was set.
@@ -45,6 +48,10 @@ pub struct BoxFacts {
     pub flash: Mutex<FlashWear>,
     /// What is sent besides.
     pub controls: Arc<Controls>,
+    /// What servers have shown, as last read.
+    pub certificates: Mutex<Vec<Certificate>>,
+    /// How two boxes share the plant.
+    standby: OnceLock<watch::Receiver<Report>>,
 }
 
 /// How the last reading of the configuration went.
@@ -64,18 +71,18 @@ impl BoxFacts {
     /// Facts of a box that has just started.
     pub fn new(
         identity: Identity,
-        predictions: Arc<Predictions>,
+        models: Arc<Models>,
         not_read: Vec<NotRead>,
         flash: FlashWear,
         controls: Arc<Controls>,
     ) -> Self {
-        let (lanes, latest, clock_jump, disk_broken_us) = Default::default();
+        let (lanes, latest, clock_jump, disk_broken_us, certificates, standby) = Default::default();
         let (flash, not_read) = (Mutex::new(flash), Mutex::new(not_read));
         let read = Mutex::new(LastRead { at_us: identity.started_us, successful: true });
         Self {
             identity,
             lanes,
-            predictions,
+            models,
             latest,
             clock_jump,
             not_read,
@@ -83,6 +90,15 @@ impl BoxFacts {
             disk_broken_us,
             flash,
             controls,
+            certificates,
+            standby,
+        }
+    }
+
+    /// Shows how two boxes share the plant, from now on.
+    pub fn show_standby(&self, report: Option<watch::Receiver<Report>>) {
+        if let Some(report) = report {
+            self.standby.get_or_init(|| report);
         }
     }
 
@@ -94,6 +110,10 @@ impl BoxFacts {
 
     /// Remembers an event for the page.
     pub fn remember(&self, event: &Event) {
+        // One of each model every minute would leave no room for what happened.
+        if event.kind == Kind::Score {
+            return;
+        }
         let mut latest = lock(&self.latest);
         latest.push_front(event.clone());
         latest.truncate(EVENTS_SHOWN_MAX);
@@ -139,7 +159,24 @@ impl Facts for BoxFacts {
     }
 
     fn predictions(&self) -> Vec<Prediction> {
-        self.predictions.list().into_iter().map(prediction).collect()
+        self.models
+            .predictions()
+            .with_diaries()
+            .into_iter()
+            .map(|(now, diary)| prediction(now, &diary))
+            .collect()
+    }
+
+    fn watching(&self) -> Vec<Watching> {
+        let watching = |(now, diary): (infer::Prediction, Arc<Diary>)| Watching {
+            hash8: now.hash8.clone(),
+            version_since_us: diary.version_since_us(),
+            episodes: diary.episodes(),
+            hours: diary.hours(),
+            remaining: now.remaining.as_ref().and_then(|(life, unit)| remaining(*life, unit)),
+            prediction: prediction(now, &diary),
+        };
+        self.models.predictions().with_diaries().into_iter().map(watching).collect()
     }
 
     fn not_read(&self) -> Vec<NotRead> {
@@ -148,6 +185,14 @@ impl Facts for BoxFacts {
 
     fn events(&self) -> Vec<Event> {
         lock(&self.latest).iter().cloned().collect()
+    }
+
+    fn standby(&self) -> Option<Report> {
+        self.standby.get().map(|report| report.borrow().clone())
+    }
+
+    fn certificates(&self) -> Vec<Certificate> {
+        lock(&self.certificates).clone()
     }
 
     fn stopped(&self) -> Vec<Text> {
@@ -169,7 +214,20 @@ impl Facts for BoxFacts {
     }
 }
 
-fn prediction(prediction: infer::Prediction) -> Prediction {
+/// Remaining life in seconds; what is counted in strokes or parts has no place on the page.
+fn remaining([least, likely, most]: [f32; 3], unit: &str) -> Option<Remaining> {
+    let unit_s = match unit {
+        "s" => 1.0,
+        "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    let seconds = |value: f32| f64::from(value) * unit_s;
+    Some(Remaining { least_s: seconds(least), likely_s: seconds(likely), most_s: seconds(most) })
+}
+
+fn prediction(prediction: infer::Prediction, diary: &Diary) -> Prediction {
     let state = match prediction.state {
         infer::State::Filling => PredictionState::Filling,
         infer::State::Normal => PredictionState::Normal,
@@ -189,5 +247,7 @@ fn prediction(prediction: infer::Prediction) -> Prediction {
         since_us: (prediction.since_us != 0).then_some(prediction.since_us),
         last_us: (prediction.last_us != 0).then_some(prediction.last_us),
         history: prediction.history,
+        dropped: prediction.dropped,
+        episode: diary.running(clock::now_us()),
     }
 }

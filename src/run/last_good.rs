@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::lane::{Body, LaneReader, LaneStatus};
 use crate::poll;
 use crate::state::State;
-use crate::twin::{DeviceTwin, Twin};
+use crate::twin::Twin;
 
 /// Last records of a lane that are looked at.
 const TAIL_RECORDS: u64 = 5000;
@@ -152,10 +152,9 @@ pub fn save_now(state: &State, twin: &Twin) {
     write(state, &snapshot(twin));
 }
 
-/// When each device was read last. A value of any quality counts: what is out of range is there.
+/// When each device was read last.
 fn snapshot(twin: &Twin) -> Vec<(String, i64)> {
-    let last_us = |twin: &DeviceTwin| twin.state().values.iter().map(|current| current.edge_us).max();
-    twin.devices().iter().map(|twin| (twin.device.path.clone(), last_us(twin).unwrap_or(0))).collect()
+    twin.devices().iter().map(|twin| (twin.device.path.clone(), twin.state().read_us())).collect()
 }
 
 fn write(state: &State, times: &[(String, i64)]) {

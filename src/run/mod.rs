@@ -2,12 +2,14 @@
 //!
 //! Start: lanes, state, models, replicators, devices, page: each works without the next.
 
+mod certificates;
 mod devices;
 mod facts;
 mod flash;
 mod kafka;
 mod last_good;
 mod line;
+mod people;
 mod rates;
 mod refused;
 mod reload;
@@ -36,13 +38,20 @@ use crate::config::{Config, Loaded};
 use crate::control::{self, Controls};
 use crate::device::Device;
 use crate::event::{Event, Events, Kind, What};
-use crate::infer;
+use crate::infer::{
+    self,
+    diary::{self, Diaries},
+    models::Models,
+};
 use crate::lane;
+use crate::learn::{self, Learner};
+use crate::people::People;
 use crate::poll;
 use crate::replay::Replays;
 use crate::replicate::Options as KafkaOptions;
 use crate::standby::Gate;
 use crate::state::State;
+use crate::status::actions::Acts;
 use crate::status::{self, Facts, Language};
 use crate::twin::Twin;
 
@@ -61,6 +70,8 @@ pub struct Running {
     pub twin: Arc<Twin>,
     /// What the page shows.
     pub facts: Arc<dyn Facts>,
+    /// Learns what is normal.
+    pub learner: Arc<Learner>,
     box_facts: Arc<BoxFacts>,
     state: Arc<SetOnce<State>>,
     devices: Arc<Devices>,
@@ -111,12 +122,18 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     open_state(&state_directory, &state, &box_path, &events);
     let last_good_us = time_before(opened.as_mut().ok(), state.get(), &loaded.devices, &events);
     let twin = Arc::new(Twin::new(&loaded.devices));
-    let bindings = bind_models(config, &loaded.devices, &box_path, &events);
-    let predictions = infer::spawn(bindings, &box_path, &twin, events.clone(), stop_rest.clone());
-    let controls = controls(config, &kafka, &state, &events, &stop_devices)?;
+    let diaries = Diaries::open(state.get());
+    let keeping = diary::keep(Arc::clone(&diaries), Arc::clone(&state), events.clone(), stop_rest.clone());
+    let models = models(config, &kafka, &state, &twin, diaries, &events, &stop_rest);
+    let people = Arc::new(People::new(Arc::clone(&state), events.clone(), &box_path));
+    let learner = learner(config, &models, &twin, &stop_devices);
+    let acts = people::acts(config, Arc::clone(&people), &models, &learner, &events);
+    let controls = controls(config, &kafka, &state, people, &events, &stop_devices)?;
     controls.watch(Arc::clone(&twin));
-    let facts = Arc::new(box_facts(config, loaded, predictions, &controls));
+    controls.take_models(Arc::clone(&models), Arc::clone(&learner));
+    let facts = Arc::new(box_facts(config, loaded, models, &controls));
     let (writers, storage) = (Writers::default(), Arc::new(Mutex::new(None)));
+    let lease_kafka = kafka.clone();
     let begin = Begin {
         kafka,
         box_path: box_path.clone(),
@@ -139,21 +156,18 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
             tasks.push(tokio::spawn(begin.later(opener, Arc::clone(&storage), started_us)));
         }
     }
-    let (gate, standby) = standby::start(config, &box_path, &events, &stop_devices);
-    tasks.extend(standby);
-    let shared = shared(config, writers, &events, gate, &stop_devices);
+    let standby = standby::start(config, &lease_kafka, &box_path, &events, &stop_devices);
+    tasks.extend(standby.tasks);
+    facts.show_standby(standby.report);
+    let shared = shared(config, writers, &events, standby.gate, &stop_devices);
     let before = |device: &Device| last_good_us.get(&device.path).copied().unwrap_or(0);
     let devices = Arc::new(Devices::start(&twin, shared, before));
-    let page = serve_page(page_options(config), Arc::clone(&twin), facts.clone(), stop_rest.clone());
-    tasks.extend([
-        tokio::spawn(tick(Arc::clone(&facts), stop_rest.clone())),
-        tokio::spawn(page),
-        tokio::spawn(control::serve(config.paths.state.clone(), controls, stop_rest.clone())),
-        watch(&facts, &box_path, &events, &stop_rest),
-    ]);
+    tasks.extend(serve(config, acts, &twin, &facts, &stop_rest));
+    tasks.extend([tokio::spawn(keeping), watch(&facts, &box_path, &events, &stop_rest)]);
     report_start(loaded, &box_path, &events);
     Ok(Running {
         facts: facts.clone(),
+        learner,
         box_facts: facts,
         twin,
         state,
@@ -166,6 +180,24 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     })
 }
 
+/// Everything that shows what the box does, and the socket that takes orders.
+fn serve(
+    config: &Config,
+    acts: Acts,
+    twin: &Arc<Twin>,
+    facts: &Arc<BoxFacts>,
+    stop: &CancellationToken,
+) -> [JoinHandle<()>; 4] {
+    let controls = Arc::clone(&facts.controls);
+    let page = serve_page(page_options(config, acts), Arc::clone(twin), facts.clone(), stop.clone());
+    [
+        tokio::spawn(tick(Arc::clone(facts), stop.clone())),
+        tokio::spawn(certificates::watch(Arc::clone(facts), Arc::clone(twin), stop.clone())),
+        tokio::spawn(page),
+        tokio::spawn(control::serve(config.paths.state.clone(), controls, stop.clone())),
+    ]
+}
+
 /// Tells systemd's watchdog that the box works, as long as it does.
 fn watch(facts: &Arc<BoxFacts>, box_path: &str, events: &Events, stop: &CancellationToken) -> JoinHandle<()> {
     let alive = Arc::clone(facts);
@@ -173,16 +205,11 @@ fn watch(facts: &Arc<BoxFacts>, box_path: &str, events: &Events, stop: &Cancella
     tokio::spawn(service::watch(alive, box_path.to_owned(), events.clone(), stop.clone()))
 }
 
-fn box_facts(
-    config: &Config,
-    loaded: &Loaded,
-    predictions: Arc<infer::predictions::Predictions>,
-    controls: &Arc<Controls>,
-) -> BoxFacts {
+fn box_facts(config: &Config, loaded: &Loaded, models: Arc<Models>, controls: &Arc<Controls>) -> BoxFacts {
     let flash = flash::FlashWear::new(&config.journal.directory, config.journal.flash_endurance_bytes);
     BoxFacts::new(
         identity(config),
-        predictions,
+        models,
         refused::not_read(config, loaded, &[]),
         flash,
         Arc::clone(controls),
@@ -208,6 +235,7 @@ fn controls(
     config: &Config,
     kafka: &KafkaOptions,
     state: &Arc<SetOnce<State>>,
+    people: Arc<People>,
     events: &Events,
     stop: &CancellationToken,
 ) -> anyhow::Result<Arc<Controls>> {
@@ -217,7 +245,7 @@ fn controls(
     let (folder, journal) = (&config.paths.state, &config.journal.directory);
     let replays = Replays::new(folder, journal, kafka.clone(), switches.clone(), events.clone());
     replays.start(stop.clone()).context("no thread for replays")?;
-    Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, switches, imports, replays)))
+    Ok(Arc::new(Controls::new(&config.edge.site, &config.edge.id, switches, imports, replays, people)))
 }
 
 /// What the devices' tasks share.
@@ -242,10 +270,12 @@ fn shared(
 ///
 /// # Errors
 /// Those of [`start`].
-pub async fn run(path: &Path, config: &Config, loaded: &Loaded) -> anyhow::Result<()> {
+pub async fn run(path: &Path, config: &Config, loaded: Loaded) -> anyhow::Result<()> {
     let kafka = kafka::options(config);
-    let mut running = start(config, loaded, kafka)?;
+    let mut running = start(config, &loaded, kafka)?;
     running.follow_files(path, config, loaded.read_us);
+    // The texts of the files are of no use any more, and devices end when their tasks do.
+    drop(loaded);
     service::notify(&[NotifyState::Ready]);
     stop_signal().await;
     service::notify(&[NotifyState::Stopping]);
@@ -282,26 +312,48 @@ fn box_event(events: &Events, box_path: &str, text: String, data: &serde_json::V
     });
 }
 
-fn bind_models(
+/// The models of the configuration, and what runs them.
+fn models(
     config: &Config,
-    devices: &[Arc<Device>],
-    box_path: &str,
+    kafka: &KafkaOptions,
+    state: &Arc<SetOnce<State>>,
+    twin: &Arc<Twin>,
+    diaries: Arc<Diaries>,
     events: &Events,
-) -> Vec<infer::Binding> {
-    let folders: Vec<_> =
-        infer::folder::Folder::all(&config.paths.models).into_iter().map(Arc::new).collect();
-    let mut bindings = Vec::new();
-    for model in &config.models {
-        let Some(folder) = folders.iter().find(|folder| folder.model_name() == model.name) else {
-            let text = format!("Model {} is in none of the folders of paths.models", model.name);
-            box_event(events, box_path, text, &json!({ "what": What::NoModel, "model": model.name }));
-            continue;
-        };
-        for name in model.devices.iter().filter(|name| devices.iter().any(|device| device.name == **name)) {
-            bindings.push(infer::Binding { folder: Arc::clone(folder), device: name.clone() });
-        }
+    stop: &CancellationToken,
+) -> Arc<Models> {
+    let models = Models::start(infer::models::Setup {
+        options: config.model_options.clone(),
+        folders: config.paths.models.clone(),
+        state_folder: config.paths.state.clone(),
+        state: Arc::clone(state),
+        box_path: format!("{}/{}", config.edge.site, config.edge.id),
+        twin: Arc::clone(twin),
+        diaries,
+        events: events.clone(),
+        stop: stop.clone(),
+    });
+    models.configure(&config.models);
+    if config.model_options.kafka {
+        infer::models::delivered::start(&models, kafka.clone(), Arc::clone(state), stop.clone());
     }
-    bindings
+    models
+}
+
+/// What learns on the box, as `[[learn]]` says.
+fn learner(
+    config: &Config,
+    models: &Arc<Models>,
+    twin: &Arc<Twin>,
+    stop: &CancellationToken,
+) -> Arc<Learner> {
+    let (models, twin) = (Arc::clone(models), Arc::clone(twin));
+    let learner = Learner::new(models, twin, &config.journal.directory, &config.paths.models);
+    learner.configure(&config.learn);
+    let learner = Arc::new(learner);
+    // It ends with the box; what it is at is whole or not there.
+    let _detached = tokio::spawn(learn::watch(Arc::clone(&learner), stop.clone()));
+    learner
 }
 
 fn identity(config: &Config) -> status::facts::Identity {
@@ -317,13 +369,14 @@ fn identity(config: &Config) -> status::facts::Identity {
     }
 }
 
-fn page_options(config: &Config) -> status::Options {
+fn page_options(config: &Config, acts: Acts) -> status::Options {
     let language = if config.status.language == "de" { Language::De } else { Language::En };
     status::Options {
         listen: config.status.listen,
         host_names: config.status.host_names.iter().cloned().chain(own_name()).collect(),
         language,
         web_clients_max: config.limits.web_clients,
+        acts,
     }
 }
 
@@ -432,7 +485,8 @@ mod tests {
         let text = "forebay = 1\n[edge]\nid = \"box\"\nsite = \"Werk1\"\n[kafka]\nbrokers = [\"k:9092\"]\n\
             [status]\nhost_names = [\"box1\", \"box1.plant.example\"]\n";
         std::fs::write(&path, text).unwrap();
-        let names = page_options(crate::config::load(&path).config.as_ref().unwrap()).host_names;
+        let names =
+            page_options(crate::config::load(&path).config.as_ref().unwrap(), Acts::default()).host_names;
         assert_eq!(names[..2], ["box1", "box1.plant.example"]);
         let uname = std::process::Command::new("uname").arg("-n").output().unwrap();
         assert_eq!(names[2], String::from_utf8_lossy(&uname.stdout).trim());

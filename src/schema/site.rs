@@ -22,6 +22,7 @@ pub fn site() -> Json {
         "status" => table(keys::STATUS, |key| match key {
             "host_names" => list_of(&text_of()),
             "language" => one_of(&["en", "de"]),
+            "sign_in" => one_of(&["loopback", "network"]),
             _ => told(text_of(), "address:port of the page."),
         }),
         "log" => table(keys::LOG, |key| match key {
@@ -33,8 +34,18 @@ pub fn site() -> Json {
             "devices" => list_of(&text_of()),
             _ => text_of(),
         })),
+        "models" => told(table(keys::MODELS, models), "How models run, and whose are trusted."),
+        "learn" => list_of(&table(keys::LEARN, |key| match key {
+            "tags" => list_of(&text_of()),
+            "settle" | "interval" | "after" => duration(),
+            "when" => one_of(&["hand", "auto"]),
+            "state" => {
+                table(keys::LEARN_STATE, |key| if key == "is" { list_of(&text_of()) } else { text_of() })
+            }
+            _ => text_of(),
+        })),
         "standby" => table(keys::STANDBY, |key| match key {
-            "after" => duration(),
+            "after" | "lease" => duration(),
             "devices" => list_of(&text_of()),
             _ => text_of(),
         }),
@@ -51,6 +62,19 @@ fn required(mut shape: Json, keys: &[&str]) -> Json {
 
 fn count() -> Json {
     json!({ "type": "integer", "minimum": 1 })
+}
+
+fn models(key: &str) -> Json {
+    match key {
+        "keys" => told(text_of(), "Folder with public keys (*.pub)."),
+        "unsigned" => one_of(&["refuse", "allow"]),
+        "threads" | "flood" => count(),
+        "cpu_share" => told(text_of(), "Part of one processor: \"25%\""),
+        "promote" => one_of(&["hand", "auto"]),
+        "shadow" => duration(),
+        "kafka" => told(truth(), "Models are taken from the topic <prefix>.models."),
+        _ => json!({}),
+    }
 }
 
 fn edge(key: &str) -> Json {

@@ -79,7 +79,7 @@ impl Motion {
                 held_bits: (0, 0),
             }
         };
-        Self { tags: (0..).zip(&device.spec.tags).map(moving).collect() }
+        Self { tags: (0..).zip(device.spec.tags.iter()).map(moving).collect() }
     }
 
     /// Gives every raw tag its value at `time_s` seconds after the start.
@@ -133,7 +133,7 @@ fn kind(device: &Device, raw: u32, data_type: DataType, made: &[&Tag]) -> Kind {
     match scalar {
         Scalar::Bool if published.is_some_and(|tag| tag.function_check) => Kind::Fixed(Value::Bool(false)),
         Scalar::Bool => Kind::Switch,
-        Scalar::Char => Kind::Text("S".to_owned()),
+        Scalar::Char | Scalar::Wchar => Kind::Text("S".to_owned()),
         Scalar::String(len) | Scalar::Wstring(len) => {
             let letters = usize::from(len.unwrap_or(16));
             Kind::Text(device.name.chars().take(letters).collect())
@@ -238,6 +238,7 @@ pub fn number(value: f64, scalar: Scalar) -> Value {
         | Scalar::Ulint => unsigned(value, u64::MAX >> (64 - bits)),
         Scalar::Lreal
         | Scalar::Char
+        | Scalar::Wchar
         | Scalar::String(_)
         | Scalar::Wstring(_)
         | Scalar::Date

@@ -11,10 +11,10 @@ use super::{RETRY, Surroundings, wire};
 /// A standby that has not asked for so long is said to be missing: nobody would step in.
 const STANDBY_MISSING_AFTER: Duration = Duration::from_secs(60);
 
-/// Answers questions at `listen` until stopped.
-pub async fn answer(listen: SocketAddr, surroundings: Surroundings) {
-    let Some(secret) = surroundings.secret().await else { return };
-    let Some(socket) = socket(listen, &surroundings).await else { return };
+/// Answers questions at `listen` until stopped, with the credential `secret`.
+pub async fn answer(listen: SocketAddr, secret: &str, surroundings: &Surroundings) {
+    let Some(secret) = surroundings.secret(secret).await else { return };
+    let Some(socket) = socket(listen, surroundings).await else { return };
     let mut datagram = [0; wire::DATAGRAM_BYTES_MAX + 1];
     let (mut asked, mut missing) = (Instant::now(), false);
     loop {

@@ -1,4 +1,4 @@
-//! The standby box: asks whether the active box lives, and opens the gate when it does not.
+//! The standby box: asks the active box on the local network whether it lives.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -6,53 +6,35 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::{StandbyFor, Surroundings, wire};
-use crate::clock;
-use crate::event::{Event, Kind, What};
+use super::{Heard, StandbyFor, Surroundings, judge, wire};
 
 /// Questions within the silence that is allowed: one lost datagram must not look like a dead box. So
 /// many may wait for their answers, so that a slow way looks not like a dead box either.
 const QUESTIONS: u32 = 10;
-/// Answers in a row after which the active box is believed to be back.
-const ANSWERS_BACK: u32 = 3;
 /// After each so many questions without an answer the name is looked up again: the active box may have
 /// got another address.
 const MISSES_TO_LOOK_UP: u32 = 3;
 
-/// What is known of the active box.
-struct Active {
-    /// When the newest question was sent that it has answered; at first the start, so that it is given
-    /// its time.
-    heard: Instant,
-    /// Intervals with an answer since the last one without.
-    in_a_row: u32,
-}
-
-/// Asks until stopped. The gate opens after [`StandbyFor::after`] of silence and closes when the active
-/// box answers again. Without its secret this box stands by for ever.
-pub async fn ask(standby: StandbyFor, gate: watch::Sender<bool>, surroundings: Surroundings) {
-    let target = standby.ask.clone();
-    ask_at(move || address(target.clone()), standby, gate, surroundings).await;
-}
-
-/// As [`ask`], of the box at the address that `look_up` finds.
+/// Asks until stopped, and says what it has heard. Without its secret it says nothing.
 pub(super) async fn ask_at<F>(
     look_up: impl Fn() -> F,
-    standby: StandbyFor,
-    gate: watch::Sender<bool>,
-    surroundings: Surroundings,
+    standby: &StandbyFor,
+    secret: &str,
+    said: &watch::Sender<Heard>,
+    surroundings: &Surroundings,
 ) where
     F: Future<Output = std::io::Result<SocketAddr>> + Send + 'static,
 {
-    let Some(secret) = surroundings.secret().await else { return };
+    let Some(secret) = surroundings.secret(secret).await else { return };
     let interval = (standby.after / QUESTIONS).max(Duration::from_millis(20));
-    let mut active = Active { heard: Instant::now(), in_a_row: 0 };
-    let mut asking = Asking::new(&standby, &secret);
+    let start = Instant::now();
+    let mut active = judge::nothing_heard();
+    said.send_replace(active);
+    let mut asking = Asking::new(standby, &secret);
     let mut misses: u32 = 0;
     loop {
         let next = Instant::now() + interval;
@@ -64,47 +46,18 @@ pub(super) async fn ask_at<F>(
             heard = asking.question(next) => heard,
         };
         if let Some(heard) = heard {
-            active = Active { heard: active.heard.max(heard), in_a_row: active.in_a_row.saturating_add(1) };
+            let newest = active.heard.unwrap_or(start).max(heard);
+            active = Heard { heard: Some(newest), in_a_row: active.in_a_row.saturating_add(1) };
             misses = 0;
         } else {
             active.in_a_row = 0;
             misses = misses.saturating_add(1);
         }
-        turn(&standby, &gate, &surroundings, &active);
+        said.send_replace(active);
         if surroundings.stop.run_until_cancelled(sleep_until(next)).await.is_none() {
             return;
         }
     }
-}
-
-/// Opens or closes the gate where it is time to.
-fn turn(standby: &StandbyFor, gate: &watch::Sender<bool>, surroundings: &Surroundings, active: &Active) {
-    let reads = *gate.borrow();
-    let of = &standby.of;
-    let silent = active.heard.elapsed();
-    if !reads && silent >= standby.after {
-        let text = format!(
-            "box {of} has not answered for {:.1} s: this box reads its machines. If {of} only cannot be reached \
-             from here, both read; what this box writes is marked",
-            silent.as_secs_f64()
-        );
-        tell(surroundings, What::StandbyReads, of, text);
-        gate.send_replace(true);
-    } else if reads && active.in_a_row >= ANSWERS_BACK {
-        tell(surroundings, What::StandbyWaits, of, format!("box {of} answers again: this box stands by"));
-        gate.send_replace(false);
-    }
-}
-
-fn tell(surroundings: &Surroundings, what: What, of: &str, text: String) {
-    tracing::warn!("{text}");
-    surroundings.events.emit(Event {
-        kind: Kind::Box,
-        edge_time: clock::now_us(),
-        device: surroundings.box_path.clone(),
-        text,
-        data: json!({ "what": what, "of": of }),
-    });
 }
 
 /// A look-up under way.
@@ -226,7 +179,7 @@ async fn received(socket: Option<&UdpSocket>, datagram: &mut [u8]) -> std::io::R
     }
 }
 
-async fn address(target: String) -> std::io::Result<SocketAddr> {
+pub(super) async fn address(target: String) -> std::io::Result<SocketAddr> {
     let address = tokio::net::lookup_host(target).await?.next();
     address.ok_or_else(|| std::io::Error::other("the name has no address"))
 }

@@ -20,7 +20,7 @@ fn surroundings(edge: &str, secret: &str, events: &Events, stop: &CancellationTo
     Surroundings {
         edge: edge.into(),
         box_path: format!("Werk1/{edge}"),
-        secret: Arc::new(move || Ok(secret.clone())),
+        secret: Arc::new(move |_: &str| Ok(secret.clone())),
         events: events.clone(),
         stop: stop.clone(),
     }
@@ -29,11 +29,27 @@ fn surroundings(edge: &str, secret: &str, events: &Events, stop: &CancellationTo
 fn standby(port: u16) -> StandbyFor {
     StandbyFor {
         of: "box-a".into(),
-        ask: format!("127.0.0.1:{port}"),
-        secret: "standby".into(),
+        heartbeat: Some(Heartbeat { at: format!("127.0.0.1:{port}"), secret: "standby".into() }),
+        lease: None,
         after: Duration::from_millis(400),
         devices: Vec::new(),
     }
+}
+
+fn report() -> watch::Sender<Report> {
+    watch::Sender::new(Report::Active { lease: None })
+}
+
+fn answering(listen: SocketAddr, surroundings: Surroundings) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move { answer(listen, "standby", &surroundings).await })
+}
+
+fn standing_by(
+    standby: StandbyFor,
+    gate: watch::Sender<bool>,
+    surroundings: Surroundings,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(stand_by(standby, None, gate, report(), surroundings))
 }
 
 async fn until(gate: &mut Gate, wanted: bool) {
@@ -50,10 +66,10 @@ async fn the_standby_steps_in_when_the_active_box_is_silent_and_back_when_it_ans
     let (events, mut emitted) = Events::new();
     let (stop, stop_active, port) = (CancellationToken::new(), CancellationToken::new(), port().await);
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let active = || tokio::spawn(answer(listen, surroundings("box-a", SECRET, &events, &stop_active)));
+    let active = || answering(listen, surroundings("box-a", SECRET, &events, &stop_active));
     let first = active();
     let (gate, mut reads) = watch::channel(false);
-    let asking = tokio::spawn(ask(standby(port), gate, surroundings("box-b", SECRET, &events, &stop)));
+    let asking = standing_by(standby(port), gate, surroundings("box-b", SECRET, &events, &stop));
     // Longer than the silence that is allowed.
     let opened = timeout(Duration::from_secs(1), reads.wait_for(|open| *open)).await.is_ok();
     assert!(!opened, "the active box answers");
@@ -74,9 +90,9 @@ async fn a_box_with_another_secret_or_another_id_is_not_the_active_box() {
     for (edge, secret) in [("box-a", "another secret, also long"), ("box-c", SECRET)] {
         let (stop, port) = (CancellationToken::new(), port().await);
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let answering = tokio::spawn(answer(listen, surroundings(edge, secret, &events, &stop)));
+        let answering = answering(listen, surroundings(edge, secret, &events, &stop));
         let (gate, mut reads) = watch::channel(false);
-        let asking = tokio::spawn(ask(standby(port), gate, surroundings("box-b", SECRET, &events, &stop)));
+        let asking = standing_by(standby(port), gate, surroundings("box-b", SECRET, &events, &stop));
         until(&mut reads, true).await;
         stop.cancel();
         asking.await.unwrap();
@@ -111,8 +127,7 @@ async fn an_answer_may_take_longer_than_there_is_between_two_questions() {
     let active = slow(Duration::from_millis(100)).await;
     let ((events, _emitted), stop) = (Events::new(), CancellationToken::new());
     let (gate, mut reads) = watch::channel(false);
-    let asking =
-        tokio::spawn(ask(standby(active.port()), gate, surroundings("box-b", SECRET, &events, &stop)));
+    let asking = standing_by(standby(active.port()), gate, surroundings("box-b", SECRET, &events, &stop));
     let opened = timeout(Duration::from_secs(1), reads.wait_for(|open| *open)).await.is_ok();
     assert!(!opened, "each question is answered");
     stop.cancel();
@@ -136,7 +151,7 @@ async fn the_name_is_looked_up_again_and_may_take_longer_than_a_question() {
         }
     };
     let around = surroundings("box-b", SECRET, &events, &stop);
-    let asking = tokio::spawn(ask::ask_at(look_up, standby(old), gate, around));
+    let asking = tokio::spawn(stand_by_at(look_up, standby(old), None, (gate, report()), around));
     until(&mut reads, true).await;
     until(&mut reads, false).await;
     stop.cancel();

@@ -51,6 +51,12 @@ pub enum Table {
     LastGood,
     /// What the replicators remember: who has paused them, how far Kafka is.
     Replication,
+    /// The registry of models: which version is active, and the like.
+    Models,
+    /// What the models have found: episodes and past scores.
+    Diary,
+    /// Who may press buttons on the page.
+    People,
 }
 
 impl Table {
@@ -58,6 +64,9 @@ impl Table {
         let table = match self {
             Self::LastGood => "last-good",
             Self::Replication => "replication",
+            Self::Models => "models",
+            Self::Diary => "diary",
+            Self::People => "people",
         };
         [table.as_bytes(), b"\0", name.as_bytes()].concat()
     }
@@ -130,6 +139,19 @@ impl State {
     /// What is saved under a key.
     pub fn get(&self, table: Table, name: &str) -> Option<Vec<u8>> {
         self.lock().entries.get(&table.key(name)).cloned()
+    }
+
+    /// All names of a table with what is saved under them, in order; empty values stand for nothing.
+    pub fn list(&self, table: Table) -> Vec<(String, Vec<u8>)> {
+        let beginning = table.key("");
+        let content = self.lock();
+        let of_table = content.entries.range(beginning.clone()..);
+        let of_table = of_table.take_while(|(key, _)| key.starts_with(&beginning));
+        let named = of_table.filter(|(_, value)| !value.is_empty()).filter_map(|(key, value)| {
+            let name = String::from_utf8(key.get(beginning.len()..)?.to_vec()).ok()?;
+            Some((name, value.clone()))
+        });
+        named.collect()
     }
 
     /// Saves values, all of them or none, durably. What is already so costs nothing.
@@ -288,6 +310,18 @@ mod tests {
         let opened = State::open(&directory).unwrap();
         assert_eq!(opened.put_aside, None);
         assert_eq!(opened.state.last_good_us("Werk1/press-3"), 42);
+    }
+
+    #[test]
+    fn a_table_lists_what_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state")).unwrap().state;
+        state.save_last_good([("Werk1/press-3", 42)].into_iter()).unwrap();
+        let values = [("ben", b"2".to_vec()), ("anna", b"1".to_vec()), ("carl", Vec::new())];
+        state.save(Table::People, values.into_iter()).unwrap();
+        let listed = state.list(Table::People);
+        assert_eq!(listed, [("anna".to_owned(), b"1".to_vec()), ("ben".to_owned(), b"2".to_vec())]);
+        assert_eq!(state.list(Table::Diary), []);
     }
 
     #[test]

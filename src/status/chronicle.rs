@@ -2,6 +2,8 @@
 
 mod missing;
 mod of_box;
+mod of_models;
+mod of_people;
 
 use maud::html;
 
@@ -54,7 +56,9 @@ fn event_row(event: &Event, predictions: &[Prediction], speech: &Speech) -> Even
         Kind::DeviceState => words.device,
         Kind::Alarm => words.alarm,
         Kind::Prediction => words.prediction,
-        Kind::ModelState => words.model,
+        Kind::ModelState | Kind::ModelChanged | Kind::Score => words.model,
+        Kind::Feedback => words.feedback,
+        Kind::Person => words.person,
         Kind::Box => words.the_box,
     };
     let own = own_words(event, predictions, speech);
@@ -63,7 +67,7 @@ fn event_row(event: &Event, predictions: &[Prediction], speech: &Speech) -> Even
         time: speech.moment_exact(event.edge_time),
         kind,
         device: match event.kind {
-            Kind::Box => String::new(),
+            Kind::Box | Kind::Person => String::new(),
             // The path ends in the device's name.
             _ => plain(event.device.rsplit('/').next().unwrap_or_default()),
         },
@@ -81,8 +85,12 @@ fn own_words(event: &Event, predictions: &[Prediction], speech: &Speech) -> Opti
         Kind::Gap => missing::of_gap(event, speech),
         Kind::Thinned => missing::of_thinned(event, speech),
         Kind::Alarm => of_alarm(event, speech),
-        Kind::Prediction => of_prediction(event, predictions, speech),
-        Kind::ModelState => of_model(event, speech),
+        Kind::Prediction => of_models::of_prediction(event, predictions, speech),
+        Kind::ModelState => of_models::of_model(event, speech),
+        Kind::ModelChanged => of_models::of_version(event, speech),
+        Kind::Score => of_models::of_score(event, speech),
+        Kind::Feedback => of_people::of_feedback(event, predictions, speech),
+        Kind::Person => of_people::of_person(event, speech),
         Kind::Box => of_box::of_box(event, speech),
     }
 }
@@ -96,7 +104,15 @@ fn detail<'a>(event: &'a Event, speech: &Speech) -> &'a str {
         }
         Kind::Gap => data(event, "detail").unwrap_or_default(),
         Kind::Box => of_box::detail(event),
-        Kind::Thinned | Kind::DeviceState | Kind::Alarm | Kind::Prediction | Kind::ModelState => "",
+        Kind::Thinned
+        | Kind::DeviceState
+        | Kind::Alarm
+        | Kind::Prediction
+        | Kind::ModelState
+        | Kind::ModelChanged
+        | Kind::Score
+        | Kind::Feedback
+        | Kind::Person => "",
     }
 }
 
@@ -150,47 +166,6 @@ fn of_alarm(event: &Event, speech: &Speech) -> Option<String> {
         None => "{0}",
     };
     Some(fill(template, &[&sentence(&event.text)]))
-}
-
-fn of_prediction(event: &Event, predictions: &[Prediction], speech: &Speech) -> Option<String> {
-    let words = speech.event_words();
-    let model = data(event, "model")?;
-    let title =
-        predictions.iter().find(|it| it.model == model).map(|it| it.title.get(speech.language.code()));
-    let title = plain(title.filter(|title| !title.is_empty()).unwrap_or(model));
-    let number = |name: &str| Some(speech.number(event.data.get(name)?.as_f64()?, 2));
-    match data(event, "state")? {
-        "raised" => {
-            let look_at = sentence(text(event, "look_at", speech)?);
-            let (score, limit) = (number("score")?, number("threshold")?);
-            Some(fill(words.raised, &[&title, &score, &limit, &look_at, &largest(event, speech)?]))
-        }
-        "cleared" => Some(fill(words.cleared, &[&title, &number("score")?])),
-        _ => None,
-    }
-}
-
-/// The three tags with the largest share, as in the event's own text.
-fn largest(event: &Event, speech: &Speech) -> Option<String> {
-    let shares = event.data.get("contributions")?.as_array()?.iter().take(3);
-    let said = shares.map(|it| {
-        let share = speech.number(it.get("share")?.as_f64()? * 100.0, 0);
-        Some(format!("{} {share} %", plain(it.get("tag")?.as_str()?)))
-    });
-    Some(said.collect::<Option<Vec<_>>>()?.join(", "))
-}
-
-fn of_model(event: &Event, speech: &Speech) -> Option<String> {
-    let words = speech.event_words();
-    let template = match data(event, "state")? {
-        "suppressed" => words.suppressed,
-        "scoring" => words.scoring,
-        "broken" => words.broken,
-        _ => return None,
-    };
-    let why = own_text(event, "why", speech).map(sentence).unwrap_or_default();
-    let said = fill(template, &[&plain(data(event, "model")?), &why]);
-    Some(said.trim_end_matches([':', ' ']).to_owned())
 }
 
 /// A text in several languages, in that of the reader; in English when it has no other.

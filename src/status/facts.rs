@@ -8,6 +8,9 @@ use serde::{Serialize, Serializer};
 
 use crate::device::Text;
 use crate::event::Event;
+use crate::infer::episode::{Episode, Severity};
+use crate::infer::trend::Hour;
+use crate::standby::Report;
 use crate::twin::Cause;
 
 /// Answers the page's questions. Every call returns a copy at once: no waiting, no I/O.
@@ -24,8 +27,21 @@ pub trait Facts: Send + Sync {
     /// One entry for each model and device.
     fn predictions(&self) -> Vec<Prediction>;
 
+    /// The same models with what they have found so far: for the page about them only, as it is a lot.
+    fn watching(&self) -> Vec<Watching>;
+
     /// Machines whose files have faults: they are not read, or run on as they did before.
     fn not_read(&self) -> Vec<NotRead>;
+
+    /// How two boxes share the plant; `None` = there is only this one.
+    fn standby(&self) -> Option<Report> {
+        None
+    }
+
+    /// The certificates that servers have shown, those of one machine together.
+    fn certificates(&self) -> Vec<Certificate> {
+        Vec::new()
+    }
 
     /// The latest events, newest first, about [`EVENTS_SHOWN_MAX`].
     fn events(&self) -> Vec<Event>;
@@ -95,6 +111,39 @@ pub struct NotRead {
     pub check: String,
     /// The files got these faults while the box ran: the machine is read on as it was before.
     pub runs_on: bool,
+}
+
+/// A certificate that the server of a machine has shown.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// [`crate::device::Device::name`].
+    pub device: String,
+    /// What was decided.
+    pub state: CertificateState,
+    /// Whom it belongs to, as it says itself.
+    pub subject: String,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub fingerprint: String,
+    /// First day of its validity, RFC 3339 in UTC.
+    pub valid_from: String,
+    /// Last day of its validity, RFC 3339 in UTC.
+    pub valid_to: String,
+    /// Its last day is over.
+    pub expired: bool,
+    /// When the server showed it first, microseconds since 1970 UTC.
+    pub seen_us: i64,
+}
+
+/// What was decided of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateState {
+    /// Nothing yet.
+    Waiting,
+    /// It is trusted.
+    Trusted,
+    /// The file of the machine names another one.
+    Refused,
 }
 
 /// Events on the page at most.
@@ -408,6 +457,38 @@ pub struct Prediction {
     pub last_us: Option<i64>,
     /// Scores of the past, oldest first, for the curve; at most about 60.
     pub history: Vec<f32>,
+    /// Windows that were not scored since it began to run, for lack of time.
+    pub dropped: u64,
+    /// The episode that runs, and how urgent it is.
+    pub episode: Option<(String, Severity)>,
+}
+
+/// One model on one device, with its past.
+#[derive(Debug, Clone, Default)]
+pub struct Watching {
+    /// What it says now.
+    pub prediction: Prediction,
+    /// First digits of the hash of its graph.
+    pub hash8: String,
+    /// Since when this version scores here, microseconds since 1970 UTC.
+    pub version_since_us: Option<i64>,
+    /// Newest first; the first may be running.
+    pub episodes: Vec<Episode>,
+    /// Scores by hour, oldest first.
+    pub hours: Vec<Hour>,
+    /// How long the part will last, where the model says so.
+    pub remaining: Option<Remaining>,
+}
+
+/// Remaining useful life, with its band.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Remaining {
+    /// Seconds.
+    pub likely_s: f64,
+    /// Seconds, lower end of the band.
+    pub least_s: f64,
+    /// Seconds, upper end.
+    pub most_s: f64,
 }
 
 /// What kind of number a [`Metric`] is.

@@ -37,6 +37,8 @@ pub(super) struct Place<'a> {
     pub(super) part: usize,
     /// Changes when the process or its files do: tells an open page to load itself anew.
     pub(super) build: &'a str,
+    /// When and where to a browser without scripts loads the page anew; empty = never.
+    pub(super) refresh: &'a str,
 }
 
 impl Place<'_> {
@@ -59,6 +61,16 @@ impl Place<'_> {
     /// A page, in the language the reader has chosen.
     pub(super) fn to(&self, path: &str) -> String {
         self.link(path, self.chosen, 1)
+    }
+
+    /// This page, in the language the reader has chosen and with its part.
+    pub(super) fn here(&self) -> String {
+        self.link(self.path, self.chosen, self.part)
+    }
+
+    /// The part of the build that stands for the files: what comes behind changes with the page.
+    fn files(&self) -> &str {
+        self.build.split('-').next().unwrap_or_default()
     }
 
     fn live(&self) -> String {
@@ -96,10 +108,10 @@ pub(super) fn frame(
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
-                link rel="icon" type="image/svg+xml" href={ "/assets/icon.svg?v=" (place.build) };
-                link rel="stylesheet" href={ "/assets/forebay.css?v=" (place.build) };
-                noscript { meta http-equiv="refresh" content="5"; }
-                script src={ "/assets/live.js?v=" (place.build) } defer {}
+                link rel="icon" type="image/svg+xml" href={ "/assets/icon.svg?v=" (place.files()) };
+                link rel="stylesheet" href={ "/assets/forebay.css?v=" (place.files()) };
+                @if !place.refresh.is_empty() { noscript { meta http-equiv="refresh" content=(place.refresh); } }
+                script src={ "/assets/live.js?v=" (place.files()) } defer {}
             }
             body data-live=(place.live()) data-build=(place.build) {
                 (SYMBOLS)
@@ -111,6 +123,7 @@ pub(super) fn frame(
                     }
                     nav.pages {
                         (tab("/", words.overview, place))
+                        (tab("/health", speech.health_words().tab, place))
                         (tab("/events", words.events, place))
                     }
                     (spot(clock))

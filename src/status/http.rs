@@ -1,4 +1,5 @@
-//! Routes, and what guards them: only reading, only known names of the box, bounded work.
+//! Routes, and what guards them: only known names of the box, bounded work, and reading only but for
+//! what [`super::people`] lets through.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,16 +12,17 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use maud::Markup;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::frame::{self, Cell, Place};
 use super::machine::{Machine, Part};
+use super::people::{self, Door, Entry, Signed};
 use super::speech::{Speech, plain};
 use super::view::View;
 use super::words::Language;
-use super::{Options, chronicle, live, machine, metrics, page, trend, view};
+use super::{Options, chronicle, health, health_page, live, machine, metrics, page, trend, view};
 use crate::schema;
 use crate::status::facts::Facts;
 use crate::twin::Twin;
@@ -52,6 +54,8 @@ pub(super) struct Site {
     pub(super) reading: Semaphore,
     /// Tells an open page that it comes from another process or other files.
     pub(super) build: String,
+    /// Who is signed in.
+    pub(super) door: Door,
 }
 
 impl Site {
@@ -71,6 +75,7 @@ impl Site {
             making: Semaphore::new(1),
             reading: Semaphore::new(1),
             build: format!("{files:08x}{started:x}"),
+            door: Door::default(),
             options,
             address,
             twin,
@@ -101,6 +106,10 @@ pub(super) struct Asked {
     part: usize,
     /// One answer instead of a stream.
     pub(super) once: bool,
+    /// The page has loaded itself.
+    again: bool,
+    /// Who asks, on pages with buttons.
+    pub(super) signed: Option<Signed>,
 }
 
 impl Asked {
@@ -116,6 +125,8 @@ impl Asked {
             chosen,
             part: query.get("part").and_then(|part| part.parse().ok()).unwrap_or(1),
             once: query.contains_key("once"),
+            again: query.contains_key("again"),
+            signed: None,
         }
     }
 }
@@ -126,7 +137,9 @@ pub(super) enum Page {
     Overview,
     Machine(String),
     Trend(trend::Asked),
+    Health,
     Events,
+    SignIn(Entry),
 }
 
 /// A page made for one reader.
@@ -141,7 +154,9 @@ impl Page {
             Self::Overview => "/".to_owned(),
             Self::Machine(name) => format!("/m/{}", frame::encode(name)),
             Self::Trend(asked) => asked.path(),
+            Self::Health => "/health".to_owned(),
             Self::Events => "/events".to_owned(),
+            Self::SignIn(_) => "/sign-in".to_owned(),
         }
     }
 
@@ -150,7 +165,33 @@ impl Page {
         match self {
             Self::Machine(name) => Some(name),
             Self::Trend(asked) => Some(&asked.device),
-            Self::Overview | Self::Events => None,
+            Self::Overview | Self::Health | Self::Events | Self::SignIn(_) => None,
+        }
+    }
+
+    /// Tells an open page to load itself anew, because another process serves it, or because its
+    /// forms stand in other places.
+    pub(super) fn build(&self, site: &Site, asked: &Asked, speech: &Speech) -> String {
+        match self {
+            Self::Health => {
+                let health = health::health(&*site.facts, &site.twin, asked.part, speech);
+                format!("{}-{:08x}", site.build, health.shape)
+            }
+            _ => site.build.clone(),
+        }
+    }
+
+    /// When a browser without scripts loads the page anew, and from where.
+    fn refresh(&self, place: &Place, asked: &Asked) -> String {
+        match self {
+            // What somebody types there must not go.
+            Self::SignIn(_) => String::new(),
+            Self::Health if asked.signed.is_some() => {
+                let here = place.here();
+                let mark = if here.contains('?') { '&' } else { '?' };
+                format!("60; url={here}{mark}again=1")
+            }
+            _ => "5".to_owned(),
         }
     }
 
@@ -163,7 +204,11 @@ impl Page {
             }
             Self::Machine(name) => page::machine_cells(&machine_of(site, name, asked, speech)?, speech),
             // The past does not change; the clock shows that the box is there.
-            Self::Trend(_) => Vec::new(),
+            Self::Trend(_) | Self::SignIn(_) => Vec::new(),
+            Self::Health => {
+                let health = health::health(&*site.facts, &site.twin, asked.part, speech);
+                health_page::cells(&health, speech)
+            }
             Self::Events => page::event_cells(&chronicle::events(&*site.facts, speech), speech),
         };
         cells.push(clock(site, speech));
@@ -191,6 +236,15 @@ impl Page {
             Self::Trend(wanted) => Made {
                 title: plain(&format!("{} {}", wanted.device, wanted.tag)),
                 body: trend::page(wanted, past?, place, speech),
+            },
+            Self::Health => {
+                let health = health::health(&*site.facts, &site.twin, asked.part, speech);
+                let body = health_page::page(&health, asked.signed.as_ref(), place, speech);
+                Made { title: speech.health_words().question.to_owned(), body }
+            }
+            Self::SignIn(entry) => Made {
+                title: speech.people_words().sign_in.to_owned(),
+                body: people::sign_in_page(site, entry, asked.signed.as_ref(), place, speech),
             },
             Self::Events => {
                 let events = chronicle::events(&*site.facts, speech);
@@ -229,6 +283,15 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     Router::new()
         .route("/", get(|site, query, headers| show(Page::Overview, site, query, headers)))
         .route("/events", get(|site, query, headers| show(Page::Events, site, query, headers)))
+        .route("/health", get(|site, query, headers| show(Page::Health, site, query, headers)))
+        .route("/sign-in", get(people::show).post(people::sign_in))
+        .route("/sign-out", post(people::sign_out))
+        .route("/do/{action}", post(people::act))
+        .route("/live/sign-in", get(people::live))
+        .route(
+            "/live/health",
+            get(|site, query, headers, request| live::stream(Page::Health, site, query, headers, request)),
+        )
         .route(
             "/m/{device}",
             get(|site, query, headers, Path(name): Path<String>| {
@@ -275,21 +338,44 @@ async fn show(
     Query(query): Asking,
     headers: HeaderMap,
 ) -> Response {
-    let asked = Asked::read(&query, &headers, site.options.language);
+    let mut asked = Asked::read(&query, &headers, site.options.language);
     let speech = Speech::now(asked.language);
     let past = match &page {
         Page::Trend(wanted) => trend::read(&site, wanted, speech.now_us).await,
-        Page::Overview | Page::Machine(_) | Page::Events => None,
+        Page::Health => {
+            asked.signed = people::signed(&site, &headers, !asked.again);
+            None
+        }
+        Page::Overview | Page::Machine(_) | Page::Events | Page::SignIn(_) => None,
     };
     let Some(_turn) = site.turn().await else { return too_many(&site, &headers) };
-    let path = page.path();
-    let place = Place { path: &path, chosen: asked.chosen, part: asked.part, build: &site.build };
-    let Some(made) = page.make(&site, &asked, past.as_ref(), (&speech, &place)) else {
-        return refuse(&site, &headers, StatusCode::NOT_FOUND, |words| words.no_such_machine);
+    render(&site, &page, &asked, past.as_ref(), &speech, &headers)
+}
+
+/// A page as it is answered; `past` is what was read for it.
+pub(super) fn render(
+    site: &Site,
+    page: &Page,
+    asked: &Asked,
+    past: Option<&trend::Past>,
+    speech: &Speech,
+    headers: &HeaderMap,
+) -> Response {
+    let (path, build) = (page.path(), page.build(site, asked, speech));
+    let place = Place { path: &path, chosen: asked.chosen, part: asked.part, build: &build, refresh: "" };
+    let refresh = page.refresh(&place, asked);
+    let place = Place { refresh: &refresh, ..place };
+    let Some(made) = page.make(site, asked, past, (speech, &place)) else {
+        return refuse(site, headers, StatusCode::NOT_FOUND, |words| words.no_such_machine);
     };
     let identity = site.facts.identity();
-    let html = frame::frame(&identity, &clock(&site, &speech), &made.title, &made.body, &place, &speech);
-    text("text/html; charset=utf-8", html.into_string())
+    let html = frame::frame(&identity, &clock(site, speech), &made.title, &made.body, &place, speech);
+    let mut answer = text("text/html; charset=utf-8", html.into_string());
+    if matches!(page, Page::Health | Page::SignIn(_)) {
+        // With less, browsers hide from us that a form comes from this page.
+        answer.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    }
+    answer
 }
 
 type TrendPath = Path<(String, String, String)>;
@@ -392,13 +478,13 @@ async fn guard(State(site): State<Arc<Site>>, request: Request<Body>, next: Next
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.entry(header::VARY).or_insert(HeaderValue::from_static("accept-language"));
     answer
@@ -406,7 +492,8 @@ async fn guard(State(site): State<Arc<Site>>, request: Request<Body>, next: Next
 
 fn objection(site: &Site, request: &Request<Body>) -> Option<Response> {
     let headers = request.headers();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    let is_change = *request.method() == Method::POST && people::is_change(request.uri().path());
+    if !is_change && !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut answer = refuse(site, headers, StatusCode::METHOD_NOT_ALLOWED, |words| words.read_only);
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return Some(answer);
@@ -422,5 +509,5 @@ fn objection(site: &Site, request: &Request<Body>) -> Option<Response> {
     if !super::host::is_ours(host, site.address, &site.options.host_names) {
         return Some(refuse(site, headers, StatusCode::MISDIRECTED_REQUEST, |words| words.wrong_host));
     }
-    None
+    if is_change { people::objection(site, headers) } else { None }
 }

@@ -5,6 +5,7 @@
 //! taken; when the table is full, the oldest one that is no live stream goes.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,10 @@ const LIFETIME: Duration = Duration::from_secs(600);
 
 /// Connections beside the live streams, for pages, files and probes.
 const PASSING_MAX: usize = 64;
+
+/// Address of who asks, put into each request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// Put into a request so that its handler can say: this connection has become a live stream.
 #[derive(Clone, Default)]
@@ -96,8 +101,8 @@ pub(super) async fn listen(listener: TcpListener, router: Router, live_max: usiz
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, Peer(address.ip().to_canonical())),
             Err(error) => {
                 // Out of file descriptors, mostly; they come back when connections end.
                 tracing::debug!("status page: cannot accept a connection: {error}");
@@ -107,7 +112,7 @@ pub(super) async fn listen(listener: TcpListener, router: Router, live_max: usiz
         };
         let (mark, end) = (LiveMark::default(), stop.child_token());
         table.enter(&mark, &end, live_max + PASSING_MAX);
-        tasks.spawn(connection(stream, service.clone(), mark, end));
+        tasks.spawn(connection(stream, peer, service.clone(), mark, end));
     }
     tasks.close();
     tasks.wait().await;
@@ -115,6 +120,7 @@ pub(super) async fn listen(listener: TcpListener, router: Router, live_max: usiz
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     service: TowerToHyperService<Router>,
     mark: LiveMark,
     end: CancellationToken,
@@ -123,6 +129,7 @@ async fn connection(
     let _slower = stream.set_nodelay(true);
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(mark.clone());
+        request.extensions_mut().insert(peer);
         service.call(request)
     });
     let serving = http1::Builder::new()

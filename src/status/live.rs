@@ -30,7 +30,8 @@ struct Stream {
     /// What the reader has, by id. As large as the page, of which the number is bounded.
     sent: HashMap<String, String>,
     spoke: Option<Instant>,
-    greeted: bool,
+    /// What the page was told to be.
+    build: String,
     /// Frees the place when the reader goes.
     _seat: Seat,
 }
@@ -54,8 +55,16 @@ pub(super) async fn stream(
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stop = site.stop.clone();
-    let stream =
-        Stream { page, site, asked, tick, sent: HashMap::new(), spoke: None, greeted: false, _seat: seat };
+    let stream = Stream {
+        page,
+        site,
+        asked,
+        tick,
+        sent: HashMap::new(),
+        spoke: None,
+        build: String::new(),
+        _seat: seat,
+    };
     let events = futures_util::stream::unfold(stream, move |mut stream| {
         let stop = stop.clone();
         async move {
@@ -72,14 +81,15 @@ pub(super) async fn stream(
 impl Stream {
     /// The next event; `None` ends the stream.
     async fn next(&mut self) -> Option<Event> {
-        if !self.greeted {
-            self.greeted = true;
-            return Some(Event::default().event("build").retry(TICK).data(&self.site.build));
-        }
         loop {
+            // The first one comes at once.
             self.tick.tick().await;
             // Too many at once: the reader gets its news a second later.
-            let Some((speech, changed)) = self.look().await? else { continue };
+            let Some((speech, build, changed)) = self.look().await? else { continue };
+            if build != self.build {
+                self.build.clone_from(&build);
+                return Some(Event::default().event("build").retry(TICK).data(build));
+            }
             let time = speech.moment_exact(speech.now_us);
             if !changed.is_empty() {
                 self.spoke = Some(Instant::now());
@@ -94,14 +104,15 @@ impl Stream {
         }
     }
 
-    /// What changed; the outer `None` when the machine is gone, the inner when there was no turn.
+    /// The build, and what changed; the outer `None` when the machine is gone, the inner when there was no turn.
     #[allow(clippy::option_option)] // said right above
-    async fn look(&self) -> Option<Option<(Speech, HashMap<String, String>)>> {
+    async fn look(&self) -> Option<Option<(Speech, String, HashMap<String, String>)>> {
         let Some(_turn) = self.site.turn().await else { return Some(None) };
         let speech = Speech::now(self.asked.language);
         let cells = self.page.cells(&self.site, &self.asked, &speech)?;
         let changed = texts(cells).filter(|(id, html)| self.sent.get(id) != Some(html)).collect();
-        Some(Some((speech, changed)))
+        let build = self.page.build(&self.site, &self.asked, &speech);
+        Some(Some((speech, build, changed)))
     }
 }
 
@@ -117,6 +128,7 @@ async fn once(page: &Page, site: &Site, asked: &Asked, headers: &HeaderMap) -> R
         return refuse(site, headers, StatusCode::NOT_FOUND, |words| words.no_such_machine);
     };
     let cells: HashMap<_, _> = texts(cells).collect();
-    let body = json!({ "time": speech.moment_exact(speech.now_us), "cells": cells });
+    let build = page.build(site, asked, &speech);
+    let body = json!({ "time": speech.moment_exact(speech.now_us), "build": build, "cells": cells });
     ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

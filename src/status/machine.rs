@@ -2,6 +2,7 @@
 
 use forebay_connector::{Quality, Scalar, Value};
 
+use super::certificates::{CertificateRow, certificates};
 use super::facts::{Facts, NotRead};
 use super::judge::{Letter, was_read, worth, worth_words};
 use super::speech::{Speech, plain, sentence};
@@ -28,6 +29,8 @@ pub(super) struct Machine {
     /// Label and value.
     pub(super) connection: Vec<(&'static str, String)>,
     pub(super) predictions: Vec<PredictionRow>,
+    /// What its server has shown.
+    pub(super) certificates: Vec<CertificateRow>,
     /// What `forebay check` says of its file; empty unless that has faults.
     pub(super) check: String,
 }
@@ -94,6 +97,8 @@ pub(super) fn machine(twin: &DeviceTwin, facts: &dyn Facts, part: usize, speech:
     let mut predictions = prediction_rows(facts, speech);
     predictions.retain(|p| p.device == plain(&device.name));
     let mut row = row(twin, &predictions, speech);
+    let mut certificates = certificates(facts, speech);
+    certificates.retain(|certificate| certificate.device == plain(&device.name));
     let faulty = facts.not_read();
     row.note_faults(&faulty, speech);
     let check = faulty.iter().find(|it| it.runs_on && it.name == device.name).map(check_words);
@@ -108,6 +113,7 @@ pub(super) fn machine(twin: &DeviceTwin, facts: &dyn Facts, part: usize, speech:
         connection: connection(device, &state, speech),
         predictions,
         row,
+        certificates,
         check: check.unwrap_or_default(),
     }
 }
@@ -121,6 +127,7 @@ pub(super) fn not_read(machine: &NotRead, speech: &Speech) -> Machine {
         part: Part::of(0, VALUES_SHOWN_MAX, 1),
         connection: Vec::new(),
         predictions: Vec::new(),
+        certificates: Vec::new(),
         check: check_words(machine),
     }
 }

@@ -1,18 +1,22 @@
 //! The status page: is my data all right, how long can we stay offline, is anything about to fail?
 //!
 //! [`serve`] shows the [`crate::twin`] and the [`Facts`] as pages for operators, as JSON and as
-//! metrics, all made from one `View` and its words. It only reads, and holds no lock while it
-//! waits. `docs/status-page.md` is the text for users.
+//! metrics, all made from one `View` and its words. It holds no lock while it waits. Only a person
+//! who is signed in changes anything, by one of the [`actions`]. `docs/status-page.md` is the text for users.
 //!
 //! Invariants: all words come from `words.rs`; text from outside goes through `speech::plain` and
 //! maud's escaping; no answer is larger than 60 KB of HTML; number, duration and size of
 //! connections and requests are bounded (`listen.rs`, `http.rs`).
 
+pub mod actions;
 mod axis;
+mod certificates;
 mod chronicle;
 mod draw;
 pub mod facts;
 mod frame;
+mod health;
+mod health_page;
 mod host;
 mod http;
 mod judge;
@@ -20,8 +24,11 @@ mod listen;
 mod live;
 mod machine;
 mod metrics;
+mod month;
 mod page;
+mod people;
 mod speech;
+mod standby;
 mod tiles;
 mod trend;
 mod verdict;
@@ -55,6 +62,8 @@ pub struct Options {
     pub web_clients_max: usize,
     /// Names the box is reached by, beside `localhost` and its addresses.
     pub host_names: Vec<String>,
+    /// Who may sign in, and what they can do.
+    pub acts: actions::Acts,
 }
 
 impl Default for Options {
@@ -64,6 +73,7 @@ impl Default for Options {
             language: Language::En,
             web_clients_max: 32,
             host_names: Vec::new(),
+            acts: actions::Acts::default(),
         }
     }
 }
@@ -130,7 +140,9 @@ pub async fn serve(
     if address.ip().is_loopback() {
         tracing::info!("status page: http://{address}");
     } else {
-        tracing::warn!("status page: http://{address}, open to the network without login (status.listen)");
+        tracing::warn!(
+            "status page: http://{address}, open to the network, for reading without login (status.listen)"
+        );
     }
     let live_max = options.web_clients_max;
     let site = Arc::new(http::Site::new(options, address, twin, facts, stop.clone()));

@@ -3,6 +3,7 @@
 
 use maud::{Markup, html};
 
+use super::certificates;
 use super::chronicle::EventRow;
 use super::draw::{badge, bar, curve};
 use super::frame::{Cell, Place, block, cell, encode, parts, spot, stripe};
@@ -27,13 +28,14 @@ pub(super) fn overview_cells(view: &View, part: Part, speech: &Speech) -> Vec<Ce
 pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) -> Markup {
     html! {
         section.verdict {
-            @let [mark, text, oldest, note, clock] = verdict_cells(view, speech);
+            @let [mark, text, oldest, note, clock, standby] = verdict_cells(view, speech);
             (spot(&mark))
             div.says {
                 h1 class=(text.class) id=(text.id) role="status" aria-live="polite" { (text.html) }
                 " " (spot(&oldest))
                 (spot(&note))
                 (spot(&clock))
+                (spot(&standby))
             }
         }
         @if !view.machines.is_empty() {
@@ -51,11 +53,15 @@ pub(super) fn overview(view: &View, part: Part, place: &Place, speech: &Speech) 
             }
         }
         (parts(part, speech.words.machines_from_to, place, speech))
-        section.tiles { @for tile in &tile_cells(view, speech) { (block(tile)) } }
+        section.tiles {
+            @let [it, reserve, predictions] = tile_cells(view, speech);
+            (block(&it)) (block(&reserve))
+            a.whole href=(place.to("/health")) { (block(&predictions)) }
+        }
     }
 }
 
-fn verdict_cells(view: &View, speech: &Speech) -> [Cell; 5] {
+fn verdict_cells(view: &View, speech: &Speech) -> [Cell; 6] {
     let verdict = &view.verdict;
     [
         cell("v-mark", "mark", html! { (stripe(verdict.letter)) (badge(verdict.letter, speech.words)) }),
@@ -63,6 +69,13 @@ fn verdict_cells(view: &View, speech: &Speech) -> [Cell; 5] {
         cell("v-oldest", "oldest", html! { (verdict.oldest) }),
         cell("v-note", "note", html! { (verdict.note) }),
         cell("v-clock", "note", html! { (view.clock_note) }),
+        cell(
+            "v-standby",
+            "note",
+            html! {
+                @if let Some(standby) = &view.standby { (badge(standby.letter, speech.words)) " " (standby.text) }
+            },
+        ),
     ]
 }
 
@@ -121,6 +134,7 @@ fn tile<T>(name: &str, tile: &Tile<T>, speech: &Speech) -> Markup {
 /// All that can change on `/m/<device>`.
 pub(super) fn machine_cells(machine: &Machine, speech: &Speech) -> Vec<Cell> {
     let mut cells: Vec<_> = machine_head(machine, speech).into();
+    cells.push(certificate_cell(machine, speech));
     for tag in machine.groups.iter().flat_map(|group| &group.tags) {
         cells.extend(tag_cells(tag, speech));
     }
@@ -140,6 +154,9 @@ pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Mark
             }
         }
         (block(&predictions))
+        // What waits for a person comes first, what is settled last.
+        @let (certificates, waits) = (certificate_cell(machine, speech), certificates::wait(&machine.certificates));
+        @if waits { (block(&certificates)) }
         div.groups {
             @for group in &machine.groups {
                 section.group {
@@ -162,10 +179,15 @@ pub(super) fn machine(machine: &Machine, place: &Place, speech: &Speech) -> Mark
         @if machine.row.state != State::NotRead {
             section.group.connection { h2 { (speech.words.connection) } (block(&connection)) }
         }
+        @if !waits { (block(&certificates)) }
         @if !machine.check.is_empty() {
             section.group { h2 { (speech.words.file_faults) } pre lang="en" { (machine.check) } }
         }
     }
+}
+
+fn certificate_cell(machine: &Machine, speech: &Speech) -> Cell {
+    cell("x", "certificates", certificates::block(&machine.certificates, speech))
 }
 
 fn machine_head(machine: &Machine, speech: &Speech) -> [Cell; 5] {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::words::{EventWords, Language, Words, fill};
+use super::words::{EventWords, HealthWords, Language, PeopleWords, Words, fill};
 
 /// Narrow no-break space between thousands: understood in both languages, unlike `.` and `,`.
 const THIN_SPACE: char = '\u{202f}';
@@ -29,6 +29,16 @@ impl Speech {
     pub(super) fn now(language: Language) -> Self {
         let now_us = crate::clock::now_us();
         Self { language, words: language.words(), now_us, zone: TimeZone::system() }
+    }
+
+    /// The words of "Is anything about to fail?".
+    pub(super) fn health_words(&self) -> &'static HealthWords {
+        self.language.health_words()
+    }
+
+    /// The words around people.
+    pub(super) fn people_words(&self) -> &'static PeopleWords {
+        self.language.people_words()
     }
 
     /// The words of the events.

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::certificates::{CertificateRow, certificates};
 use super::facts::{Facts, Identity, NotRead, Prediction, PredictionState, Reserve, ToIt, serialize_moment};
+use super::health::severity_words;
 use super::judge::{FAULTY_FILE, Letter, Tally, cause_sentence};
 use super::speech::{Speech, plain, sentence};
+use super::standby::{StandbyRow, standby};
 use super::verdict::{Verdict, verdict};
 use super::words::fill;
 use super::{tiles, verdict};
+use crate::infer::episode::Severity;
 use crate::twin::{Cause, DeviceState, DeviceTwin, Link, Slowed, Twin};
 
 /// Everything `/` says.
@@ -28,6 +32,10 @@ pub(super) struct View {
     pub(super) clock_note: String,
     /// The answer in one sentence.
     pub(super) verdict: Verdict,
+    /// How two boxes share the plant; `None` where there is only this one.
+    pub(super) standby: Option<StandbyRow>,
+    /// What the servers of machines have shown.
+    pub(super) certificates: Vec<CertificateRow>,
     /// One for each device, in ISA-95 order.
     pub(super) machines: Vec<Row>,
     /// The way to Kafka.
@@ -160,6 +168,12 @@ pub(super) struct PredictionRow {
     pub(super) since_us: Option<i64>,
     /// Age of the last score, seconds.
     pub(super) age_s: Option<f64>,
+    /// Windows that were not scored since it began to run, for lack of time.
+    pub(super) windows_dropped: u64,
+    /// Name of the episode that runs.
+    pub(super) episode: Option<String>,
+    /// How urgent it is.
+    pub(super) severity: Option<Severity>,
     #[serde(skip)]
     pub(super) history: Vec<f32>,
 }
@@ -195,6 +209,8 @@ pub(super) fn view(twin: &Twin, facts: &dyn Facts, speech: &Speech) -> View {
             },
             speech,
         ),
+        standby: standby(facts, speech),
+        certificates: certificates(facts, speech),
         to_it: tiles::to_it(to_it, &reserve, &identity, speech),
         reserve: tiles::reserve(reserve, speech),
         predictions: tiles::predictions(predictions, speech),
@@ -363,7 +379,7 @@ fn rates(state: &DeviceState, now_us: i64) -> Vec<Option<u64>> {
     (this - MINUTES + 1..=this).map(of).collect()
 }
 
-fn prediction(p: &Prediction, speech: &Speech) -> PredictionRow {
+pub(super) fn prediction(p: &Prediction, speech: &Speech) -> PredictionRow {
     let words = speech.words;
     let own = sentence(p.words.get(speech.language.code()));
     let (letter, usual) = match p.state {
@@ -391,6 +407,9 @@ fn prediction(p: &Prediction, speech: &Speech) -> PredictionRow {
         threshold: p.threshold,
         since_us: p.since_us,
         age_s: p.last_us.map(|at| speech.age_s(at)),
+        windows_dropped: p.dropped,
+        episode: p.episode.as_ref().map(|(id, _)| plain(id)),
+        severity: p.episode.as_ref().map(|(_, severity)| *severity),
         history: p.history.clone(),
     }
 }
@@ -407,6 +426,9 @@ pub(super) fn prediction_headline(p: &PredictionRow, speech: &Speech) -> String 
     match p.state {
         PredictionState::Suppressed => format!("{name}, {}", words.model_suppressed),
         PredictionState::Broken => format!("{name}, {}", words.model_broken),
-        PredictionState::Normal | PredictionState::Raised | PredictionState::Filling => name,
+        PredictionState::Normal | PredictionState::Raised | PredictionState::Filling => match p.severity {
+            Some(severity) => format!("{name}, {}", severity_words(severity, speech.health_words())),
+            None => name,
+        },
     }
 }

@@ -60,6 +60,26 @@ impl Language {
         }
     }
 
+    /// The words of "Is anything about to fail?".
+    pub(super) fn health_words(self) -> &'static HealthWords {
+        static STRETCHED: LazyLock<HealthWords> = LazyLock::new(HealthWords::stretched);
+        match self {
+            Self::En => &HealthWords::EN,
+            Self::De => &HealthWords::DE,
+            Self::Stretched => &STRETCHED,
+        }
+    }
+
+    /// The words around people.
+    pub(super) fn people_words(self) -> &'static PeopleWords {
+        static STRETCHED: LazyLock<PeopleWords> = LazyLock::new(PeopleWords::stretched);
+        match self {
+            Self::En => &PeopleWords::EN,
+            Self::De => &PeopleWords::DE,
+            Self::Stretched => &STRETCHED,
+        }
+    }
+
     /// The words of the events.
     pub(super) fn event_words(self) -> &'static EventWords {
         static STRETCHED: LazyLock<EventWords> = LazyLock::new(EventWords::stretched);
@@ -111,8 +131,12 @@ macro_rules! words {
 }
 
 mod events;
+mod health;
+mod people;
 
 pub(super) use events::EventWords;
+pub(super) use health::HealthWords;
+pub(super) use people::PeopleWords;
 
 /// `text` with 40 % more letters in words of common length; single letters stay as they are.
 fn stretch(text: &'static str) -> &'static str {
@@ -203,6 +227,7 @@ words! {
     hint_timeout: "PLC stopped or overloaded?", "SPS steht oder ist überlastet?";
     hint_mismatch: "wrong device at this address?", "falsches Gerät an dieser Adresse?";
     hint_lost: "connection breaks off", "Verbindung bricht ab";
+    hint_no_place: "waits for a connection", "wartet auf eine Verbindung";
     hint_refused: "the PLC does not allow reading", "die SPS erlaubt das Lesen nicht";
     hint_not_trusted: "password or certificate?", "Passwort oder Zertifikat?";
     hint_not_verified: "wrong machine or changed program?", "falsche Maschine oder geändertes Programm?";
@@ -216,6 +241,7 @@ words! {
         "Antworten passen nicht: falsches Gerät an dieser Adresse?";
     cause_lost: "The connection breaks off: cable, switch or PLC?",
         "Verbindung bricht ab: Kabel, Switch oder SPS?";
+    cause_no_place: "It waits: the PLC already has as many connections to us as its budget permits", "Sie wartet: Die SPS hat schon so viele Verbindungen zu uns, wie ihr Budget erlaubt";
     cause_refused: "The PLC does not allow reading", "Die SPS erlaubt das Lesen nicht";
     cause_not_trusted: "Not let in: password or certificate?", "Kein Zutritt: Passwort oder Zertifikat?";
     cause_not_verified: "Check failed: wrong machine or changed program?",
@@ -228,6 +254,19 @@ words! {
     cause_panic: "Software fault of this box; it tries again",
         "Softwarefehler dieser Box; sie versucht es wieder";
     cause_other: "No data, cause unknown", "Keine Daten, Ursache unbekannt";
+    // {0} is the active box, {1} what is known of it, in parts below.
+    standby_waits: "This box stands by for {0}: {1}.", "Diese Box steht für {0} bereit: {1}.";
+    standby_reads: "This box reads the machines of {0} and marks what it writes: {1}.",
+        "Diese Box liest die Maschinen von {0} und kennzeichnet, was sie schreibt: {1}.";
+    heartbeat_lives: "it answers on the local network", "sie antwortet im örtlichen Netz";
+    heartbeat_gone: "it does not answer on the local network", "sie antwortet im örtlichen Netz nicht";
+    heartbeat_unknown: "it cannot be asked on the local network", "sie kann im örtlichen Netz nicht gefragt werden";
+    lease_lives: "its lease in Kafka holds", "ihr Lebenszeichen in Kafka gilt";
+    lease_gone: "its lease in Kafka has run out", "ihr Lebenszeichen in Kafka ist abgelaufen";
+    lease_not_yet: "of its lease in Kafka nothing is known yet", "von ihrem Lebenszeichen in Kafka ist noch nichts bekannt";
+    lease_unknown: "its lease in Kafka cannot be looked at", "nach ihrem Lebenszeichen in Kafka kann nicht gesehen werden";
+    lease_not_taken: "Kafka does not take the lease of this box, so its standby sees it only on the local network: {0}",
+        "Kafka nimmt das Lebenszeichen dieser Box nicht an, ihre Ersatzbox sieht sie nur noch im örtlichen Netz: {0}";
     other_box_reads: "box {0} reads it", "wird von Box {0} gelesen";
     connecting: "being connected", "wird verbunden";
     unreadable_one: "1 of {1} values cannot be read", "1 von {1} Werten nicht lesbar";
@@ -347,6 +386,18 @@ words! {
     good_title: "Good values of all", "Gute Werte von allen";
     rate_title: "Values per minute in the last hour, now {0}", "Werte je Minute in der letzten Stunde, jetzt {0}";
     connection: "Connection", "Verbindung";
+    certificates: "Certificates of the server", "Zertifikate des Servers";
+    certificate_waiting: "waits for a decision", "wartet auf eine Entscheidung";
+    certificate_trusted: "trusted", "vertraut";
+    certificate_refused: "refused: the file of this machine names another one",
+        "abgelehnt: die Datei dieser Maschine nennt ein anderes";
+    certificate_expired: "{0}, has expired", "{0}, ist abgelaufen";
+    certificate_subject: "Name", "Name";
+    certificate_fingerprint: "Fingerprint", "Fingerabdruck";
+    certificate_until: "Valid until", "Gültig bis";
+    certificate_seen: "First seen", "Zuerst gesehen";
+    certificate_how: "Compare the fingerprint at the server itself. This page only shows; on the box, type:",
+        "Den Fingerabdruck am Server selbst vergleichen. Diese Seite zeigt nur; auf der Box eingeben:";
     state_up: "connected since {0}", "verbunden seit {0}";
     state_down: "no data since {0}", "keine Daten seit {0}";
     state_never: "no data yet since {0}", "keine Daten seit {0}";
@@ -426,7 +477,9 @@ mod tests {
 
     #[test]
     fn both_languages_have_every_text_with_the_same_places() {
-        for (name, en, de) in Words::ALL.iter().chain(EventWords::ALL) {
+        for (name, en, de) in
+            Words::ALL.iter().chain(EventWords::ALL).chain(HealthWords::ALL).chain(PeopleWords::ALL)
+        {
             assert!(!en.is_empty() && !de.is_empty(), "{name} is empty");
             assert_eq!(places(en), places(de), "{name}");
             assert_eq!(places(stretch(en)), places(en), "{name}");

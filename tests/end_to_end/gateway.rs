@@ -67,6 +67,21 @@ impl Gateway {
         std::fs::write(self.folder.path().join(name), text).expect("a file");
     }
 
+    /// The same with its folders, for a file that is no text.
+    pub fn add_bytes(&self, name: &str, bytes: &[u8]) {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    }
+
+    /// Runs a command as the page says it, with its configuration.
+    pub fn run(&self, command: &str) {
+        let words = command.strip_prefix("forebay ").expect("a command of forebay").split(' ');
+        let mut program = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        let done = program.args(words).arg("--config").arg(self.config()).output().expect("forebay runs");
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.path().join("forebay.toml")
     }

@@ -1,6 +1,8 @@
 //! The page of the real process, in a real browser, with a controller that is switched off and on,
 //! and without any Kafka.
 
+use sha2::{Digest, Sha256};
+
 use super::gateway::Gateway;
 use super::plant::{self, Values};
 use crate::browser::{Browser, Look};
@@ -87,5 +89,40 @@ fn a_missing_file_of_this_box_is_called_its_own_settings() {
     );
     assert!(gateway.log().contains("this box's settings: cannot read /nope/ca.pem"), "{}", gateway.log());
     assert!(!gateway.log().contains("IT department"), "{}", gateway.log());
+    gateway.stop();
+}
+
+/// The certificate of an OPC UA server, made with openssl.
+const CERTIFICATE: &[u8] = include_bytes!("../../src/opcua_command/tests/first.der");
+
+#[test]
+fn a_certificate_that_waits_is_on_the_page_until_the_command_there_has_decided() {
+    let mut gateway = Gateway::new("127.0.0.1:1", "page-certificate", "60s", &[]);
+    gateway.add(
+        "devices/plant.toml",
+        "forebay = 1\n[[device]]\nname = \"filler-1\"\nprofile = \"bottle-filler\"\nlocation = \"A/B/C/D\"\n\
+         endpoint = \"opc.tcp://127.0.0.1:1\"\n",
+    );
+    let digits: String = Sha256::digest(CERTIFICATE).iter().map(|byte| format!("{byte:02x}")).collect();
+    gateway.add_bytes(&format!("state/devices/filler-1/rejected/{digits}.der"), CERTIFICATE);
+    gateway.check();
+    gateway.start();
+    let in_state = |gateway: &Gateway, state: &str| {
+        wait_for(&format!("a certificate that is {state}"), PATIENCE, || {
+            let shown = gateway.status()?["certificates"][0].clone();
+            (shown["state"] == state).then_some(shown)
+        })
+    };
+    let shown = in_state(&gateway, "waiting");
+    assert_eq!(shown["fingerprint"], format!("sha256:{digits}"));
+    assert_eq!((&shown["device"], &shown["letter"]), (&"filler-1".into(), &"M".into()));
+    let command = shown["trust"].as_str().expect("a command").to_owned();
+    let address = gateway.page().trim_start_matches("http://").to_owned();
+    let page = wait_for("the machine's page", PATIENCE, || crate::support::get(&address, "/m/filler-1"));
+    assert!(page.contains(&command), "{command} is not in {page}");
+    // Typed as it stands there.
+    gateway.run(&command);
+    let shown = in_state(&gateway, "trusted");
+    assert!(shown["trust"].is_null(), "{shown}");
     gateway.stop();
 }

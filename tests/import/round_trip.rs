@@ -236,7 +236,7 @@ fn kepware_addresses_of_a_meter_mean_what_they_mean_there() {
     // pymodbus has fewer registers than this tag's number.
     let shorter = Arc::get_mut(&mut device).expect("nobody else has it");
     let high = shorter.spec.tags.iter().position(|tag| tag.address == "412345").expect("it is there");
-    shorter.spec.tags[high].address = "44096".to_owned();
+    Arc::make_mut(&mut shorter.spec.tags)[high].address = "44096".to_owned();
     let samples = poll(&runtime, &device, format!("tcp://127.0.0.1:{}", server.port));
     let bits = [true, false, true, false, false, false, false, true].map(Value::Bool);
     let numbers: Vec<Value> = (1..=10).map(Value::Int).collect();

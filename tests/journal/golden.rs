@@ -50,7 +50,7 @@ fn version_1_is_read() {
         fs::write(directory.path().join(name), content).unwrap();
     }
     let disk = Arc::new(RealDisk::open(directory.path()).unwrap());
-    let (journal, recovery) = Journal::open(disk, Options { segment_bytes: 1, budget_bytes: 1 }).unwrap();
+    let (journal, recovery) = Journal::open(disk, Options { segment_bytes: 1 }).unwrap();
     assert_eq!(journal.epoch().to_string(), "000102030405060708090a0b0c0d0e0f");
     assert_eq!((recovery.damages, recovery.put_aside, recovery.created), (vec![], vec![], false));
     let mut reader = journal.reader(0).unwrap();
@@ -106,7 +106,7 @@ fn read_version_1(change: impl Fn(&str, &mut Vec<u8>)) -> std::collections::BTre
         fs::write(directory.path().join(name), content).unwrap();
     }
     let disk = Arc::new(RealDisk::open(directory.path()).unwrap());
-    let (journal, _) = Journal::open(disk, Options { segment_bytes: 1, budget_bytes: 1 }).unwrap();
+    let (journal, _) = Journal::open(disk, Options { segment_bytes: 1 }).unwrap();
     let mut reader = journal.reader(0).unwrap();
     let mut told = std::collections::BTreeMap::new();
     loop {
@@ -183,7 +183,7 @@ impl Clock for FixedClock {
 fn devices() -> [Arc<Device>; 2] {
     let mut press = device("press-3", &[Scalar::Lreal; 9]);
     let scaled = Transform::Linear { scale: 100.0 / 27648.0, offset: -5.0, clamp: None };
-    Arc::get_mut(&mut press).unwrap().tags[8].transform = scaled;
+    Arc::make_mut(&mut Arc::get_mut(&mut press).unwrap().tags)[8].transform = scaled;
     [press, device("mixer", &[Scalar::Real; 3])]
 }
 

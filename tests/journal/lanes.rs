@@ -286,7 +286,7 @@ fn damage_becomes_one_gap_event_and_reading_goes_on() {
 fn a_reader_follows_the_writer_while_segments_go() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Arc::new(RealDisk::open(directory.path()).unwrap());
-    let limits = Options { segment_bytes: 2_000, budget_bytes: u64::MAX };
+    let limits = Options { segment_bytes: 2_000 };
     let (mut journal, _) = Journal::open(disk, limits).unwrap();
     let mut reader = journal.reader(0).unwrap();
     let done = AtomicBool::new(false);

@@ -2,7 +2,9 @@
 
 Prints `ready PORT`, then takes one command a line and answers `ok …` or `error …`:
 
-  add NODE TYPE JSON   creates a variable; TYPE as in profiles (REAL, STRING, REAL[3] …)
+  add NODE TYPE JSON   creates a variable; TYPE as in profiles (REAL, STRING, REAL[3] …), or PRESS: a
+                       structure whose fields JSON has, or a list of those
+  forget DEFINITION    PRESS or Zone loses its DataTypeDefinition, as before OPC UA 1.04
   set NODE JSON        writes a value, with the source time of now
   put NODE US JSON     writes a value with this source time, microseconds since 1970; `-` for none
   load MS              writes a new number to every DINT each so many milliseconds, from now on
@@ -38,6 +40,7 @@ import tempfile
 
 from asyncua import Server, ua
 from asyncua.common import connection
+from asyncua.common.structures104 import new_enum, new_struct, new_struct_field
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.history import HistoryDict
@@ -90,7 +93,7 @@ class OneUser:
 class Peer:
     def __init__(self, arguments):
         self.arguments = arguments
-        self.types, self.kinds = {}, {}
+        self.types, self.kinds, self.defined = {}, {}, {}
         self.fingerprint = ""
 
     async def start(self):
@@ -141,6 +144,30 @@ class Peer:
 
         iserver.create_session = counted
 
+    async def structures(self):
+        """PRESS: simple fields, an enumeration, a subtype, arrays, structures in it, one that may be left out."""
+        one, many = new_struct_field, lambda name, kind: new_struct_field(name, kind, array=True)
+        mode = await new_enum(self.server, self.index, "Mode", ["Stopped", "Running"])
+        zone, _ = await new_struct(self.server, self.index, "Zone", [
+            one("Temp", ua.VariantType.Float), one("Name", ua.VariantType.String),
+        ])
+        press, _ = await new_struct(self.server, self.index, "PRESS", [
+            one("Running", ua.VariantType.Boolean), one("Speed", ua.VariantType.Float),
+            one("Count", ua.VariantType.UInt32), one("Mode", mode), one("Name", ua.VariantType.String),
+            one("Cycle", ua.NodeId(ua.ObjectIds.Duration)), many("Profile", ua.VariantType.Float),
+            one("Die", zone), many("Zones", zone),
+            new_struct_field("Note", ua.VariantType.String, optional=True), one("Last", ua.VariantType.Int16),
+        ])
+        self.defined = {"PRESS": press, "Zone": zone}
+        await self.server.load_data_type_definitions()
+
+    def structure(self, value):
+        def zone(value):
+            return ua.Zone(Temp=value["Temp"], Name=value["Name"])
+
+        special = {"Die": zone, "Zones": lambda all: [zone(it) for it in all], "Mode": ua.Mode}
+        return ua.PRESS(**{name: special.get(name, lambda it: it)(it) for name, it in value.items()})
+
     async def alarm(self, name, state, kind, text):
         """Each event is an object of its own, because the server keeps it for later."""
         etype = getattr(ua.ObjectIds, kind, None)
@@ -190,6 +217,9 @@ class Peer:
         def convert(item):
             return EPOCH.replace(tzinfo=None) + datetime.timedelta(microseconds=item) if base == "DATETIME" else item
 
+        if name == "PRESS":
+            made = [self.structure(it) for it in value] if isinstance(value, list) else self.structure(value)
+            return ua.Variant(made, ua.VariantType.ExtensionObject)
         base, _, length = name.partition("[")
         if length and base not in ("STRING", "WSTRING"):
             return ua.Variant([convert(item) for item in value], TYPES[base])
@@ -205,9 +235,12 @@ class Peer:
         word, _, rest = line.partition(" ")
         if word == "add":
             text, name, value = rest.split(" ", 2)
+            if name == "PRESS" and not self.defined:
+                await self.structures()
             node, variant = self.node(text), self.variant(name, json.loads(value))
             browse = ua.QualifiedName(text.split("=", 1)[1], self.index)
-            await self.server.nodes.objects.add_variable(node, browse, variant)
+            kind = self.defined[name].nodeid if name in self.defined else None
+            await self.server.nodes.objects.add_variable(node, browse, variant, datatype=kind)
             self.types[node] = name
             await self.write(node, variant)
         elif word == "set":
@@ -219,6 +252,10 @@ class Peer:
             node = self.node(text)
             source = None if us == "-" else EPOCH + datetime.timedelta(microseconds=int(us))
             await self.write(node, self.variant(self.types[node], json.loads(value)), source=source)
+        elif word == "forget":
+            nothing = ua.DataValue(ua.Variant(None), ua.StatusCode(ua.StatusCodes.BadAttributeIdInvalid))
+            definition = ua.AttributeIds.DataTypeDefinition
+            await self.server.write_attribute_value(self.defined[rest].nodeid, nothing, definition)
         elif word == "load":
             self.loading = asyncio.create_task(self.load(int(rest) / 1000))
         elif word == "record":

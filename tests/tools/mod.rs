@@ -9,4 +9,5 @@ mod held;
 mod journal;
 mod known;
 mod missing;
+mod person;
 mod replay;

@@ -142,6 +142,13 @@ pub trait Connector: Send {
         Ok(false)
     }
 
+    /// How long ago the device last proved that a value which [`Connector::poll`] has not given is
+    /// unchanged. Zero where each poll asks for all values; with a subscription the time since anything
+    /// was heard of it.
+    fn silence(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// From now on `pace` is asked before every request to the device, those of a handshake, of
     /// `[[verify]]` and repeated ones included. Called before the first [`Connector::connect`], and
     /// only for devices that have a budget.

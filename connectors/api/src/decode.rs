@@ -43,6 +43,12 @@ pub fn decode_scalar(scalar: Scalar, bytes: &[u8]) -> Result<Value, DecodeFault>
         Scalar::Byte | Scalar::Usint => Value::Uint(u64::from(take::<1>(bytes)?[0])),
         Scalar::Sint => Value::Int(i64::from(i8::from_be_bytes(take(bytes)?))),
         Scalar::Char => Value::Text(char::from(take::<1>(bytes)?[0]).to_string().into_boxed_str()),
+        Scalar::Wchar => {
+            let unit = u16::from_be_bytes(take(bytes)?);
+            // Half of a pair is no character.
+            let character = char::from_u32(u32::from(unit)).ok_or(DecodeFault::Text)?;
+            Value::Text(character.to_string().into_boxed_str())
+        }
         Scalar::Word | Scalar::Uint => Value::Uint(u64::from(u16::from_be_bytes(take(bytes)?))),
         Scalar::Int => Value::Int(i64::from(i16::from_be_bytes(take(bytes)?))),
         Scalar::Dword | Scalar::Udint => Value::Uint(u64::from(u32::from_be_bytes(take(bytes)?))),

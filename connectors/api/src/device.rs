@@ -92,8 +92,8 @@ pub struct DeviceSpec {
     pub options: BTreeMap<String, OptionValue>,
     /// Scan classes in use.
     pub scans: Vec<ScanClass>,
-    /// Tags in profile order, `[[verify]]` tags that have no own line last.
-    pub tags: Vec<TagSpec>,
+    /// Tags in profile order, `[[verify]]` tags that have no own line last. Equal devices share them.
+    pub tags: Arc<[TagSpec]>,
     /// Fingerprint of the server certificate to trust (`sha256:…`).
     pub trust: Option<String>,
     /// The device may be read without encryption.
@@ -230,6 +230,14 @@ pub trait Protocol: Send + Sync {
     fn line(&self, device: &DeviceSpec) -> Option<String> {
         let _ = device;
         None
+    }
+
+    /// Host and port of this device, spelled the same for all devices that are reached there: their
+    /// connections count together.
+    fn address(&self, device: &DeviceSpec) -> String {
+        let endpoint = device.endpoint.as_str();
+        let behind = endpoint.split_once("://").map_or(endpoint, |(_, behind)| behind);
+        behind.split('/').next().unwrap_or(behind).to_ascii_lowercase()
     }
 
     /// The requests by which this device would be read; sends none. For `forebay plan`.

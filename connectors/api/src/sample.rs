@@ -16,7 +16,7 @@ pub enum Value {
     Real(f32),
     /// LREAL and everything that was scaled.
     Lreal(f64),
-    /// CHAR, STRING, WSTRING.
+    /// CHAR, WCHAR, STRING, WSTRING.
     Text(Box<str>),
     /// DTL and DATETIME, microseconds since 1970-01-01T00:00:00Z.
     DateTime(i64),

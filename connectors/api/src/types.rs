@@ -15,6 +15,8 @@ pub enum Scalar {
     Usint,
     /// 8 bits, one Latin-1 character.
     Char,
+    /// 16 bits, one UTF-16 unit.
+    Wchar,
     /// 16 bits, unsigned.
     Word,
     /// 16 bits, signed.
@@ -68,7 +70,7 @@ impl Scalar {
         Some(match self {
             Self::Bool => 1,
             Self::Byte | Self::Sint | Self::Usint | Self::Char => 8,
-            Self::Word | Self::Int | Self::Uint | Self::Bcd | Self::S5time | Self::Date => 16,
+            Self::Wchar | Self::Word | Self::Int | Self::Uint | Self::Bcd | Self::S5time | Self::Date => 16,
             Self::Dword | Self::Dint | Self::Udint | Self::Time | Self::Real | Self::Lbcd | Self::Tod => 32,
             Self::Lword | Self::Lint | Self::Ulint | Self::Lreal | Self::DateTime | Self::DateAndTime => 64,
             Self::Dtl => 96,
@@ -82,6 +84,7 @@ impl Scalar {
             self,
             Self::Bool
                 | Self::Char
+                | Self::Wchar
                 | Self::String(_)
                 | Self::Wstring(_)
                 | Self::Date
@@ -123,6 +126,7 @@ const NAMES: &[(&str, Scalar, &[&str])] = &[
     ("SINT", Scalar::Sint, &["int8", "i8"]),
     ("USINT", Scalar::Usint, &["uint8", "u8"]),
     ("CHAR", Scalar::Char, &[]),
+    ("WCHAR", Scalar::Wchar, &[]),
     ("WORD", Scalar::Word, &[]),
     ("INT", Scalar::Int, &["int16", "i16", "short"]),
     ("UINT", Scalar::Uint, &["uint16", "u16", "ushort"]),

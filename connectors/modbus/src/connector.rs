@@ -329,7 +329,9 @@ pub fn items(device: &DeviceSpec, settings: &Settings) -> Result<Vec<Item>, Open
             ),
         })
     };
-    device.tags.iter().map(item).collect()
+    let mut items = device.tags.iter().map(item).collect::<Result<Vec<_>, _>>()?;
+    items.shrink_to_fit();
+    Ok(items)
 }
 
 /// Puts the value of `item` into its sample; `data` answers `read`, which holds the item.

@@ -1,4 +1,6 @@
-//! Node ids as profiles write them: `ns=<alias>;s=…`.
+//! Node ids as profiles write them: `ns=<alias>;s=…`, and fields of structures:
+//! `ns=<alias>;field=Motor.Speed;s=…`. The field comes first, because the text after `s=` may hold
+//! anything.
 //!
 //! The alias stands for a namespace URI in `[opcua.namespaces]`, never for an index: indices may
 //! change when the server restarts (OPC UA Part 6, 5.1.12).
@@ -11,12 +13,18 @@ use opcua::types::{ByteString, Guid, Identifier, NodeId, ObjectId};
 
 /// Longest text identifier that OPC UA allows, in bytes (Part 3, 8.2.4).
 const MAX_IDENTIFIER_BYTES: usize = 4096;
+/// Longest path of a field, in bytes.
+const MAX_FIELD_BYTES: usize = 1024;
+/// What stands before the path of a field.
+const FIELD: &str = "field=";
 
 /// A node id whose namespace still has its short name.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NodeAddress {
     /// Key of `[opcua.namespaces]`; `None` is namespace 0, the standard's own.
     pub(crate) alias: Option<String>,
+    /// Path of the field that is wanted of a structure; `None` is the value itself.
+    pub(crate) field: Option<String>,
     identifier: Identifier,
 }
 
@@ -27,13 +35,14 @@ impl NodeAddress {
     /// [`AddressFault`] with the fix.
     pub(crate) fn parse(address: &str) -> Result<Self, AddressFault> {
         let (alias, start) = namespace(address)?;
+        let (field, start) = field(address, start)?;
         let identifier = identifier(address, start)?;
-        Ok(Self { alias: alias.map(str::to_owned), identifier })
+        Ok(Self { alias: alias.map(str::to_owned), field: field.map(str::to_owned), identifier })
     }
 
     /// The object that stands for the server itself.
     pub(crate) fn server() -> Self {
-        Self { alias: None, identifier: Identifier::from(ObjectId::Server as u32) }
+        Self { alias: None, field: None, identifier: Identifier::from(ObjectId::Server as u32) }
     }
 
     /// The id on a server where the alias has this index.
@@ -43,11 +52,19 @@ impl NodeAddress {
 
     /// What is sent for a read of it, in words.
     pub(crate) fn wire(&self) -> String {
-        let id = Self { alias: None, identifier: self.identifier.clone() }.canonical();
+        let id = Self { alias: None, field: None, identifier: self.identifier.clone() }.canonical();
+        let field = self.field.as_ref().map_or(String::new(), |field| format!("field `{field}` of "));
         match &self.alias {
-            Some(alias) => format!("attribute 13 (Value) of {id} in the namespace that `{alias}` stands for"),
-            None => format!("attribute 13 (Value) of {id} in namespace 0"),
+            Some(alias) => {
+                format!("{field}attribute 13 (Value) of {id} in the namespace that `{alias}` stands for")
+            }
+            None => format!("{field}attribute 13 (Value) of {id} in namespace 0"),
         }
+    }
+
+    /// The node as profiles write it, without the field.
+    pub(crate) fn node(&self) -> String {
+        Self { field: None, ..self.clone() }.canonical()
     }
 
     fn canonical(&self) -> String {
@@ -56,6 +73,10 @@ impl NodeAddress {
             Identifier::String(text) => format!("s={text}"),
             Identifier::Guid(guid) => format!("g={guid}"),
             Identifier::ByteString(bytes) => format!("b={}", bytes.as_base64()),
+        };
+        let id = match &self.field {
+            Some(field) => format!("{FIELD}{field};{id}"),
+            None => id,
         };
         match &self.alias {
             Some(alias) => format!("ns={alias};{id}"),
@@ -171,6 +192,50 @@ fn namespace(address: &str) -> Result<(Option<&str>, usize), AddressFault> {
     Ok((Some(alias), 4 + length))
 }
 
+/// The path of a field, and where the identifier starts.
+fn field(address: &str, start: usize) -> Result<(Option<&str>, usize), AddressFault> {
+    let Some(rest) = address[start..].strip_prefix(FIELD) else { return Ok((None, start)) };
+    let begin = start + FIELD.len();
+    let length = rest.find(';').unwrap_or(rest.len());
+    let path = &rest[..length];
+    let steps_are_named = path.split('.').all(|step| !step.is_empty() && step.trim() == step);
+    if path.len() > MAX_FIELD_BYTES || !steps_are_named || path.chars().any(char::is_control) {
+        let mut wrong = fault("O0208", "this is no path to a field", begin..begin + length);
+        wrong.help =
+            "write the names as the server has them, with a point between a structure and its field \
+                      and the number of an element in brackets, from 0: field=Zones[2].Temp;"
+                .into();
+        return Err(wrong);
+    }
+    if length == rest.len() {
+        let mut wrong = fault("O0201", "there is no identifier after the field", start..address.len());
+        wrong.label = "add ;s=… or ;i=…".into();
+        return Err(wrong);
+    }
+    Ok((Some(path), begin + length + 1))
+}
+
+/// The address of a field of the structure at `address`.
+pub fn with_field(address: &str, path: &str) -> String {
+    let start = namespace(address).map_or(0, |(_, start)| start);
+    format!("{}{FIELD}{path};{}", &address[..start], &address[start..])
+}
+
+/// What is probably not meant: the field behind the identifier, of which it would be a part.
+pub(crate) fn doubt(address: &str) -> Option<AddressFault> {
+    let NodeAddress { field: None, identifier: Identifier::String(text), .. } =
+        NodeAddress::parse(address).ok()?
+    else {
+        return None;
+    };
+    let (node, path) = text.as_ref().rsplit_once(";field=")?;
+    let begin = address.len() - path.len() - ";field=".len();
+    let mut wrong = fault("O0209", "the field is taken for a part of the id", begin..address.len());
+    let (_, start) = namespace(address).ok()?;
+    wrong.help = format!("write it before the id: {}{FIELD}{path};s={node}", &address[..start]);
+    Some(wrong)
+}
+
 fn numeric(address: &str, index: &str, span: Range<usize>) -> AddressFault {
     let mut wrong = fault("O0202", "the namespace is given by its index", span.clone());
     wrong.label = "may mean another namespace after the server's next start".into();
@@ -240,6 +305,8 @@ mod tests {
             "ns=mach;i=6001",
             "i=2266",
             "s=a;b=c",
+            "ns=plc;field=Zones[2].Temp;s=\"DB\".\"Status\"",
+            "field=Low;i=2368",
             "ns=a_b-2;g=72962b91-fa75-4ae6-8d28-b404dc7daf63",
             "ns=plc;b=M/RbKBsRVkePCePcx24oRA==",
         ] {
@@ -268,11 +335,25 @@ mod tests {
             ("ns=plc;g=7296", "O0204", 9..13),
             ("ns=plc;b=*", "O0204", 9..10),
             ("nsu=http://x.org/;s=Level", "O0205", 0..17),
+            ("ns=plc;field=;s=Level", "O0208", 13..13),
+            ("ns=plc;field=a..b;s=Level", "O0208", 13..17),
+            ("ns=plc;field= a;s=Level", "O0208", 13..15),
+            ("ns=plc;field=Speed", "O0201", 7..18),
+            ("ns=plc;field=Speed;Level", "O0201", 19..24),
         ] {
             let fault = check(address, REAL).unwrap_err();
             assert_eq!((fault.code, fault.span), (code, span), "{address}");
             assert!(!fault.help.is_empty());
         }
+    }
+
+    #[test]
+    fn a_field_behind_the_id_is_doubted() {
+        let fault = doubt("ns=plc;s=Press.Status;field=Speed").expect("doubted");
+        assert_eq!((fault.code, fault.span), ("O0209", 21..33));
+        assert_eq!(fault.help, "write it before the id: ns=plc;field=Speed;s=Press.Status");
+        assert_eq!(doubt("ns=plc;field=Speed;s=Press.Status"), None);
+        assert_eq!(doubt("ns=plc;s=Press.Status"), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::session::{Link, client};
 use crate::settings::Settings;
+use crate::structure;
 
 /// Nodes asked for in one Browse.
 const BROWSE_CHUNK: usize = 50;
@@ -28,6 +29,8 @@ const REFERENCES_MAX: usize = 2_000;
 const REFERENCES_EACH: u32 = 500;
 /// Letters of a name or text at most.
 const CHARS_MAX: usize = 200;
+/// Fields of one structure at most, those of structures within it included.
+const FIELDS_MAX: usize = 200;
 /// Texts of an enumeration at most.
 const TEXTS_MAX: usize = 500;
 /// Name, type and whole value of all fields: the mask of Part 4, 7.5.
@@ -78,6 +81,8 @@ pub struct Variable {
     pub texts: BTreeMap<i64, String>,
     /// Its description; may be empty.
     pub description: String,
+    /// Of a structure: paths to its fields, and their types.
+    pub fields: Vec<(String, DataType)>,
 }
 
 /// What was found.
@@ -318,6 +323,7 @@ impl Walker<'_> {
         let variables: Vec<usize> =
             (0..self.nodes.len()).filter(|place| self.nodes[*place].found.variable.is_some()).collect();
         let mut texts_of_type: HashMap<NodeId, BTreeMap<i64, String>> = HashMap::new();
+        let mut structures: Vec<(usize, Variant)> = Vec::new();
         for places in variables.chunks((self.read_chunk / EACH.len()).max(1)) {
             let asked: Vec<ReadValueId> = places
                 .iter()
@@ -337,7 +343,27 @@ impl Walker<'_> {
                     variable.texts = texts_of_type.get(&id).cloned().unwrap_or_default();
                 }
                 self.nodes[*place].found.variable = Some(variable);
+                structures.extend(value.value.clone().filter(is_structure).map(|value| (*place, value)));
             }
+        }
+        self.fields(structures).await
+    }
+
+    /// The fields of structures, as their values have them now.
+    async fn fields(&mut self, structures: Vec<(usize, Variant)>) -> Result<(), PollError> {
+        if structures.is_empty() {
+            return Ok(());
+        }
+        let nodes: Vec<NodeId> = structures.iter().map(|(place, _)| self.nodes[*place].id.clone()).collect();
+        let (known, roots) = structure::load(self.link, &nodes, self.read_chunk).await?;
+        for ((place, value), root) in structures.into_iter().zip(roots) {
+            let Some(variable) = &mut self.nodes[place].found.variable else { continue };
+            let decoded =
+                root.ok().and_then(|root| Some((root, structure::decode(&known, root, &value).ok()?)));
+            let Some((root, decoded)) = decoded else { continue };
+            let leaves = known.leaves(root, &decoded, FIELDS_MAX);
+            let typed = leaves.into_iter().filter_map(|(path, value)| Some((path, data_type(value)?)));
+            variable.fields = typed.collect();
         }
         Ok(())
     }
@@ -454,6 +480,14 @@ fn numbered((number, value): (i64, &Variant)) -> Option<(i64, String)> {
     match value {
         Variant::LocalizedText(words) => Some((number, text(words.text.as_ref()))),
         _ => None,
+    }
+}
+
+fn is_structure(value: &Variant) -> bool {
+    match value {
+        Variant::ExtensionObject(object) => !object.is_null(),
+        Variant::Array(array) => array.values.first().is_some_and(is_structure),
+        _ => false,
     }
 }
 

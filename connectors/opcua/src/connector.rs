@@ -1,5 +1,6 @@
 //! The connector: what the poller sees.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,9 +10,10 @@ use forebay_connector::{
     Connector, DeviceMessage, DeviceSpec, OpenFault, Pace as RequestPace, PollError, RawSample,
 };
 use opcua::client::Client;
-use opcua::types::{NodeId, ReadValueId};
+use opcua::types::NodeId;
 
 use crate::address::NodeAddress;
+use crate::asked::Asked;
 use crate::decode;
 use crate::events::{self, Alarms, EventQueue};
 use crate::history::{self, Recorded};
@@ -19,6 +21,7 @@ use crate::inbox::Inbox;
 use crate::pace::Pace;
 use crate::session::{Link, client};
 use crate::settings::Settings;
+use crate::sources::Sources;
 use crate::subscribe::{Subscribed, subscribe};
 use crate::trust::TrustList;
 
@@ -51,6 +54,8 @@ struct Live {
     trust_seen: Instant,
     /// Tags of which the server keeps history, once it has been asked.
     recorded: Option<Vec<Recorded>>,
+    /// What was asked for last, which is usually what is asked for next.
+    asked: Asked,
 }
 
 /// What has been made ready on a session.
@@ -63,6 +68,7 @@ struct Ready {
     polled: Vec<bool>,
     /// For each tag its id on this server, until the server's next start.
     nodes: Vec<Option<NodeId>>,
+    sources: Arc<Sources>,
     namespaces: Vec<String>,
     read_chunk: usize,
     identity: String,
@@ -126,49 +132,19 @@ impl OpcUaConnector {
         })
     }
 
-    /// Reads these tags in as few requests as the server allows.
-    async fn read_tags(
-        &self,
-        live: &Live,
-        tags: &[u32],
-        samples: &mut Vec<RawSample>,
-    ) -> Result<(), PollError> {
-        for chunk in tags.chunks(live.ready.read_chunk) {
-            let known: Vec<(u32, ReadValueId)> = chunk
-                .iter()
-                .filter_map(|tag| {
-                    Some((*tag, ReadValueId::from(live.ready.nodes.get(*tag as usize)?.clone()?)))
-                })
-                .collect();
-            let nodes: Vec<_> = known.iter().map(|(_, node)| node.clone()).collect();
-            let answers = if nodes.is_empty() { Vec::new() } else { live.link.read(&nodes).await? };
-            let mut answered = known.iter().zip(answers).peekable();
-            for tag in chunk {
-                samples.push(match answered.next_if(|((number, _), _)| number == tag) {
-                    Some((_, answer)) => {
-                        decode::sample(*tag, self.device.tags[*tag as usize].data_type, answer)
-                    }
-                    None => decode::refused(*tag),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn live(&self) -> Result<&Live, PollError> {
-        self.live.as_ref().ok_or_else(|| PollError::Lost { cause: "not connected".into() })
-    }
-
     /// Everything that follows the opening of the session.
     async fn prepare(&self, link: &Link) -> Result<Ready, PollError> {
         let facts = link.facts().await?;
-        let nodes = self.resolve(&facts.namespaces)?;
+        let mut nodes = self.resolve(&facts.namespaces)?;
+        let chunk = facts.read_chunk;
+        let sources = Sources::of(&self.device, &self.addresses, &mut nodes, link, chunk).await?;
         let mut ready = Ready {
             inbox: Arc::new(Inbox::new(self.device.tags.len(), self.device.scans.len() + 1)),
             events: Arc::default(),
             silences: Vec::new(),
             polled: Vec::new(),
             nodes,
+            sources: Arc::new(sources),
             namespaces: facts.namespaces,
             read_chunk: facts.read_chunk,
             identity: facts.identity,
@@ -181,7 +157,8 @@ impl OpcUaConnector {
                 ready.inbox.push(decode::refused(tag));
             }
             let chunk = facts.item_chunk;
-            subscribe(&self.device, publishing, link, chunk, &ready.nodes, &ready.inbox).await?
+            subscribe(&self.device, publishing, link, chunk, &ready.nodes, &ready.sources, &ready.inbox)
+                .await?
         };
         if let Some(status) = subscribed.why {
             let polled = subscribed.polled.iter().filter(|polled| **polled).count();
@@ -260,18 +237,18 @@ impl OpcUaConnector {
             _ => Ok(()),
         }
     }
+}
 
+impl Ready {
     /// The tags of these scan classes that are asked for.
-    fn polled(&self, ready: &Ready, due: &[usize]) -> Vec<u32> {
+    fn polled(&self, device: &DeviceSpec, due: &[usize]) -> Vec<u32> {
         (0u32..)
-            .zip(self.device.tags.iter().zip(&ready.polled))
+            .zip(device.tags.iter().zip(&self.polled))
             .filter(|(_, (tag, polled))| **polled && due.contains(&tag.scan))
             .map(|(number, _)| number)
             .collect()
     }
-}
 
-impl Ready {
     /// Adds a word to what the device says of itself.
     fn note(&mut self, what: &str) {
         self.identity = format!("{} ({what})", self.identity).trim_start().to_owned();
@@ -279,6 +256,28 @@ impl Ready {
 }
 
 impl Live {
+    fn new(link: Link, ready: Ready) -> Self {
+        Self { link, ready, trust_seen: Instant::now(), recorded: None, asked: Asked::default() }
+    }
+
+    /// Reads these tags in as few requests as the server allows.
+    async fn read(&mut self, tags: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
+        if !self.asked.is_for(tags) {
+            self.asked = Asked::new(tags, &self.ready.nodes, &self.ready.sources);
+        }
+        let begin = samples.len();
+        self.asked.read(&self.link, &self.ready.sources, self.ready.read_chunk, samples).await?;
+        if !self.asked.is_in_order() || !self.ready.sources.is_plain() {
+            // A value may have fields that are not wanted now.
+            let wanted: HashMap<u32, usize> = tags.iter().copied().zip(0..).collect();
+            let mut read = samples.split_off(begin);
+            read.retain(|sample| wanted.contains_key(&sample.tag));
+            read.sort_by_key(|sample| wanted.get(&sample.tag));
+            samples.append(&mut read);
+        }
+        Ok(())
+    }
+
     /// Fails when the session is gone or a subscription has been silent for too long. The
     /// server may have forgotten the subscription, or the network swallows everything: both look
     /// the same, and only a new session helps.
@@ -290,6 +289,10 @@ impl Live {
             None => Ok(()),
         }
     }
+}
+
+fn not_connected() -> PollError {
+    PollError::Lost { cause: "not connected".into() }
 }
 
 #[async_trait]
@@ -317,7 +320,7 @@ impl Connector for OpcUaConnector {
         match prepared {
             Ok(ready) => {
                 let identity = ready.identity.clone();
-                self.live = Some(Live { link, ready, trust_seen: Instant::now(), recorded: None });
+                self.live = Some(Live::new(link, ready));
                 Ok(identity)
             }
             Err(error) => {
@@ -329,20 +332,22 @@ impl Connector for OpcUaConnector {
 
     async fn poll(&mut self, due: &[usize], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         self.check_trust().await?;
-        let live = self.live()?;
+        let live = self.live.as_mut().ok_or_else(not_connected)?;
         let before = samples.len();
-        let polled = self.polled(&live.ready, due);
+        let polled = live.ready.polled(&self.device, due);
         if !polled.is_empty() {
             live.link.check()?;
-            if let Err(error) = self.read_tags(live, &polled, samples).await {
+            if let Err(error) = live.read(&polled, samples).await {
                 // What arrived before is still true; the error comes with the next call.
                 samples.truncate(before);
                 live.ready.inbox.fail(error);
             }
         }
         live.ready.inbox.drain(samples)?;
-        if samples.len() == before {
-            live.check()?;
+        match live.check() {
+            Err(error) if samples.len() == before => return Err(error),
+            Err(error) => live.ready.inbox.fail(error),
+            Ok(()) => {}
         }
         // Alarms are taken over without waiting, so that their names are looked up here.
         let Some(live) = &self.live else { return Ok(()) };
@@ -357,9 +362,9 @@ impl Connector for OpcUaConnector {
     }
 
     async fn read(&mut self, tags: &[u32], samples: &mut Vec<RawSample>) -> Result<(), PollError> {
-        let live = self.live()?;
+        let live = self.live.as_mut().ok_or_else(not_connected)?;
         live.link.check()?;
-        self.read_tags(live, tags, samples).await
+        live.read(tags, samples).await
     }
 
     fn take_messages(&mut self, messages: &mut Vec<DeviceMessage>) {
@@ -386,6 +391,8 @@ impl Connector for OpcUaConnector {
                     (0u32..).zip(tags.iter().zip(&live.ready.nodes)).filter_map(|(tag, (spec, node))| {
                         Some(Recorded { tag, node: node.clone()?, data_type: spec.data_type })
                     });
+                // Structures are not among what is read of the past.
+                let known = known.filter(|recorded| !live.ready.sources.is_field(recorded.tag));
                 history::recorded(&live.link, known, live.ready.read_chunk).await?
             }
         };
@@ -396,12 +403,21 @@ impl Connector for OpcUaConnector {
         Ok(kept)
     }
 
+    fn silence(&self) -> Duration {
+        let Some(Live { ready, .. }) = &self.live else { return Duration::ZERO };
+        (0..ready.silences.len()).map(|number| ready.inbox.silence(number)).min().unwrap_or_default()
+    }
+
     fn set_pace(&mut self, pace: Arc<dyn RequestPace>) {
         self.request_pace = Some(pace);
     }
 
     fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    fn refusal(&self, tag: u32) -> Option<String> {
+        self.live.as_ref()?.ready.sources.refusal(tag).cloned()
     }
 
     async fn close(&mut self) {

@@ -5,17 +5,37 @@ use opcua::types::{DataValue, DateTime, StatusCode, Variant};
 
 /// Turns one answer into the sample of tag number `tag`.
 pub(crate) fn sample(tag: u32, data_type: DataType, answer: DataValue) -> RawSample {
-    let status = answer.status.unwrap_or(StatusCode::Good);
+    let (quality, source_us) = judge(&answer);
+    judged(tag, data_type, answer.value, quality, source_us)
+}
+
+/// What the server says of a value, and the time it gave it.
+pub(crate) fn judge(answer: &DataValue) -> (Quality, Option<i64>) {
     let stamp = answer.source_timestamp.or(answer.server_timestamp);
     let source_us = stamp.filter(|stamp| !stamp.is_null()).map(|stamp| stamp.as_chrono().timestamp_micros());
-    let quality = quality(status);
-    let (value, quality) = match (quality, answer.value) {
-        (Quality::Good | Quality::Uncertain, Some(value)) => match decode(data_type, value) {
+    (quality(answer.status.unwrap_or(StatusCode::Good)), source_us)
+}
+
+/// True when a value of this quality is one.
+pub(crate) fn has_value(quality: Quality) -> bool {
+    matches!(quality, Quality::Good | Quality::Uncertain)
+}
+
+/// The sample of a value, or of a part of one, of which the server says this.
+pub(crate) fn judged(
+    tag: u32,
+    data_type: DataType,
+    value: Option<Variant>,
+    quality: Quality,
+    source_us: Option<i64>,
+) -> RawSample {
+    let (value, quality) = match value {
+        _ if !has_value(quality) => (Value::Null, quality),
+        Some(value) => match decode(data_type, value) {
             Ok(value) => (value, quality),
             Err(_) => (Value::Null, Quality::Invalid),
         },
-        (Quality::Good | Quality::Uncertain, None) => (Value::Null, Quality::Invalid),
-        _ => (Value::Null, quality),
+        None => (Value::Null, Quality::Invalid),
     };
     RawSample { tag, value, quality, source_us }
 }
@@ -95,7 +115,7 @@ fn scalar(scalar: Scalar, value: Variant) -> Result<Value, DecodeFault> {
         Scalar::Lword | Scalar::Ulint => unsigned(&value, u64::MAX),
         Scalar::Real => real(&value),
         Scalar::Lreal => lreal(&value).map(Value::Lreal),
-        Scalar::Char => character(value),
+        Scalar::Char | Scalar::Wchar => character(value),
         Scalar::String(limit) => text(value, limit, str::len),
         Scalar::Wstring(limit) => text(value, limit, |text| text.encode_utf16().count()),
         Scalar::DateTime => match value {

@@ -185,12 +185,13 @@ fn merge(streams: &mut [Stream], end: usize, samples: &mut Vec<RawSample>) -> bo
 
 /// Reads the next page of all streams that have come to the end of theirs.
 async fn fill(link: &Link, streams: &mut [Stream], page: usize, to: i64) -> Result<bool, PollError> {
+    let mut at_once = NODES_PER_REQUEST;
     loop {
         let (from, mut waiting) = match group(streams) {
             Some(found) => found,
             None => return Ok(true),
         };
-        waiting.truncate(NODES_PER_REQUEST);
+        waiting.truncate(at_once);
         let nodes: Vec<HistoryReadValueId> = waiting.iter().map(|index| value_id(&streams[*index])).collect();
         let results = match link.ask(request(link, from, to, page, false, &nodes)).await? {
             Ok(results) if results.len() == nodes.len() => results,
@@ -200,14 +201,18 @@ async fn fill(link: &Link, streams: &mut [Stream], page: usize, to: i64) -> Resu
             }
             Err(_) => return Ok(false),
         };
-        let exhausted =
-            results.iter().any(|result| result.status_code == StatusCode::BadNoContinuationPoints);
+        let without = |result: &HistoryReadResult| result.status_code == StatusCode::BadNoContinuationPoints;
+        let exhausted = results.iter().any(without);
+        if results.iter().all(without) {
+            // It has too few for so many tags: what one tag brings is progress, or its end.
+            at_once = 1;
+        }
         let refused = results.iter().all(|result| {
             [StatusCode::BadHistoryOperationUnsupported, StatusCode::BadServiceUnsupported]
                 .contains(&result.status_code)
         });
         for (index, result) in waiting.into_iter().zip(results) {
-            let alone = nodes.len() == 1 && result.status_code == StatusCode::BadNoContinuationPoints;
+            let alone = nodes.len() == 1 && without(&result);
             streams[index].fill(result, page, to);
             if alone && !streams.iter().any(|stream| matches!(stream.next, Next::Continue(_))) {
                 // It has none even for one tag, and nothing of ours is left to give back.

@@ -31,6 +31,8 @@ struct State {
     /// When each subscription was last heard.
     heard: Vec<Instant>,
     fault: Option<PollError>,
+    /// Values were given out after the fault; more of them do not put it off.
+    put_off: bool,
 }
 
 impl Inbox {
@@ -42,6 +44,7 @@ impl Inbox {
             hole: vec![false; tags],
             heard: vec![Instant::now(); subscriptions],
             fault: None,
+            put_off: false,
         };
         Self { state: Mutex::new(state), samples_max: SAMPLES_MIN.max(tags * SAMPLES_PER_TAG) }
     }
@@ -81,10 +84,11 @@ impl Inbox {
     /// delivered; the fault comes with the next call.
     pub(crate) fn drain(&self, samples: &mut Vec<RawSample>) -> Result<(), PollError> {
         let mut state = self.lock();
-        let State { queue, bytes, hole, fault, .. } = &mut *state;
-        if queue.is_empty() {
+        let State { queue, bytes, hole, fault, put_off, .. } = &mut *state;
+        if queue.is_empty() || *put_off {
             return fault.clone().map_or(Ok(()), Err);
         }
+        *put_off = fault.is_some();
         samples.reserve(queue.len());
         for mut sample in queue.drain(..) {
             let after_hole = hole.get_mut(sample.tag as usize).is_some_and(std::mem::take);
@@ -161,6 +165,8 @@ mod tests {
         let mut samples = Vec::new();
         assert_eq!(inbox.drain(&mut samples), Ok(()));
         assert_eq!(samples.len(), 1);
+        // Others go on.
+        inbox.push(sample(0, Value::Int(2)));
         assert_eq!(inbox.drain(&mut samples), Err(PollError::Lost { cause: "first".into() }));
     }
 }

@@ -8,6 +8,7 @@
 //! (`connector`).
 
 mod address;
+mod asked;
 pub mod browse;
 mod certificate;
 mod connector;
@@ -21,6 +22,8 @@ mod security;
 mod session;
 mod settings;
 mod simulate;
+mod sources;
+mod structure;
 mod subscribe;
 mod transport;
 mod trust;
@@ -34,8 +37,9 @@ use forebay_connector::{
     OptionValue, Protocol, Simulator,
 };
 
+pub use address::with_field;
 pub use certificate::{CertificateFacts, Fingerprint};
-pub use trust::TrustList;
+pub use trust::{Known, TrustList};
 
 /// The protocol `opcua`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,6 +78,10 @@ impl Protocol for OpcUa {
         }
     }
 
+    fn doubt(&self, address: &str, _data_type: DataType) -> Option<AddressFault> {
+        address::doubt(address)
+    }
+
     fn wire(&self, address: &str, data_type: DataType) -> String {
         match address::NodeAddress::parse(address) {
             Ok(node) => format!("{}, taken as {data_type}", node.wire()),
@@ -83,6 +91,10 @@ impl Protocol for OpcUa {
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
         settings::Settings::read(device).1
+    }
+
+    fn address(&self, device: &DeviceSpec) -> String {
+        settings::shared_address(&device.endpoint)
     }
 
     fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {

@@ -1,8 +1,11 @@
 //! How a server is read, in words, for `forebay plan`.
 
-use forebay_connector::DeviceSpec;
-use forebay_connector::planning::{Cost, PlannedRequest, ReadPlan, ScanReads};
+use std::collections::HashSet;
 
+use forebay_connector::planning::{Cost, PlannedRequest, ReadPlan, ScanReads};
+use forebay_connector::{DeviceSpec, TagSpec};
+
+use crate::address::NodeAddress;
 use crate::settings::Settings;
 
 /// Values in one read, unless the server takes fewer.
@@ -19,8 +22,8 @@ const VALUE_BYTES: usize = 26;
 pub(crate) fn report(device: &DeviceSpec) -> ReadPlan {
     let (settings, _) = Settings::read(device);
     let scan = |scan| {
-        let tags = device.tags.iter().filter(|tag| tag.scan == scan).count();
-        if settings.polled { polled(tags) } else { subscribed(tags, settings.publishing.as_millis()) }
+        let values = values(device.tags.iter().filter(|tag| tag.scan == scan));
+        if settings.polled { polled(values) } else { subscribed(values, settings.publishing.as_millis()) }
     };
     ReadPlan {
         scans: (0..device.scans.len()).map(scan).collect(),
@@ -31,6 +34,20 @@ pub(crate) fn report(device: &DeviceSpec) -> ReadPlan {
         },
         ..ReadPlan::default()
     }
+}
+
+/// How many values these tags are: the fields of one structure are one.
+fn values<'a>(tags: impl Iterator<Item = &'a TagSpec>) -> usize {
+    let (mut plain, mut structures) = (0, HashSet::new());
+    for tag in tags {
+        match NodeAddress::parse(&tag.address) {
+            Ok(address) if address.field.is_some() => {
+                structures.insert(address.node());
+            }
+            _ => plain += 1,
+        }
+    }
+    plain + structures.len()
 }
 
 fn polled(tags: usize) -> ScanReads {

@@ -442,16 +442,22 @@ fn connect_error(settings: &Settings, fault: Option<&Fault>, error: &Error) -> P
     if let Some(refusal) = refusal {
         return refusal;
     }
-    let cause = match (fault, error.status()) {
-        (Some(fault), _) => fault.what.clone(),
-        (None, StatusCode::BadTimeout) => return PollError::Timeout { waited: settings.timeout },
+    match (fault, error.status()) {
+        (Some(fault), _) => PollError::Lost { cause: fault.what.clone() },
+        (None, StatusCode::BadTimeout) => PollError::Timeout { waited: settings.timeout },
         // From `TcpSource`, in the words of the system.
         (None, StatusCode::BadNotConnected) => {
-            std::error::Error::source(error).map_or_else(String::new, ToString::to_string)
+            let cause = std::error::Error::source(error).map_or_else(String::new, ToString::to_string);
+            PollError::Connect { endpoint: settings.url.clone(), cause }
         }
-        (None, status) => format!("it does not answer as an OPC UA server does ({status})"),
-    };
-    PollError::Connect { endpoint: settings.url.clone(), cause }
+        // Not "unreachable", after which it would soon be tried again: somebody took the connection.
+        (None, status @ (StatusCode::BadConnectionClosed | StatusCode::BadCommunicationError)) => {
+            PollError::Lost { cause: format!("it closes the connection before it is open ({status})") }
+        }
+        (None, status) => {
+            PollError::Lost { cause: format!("it does not answer as an OPC UA server does ({status})") }
+        }
+    }
 }
 
 fn status_error(
@@ -462,11 +468,11 @@ fn status_error(
 ) -> PollError {
     security::refusal(status, Some(&settings.login), own).unwrap_or_else(|| match status {
         StatusCode::BadTimeout => PollError::Timeout { waited: settings.timeout },
-        _ => {
-            let cause =
-                fault.map_or_else(|| format!("it opens no session ({status})"), |fault| fault.what.clone());
-            PollError::Connect { endpoint: settings.url.clone(), cause }
-        }
+        // Not "unreachable", after which it would soon be tried again: the server may hold a session.
+        _ => match fault {
+            Some(fault) => PollError::Lost { cause: fault.what.clone() },
+            None => PollError::Refused { what: format!("it opens no session ({status})") },
+        },
     })
 }
 

@@ -187,6 +187,16 @@ fn check_endpoint(endpoint: &str, complaints: &mut Vec<DeviceComplaint>) {
     }
 }
 
+/// What devices at the same server have in common, however it is spelled.
+pub(crate) fn shared_address(endpoint: &str) -> String {
+    let address = match authority(endpoint) {
+        Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
+        Some((host, port)) => format!("{host}:{port}"),
+        None => endpoint.to_owned(),
+    };
+    address.to_ascii_lowercase()
+}
+
 /// Host (without brackets) and port of an endpoint; the port is 4840 unless written.
 pub(crate) fn authority(endpoint: &str) -> Option<(String, u16)> {
     let rest = endpoint.strip_prefix("opc.tcp://")?;
@@ -364,7 +374,7 @@ fn check_aliases(
             ));
         }
     }
-    for tag in &device.tags {
+    for tag in &*device.tags {
         // From files this has been said where the address stands.
         if let Err(fault) = check_alias(&tag.address, namespaces) {
             let message = format!("tag `{}`: {}", tag.path, fault.message);
@@ -395,7 +405,7 @@ mod tests {
             endpoint: "opc.tcp://192.168.30.10:4840".into(),
             options: options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
             scans: Vec::new(),
-            tags: Vec::new(),
+            tags: Arc::default(),
             trust: None,
             allow_insecure: false,
             secrets: Arc::new(NoSecrets),
@@ -509,7 +519,7 @@ mod tests {
             scan: 0,
             deadband: None,
         };
-        filler.tags = vec![tag("ns=mach;i=1"), tag("i=2258"), tag("ns=plc;s=Level")];
+        filler.tags = [tag("ns=mach;i=1"), tag("i=2258"), tag("ns=plc;s=Level")].into();
         let (_, complaints) = Settings::read(&filler);
         assert_eq!(codes(&filler), [("O0211", "namespaces"), ("O0210", "namespaces")]);
         assert!(complaints[1].message.contains("filling.level") && complaints[1].message.contains("plc"));

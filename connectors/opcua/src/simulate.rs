@@ -4,7 +4,9 @@
 //! itself: its list of namespaces, its state, its product. Without security, for guests, because
 //! it is reachable from this machine only.
 
-use std::collections::BTreeSet;
+mod structure;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::address::NodeAddress;
+use structure::Structure;
 
 const CORE_URI: &str = "http://opcfoundation.org/UA/";
 const APPLICATION_URI: &str = "urn:forebay:simulator";
@@ -42,6 +45,7 @@ struct Shared {
     address: SocketAddr,
     folder: PathBuf,
     tags: Vec<SimulatedTag>,
+    structures: Vec<Structure>,
     uris: BTreeSet<String>,
     state: Mutex<State>,
 }
@@ -51,6 +55,8 @@ struct SimulatedTag {
     uri: String,
     data_type: DataType,
     interval: Duration,
+    /// Of a field of a structure: the tag that stands for the whole, and its position in `structures`.
+    whole: Option<(usize, usize)>,
 }
 
 struct State {
@@ -79,7 +85,7 @@ impl SimulatedServer {
             Some(OptionValue::Texts(texts)) => texts.clone(),
             _ => Default::default(),
         };
-        let tags = device
+        let mut tags = device
             .tags
             .iter()
             .map(|tag| {
@@ -93,9 +99,10 @@ impl SimulatedServer {
                     })?,
                 };
                 let interval = device.scans.get(tag.scan).map_or(Duration::ZERO, |scan| scan.interval);
-                Ok(SimulatedTag { address, uri, data_type: tag.data_type, interval })
+                Ok(SimulatedTag { address, uri, data_type: tag.data_type, interval, whole: None })
             })
             .collect::<Result<Vec<_>, OpenFault>>()?;
+        let structures = structures(&mut tags);
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let address = listener.local_addr().map_err(|error| OpenFault { message: error.to_string() })?;
         let state = State {
@@ -109,6 +116,7 @@ impl SimulatedServer {
             folder: device.state_directory.join("simulator"),
             uris: tags.iter().map(|tag| tag.uri.clone()).filter(|uri| uri != CORE_URI).collect(),
             tags,
+            structures,
             state: Mutex::new(state),
         });
         shared.run(listener)?;
@@ -164,17 +172,29 @@ impl Shared {
         fill_core(&mut core.address_space().write(), self.namespaces(handle));
         let state = self.lock();
         let mut nodes = Vec::with_capacity(self.tags.len());
-        for (tag, value) in self.tags.iter().zip(&state.values) {
+        for (tag, place) in self.tags.iter().zip(0..) {
             let index = handle.get_namespace_index(&tag.uri).unwrap_or(0);
             let node = tag.address.resolve(index);
             let manager = manager(handle, &tag.uri)?;
             let mut space = manager.address_space().write();
             if !space.node_exists(&node) {
-                variable(&mut space, &node, tag.data_type, value.clone());
+                let value = self.value(place, index, &state.values);
+                let kind = match tag.whole {
+                    Some((_, number)) => (self.structures[number].define(&mut space, index), None),
+                    None => (data_type_id(tag.data_type.scalar).into(), tag.data_type.array_len),
+                };
+                variable(&mut space, &node, kind, value);
             }
             nodes.push(node);
         }
         Ok(nodes)
+    }
+
+    /// What the node of a tag has as its value: a structure is made of all its fields.
+    fn value(&self, tag: usize, index: u16, values: &[DataValue]) -> DataValue {
+        let Some((_, number)) = self.tags[tag].whole else { return values[tag].clone() };
+        let leaf = |tag: usize| values.get(tag)?.value.clone();
+        DataValue::new_now(self.structures[number].value(index, &leaf))
     }
 
     /// URIs by index.
@@ -198,7 +218,7 @@ impl Shared {
                 return true;
             }
             sampled[*index] = Instant::now();
-            let mut value = values[*index].clone();
+            let mut value = self.value(*index, running.nodes[*index].namespace, values);
             value.source_timestamp = Some(DateTime::now());
             if let Ok(manager) = manager(&running.handle, &tag.uri) {
                 // The node was created at start, so that it can be set.
@@ -228,9 +248,10 @@ impl Simulator for SimulatedServer {
             None => DataValue::new_now_status(Variant::Empty, StatusCode::BadNoData),
         };
         let mut state = self.shared.lock();
-        state.values[index] = value.clone();
-        state.changed.insert(index);
+        state.values[index] = value;
+        state.changed.insert(simulated.whole.map_or(index, |(leader, _)| leader));
         let Some(Running { handle, nodes, .. }) = &state.running else { return };
+        let value = self.shared.value(index, nodes[index].namespace, &state.values);
         // Readers see the value at once.
         let Ok(manager) = manager(handle, &simulated.uri) else { return };
         if let Some(NodeType::Variable(node)) = manager.address_space().write().find_mut(&nodes[index]) {
@@ -302,12 +323,36 @@ fn fill_core(space: &mut AddressSpace, namespaces: Vec<String>) {
     }
 }
 
-fn variable(space: &mut AddressSpace, node: &NodeId, data_type: DataType, value: DataValue) {
+/// Marks the tags that are fields of one structure.
+fn structures(tags: &mut [SimulatedTag]) -> Vec<Structure> {
+    let mut nodes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (place, tag) in tags.iter().enumerate().filter(|(_, tag)| tag.address.field.is_some()) {
+        nodes.entry(tag.address.node()).or_default().push(place);
+    }
+    let mut structures = Vec::new();
+    for (name, places) in nodes {
+        for place in &places {
+            tags[*place].whole = Some((places[0], structures.len()));
+        }
+        let fields = places
+            .iter()
+            .filter_map(|it| Some((*it, tags[*it].address.field.as_deref()?, tags[*it].data_type)));
+        structures.push(Structure::of(name, fields));
+    }
+    structures
+}
+
+fn variable(
+    space: &mut AddressSpace,
+    node: &NodeId,
+    (data_type, array_len): (NodeId, Option<u16>),
+    value: DataValue,
+) {
     let name = node.identifier.to_string();
     let mut builder = VariableBuilder::new(node, name.as_str(), name.as_str())
-        .data_type(data_type_id(data_type.scalar))
+        .data_type(data_type)
         .organized_by(ObjectId::ObjectsFolder);
-    if let Some(length) = data_type.array_len {
+    if let Some(length) = array_len {
         builder = builder.value_rank(1).array_dimensions(&[u32::from(length)]);
     }
     builder.insert(space);
@@ -329,7 +374,9 @@ fn data_type_id(scalar: Scalar) -> DataTypeId {
         Scalar::Lword | Scalar::Ulint => DataTypeId::UInt64,
         Scalar::Real => DataTypeId::Float,
         Scalar::Lreal => DataTypeId::Double,
-        Scalar::Char | Scalar::String(_) | Scalar::Wstring(_) | Scalar::Date => DataTypeId::String,
+        Scalar::Char | Scalar::Wchar | Scalar::String(_) | Scalar::Wstring(_) | Scalar::Date => {
+            DataTypeId::String
+        }
         Scalar::DateAndTime | Scalar::Dtl | Scalar::DateTime => DataTypeId::DateTime,
     }
 }
@@ -340,7 +387,7 @@ fn initial(data_type: DataType) -> Variant {
         Scalar::Bool => Value::Bool(false),
         Scalar::Real => Value::Real(0.0),
         Scalar::Lreal => Value::Lreal(0.0),
-        Scalar::Char => Value::Text(" ".into()),
+        Scalar::Char | Scalar::Wchar => Value::Text(" ".into()),
         Scalar::String(_) | Scalar::Wstring(_) => Value::Text("".into()),
         Scalar::Dtl | Scalar::DateTime => Value::DateTime(0),
         _ => Value::Int(0),
@@ -381,7 +428,9 @@ fn encode_scalar(scalar: Scalar, value: &Value) -> Option<Variant> {
         #[allow(clippy::cast_possible_truncation)] // a simulated REAL may be rounded
         (Scalar::Real, _) => Variant::from(value.as_f64()? as f32),
         (Scalar::Lreal, _) => Variant::from(value.as_f64()?),
-        (Scalar::Char | Scalar::String(_) | Scalar::Wstring(_), Value::Text(text)) => Variant::from(&**text),
+        (Scalar::Char | Scalar::Wchar | Scalar::String(_) | Scalar::Wstring(_), Value::Text(text)) => {
+            Variant::from(&**text)
+        }
         (Scalar::Dtl | Scalar::DateTime, Value::DateTime(us)) => {
             Variant::from(DateTime::from(us.checked_mul(10)?.checked_add(TICKS_TO_1970)?))
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_connector::{DataType, DeviceSpec, PollError};
+use forebay_connector::{DeviceSpec, PollError};
 use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore};
 use opcua::types::{
     DataChangeFilter, DataChangeNotification, DataChangeTrigger, DeadbandType, ExtensionObject,
@@ -14,6 +14,7 @@ use opcua::types::{
 use crate::decode;
 use crate::inbox::Inbox;
 use crate::session::Link;
+use crate::sources::Sources;
 
 /// A quiet subscription says that it is alive about this often.
 const QUIET: Duration = Duration::from_secs(2);
@@ -58,21 +59,22 @@ pub(crate) async fn subscribe(
     link: &Link,
     item_chunk: usize,
     nodes: &[Option<NodeId>],
+    sources: &Arc<Sources>,
     inbox: &Arc<Inbox>,
 ) -> Result<Subscribed, PollError> {
-    let types: Arc<[DataType]> = device.tags.iter().map(|tag| tag.data_type).collect();
     let mut made = Subscribed::none(nodes.len(), false);
     for (scan, class) in device.scans.iter().enumerate() {
         let tags: Vec<u32> = (0u32..)
-            .zip(&device.tags)
+            .zip(device.tags.iter())
             .filter(|(number, tag)| tag.scan == scan && nodes[*number as usize].is_some())
             .map(|(number, _)| number)
+            .filter(|number| sources.leader(*number) == *number)
             .collect();
         if tags.is_empty() {
             continue;
         }
         let subscription = made.silences.len();
-        let listener = Listener { inbox: inbox.clone(), types: types.clone(), subscription, next: None };
+        let listener = Listener { inbox: inbox.clone(), sources: sources.clone(), subscription, next: None };
         let (id, silence) = match create(link, publishing, listener).await? {
             Ok(created) => created,
             Err(status) => {
@@ -82,9 +84,12 @@ pub(crate) async fn subscribe(
         };
         let (tags_before, mut asked) = (made.polled.iter().filter(|polled| **polled).count(), 0);
         for chunk in tags.chunks(item_chunk) {
-            let items =
-                chunk.iter().map(|tag| request(device, nodes, *tag, publishing, class.interval)).collect();
-            monitor(link, id, items, inbox, &mut made).await?;
+            let item = |tag: &u32| {
+                let deadband = device.tags[*tag as usize].deadband.filter(|_| !sources.is_field(*tag));
+                request(*tag, nodes[*tag as usize].clone(), deadband, publishing, class.interval)
+            };
+            let items = chunk.iter().map(item).collect();
+            monitor(link, id, items, (sources.as_ref(), inbox.as_ref()), &mut made).await?;
             asked += chunk.len();
         }
         let polled = made.polled.iter().filter(|polled| **polled).count() - tags_before;
@@ -95,6 +100,10 @@ pub(crate) async fn subscribe(
         }
         inbox.hear(subscription);
         made.silences.push(silence);
+    }
+    // What holds for the one that is asked for holds for all that come with it.
+    for tag in 0..made.polled.len() {
+        made.polled[tag] = u32::try_from(tag).is_ok_and(|it| made.polled[sources.leader(it) as usize]);
     }
     Ok(made)
 }
@@ -161,14 +170,13 @@ pub(crate) async fn create(
 }
 
 fn request(
-    device: &DeviceSpec,
-    nodes: &[Option<NodeId>],
     tag: u32,
+    node: Option<NodeId>,
+    deadband: Option<f64>,
     publishing: Duration,
     sampling: Duration,
 ) -> MonitoredItemCreateRequest {
-    let index = tag as usize;
-    let filter = match device.tags[index].deadband {
+    let filter = match deadband {
         Some(deadband) if deadband > 0.0 => ExtensionObject::from_message(DataChangeFilter {
             trigger: DataChangeTrigger::StatusValue,
             deadband_type: DeadbandType::Absolute as u32,
@@ -179,7 +187,7 @@ fn request(
     let between = publishing.as_millis().div_ceil(sampling.as_millis().max(1));
     let queue_size = u32::try_from(between * 2).unwrap_or(QUEUE_MAX).clamp(QUEUE_MIN, QUEUE_MAX);
     MonitoredItemCreateRequest {
-        item_to_monitor: ReadValueId::from(nodes[index].clone().unwrap_or_default()),
+        item_to_monitor: ReadValueId::from(node.unwrap_or_default()),
         monitoring_mode: MonitoringMode::Reporting,
         requested_parameters: MonitoringParameters {
             // The library gives a number of its own to handle 0.
@@ -197,7 +205,7 @@ async fn monitor(
     link: &Link,
     subscription: u32,
     items: Vec<MonitoredItemCreateRequest>,
-    inbox: &Arc<Inbox>,
+    (sources, inbox): (&Sources, &Inbox),
     made: &mut Subscribed,
 ) -> Result<(), PollError> {
     let asked = items.clone();
@@ -230,10 +238,14 @@ async fn monitor(
         } else if is_no_room(status) {
             made.poll(&[tag(&item)], status);
         } else {
-            inbox.push(decode::refused(tag(&item)));
+            sources.followers(tag(&item)).for_each(|tag| inbox.push(decode::refused(tag)));
         }
     }
-    if plain.is_empty() { Ok(()) } else { Box::pin(monitor(link, subscription, plain, inbox, made)).await }
+    if plain.is_empty() {
+        Ok(())
+    } else {
+        Box::pin(monitor(link, subscription, plain, (sources, inbox), made)).await
+    }
 }
 
 pub(crate) fn is_filter_fault(status: StatusCode) -> bool {
@@ -249,7 +261,7 @@ pub(crate) fn is_filter_fault(status: StatusCode) -> bool {
 /// Takes the notifications of one subscription, in the library's task.
 struct Listener {
     inbox: Arc<Inbox>,
-    types: Arc<[DataType]>,
+    sources: Arc<Sources>,
     /// Number of the subscription in the inbox.
     subscription: usize,
     /// Number that the next message with values must have.
@@ -294,12 +306,9 @@ impl Listener {
     fn take(&self, changes: DataChangeNotification) {
         for change in changes.monitored_items.into_iter().flatten() {
             let tag = change.client_handle.wrapping_sub(1);
-            match self.types.get(tag as usize) {
-                Some(data_type) => self.inbox.push(decode::sample(tag, *data_type, change.value)),
-                None => {
-                    let what = format!("value for item {}, which does not exist", change.client_handle);
-                    self.inbox.fail(PollError::Mismatch { what });
-                }
+            if !self.sources.samples(tag, change.value, |sample| self.inbox.push(sample)) {
+                let what = format!("value for item {}, which does not exist", change.client_handle);
+                self.inbox.fail(PollError::Mismatch { what });
             }
         }
     }
@@ -308,12 +317,12 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forebay_connector::{Scalar, Value};
+    use forebay_connector::{DataType, Scalar, Value};
     use opcua::types::{DataValue, MonitoredItemNotification};
 
     fn listener() -> Listener {
-        let types = [DataType::single(Scalar::Dint)].into();
-        Listener { inbox: Arc::new(Inbox::new(1, 1)), types, subscription: 0, next: None }
+        let sources = Arc::new(Sources::plain(vec![DataType::single(Scalar::Dint)]));
+        Listener { inbox: Arc::new(Inbox::new(1, 1)), sources, subscription: 0, next: None }
     }
 
     fn message(number: u32, data: Vec<ExtensionObject>) -> NotificationMessage {

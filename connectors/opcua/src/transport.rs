@@ -40,7 +40,7 @@ pub(crate) struct TcpSource {
     pub(crate) fault: Arc<OnceLock<Fault>>,
 }
 
-/// What a peer did wrong, in words that follow "cannot connect to …".
+/// What a peer did wrong, in words that follow "connection lost: ".
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) what: String,

@@ -22,6 +22,17 @@ const FILES_MAX: usize = 100;
 /// Longest certificate, in bytes.
 pub(crate) const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 
+/// A certificate that a server has shown.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What it says.
+    pub facts: CertificateFacts,
+    /// A person has decided to trust it.
+    pub is_trusted: bool,
+    /// When the server showed it first.
+    pub seen: SystemTime,
+}
+
 /// The certificates known for one device.
 #[derive(Debug, Clone)]
 pub struct TrustList {
@@ -48,6 +59,23 @@ impl TrustList {
     /// When the folder cannot be read; a missing one is empty.
     pub fn trusted(&self) -> Result<Vec<CertificateFacts>, IoError> {
         self.read(TRUSTED)
+    }
+
+    /// All that are known: those that wait for a decision, then those that are trusted, the newest first
+    /// of each.
+    ///
+    /// # Errors
+    /// When a folder cannot be read; a missing one is empty.
+    pub fn known(&self) -> Result<Vec<Known>, IoError> {
+        let mut known = Vec::new();
+        for (folder, is_trusted) in [(WAITING, false), (TRUSTED, true)] {
+            for (fingerprint, seen) in self.files(folder)?.into_iter().rev() {
+                let facts = read_certificate(&self.path(folder, fingerprint), fingerprint)
+                    .and_then(|der| CertificateFacts::read(&der).ok());
+                known.extend(facts.map(|facts| Known { facts, is_trusted, seen }));
+            }
+        }
+        Ok(known)
     }
 
     /// Forebay's own certificate for this device and where it is; `None` before the first secure
@@ -200,11 +228,16 @@ mod tests {
             "made by whoever keeps, not by whoever decides"
         );
         assert_eq!(list.waiting().expect("read").len(), 1);
+        let known = list.known().expect("read");
+        assert!(known.len() == 1 && !known[0].is_trusted && known[0].facts.fingerprint == seen);
+        let ago = known[0].seen.elapsed().expect("before now");
+        assert!(ago < std::time::Duration::from_secs(600), "{ago:?}");
         assert!(!list.trusts(seen));
         list.trust(seen).expect("trusted");
         list.trust(seen).expect("trusted already");
         assert!(list.trusts(seen) && list.waiting().expect("read").is_empty());
         assert_eq!(list.trusted().expect("read")[0].fingerprint, seen);
+        assert!(list.known().expect("read")[0].is_trusted);
         list.reject(seen).expect("taken back");
         assert!(!list.trusts(seen) && list.waiting().expect("read").len() == 1);
         list.reject(seen).expect("forgotten");

@@ -140,7 +140,7 @@ async fn a_refused_tag_harms_only_itself() {
     let served = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("good", "ns=plc;s=good", "REAL", 0)]);
     let simulator = OpcUa.simulate(&served).await.expect("a simulator");
     spec.endpoint = simulator.endpoint();
-    spec.tags.push(tag("other", "ns=other;s=x", "REAL", 0));
+    spec.tags = spec.tags.iter().cloned().chain([tag("other", "ns=other;s=x", "REAL", 0)]).collect();
     if let Some(OptionValue::Texts(namespaces)) = spec.options.get_mut("namespaces") {
         namespaces.insert("other".into(), "urn:not:there".into());
     }
@@ -166,7 +166,7 @@ async fn a_wrong_type_is_invalid_and_no_namespace_is_a_refusal() {
     let simulator = OpcUa.simulate(&served).await.expect("a simulator");
     simulator.set(0, &Value::Int(70_000));
     served.endpoint = simulator.endpoint();
-    served.tags[0] = tag("x", "ns=plc;s=x", "INT", 0);
+    served.tags = [tag("x", "ns=plc;s=x", "INT", 0)].into();
     let mut connector = open(&served);
     connector.connect().await.expect("connected");
     let samples = poll_until(&mut connector, "a sample", |samples| !samples.is_empty()).await;
@@ -234,7 +234,7 @@ async fn polling_reads_only_what_is_due() {
 async fn the_server_applies_the_deadband() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", vec![tag("x", "ns=plc;s=x", "REAL", 0)]);
-    spec.tags[0].deadband = Some(1.0);
+    Arc::make_mut(&mut spec.tags)[0].deadband = Some(1.0);
     let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
     spec.endpoint = simulator.endpoint();
     let mut connector = open(&spec);
@@ -293,4 +293,41 @@ async fn every_request_waits_for_its_turn() {
     assert_eq!(turns.0.swap(0, Ordering::Relaxed), 11, "two attributes of 250 tags each");
     connector.read(&[0, 1, 2], &mut samples).await.expect("read");
     assert_eq!(turns.0.swap(0, Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_a_simulated_structure_arrive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let real = |number| Value::Real(number);
+    let fields = [
+        ("Speed", "REAL", real(41.5)),
+        ("Die.Temp", "REAL", real(180.5)),
+        ("Die.Name", "STRING", Value::Text("upper".into())),
+        ("Zones[1].Temp", "REAL", real(2.5)),
+        ("Zones[0].Name", "STRING", Value::Text("a".into())),
+        ("Profile", "REAL[2]", Value::Array([real(1.0), real(2.0)].into())),
+        ("Counts[2]", "UDINT", Value::Uint(7)),
+        ("Running", "BOOL", Value::Bool(true)),
+    ];
+    let tags =
+        fields.iter().map(|(path, kind, _)| tag(path, &format!("ns=plc;field={path};s=Press"), kind, 0));
+    let mut spec = device(&folder, "opc.tcp://127.0.0.1:1", tags.collect());
+    let simulator = OpcUa.simulate(&spec).await.expect("a simulator");
+    spec.endpoint = simulator.endpoint();
+    for (number, (_, _, value)) in (0u32..).zip(&fields) {
+        simulator.set(number, value);
+    }
+    let mut connector = open(&spec);
+    connector.connect().await.expect("connected");
+    let arrived = |samples: &[RawSample]| {
+        (0u32..).zip(&fields).all(|(number, (_, _, value))| values_of(samples, number).contains(value))
+    };
+    poll_until(&mut connector, "all fields as they were set", arrived).await;
+    simulator.set(0, &real(7.25));
+    poll_until(&mut connector, "a new speed", |samples| values_of(samples, 0).contains(&real(7.25))).await;
+    let mut read = Vec::new();
+    connector.read(&[7, 3], &mut read).await.expect("read");
+    let read: Vec<_> = read.into_iter().map(|sample| (sample.tag, sample.value)).collect();
+    assert_eq!(read, [(7, Value::Bool(true)), (3, real(2.5))], "in the order they were asked for");
+    connector.close().await;
 }

@@ -199,6 +199,10 @@ pub(crate) fn check_family(address: &str, cpu: &str) -> Result<(), AddressFault>
             "variable memory (V) exists in a LOGO! only",
             "write cpu = \"logo\" in [s7], or the data block: DB1.DBW4",
         ),
+        (Area::Periphery, "logo") => (
+            "a LOGO! has no periphery beside its inputs",
+            "map the input to the variable memory (Tools > Parameter VM Mapping) and write VW4",
+        ),
         (Area::Timer | Area::Counter, "s7-1200") => (
             "an S7-1200 has no S5 timers and counters",
             "read the member ET or CV of the IEC timer's or counter's data block",

@@ -18,13 +18,16 @@ use crate::plan::{Plan, Slot, Want};
 use crate::refusal;
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::steps::Step;
 use crate::watch::Watch;
 
-/// How long a refused tag is not asked again: one missing block must not cost a request a scan.
+/// How long a refused tag is not asked again: one missing block must not cost a request a scan. Soon
+/// after connecting it is less, because a CPU that starts up may not have all its blocks yet.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
+const REFUSED_FOR_AT_FIRST: Duration = Duration::from_secs(2);
 
-/// Plans kept; one per combination of scan classes that were due together.
-const PLANS_MAX: usize = 64;
+/// Rounds kept; one per combination of scan classes that were due together.
+const ROUNDS_MAX: usize = 64;
 
 /// How a tag is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +46,21 @@ struct Tag {
     standing: Standing,
 }
 
+/// What is done each time these scan classes are due.
+struct Round {
+    plan: Plan,
+    /// How the answers are decoded, in the order of the plan's slots.
+    steps: Vec<Step>,
+}
+
 /// The connector of one device.
 pub(crate) struct S7Connector {
     settings: Settings,
     tags: Vec<Tag>,
     /// Taken out while a request is under way, so that a dropped call leaves no connection behind.
     session: Option<Session>,
-    plans: HashMap<Vec<usize>, Plan>,
+    rounds: HashMap<Vec<usize>, Round>,
+    connected: Instant,
     /// When the first refused tag is to be asked again.
     recheck: Option<Instant>,
     image: Vec<u8>,
@@ -73,7 +84,8 @@ impl S7Connector {
             settings,
             tags,
             session: None,
-            plans: HashMap::new(),
+            rounds: HashMap::new(),
+            connected: Instant::now(),
             recheck: None,
             image: Vec::new(),
             codes: Vec::new(),
@@ -81,34 +93,36 @@ impl S7Connector {
         }
     }
 
-    /// Reads the tags of `plan` and pushes one sample each. True when a refusal changed what the
+    /// Reads the tags of a round and pushes one sample each. True when a refusal changed what the
     /// next plan has to look like.
     async fn run(
         &mut self,
         session: &mut Session,
-        plan: &Plan,
+        round: &Round,
         samples: &mut Vec<RawSample>,
     ) -> Result<bool, PollError> {
+        let Round { plan, steps } = round;
         self.request(session, plan).await?;
         let first = samples.len();
-        // Decoded where they stay: moving a sample costs more than decoding it.
-        samples.extend(plan.slots.iter().map(|slot| refused(slot.tag)));
-        let all_good = self.codes.iter().all(|code| *code == ITEM_GOOD);
-        for (slot, sample) in plan.slots.iter().zip(&mut samples[first..]) {
-            if all_good || self.code(slot).is_none() {
-                self.decode(slot, sample);
-            }
-        }
-        if all_good {
+        // Decoded where they stay: moving a sample costs several times as much as decoding it.
+        samples.extend(steps.iter().map(|step| refused(step.tag)));
+        if self.codes.iter().all(|code| *code == ITEM_GOOD) {
+            steps.iter().zip(&mut samples[first..]).for_each(|(step, sample)| self.decode(step, sample));
             return Ok(false);
+        }
+        for ((slot, step), sample) in plan.slots.iter().zip(steps).zip(&mut samples[first..]) {
+            if self.code(slot).is_none() {
+                self.decode(step, sample);
+            }
         }
         let doubtful: Vec<usize> =
             (0..plan.slots.len()).filter(|index| self.code(&plan.slots[*index]).is_some()).collect();
         // One tag that does not exist spoils the whole range: ask for each tag by itself.
         let wants = doubtful.iter().map(|index| self.want(plan.slots[*index].tag, true)).collect();
         let single = Plan::new(wants, session.limits());
+        let steps = self.steps(&single);
         self.request(session, &single).await?;
-        let until = Instant::now() + REFUSED_FOR;
+        let until = Instant::now() + self.connected.elapsed().clamp(REFUSED_FOR_AT_FIRST, REFUSED_FOR);
         let mut explained = vec![false; plan.ranges.len()];
         for (slot, index) in single.slots.iter().zip(&doubtful) {
             if let Some(code) = self.code(slot) {
@@ -117,9 +131,9 @@ impl S7Connector {
                 explained[plan.slots[*index].ranges.clone()].fill(true);
             }
         }
-        for (slot, index) in single.slots.iter().zip(&doubtful) {
+        for ((slot, step), index) in single.slots.iter().zip(&steps).zip(&doubtful) {
             if self.code(slot).is_none() {
-                self.decode(slot, &mut samples[first + index]);
+                self.decode(step, &mut samples[first + index]);
                 if !explained[plan.slots[*index].ranges.start] {
                     // Each tag can be read, their range cannot: the bytes between them are at fault.
                     self.tags[slot.tag as usize].standing = Standing::Alone;
@@ -147,22 +161,38 @@ impl S7Connector {
     }
 
     /// Makes a sample of what was read for it.
-    fn decode(&self, slot: &Slot, sample: &mut RawSample) {
-        let place = &self.tags[slot.tag as usize].place;
-        let decoded = decode::value(place, &self.image[slot.image.clone()], &mut sample.value);
-        sample.quality = if decoded.is_ok() { Quality::Good } else { Quality::Invalid };
-        if decoded.is_err() {
-            sample.value = Value::Null;
+    #[inline]
+    fn decode(&self, step: &Step, sample: &mut RawSample) {
+        if step.plain(&self.image, &mut sample.value) {
+            sample.quality = Quality::Good;
+        } else {
+            self.decode_special(step, sample);
         }
+    }
+
+    /// The same of what is no plain number, or no value at all.
+    #[inline(never)]
+    fn decode_special(&self, step: &Step, sample: &mut RawSample) {
+        let bytes = self.image.get(step.at as usize..).unwrap_or_default();
+        let decoded = decode::value(&self.tags[step.tag as usize].place, bytes);
+        sample.quality = if decoded.is_ok() { Quality::Good } else { Quality::Invalid };
+        sample.value = decoded.unwrap_or_default();
+    }
+
+    /// How what `plan` reads is decoded.
+    fn steps(&self, plan: &Plan) -> Vec<Step> {
+        let step = |slot: &Slot| Step::new(slot, &self.tags[slot.tag as usize].place);
+        plan.slots.iter().map(step).collect()
     }
 
     fn want(&self, tag: u32, alone: bool) -> Want {
         let Place { area, byte, len_bytes, .. } = self.tags[tag as usize].place;
+        let alone = alone || area.is_sparse();
         Want { tag, area, start: byte, len_bytes, alone }
     }
 
     /// Plans the reading of these tags, without those refused lately.
-    fn plan(&self, tags: impl Iterator<Item = u32>, session: &Session) -> Plan {
+    fn round(&self, tags: impl Iterator<Item = u32>, session: &Session) -> Round {
         let wants = tags
             .filter_map(|tag| match self.tags[tag as usize].standing {
                 Standing::Merged => Some(self.want(tag, false)),
@@ -170,7 +200,8 @@ impl S7Connector {
                 Standing::Refused { .. } => None,
             })
             .collect();
-        Plan::new(wants, session.limits())
+        let plan = Plan::new(wants, session.limits());
+        Round { steps: self.steps(&plan), plan }
     }
 
     /// Lets refused tags be asked again whose time has come.
@@ -189,7 +220,7 @@ impl S7Connector {
                 _ => {}
             }
         }
-        self.plans.clear();
+        self.rounds.clear();
     }
 
     /// Adds the tags that were not asked, so that each tag of `tags` has its sample.
@@ -227,12 +258,13 @@ impl Connector for S7Connector {
     async fn connect(&mut self) -> Result<String, PollError> {
         self.session = None;
         // Another program may run in the CPU by now.
-        self.plans.clear();
+        self.rounds.clear();
         self.recheck = None;
         self.tags.iter_mut().for_each(|tag| tag.standing = Standing::Merged);
 
         let (session, identity) = self.watch.connect(&self.settings).await?;
         self.session = Some(session);
+        self.connected = Instant::now();
         Ok(identity)
     }
 
@@ -241,15 +273,15 @@ impl Connector for S7Connector {
         self.watch.look(&mut session, &self.settings).await?;
         self.recheck();
         // Taken out of the map while it is used; put back unless a refusal made it outdated.
-        let (key, plan) = match self.plans.remove_entry(due) {
+        let (key, round) = match self.rounds.remove_entry(due) {
             Some(known) => known,
-            None => (due.to_vec(), self.plan(self.due(due), &session)),
+            None => (due.to_vec(), self.round(self.due(due), &session)),
         };
         let first = samples.len();
-        if self.run(&mut session, &plan, samples).await? {
-            self.plans.clear();
-        } else if self.plans.len() < PLANS_MAX {
-            self.plans.insert(key, plan);
+        if self.run(&mut session, &round, samples).await? {
+            self.rounds.clear();
+        } else if self.rounds.len() < ROUNDS_MAX {
+            self.rounds.insert(key, round);
         }
         self.fill(self.due(due), first, samples);
         self.session = Some(session);
@@ -263,10 +295,10 @@ impl Connector for S7Connector {
         let mut tags: Vec<u32> = tags.iter().copied().filter(known).collect();
         tags.sort_unstable();
         tags.dedup();
-        let plan = self.plan(tags.iter().copied(), &session);
+        let round = self.round(tags.iter().copied(), &session);
         let first = samples.len();
-        if self.run(&mut session, &plan, samples).await? {
-            self.plans.clear();
+        if self.run(&mut session, &round, samples).await? {
+            self.rounds.clear();
         }
         self.fill(tags.iter().copied(), first, samples);
         self.session = Some(session);
@@ -278,7 +310,7 @@ impl Connector for S7Connector {
         // Asked even when refused lately: somebody is looking at it now.
         if let Some(tag) = self.tags.get_mut(tag as usize) {
             tag.standing = Standing::Merged;
-            self.plans.clear();
+            self.rounds.clear();
         }
         self.read(&[tag], &mut samples).await?;
         let sample =

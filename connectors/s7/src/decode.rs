@@ -1,6 +1,6 @@
 //! Bytes of a standard (not optimised) block to values.
 
-use forebay_connector::{ByteOrder, DataType, DecodeFault, Scalar, Value, decode_scalar};
+use forebay_connector::{ByteOrder, DecodeFault, Scalar, Value, decode_scalar};
 
 use crate::address::{Area, Place};
 use crate::times;
@@ -12,46 +12,14 @@ const WINDOWS_1252: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// Decodes the bytes of a tag; an array with one element that is no value is no value. The value is
-/// made in its place: moving it costs more than decoding it.
-#[inline]
-pub(crate) fn value(place: &Place, bytes: &[u8], out: &mut Value) -> Result<(), DecodeFault> {
-    let DataType { scalar, array_len } = place.data_type;
+/// Decodes the bytes of a tag, which `bytes` begins with; an array with one element that is no value
+/// is no value.
+pub(crate) fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
     let needed = place.len_bytes as usize;
     let bytes = bytes.get(..needed).ok_or(DecodeFault::Short { needed, got: bytes.len() })?;
-    let Some(len) = array_len else {
-        let plain = place.order == ByteOrder::Abcd && plain(scalar, place.bit, bytes, out);
-        if !plain {
-            *out = element(place, bytes, 0)?;
-        }
-        return Ok(());
-    };
+    let Some(len) = place.data_type.array_len else { return element(place, bytes, 0) };
     let elements: Result<_, _> = (0..usize::from(len)).map(|index| element(place, bytes, index)).collect();
-    *out = Value::Array(elements?);
-    Ok(())
-}
-
-/// The types that most tags have, without a detour: packed tightly, decoding is what they cost.
-/// False when it is something else, or no value.
-#[inline(always)]
-fn plain(scalar: Scalar, bit: u8, bytes: &[u8], out: &mut Value) -> bool {
-    *out = match (scalar, bytes) {
-        (Scalar::Bool, [a, ..]) => Value::Bool(a >> (bit & 7) & 1 == 1),
-        (Scalar::Int, [a, b, ..]) => Value::Int(i16::from_be_bytes([*a, *b]).into()),
-        (Scalar::Word | Scalar::Uint, [a, b, ..]) => Value::Uint(u16::from_be_bytes([*a, *b]).into()),
-        (Scalar::Dint | Scalar::Time, [a, b, c, d, ..]) => {
-            Value::Int(i32::from_be_bytes([*a, *b, *c, *d]).into())
-        }
-        (Scalar::Dword | Scalar::Udint, [a, b, c, d, ..]) => {
-            Value::Uint(u32::from_be_bytes([*a, *b, *c, *d]).into())
-        }
-        (Scalar::Real, [a, b, c, d, ..]) => match f32::from_be_bytes([*a, *b, *c, *d]) {
-            real if real.is_finite() => Value::Real(real),
-            _ => return false,
-        },
-        _ => return false,
-    };
-    true
+    Ok(Value::Array(elements?))
 }
 
 fn bit(bytes: &[u8], number: usize) -> Result<Value, DecodeFault> {
@@ -162,19 +130,32 @@ fn wstring(bytes: &[u8]) -> Result<Value, DecodeFault> {
 
 #[cfg(test)]
 mod tests {
+    use forebay_connector::DataType;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::Slot;
+    use crate::steps::Step;
 
-    /// The value as it is made for a sample.
+    /// The value as it is made for a sample, behind other bytes; a plain one is made both ways.
     fn value(place: &Place, bytes: &[u8]) -> Result<Value, DecodeFault> {
-        let mut out = Value::Null;
-        super::value(place, bytes, &mut out).map(|()| out)
+        let slot = Slot { tag: 0, image: 3..3 + bytes.len(), ranges: 0..1 };
+        let mut plain = Value::Null;
+        let is_plain = Step::new(&slot, place).plain(&[&[0xA5; 3], bytes].concat(), &mut plain);
+        let value = super::value(place, bytes);
+        if is_plain {
+            assert_eq!(value.as_ref(), Ok(&plain));
+        }
+        value
     }
 
     fn decode(data_type: &str, bytes: &[u8]) -> Result<Value, DecodeFault> {
         let data_type = DataType::parse(data_type).unwrap();
-        let address = if data_type.scalar == Scalar::Bool { "DB1.DBX0.1" } else { "DB1.DBB0" };
+        let address = match data_type.scalar {
+            Scalar::Bool => "DB1.DBX0.1",
+            Scalar::Wchar => "DB1.DBW0",
+            _ => "DB1.DBB0",
+        };
         let place = Place::read(address, data_type).unwrap();
         assert_eq!(place.len_bytes as usize, bytes.len());
         value(&place, bytes)
@@ -195,6 +176,10 @@ mod tests {
         assert_eq!(decode("WSTRING[2]", b"\0\x02\0\x01\xd8\x00\0A"), Err(DecodeFault::Text), "half a pair");
         assert_eq!(decode("WSTRING[2]", b"\0\x09\0\x03\0A\0A"), Err(DecodeFault::Text));
         assert_eq!(decode("CHAR", b"\x80"), as_text("€"));
+        assert_eq!(decode("WCHAR", b"\x20\xac"), as_text("€"));
+        assert_eq!(decode("WCHAR", b"\xd8\x00"), Err(DecodeFault::Text), "half a pair");
+        let letters = ["Ö", "l"].map(|letter| Value::Text(letter.into()));
+        assert_eq!(decode("WCHAR[2]", b"\0\xd6\0l"), Ok(Value::Array(Box::new(letters))));
     }
 
     #[test]

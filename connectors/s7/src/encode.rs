@@ -49,6 +49,9 @@ fn element(scalar: Scalar, value: &Value, bytes: &mut [u8]) {
                 bytes.fill(byte);
             }
         }
+        (Scalar::Wchar, Value::Text(text)) => {
+            replace(bytes, text.encode_utf16().next().map(u16::to_be_bytes));
+        }
         (Scalar::Dtl, Value::DateTime(us)) => replace(bytes, times::to_dtl(*us)),
         (Scalar::DateAndTime, Value::DateTime(us)) => replace(bytes, times::to_date_and_time(*us)),
         (Scalar::Date, Value::Text(text)) => replace(bytes, times::to_date(text).map(u16::to_be_bytes)),
@@ -168,9 +171,7 @@ mod tests {
         let place = Place { order, ..place };
         let mut bytes = vec![0; place.len_bytes as usize];
         value(&place, written, &mut bytes);
-        let mut read = Value::Null;
-        decode::value(&place, &bytes, &mut read).unwrap();
-        read
+        decode::value(&place, &bytes).unwrap()
     }
 
     #[test]

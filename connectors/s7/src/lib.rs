@@ -31,6 +31,7 @@ mod refusal;
 mod session;
 mod settings;
 mod simulate;
+mod steps;
 mod szl;
 mod times;
 mod watch;
@@ -94,6 +95,10 @@ impl Protocol for S7 {
 
     fn check_device(&self, device: &DeviceSpec) -> Vec<DeviceComplaint> {
         settings::complaints(device)
+    }
+
+    fn address(&self, device: &DeviceSpec) -> String {
+        settings::address(&device.endpoint)
     }
 
     fn plan(&self, device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {

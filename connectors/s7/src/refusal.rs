@@ -88,6 +88,12 @@ pub(crate) fn of_item(code: u8, place: &Place, family: Family) -> String {
         (0x0A | 0x05, Area::Timer | Area::Counter) => {
             format!("{place} does not exist in this CPU: it has fewer of them, see its technical data")
         }
+        (0x01 | 0x05 | 0x06 | 0x07 | 0x0A, Area::Periphery) => format!(
+            "no module answers at {place} (return code {code:#04x}): check the address in the hardware \
+             configuration; or this CPU does not let others read the periphery: read the process image instead, \
+             {}",
+            Place { area: Area::Input, ..*place }
+        ),
         (0x0A, Area::Db(_)) => match family {
             Family::Tia => format!(
                 "{area} does not exist in the CPU, or it is an optimised block: untick 'Optimized block access' \

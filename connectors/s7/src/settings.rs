@@ -195,11 +195,7 @@ impl Settings {
 
     /// The endpoint for messages.
     pub(crate) fn endpoint(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        joined(&self.host, self.port)
     }
 }
 
@@ -229,6 +225,17 @@ fn tsap(key: &'static str, text: &str) -> Result<u16, DeviceComplaint> {
         help: "write its two bytes as the engineering tool shows them, for example \"02.00\" or \"0x0200\""
             .into(),
     })
+}
+
+/// Host and port as one text.
+fn joined(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Host and port of an endpoint with its port written out; a wrong one as it is.
+pub(crate) fn address(text: &str) -> String {
+    let address = endpoint(text).map_or_else(|_| text.to_owned(), |(host, port)| joined(&host, port));
+    address.to_ascii_lowercase()
 }
 
 /// Splits `host`, `host:port` or `[v6]:port`.
@@ -331,6 +338,8 @@ mod tests {
         assert_eq!(split("press-3.plant:1102").as_deref(), Some("press-3.plant 1102"));
         assert_eq!(split("[fe80::1]:1102").as_deref(), Some("fe80::1 1102"));
         assert_eq!(split("fe80::1").as_deref(), Some("fe80::1 102"));
+        assert_eq!(address("fe80::1"), "[fe80::1]:102");
+        assert_eq!(address("Press-3.plant"), address("press-3.plant:102"));
         for wrong in [
             "",
             ":102",

@@ -64,7 +64,7 @@ pub(crate) struct S7Simulator {
 impl S7Simulator {
     /// Starts a CPU with all bytes 0.
     pub(crate) async fn start(places: Vec<Place>, pdu_bytes: u16) -> io::Result<Self> {
-        let always = [Area::Input, Area::Output, Area::Memory, Area::Timer, Area::Counter];
+        let always = [Area::Input, Area::Periphery, Area::Output, Area::Memory, Area::Timer, Area::Counter];
         let always = always.map(|area| (area, vec![0; AREA_BYTES]));
         let mut areas = HashMap::from(always);
         for place in &places {

@@ -1,8 +1,9 @@
 //! One TCP connection that carries ISO messages: frames in, frames out, fragments joined.
 
 use std::io;
+use std::ops::Range;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::frame::{self, Cotp, FRAME_MAX_BYTES, FrameFault};
@@ -29,9 +30,11 @@ pub(crate) enum WireFault {
 
 /// The connection. Not usable any more after an error.
 pub(crate) struct Wire {
-    stream: BufReader<TcpStream>,
-    /// The last unit read, its head included.
-    unit: Vec<u8>,
+    stream: TcpStream,
+    /// What was read; a frame is looked at where it lies, without being copied.
+    bytes: Box<[u8; FRAME_MAX_BYTES]>,
+    /// What of `bytes` was read and is no part of a frame that was given out.
+    fresh: Range<usize>,
     /// The last message, when it came in fragments.
     message: Vec<u8>,
 }
@@ -40,8 +43,7 @@ impl Wire {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         // Requests are small and waited for: collecting them would only add delay.
         stream.set_nodelay(true)?;
-        let stream = BufReader::with_capacity(FRAME_MAX_BYTES, stream);
-        Ok(Self { stream, unit: Vec::with_capacity(FRAME_MAX_BYTES), message: Vec::new() })
+        Ok(Self { stream, bytes: Box::new([0; FRAME_MAX_BYTES]), fresh: 0..0, message: Vec::new() })
     }
 
     pub(crate) async fn send(&mut self, frame: &[u8]) -> Result<(), WireFault> {
@@ -50,20 +52,20 @@ impl Wire {
 
     /// Reads one COTP unit, whatever its kind.
     pub(crate) async fn unit(&mut self) -> Result<Cotp<'_>, WireFault> {
-        self.fill().await?;
-        Ok(frame::parse_cotp(&self.unit)?)
+        let unit = self.frame().await?;
+        Ok(frame::parse_cotp(&self.bytes[unit])?)
     }
 
     /// Reads one message, joined from its fragments.
     pub(crate) async fn message(&mut self) -> Result<&[u8], WireFault> {
         self.message.clear();
         for fragment in 1..=FRAGMENTS_MAX {
-            self.fill().await?;
-            match frame::parse_cotp(&self.unit)? {
-                Cotp::Data { last: true, .. } if fragment == 1 => {
-                    // Not taken from above: the borrow would last through the loop.
-                    let head = usize::from(self.unit[0]) + 1;
-                    return Ok(&self.unit[head..]);
+            let unit = self.frame().await?;
+            match frame::parse_cotp(&self.bytes[unit.clone()])? {
+                Cotp::Data { last: true, payload } if fragment == 1 => {
+                    // Not given out itself: the borrow would last through the loop.
+                    let payload = unit.end - payload.len()..unit.end;
+                    return Ok(&self.bytes[payload]);
                 }
                 Cotp::Data { last, payload } => {
                     if self.message.len() + payload.len() > MESSAGE_MAX_BYTES {
@@ -83,13 +85,26 @@ impl Wire {
         Ok(frame::bad(format!("message of over {FRAGMENTS_MAX} fragments"))?)
     }
 
-    /// Reads one frame's unit into `unit`.
-    async fn fill(&mut self) -> Result<(), WireFault> {
-        let mut head = [0; 4];
-        self.stream.read_exact(&mut head).await?;
-        self.unit.resize(frame::parse_tpkt(head)?, 0);
-        self.stream.read_exact(&mut self.unit).await?;
-        Ok(())
+    /// Reads until a whole frame is there; returns where in `bytes` its unit lies.
+    async fn frame(&mut self) -> Result<Range<usize>, WireFault> {
+        loop {
+            if let Some((head, behind)) = self.bytes[self.fresh.clone()].split_first_chunk() {
+                let unit_bytes = frame::parse_tpkt(*head)?;
+                if behind.len() >= unit_bytes {
+                    let unit = self.fresh.start + head.len()..self.fresh.start + head.len() + unit_bytes;
+                    self.fresh.start = unit.end;
+                    return Ok(unit);
+                }
+            }
+            // To the front: then there is room for the longest frame. Mostly nothing is left to move.
+            self.bytes.copy_within(self.fresh.clone(), 0);
+            self.fresh = 0..self.fresh.len();
+            let count = self.stream.read(&mut self.bytes[self.fresh.end..]).await?;
+            if count == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            self.fresh.end += count;
+        }
     }
 
     /// Ends the connection in order.

@@ -75,7 +75,7 @@ async fn a_late_answer_never_becomes_another_tags_value() {
     let double = Double::start().await;
     // Nothing the first time: the answer is late, the connection is given up.
     let mut device = double.impatient([("DB1.DBW0", "UINT"), ("DB2.DBW0", "UINT")]);
-    device.tags[1].scan = 1;
+    std::sync::Arc::make_mut(&mut device.tags)[1].scan = 1;
     let mut connector = S7.open(device).unwrap();
     connector.connect().await.unwrap();
     double.set(Mode::Late);

@@ -95,7 +95,7 @@ async fn a_thousand_scattered_tags_and_a_large_array_keep_within_the_pdu() {
 #[tokio::test]
 async fn only_the_due_scan_classes_are_read() {
     let mut device = device([("DB1.DBW0", "INT"), ("DB1.DBW2", "INT"), ("DB1.DBW4", "INT")]);
-    device.tags[1].scan = 1;
+    std::sync::Arc::make_mut(&mut device.tags)[1].scan = 1;
     let simulator = S7.simulate(&device).await.unwrap();
     (0..3).for_each(|tag| simulator.set(tag, &Value::Int(i64::from(tag) + 7)));
     device.endpoint = simulator.endpoint();

@@ -29,7 +29,7 @@ pub fn language(spec: &DeviceSpec) -> Language {
 fn add(tag: &TagSpec) -> Option<String> {
     let zero = match tag.data_type.scalar {
         Scalar::Bool => "false",
-        Scalar::Char | Scalar::String(_) | Scalar::Wstring(_) => "\"\"",
+        Scalar::Char | Scalar::Wchar | Scalar::String(_) | Scalar::Wstring(_) => "\"\"",
         Scalar::Dtl | Scalar::DateAndTime | Scalar::Date => return None,
         _ => "0",
     };

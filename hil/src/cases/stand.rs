@@ -119,7 +119,7 @@ impl Stand {
     /// Compares what was read now with what must be read; good values within their range where
     /// nothing is known.
     pub fn compare(&self, samples: &[RawSample], wanted: &[Option<Value>]) -> Result<(), Trouble> {
-        for ((raw, spec), wanted) in (0u32..).zip(&self.device.spec.tags).zip(wanted) {
+        for ((raw, spec), wanted) in (0u32..).zip(self.device.spec.tags.iter()).zip(wanted) {
             let Some(sample) = samples.iter().rev().find(|sample| sample.tag == raw) else {
                 return product(format!("{} ({}): no value", spec.path, spec.address));
             };
@@ -174,7 +174,8 @@ pub async fn poll_all(connector: &mut dyn Connector, spec: &DeviceSpec) -> Resul
     loop {
         let polled = connector.poll(&due, &mut samples).await;
         polled.map_err(|error| Trouble::Product(format!("poll: {error}")))?;
-        let missing = (0u32..).zip(&spec.tags).find(|(raw, _)| samples.iter().all(|one| one.tag != *raw));
+        let missing =
+            (0u32..).zip(spec.tags.iter()).find(|(raw, _)| samples.iter().all(|one| one.tag != *raw));
         match missing {
             None => return Ok(samples),
             Some((_, tag)) if Instant::now() > end => return product(format!("{}: no value came", tag.path)),

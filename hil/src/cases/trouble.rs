@@ -29,7 +29,7 @@ pub async fn bad_address(stand: &mut Stand) -> Result<String, Trouble> {
     let scan = spec.tags.first().map_or(0, |tag| tag.scan);
     let (order, deadband) = (None, None);
     let bad = TagSpec { path: "rig.missing".into(), address, data_type, order, scan, deadband };
-    spec.tags.push(bad);
+    spec.tags = spec.tags.iter().cloned().chain([bad]).collect();
     let mut connector = stand.open(&spec)?;
     stand.connect(connector.as_mut()).await?;
     for _ in 0..BACK {

@@ -249,9 +249,10 @@ fn place(
         false => format!("{area}{}{byte}{bit}", if letter == "X" { "" } else { letter }),
     };
     let checked = |area: &str| protocol.check_address(&written(area), data_type);
-    let address = match (checked(area), area.strip_prefix('P')) {
-        (Ok(address), _) => address,
-        (Err(_), Some(image)) => {
+    let address = match area.strip_prefix('P') {
+        None => checked(area)?,
+        // Whether a CPU lets others read its periphery is not known of every one.
+        Some(image) => {
             let address = checked(image)?;
             changes.push((
                 "it is read from the process image instead of the module itself".into(),
@@ -259,7 +260,6 @@ fn place(
             ));
             address
         }
-        (Err(fault), None) => return Err(fault.into()),
     };
     Ok(Found { address: address.canonical, data_type, order: None, changes })
 }

@@ -184,17 +184,12 @@ impl Making<'_> {
             ));
         }
         let node = found.node;
+        if node.rank == -1 && self.structure(found, place, report)? {
+            return Ok(());
+        }
         let kind = types::resolve(self.model, node)?;
         let data_type = DataType { array_len: elements(node)?, ..DataType::single(kind.scalar) };
-        if has_parameter(found.id) {
-            let what = format!("its id `{}` has braces, which a profile takes for a parameter", found.id);
-            return Err(Refusal::new(
-                "I0101",
-                what,
-                "declare the id as a parameter and write the tag by hand: [params] id = { type = \"text\", default = \"…\" }, address = \"ns=…;s={id}\"",
-            ));
-        }
-        let address = self.aliases.address(found.id)?;
+        let address = self.address(found)?;
         let address = forebay_opcua::OpcUa.check_address(&address, data_type)?.canonical;
         let mut keys = TagKeys::new(&address, data_type);
         let numeric = data_type.scalar.is_number();
@@ -208,11 +203,7 @@ impl Making<'_> {
             Some(property) if kind.texts.is_empty() => types::texts_of(property),
             _ => kind.texts,
         };
-        let (group, wanted) = match found.path.split_last() {
-            Some((own, [])) => (self.main.clone(), own.clone()),
-            Some((own, above)) => (names::fit(&above.join("_")), own.clone()),
-            None => ("main".to_owned(), String::new()),
-        };
+        let (group, wanted) = self.group(found);
         let name = self.paths.give(&group, &names::fit(&wanted));
         if !texts.is_empty() && data_type.array_len.is_none() {
             let named = self.enumeration(&group, &name, texts);
@@ -231,6 +222,66 @@ impl Making<'_> {
             report.changed(node.line, place, "I0202", &told, "");
         }
         self.draft.add(&group, DraftTag { name, keys: keys.into_vec() });
+        Ok(())
+    }
+
+    /// The node as profiles write it.
+    fn address(&mut self, found: &Found<'_>) -> Result<String, Refusal> {
+        if has_parameter(found.id) {
+            let what = format!("its id `{}` has braces, which a profile takes for a parameter", found.id);
+            return Err(Refusal::new(
+                "I0101",
+                what,
+                "declare the id as a parameter and write the tag by hand: [params] id = { type = \"text\", default = \"…\" }, address = \"ns=…;s={id}\"",
+            ));
+        }
+        self.aliases.address(found.id)
+    }
+
+    /// The group of a variable, and its own name.
+    fn group(&self, found: &Found<'_>) -> (String, String) {
+        match found.path.split_last() {
+            Some((own, [])) => (self.main.clone(), own.clone()),
+            Some((own, above)) => (names::fit(&above.join("_")), own.clone()),
+            None => ("main".to_owned(), String::new()),
+        }
+    }
+
+    /// Takes the fields of a structure, each as a tag; false when it is none.
+    fn structure(&mut self, found: &Found<'_>, place: &str, report: &mut Report) -> Result<bool, Refusal> {
+        let fields = types::fields(self.model, found.node);
+        if fields.is_empty() {
+            return Ok(false);
+        }
+        let address = self.address(found)?;
+        let (group, own) = self.group(found);
+        for (path, member) in fields {
+            let address = forebay_opcua::with_field(&address, &path);
+            if let Err(refusal) = self.field(member, &address, (&group, &format!("{own}_{path}"))) {
+                report.not_taken(member.line, &format!("{place}.{path}"), refusal);
+            }
+        }
+        Ok(true)
+    }
+
+    fn field(&mut self, member: &Node, address: &str, (group, wanted): (&str, &str)) -> Result<(), Refusal> {
+        if self.draft.tags() >= crate::profile::TAGS_MAX {
+            return Err(Refusal::new(
+                "I0005",
+                "a device has at most 20000 tags",
+                "select a part of the model",
+            ));
+        }
+        let kind = types::resolve(self.model, member)?;
+        let data_type = DataType { array_len: elements(member)?, ..DataType::single(kind.scalar) };
+        let address = forebay_opcua::OpcUa.check_address(address, data_type)?.canonical;
+        let mut keys = TagKeys::new(&address, data_type);
+        let name = self.paths.give(group, &names::fit(wanted));
+        if !kind.texts.is_empty() && data_type.array_len.is_none() {
+            let named = self.enumeration(group, &name, kind.texts);
+            keys.add("enum", string(&named));
+        }
+        self.draft.add(group, DraftTag { name, keys: keys.into_vec() });
         Ok(())
     }
 

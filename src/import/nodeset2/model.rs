@@ -18,6 +18,9 @@ const REFERENCES_MAX: usize = 3_000_000;
 /// Deepest nesting of elements.
 const DEPTH_MAX: usize = 64;
 
+/// Most fields of a structure.
+const MEMBERS_MAX: usize = 2000;
+
 /// Longest browse name, in bytes.
 const NAME_MAX: usize = 512;
 
@@ -47,6 +50,8 @@ pub struct Node {
     pub value: Vec<(String, String)>,
     /// Of an enumeration: number and name.
     pub fields: Vec<(i64, String)>,
+    /// Of a structure: its own fields, each with name, type, rank and dimensions.
+    pub members: Vec<Node>,
 }
 
 /// A file.
@@ -143,6 +148,7 @@ pub fn read(file: &str, bytes: &[u8]) -> anyhow::Result<Model> {
     };
     for node in model.nodes.values_mut() {
         resolve(&mut node.data_type);
+        node.members.iter_mut().for_each(|member| resolve(&mut member.data_type));
         for (target, kind, _) in &mut node.references {
             resolve(target);
             resolve(kind);
@@ -186,10 +192,32 @@ impl Reading {
             (Some("Definition"), "Field") => {
                 let number = attribute(start, "Value")?.and_then(|text| text.parse().ok());
                 self.field = number.zip(attribute(start, "Name")?);
+                self.member(start, line)?;
             }
             _ => {}
         }
         self.open.push(name);
+        Ok(())
+    }
+
+    /// A field of a structure says its type, that of an enumeration its number.
+    fn member(&mut self, start: &BytesStart<'_>, line: usize) -> Result<(), String> {
+        let Some((_, owner)) = &mut self.node else { return Ok(()) };
+        let (Some(name), None) = (attribute(start, "Name")?, attribute(start, "Value")?) else {
+            return Ok(());
+        };
+        if name.is_empty() || name.len() > NAME_MAX || owner.members.len() >= MEMBERS_MAX {
+            return Ok(());
+        }
+        let rank = attribute(start, "ValueRank")?.and_then(|rank| rank.parse().ok()).unwrap_or(-1);
+        owner.members.push(Node {
+            line,
+            name,
+            data_type: attribute(start, "DataType")?.unwrap_or_else(|| "i=24".into()),
+            rank,
+            dimensions: attribute(start, "ArrayDimensions")?.unwrap_or_default(),
+            ..Node::default()
+        });
         Ok(())
     }
 

@@ -11,6 +11,11 @@ use crate::import::report::Refusal;
 /// Longest chain of subtypes that is followed.
 const SUBTYPES_MAX: usize = 16;
 
+/// Structures within structures.
+const STRUCTURES_MAX: usize = 8;
+/// Fields of one variable at most.
+const FIELDS_MAX: usize = 2000;
+
 /// Types of the standard by their id (`Opc.Ua.NodeSet2.xml`, namespace 0).
 const BUILT_IN: &[(u32, Scalar)] = &[
     (1, Scalar::Bool),
@@ -96,18 +101,61 @@ pub fn resolve(model: &Model, node: &Node) -> Result<Kind, Refusal> {
         if !declared.fields.is_empty() {
             texts = declared.fields.iter().map(|(number, name)| (*number, words(name))).collect();
         }
-        // Part 3: a type leads to its supertype by an inverse HasSubtype (i=45).
-        let above = declared
-            .references
-            .iter()
-            .find(|(_, kind, forward)| !*forward && (kind == "i=45" || kind == "HasSubtype"));
-        match above {
+        match above(declared) {
             Some((target, ..)) => id = target,
             None => break,
         }
     }
     let what = format!("its data type {} is a structure, or not in this file", node.data_type);
     Err(Refusal::new("I0102", what, "read its members where the server has variables for them"))
+}
+
+/// The fields of a variable that is a structure, those of structures within it included: paths and
+/// what they hold. Empty when it is none, or when the file does not declare its type.
+pub fn fields<'a>(model: &'a Model, node: &'a Node) -> Vec<(String, &'a Node)> {
+    let mut found = Vec::new();
+    members(model, node, "", 0, &mut found);
+    found
+}
+
+fn members<'a>(
+    model: &'a Model,
+    node: &'a Node,
+    path: &str,
+    depth: usize,
+    found: &mut Vec<(String, &'a Node)>,
+) {
+    let mut own = Vec::new();
+    let mut id = node.data_type.as_str();
+    for _ in 0..SUBTYPES_MAX {
+        if built_in(id).is_some() {
+            return;
+        }
+        let Some(declared) = model.nodes.get(id).filter(|node| node.class == "UADataType") else { break };
+        own.push(declared);
+        let Some((above, ..)) = above(declared) else { break };
+        id = above;
+    }
+    // Those of the type above come first (Part 6, 5.2.6).
+    for member in own.iter().rev().flat_map(|declared| &declared.members) {
+        if found.len() >= FIELDS_MAX {
+            return;
+        }
+        let path = if path.is_empty() { member.name.clone() } else { format!("{path}.{}", member.name) };
+        let (before, is_single) = (found.len(), member.rank == -1);
+        if depth < STRUCTURES_MAX && is_single {
+            members(model, member, &path, depth + 1, found);
+        }
+        if found.len() == before {
+            found.push((path, member));
+        }
+    }
+}
+
+/// The type above this one, by an inverse HasSubtype (i=45; Part 3).
+fn above(declared: &Node) -> Option<&(String, String, bool)> {
+    let is_above = |kind: &str, forward: bool| !forward && (kind == "i=45" || kind == "HasSubtype");
+    declared.references.iter().find(|(_, kind, forward)| is_above(kind, *forward))
 }
 
 fn built_in(id: &str) -> Option<Scalar> {

@@ -1,5 +1,7 @@
 //! What a chain knows of one device: what its batches have looked like so far.
 
+use std::sync::Arc;
+
 use forebay_connector::{Quality, Value};
 
 use super::form::{self, Linear};
@@ -15,8 +17,8 @@ const ERROR_MAX: u64 = 1 << 24;
 pub(in crate::lane) struct Meaning {
     /// How many tags there are.
     pub tags: usize,
-    /// Scaling by tag; may be shorter.
-    pub linear: Vec<Option<Linear>>,
+    /// Scaling by tag; may be shorter. Equal devices share it.
+    pub linear: Arc<[Option<Linear>]>,
 }
 
 impl Meaning {

@@ -16,7 +16,7 @@ const DEVICES: u32 = 3;
 
 fn meaning() -> Meaning {
     let linear = Some(Linear { scale: 100.0 / 27648.0, offset: 0.25 });
-    Meaning { tags: TAGS as usize, linear: vec![None, linear, linear] }
+    Meaning { tags: TAGS as usize, linear: [None, linear, linear].into() }
 }
 
 fn gap() -> impl Strategy<Value = Option<Box<GapBefore>>> {

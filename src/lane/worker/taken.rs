@@ -190,7 +190,7 @@ impl Worker {
         let content = Content { edge_us: *edge_us, samples, gap };
         let offset = self.journal.append_coded(measure(number, &content))?;
         self.pending_samples += content.samples.len() as u64;
-        let meaning = Meaning { tags: schema.tags.len(), linear: Vec::new() };
+        let meaning = Meaning { tags: schema.tags.len(), linear: Arc::default() };
         self.waiting.push(number, Arc::new(meaning), content);
         Ok(offset)
     }

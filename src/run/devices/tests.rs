@@ -205,7 +205,11 @@ fn a_standby_that_has_not_read_yet_in_its_turn_leaves_no_time_of_an_earlier_one(
         assert_eq!(missing_after(&twin, was_changed()), Missing::default());
     }
     twin.state().link = Link::Up { since_us: 4_000_000 };
+    twin.state().heard_us = 5_000_000;
     assert_eq!(missing_after(&twin, was_changed()), Missing::since(5_000_000, was_changed()));
+    // What a silent subscription has not sent is no proof that it was read.
+    twin.state().heard_us = 4_500_000;
+    assert_eq!(missing_after(&twin, was_changed()), Missing::since(4_500_000, was_changed()));
 }
 
 /// The one gap that was told.

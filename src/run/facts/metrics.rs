@@ -3,7 +3,8 @@
 use super::{BoxFacts, LaneFacts, lock};
 use crate::lane::LaneStatus;
 use crate::replicate::Replication;
-use crate::status::facts::{Metric, MetricKind};
+use crate::standby::{Report, Says};
+use crate::status::facts::{Facts, Metric, MetricKind};
 
 impl BoxFacts {
     /// All of them.
@@ -12,7 +13,69 @@ impl BoxFacts {
         metrics.extend(self.kafka_metrics());
         metrics.push(self.last_commits());
         metrics.extend(self.configuration());
+        metrics.extend(self.two_boxes());
+        metrics.extend(self.windows());
         metrics
+    }
+
+    /// How two boxes share the plant; nothing where there is only one.
+    fn two_boxes(&self) -> Vec<Metric> {
+        let metric = |name, help, samples| Metric { name, help, kind: MetricKind::Gauge, samples };
+        let one_or_none = |is: bool| f64::from(u8::from(is));
+        match self.standby() {
+            None | Some(Report::Active { lease: None }) => Vec::new(),
+            Some(Report::Active { lease: Some(lease) }) => vec![metric(
+                "forebay_lease_taken",
+                "1 when Kafka has taken the last lease of this active box, else 0.",
+                vec![(Vec::new(), one_or_none(lease.is_ok()))],
+            )],
+            Some(Report::Standby { reads, heartbeat, lease, .. }) => {
+                let witness = |by: &str, says: Option<Says>| {
+                    let lives = match says? {
+                        Says::Lives | Says::IsBack => true,
+                        Says::Gone => false,
+                        Says::NotYet | Says::Nothing => return None,
+                    };
+                    Some((vec![("by", by.to_owned())], one_or_none(lives)))
+                };
+                let witnesses = [witness("heartbeat", heartbeat), witness("lease", lease)];
+                vec![
+                    metric(
+                        "forebay_standby_reads",
+                        "1 while this standby reads the machines of the active box, else 0.",
+                        vec![(Vec::new(), one_or_none(reads))],
+                    ),
+                    metric(
+                        "forebay_standby_active_lives",
+                        "1 when the active box lives, 0 when it is gone, as heartbeat and lease say; absent when unknown.",
+                        witnesses.into_iter().flatten().collect(),
+                    ),
+                ]
+            }
+        }
+    }
+
+    /// What the models score, and what they leave out.
+    #[allow(clippy::cast_precision_loss)] // Prometheus counts in doubles
+    fn windows(&self) -> [Metric; 2] {
+        let (mut scored, mut dropped) = (Vec::new(), Vec::new());
+        for windows in self.models.predictions().windows() {
+            let labels = vec![("model", windows.model), ("device", windows.device)];
+            for (why, count) in [("late", windows.late), ("cpu-share", windows.over_share)] {
+                let labels = [labels.clone(), vec![("why", why.to_owned())]].concat();
+                dropped.push((labels, count as f64));
+            }
+            scored.push((labels, windows.scored as f64));
+        }
+        let metric = |name, help, samples| Metric { name, help, kind: MetricKind::Counter, samples };
+        [
+            metric("forebay_model_scores_total", "Windows that a model has scored.", scored),
+            metric(
+                "forebay_model_windows_dropped_total",
+                "Windows that a model has not scored: inference was late, or its share of the processor used up.",
+                dropped,
+            ),
+        ]
     }
 
     /// How the last reading of the files went.

@@ -130,7 +130,7 @@ fn is_same(a: &Device, b: &Device) -> bool {
         && protocol.name() == b.protocol.name()
         && is_same_spec(spec, &b.spec)
         && tags.len() == b.tags.len()
-        && tags.iter().zip(&b.tags).all(|(a, b)| is_same_tag(a, b))
+        && tags.iter().zip(&*b.tags).all(|(a, b)| is_same_tag(a, b))
         && *verify == b.verify
 }
 
@@ -159,8 +159,21 @@ fn is_same_tag(a: &Tag, b: &Tag) -> bool {
 pub fn waiting_for_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     // As above. Models are bound anew, and what the limits say of devices and tags is looked at
     // whenever files are read.
-    let Config { edge, kafka, journal, telemetry, events, limits, status, log, paths, models: _, standby } =
-        running;
+    let Config {
+        edge,
+        kafka,
+        journal,
+        telemetry,
+        events,
+        limits,
+        status,
+        log,
+        paths,
+        models: _,
+        learn: _,
+        model_options,
+        standby,
+    } = running;
     let limits_of_start = (limits.reconnect_pause_max, limits.web_clients)
         == (new.limits.reconnect_pause_max, new.limits.web_clients);
     let parts = [
@@ -172,6 +185,7 @@ pub fn waiting_for_restart(running: &Config, new: &Config) -> Vec<&'static str> 
         ("[status]", *status == new.status),
         ("[log]", *log == new.log),
         ("[paths]", *paths == new.paths),
+        ("[models]", *model_options == new.model_options),
         ("[standby]", *standby == new.standby),
     ];
     parts.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices::Devices;
 use super::facts::{BoxFacts, LastRead, lock};
-use super::{bind_models, refused};
+use super::refused;
 use crate::amount::counted;
 use crate::clock;
 use crate::config::{self, Config, Loaded};
@@ -213,18 +213,14 @@ impl Reloading {
                 state.get().map_or(0, |state| state.last_good_us(&device.path))
             });
         }
-        if (!change.is_empty() && !new.models.is_empty()) || new.models != self.config.models {
+        if !change.is_empty() || new.models != self.config.models {
             self.config.models.clone_from(&new.models);
-            let (config, devices) = (self.config.clone(), change.devices.clone());
-            let (box_path, events) = (self.box_path.clone(), self.events.clone());
-            // Reads the models' files.
-            let binding =
-                tokio::task::spawn_blocking(move || bind_models(&config, &devices, &box_path, &events));
-            // A panic has been reported; the models go on as they were.
-            if let Ok(bindings) = binding.await {
-                self.facts.predictions.bind(bindings, &self.twin);
-            }
+            let (models, wanted) = (Arc::clone(&self.facts.models), new.models.clone());
+            // Reads the models' files. A panic has been reported; the models go on as they were.
+            let _panicked = tokio::task::spawn_blocking(move || models.configure(&wanted)).await;
         }
+        self.config.learn.clone_from(&new.learn);
+        self.facts.controls.known_learner().into_iter().for_each(|learner| learner.configure(&new.learn));
         let mut not_read = refused::not_read(&self.config, loaded, &change.kept);
         not_read.extend(refused::running_on(&change.kept, loaded));
         *lock(&self.facts.not_read) = not_read;

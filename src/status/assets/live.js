@@ -6,12 +6,21 @@
   var old = document.getElementById('old');
   var since = document.getElementById('old-since');
   var heard = Date.now();
+  var build = '';
 
   function alive(boxTime) {
     heard = Date.now();
     old.hidden = true;
     body.className = '';
     if (boxTime) { since.textContent = boxTime; }
+  }
+
+  // The box was started anew with other machines, words or files, or forms stand in other places.
+  // What somebody is just typing stays.
+  function follow(build) {
+    var busy = document.activeElement && document.activeElement.tagName === 'INPUT';
+    if (build && build !== body.dataset.build && !busy) { location.reload(); return true; }
+    return build && build !== body.dataset.build;
   }
 
   // Every text in the fragments was escaped by the box.
@@ -26,18 +35,18 @@
   function ask() {
     fetch(body.dataset.live + (body.dataset.live.indexOf('?') < 0 ? '?' : '&') + 'once=1')
       .then(function (answer) { return answer.ok ? answer.json() : null; })
-      .then(function (answer) { if (answer) { put(answer.cells); alive(answer.time); } })
+      .then(function (answer) {
+        if (answer && !follow(answer.build)) { put(answer.cells); alive(answer.time); }
+      })
       .catch(function () { /* the banner says it */ });
   }
 
   function open() {
     var source = new EventSource(body.dataset.live);
-    source.addEventListener('build', function (event) {
-      // The box was started anew with other machines, words or files.
-      if (event.data !== body.dataset.build) { location.reload(); }
-    });
+    source.addEventListener('build', function (event) { build = event.data; follow(build); });
     source.addEventListener('cells', function (event) {
-      put(JSON.parse(event.data));
+      // Never under forms that belong to something else.
+      if (!follow(build)) { put(JSON.parse(event.data)); }
       alive(event.lastEventId);
     });
     source.addEventListener('beat', function (event) { alive(event.lastEventId); });

@@ -13,6 +13,7 @@ pub(super) fn of_box(event: &Event, speech: &Speech) -> Option<String> {
     let words = speech.event_words();
     let text = |name: &str| Some(plain(data(event, name)?));
     let count = |name: &str| Some(speech.count(number(event, name)?));
+    let is = |name: &str, word: &str| data(event, name) == Some(word);
     let works = || event.data.get("working")?.as_bool();
     let records =
         || Some(speech.count(number(event, "to_offset")?.saturating_sub(number(event, "from_offset")?)));
@@ -51,8 +52,15 @@ pub(super) fn of_box(event: &Event, speech: &Speech) -> Option<String> {
             0 => fill(words.replay_done, &[&text("replay")?]),
             missing => fill(words.replay_missing, &[&text("replay")?, &speech.count(missing)]),
         },
-        What::StandbyReads => fill(words.standby_reads, &[&text("of")?]),
-        What::StandbyWaits => fill(words.standby_waits, &[&text("of")?]),
+        What::StandbyReads => {
+            // Without a heartbeat it goes by the lease alone.
+            let by_lease = !is("heartbeat", "gone") && is("lease", "gone");
+            fill(if by_lease { words.standby_reads_by_lease } else { words.standby_reads }, &[&text("of")?])
+        }
+        What::StandbyWaits => {
+            let by_lease = !is("heartbeat", "lives") && is("lease", "lives");
+            fill(if by_lease { words.standby_waits_by_lease } else { words.standby_waits }, &[&text("of")?])
+        }
         What::Configuration => configuration(event, speech),
         What::ConfigurationFaults => fill(words.configuration_faults, &[&count("errors")?]),
         What::ReplayCancelled => fill(words.replay_cancelled, &[&text("replay")?]),

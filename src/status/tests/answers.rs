@@ -86,6 +86,9 @@ fn eventful() -> Given {
         }];
         a.reserve.disk_error = Some(DiskError { since_us: NOW_US, message: "full".to_owned() });
         a.reserve.lanes = vec![Lane::default()];
+        a.standby = Some(crate::standby::Report::Active { lease: Some(Err("no right".to_owned())) });
+        let waits = crate::status::facts::CertificateState::Waiting;
+        a.certificates = vec![plant::certificate("filler-1", waits)];
     });
     given
 }
@@ -110,10 +113,17 @@ fn fields(json: &serde_json::Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn every_field_of_status_json_is_documented() {
     let json = serde_json::to_value(eventful().view(Language::En)).expect("plain data");
-    for empty in ["/to_it/numbers/errands", "/reserve/numbers/lanes", "/predictions/numbers", "/machines"] {
+    for empty in [
+        "/to_it/numbers/errands",
+        "/reserve/numbers/lanes",
+        "/predictions/numbers",
+        "/machines",
+        "/certificates",
+    ] {
         assert!(json.pointer(empty).and_then(|it| it.as_array()).is_some_and(|it| !it.is_empty()), "{empty}");
     }
-    for null in ["/to_it/numbers/backfill", "/reserve/numbers/disk_error", "/identity/clock_jump"] {
+    for null in ["/to_it/numbers/backfill", "/reserve/numbers/disk_error", "/identity/clock_jump", "/standby"]
+    {
         assert!(json.pointer(null).is_some_and(serde_json::Value::is_object), "{null}");
     }
     let docs = include_str!("../../../docs/status-page.md");

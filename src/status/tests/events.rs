@@ -209,6 +209,10 @@ fn events_of_every_kind_are_told_in_german() {
         Kind::Alarm,
         Kind::Prediction,
         Kind::ModelState,
+        Kind::ModelChanged,
+        Kind::Score,
+        Kind::Feedback,
+        Kind::Person,
         Kind::Box,
     ] {
         let data = match kind {
@@ -216,7 +220,11 @@ fn events_of_every_kind_are_told_in_german() {
             Kind::DeviceState => json!({"state": "down", "cause": "a cause that nobody knows"}),
             Kind::Alarm => json!({"left_out": 3}),
             Kind::Prediction => json!({"state": "cleared", "model": "unknown", "score": 0.25}),
+            Kind::Score => json!({"model": "bearing", "mean": 0.4, "highest": 0.5}),
+            Kind::Feedback => json!({"model": "unknown", "answer": "false-alarm", "person": "anna"}),
+            Kind::Person => json!({"state": "signed-in", "person": "anna", "from": "10.0.0.7"}),
             Kind::ModelState => json!({"state": "broken", "model": "bearing", "why": {"en": "English"}}),
+            Kind::ModelChanged => json!({"change": "activated", "model": "bearing", "from": "1", "to": "2"}),
         };
         is_translated(kind, &data);
     }
@@ -230,6 +238,32 @@ fn events_of_every_kind_are_told_in_german() {
     ] {
         is_translated(Kind::DeviceState, &data);
     }
+    for change in
+        ["installed", "activated", "rolled-back", "shadow", "shadow-ended", "removed", "refused", "accepted"]
+    {
+        is_translated(
+            Kind::ModelChanged,
+            &json!({"change": change, "model": "bearing", "from": "1", "to": "2"}),
+        );
+    }
+    let why = json!({"en": "it is old", "de": "sie ist alt"});
+    let data =
+        json!({"change": "removed", "model": "bearing", "from": "1", "to": "", "why": why, "by": "anna"});
+    let row = said(Language::De, Kind::ModelChanged, data);
+    assert_eq!(row.text, "Modell bearing: Version 1 wurde gelöscht: sie ist alt (von anna)");
+    for state in ["signed-in", "signed-out", "refused", "added", "removed"] {
+        is_translated(Kind::Person, &json!({"state": state, "person": "anna", "from": "10.0.0.7"}));
+    }
+    for answer in ["seen", "real", "false-alarm"] {
+        let said = json!({"model": "bearing", "answer": answer, "person": "anna", "note": "oil"});
+        assert!(is_translated(Kind::Feedback, &said).starts_with("Hauptlager: anna"), "{answer}");
+    }
+    is_translated(Kind::Score, &json!({"model": "bearing", "mean": null, "highest": null}));
+    let worse = json!({
+        "state": "worse", "model": "bearing", "worst": 1.9, "threshold": 1.0, "contributions": [],
+        "look_at": {"en": "check", "de": "prüfen"},
+    });
+    assert!(is_translated(Kind::Prediction, &worse).contains("1,90"));
     let broken = json!({"state": "broken", "model": "bearing", "why": {"en": "no such operator"}});
     let row = said(Language::De, Kind::ModelState, broken);
     assert_eq!(

@@ -7,8 +7,11 @@ mod plant;
 
 mod answers;
 mod events;
+mod health;
 mod machines;
 mod pages;
+mod people;
+mod standby;
 mod tiles;
 mod verdict;
 
@@ -72,5 +75,5 @@ fn letter_of(view: &View, name: &str) -> (Option<Letter>, String) {
 }
 
 fn place<'a>() -> Place<'a> {
-    Place { path: "/", chosen: None, part: 1, build: "0" }
+    Place { path: "/", chosen: None, part: 1, build: "0", refresh: "5" }
 }

@@ -23,6 +23,9 @@ fn hostile_names_and_texts_stay_text() {
         a.predictions[0].device = crate::status::speech::plain(evil);
         a.predictions[0].title = Text::plain(evil);
         a.events[1].text = evil.to_owned();
+        let mut certificate = plant::certificate(evil, crate::status::facts::CertificateState::Waiting);
+        certificate.subject = evil.to_owned();
+        a.certificates = vec![certificate];
     });
     let speech = speech(Language::En);
     let view = given.view(Language::En);

@@ -9,6 +9,8 @@ words! {
     prediction: "Prediction", "Vorhersage";
     model: "Model", "Modell";
     the_box: "Box", "Box";
+    feedback: "Answer", "Antwort";
+    person: "Person", "Person";
 
     // Machines and models.
     up: "delivers data", "liefert Daten";
@@ -25,10 +27,41 @@ words! {
         "ist wieder schnell genug: {0} wird wie verlangt alle {2} ms gelesen";
     address: "is read at {0} now, {1} was not reached", "wird jetzt über {0} gelesen, {1} war nicht erreichbar";
     raised: "{0}: score {1}, limit {2}. {3} ({4})", "{0}: Kennwert {1}, Grenze {2}. {3} ({4})";
+    worse: "{0} is worse: highest score {1}, limit {2}. {3} ({4})",
+        "{0} ist schlimmer: höchster Kennwert {1}, Grenze {2}. {3} ({4})";
+    scored: "model {0}: mean score {1}, highest {2}", "Modell {0}: mittlerer Kennwert {1}, höchster {2}";
+    not_scored: "model {0} gave no score", "Modell {0} gab keinen Kennwert";
     cleared: "{0} is over: score {1}", "{0} ist vorbei: Kennwert {1}";
     suppressed: "model {0} does not watch: {1}", "Modell {0} wacht nicht: {1}";
     scoring: "model {0} watches again: {1}", "Modell {0} wacht wieder: {1}";
     broken: "model {0} cannot run: {1}", "Modell {0} kann nicht laufen: {1}";
+    // {0} is the model, {1} the version before, {2} the one after, {3} why and by whom.
+    model_installed: "model {0}: version {2} is in the store{3}", "Modell {0}: Version {2} ist im Speicher{3}";
+    model_activated: "model {0}: version {2} runs now, before it was {1}{3}",
+        "Modell {0}: Version {2} läuft jetzt, vorher war es {1}{3}";
+    model_rolled_back: "model {0}: version {1} was taken back, {2} runs now{3}",
+        "Modell {0}: Version {1} wurde zurückgenommen, {2} läuft jetzt{3}";
+    model_shadow: "model {0}: version {2} runs in shadow and says nothing yet{3}",
+        "Modell {0}: Version {2} läuft im Schatten und meldet noch nichts{3}";
+    model_shadow_ended: "model {0}: version {1} runs in shadow no more{3}",
+        "Modell {0}: Version {1} läuft nicht mehr im Schatten{3}";
+    model_accepted: "model {0}, version {2}: what it measures now is the new normal{3}",
+        "Modell {0}, Version {2}: Was es jetzt misst, ist das neue Normal{3}";
+    model_removed: "model {0}: version {1} was removed{3}", "Modell {0}: Version {1} wurde gelöscht{3}";
+    model_refused: "model {0}: version {2} was refused{3}", "Modell {0}: Version {2} wurde abgelehnt{3}";
+
+    // People: {0} what the model watches, {1} the person.
+    answer_seen: "{0}: {1} has seen it", "{0}: {1} hat es gesehen";
+    answer_real: "{0}: {1} says it was real", "{0}: {1} sagt, es war echt";
+    answer_false_alarm: "{0}: {1} says it was a false alarm", "{0}: {1} sagt, es war ein Fehlalarm";
+    // {0} the person, {1} where from.
+    signed_in: "{0} signed in from {1}", "{0} hat sich von {1} angemeldet";
+    signed_out: "{0} signed out", "{0} hat sich abgemeldet";
+    sign_in_refused: "{0} was refused at {1}: several wrong passwords",
+        "{0} wurde von {1} abgewiesen: mehrere falsche Passwörter";
+    person_added: "{0} may press buttons on this page from now on",
+        "{0} darf auf dieser Seite ab jetzt Knöpfe drücken";
+    person_removed: "{0} may press no more buttons on this page", "{0} darf auf dieser Seite keine Knöpfe mehr drücken";
 
     // What is missing: {0} from, {1} to.
     no_values: "no values from {0} to {1} ({2})", "keine Werte von {0} bis {1} ({2})";
@@ -124,6 +157,10 @@ words! {
         "die Wiederholung {0} ist bei der IT; {1} Datensätze waren nicht mehr da oder nicht lesbar";
     standby_reads: "box {0} does not answer: this box reads its machines, and marks what it writes",
         "Box {0} antwortet nicht: Diese Box liest deren Maschinen und kennzeichnet, was sie schreibt";
+    standby_reads_by_lease: "the lease of box {0} in Kafka has run out: this box reads its machines, and marks what it writes",
+        "Das Lebenszeichen der Box {0} in Kafka ist abgelaufen: Diese Box liest deren Maschinen und kennzeichnet, was sie schreibt";
+    standby_waits_by_lease: "box {0} writes its lease in Kafka again: this box stands by",
+        "Box {0} gibt in Kafka wieder Lebenszeichen: Diese Box steht bereit";
     standby_waits: "box {0} answers again: this box stands by", "Box {0} antwortet wieder: Diese Box steht bereit";
     replay_cancelled: "the replay {0} was cancelled; what was sent stays with IT",
         "die Wiederholung {0} wurde abgebrochen; was gesendet ist, bleibt bei der IT";

@@ -90,7 +90,7 @@ fn device(name: &str, tags: &[&str]) -> Arc<Device> {
             endpoint: String::new(),
             options: BTreeMap::new(),
             scans: Vec::new(),
-            tags: Vec::new(),
+            tags: [].into(),
             trust: None,
             allow_insecure: false,
             secrets: Arc::new(Nothing),

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+#[path = "../../../src/alike.rs"]
+pub mod alike;
 #[path = "../../../src/amount.rs"]
 pub mod amount;
 #[path = "../../../src/batch.rs"]

@@ -11,7 +11,7 @@ use crate::lane::{LaneOptions, Parts};
 /// Records looked at for one input.
 const RECORDS_MAX: usize = 20_000;
 
-const OPTIONS: Options = Options { segment_bytes: 4096, budget_bytes: 1 << 20 };
+const OPTIONS: Options = Options { segment_bytes: 4096 };
 
 /// Opens the directory that `input` describes as a journal, reads it, writes to it, opens it again.
 pub fn journal(input: &[u8]) {

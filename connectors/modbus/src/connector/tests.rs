@@ -9,7 +9,7 @@ fn connector() -> ModbusConnector {
         endpoint: "tcp://127.0.0.1:1".into(),
         options: BTreeMap::new(),
         scans: Vec::new(),
-        tags: Vec::new(),
+        tags: [].into(),
         trust: None,
         allow_insecure: false,
         secrets: Arc::new(NoSecrets),

@@ -54,7 +54,7 @@ pub fn device(folder: &tempfile::TempDir, endpoint: &str, tags: Vec<TagSpec>) ->
             ScanClass { name: "fast".into(), interval: Duration::from_millis(100) },
             ScanClass { name: "slow".into(), interval: Duration::from_secs(10) },
         ],
-        tags,
+        tags: tags.into(),
         trust: None,
         allow_insecure: true,
         secrets: Arc::new(NoSecrets),

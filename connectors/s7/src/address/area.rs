@@ -16,6 +16,8 @@ pub(super) const ELEMENT_MAX: u32 = 2047;
 pub(crate) enum Area {
     /// Process image of the inputs.
     Input,
+    /// Inputs of the modules themselves, past the process image.
+    Periphery,
     /// Process image of the outputs.
     Output,
     /// Bit memory.
@@ -32,6 +34,7 @@ impl Area {
     /// Code of the area in an S7ANY pointer.
     pub(crate) fn code(self) -> u8 {
         match self {
+            Self::Periphery => 0x80,
             Self::Input => 0x81,
             Self::Output => 0x82,
             Self::Memory => 0x83,
@@ -44,6 +47,12 @@ impl Area {
     /// What a timer or counter is counted in over the wire; `None` where bytes are counted.
     pub(crate) fn element_bytes(self) -> Option<u32> {
         matches!(self, Self::Timer | Self::Counter).then_some(ELEMENT_BYTES)
+    }
+
+    /// True where the bytes between two tags may not exist: a CPU notes an access error for every byte
+    /// of the periphery that no module has.
+    pub(crate) fn is_sparse(self) -> bool {
+        self == Self::Periphery
     }
 
     /// Where the area ends at the latest.
@@ -59,6 +68,7 @@ impl Area {
     /// The area an S7ANY pointer names.
     pub(crate) fn from_code(code: u8, db: u16) -> Option<Self> {
         Some(match code {
+            0x80 => Self::Periphery,
             0x81 => Self::Input,
             0x82 => Self::Output,
             0x83 => Self::Memory,
@@ -74,6 +84,7 @@ impl fmt::Display for Area {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input => f.write_str("I"),
+            Self::Periphery => f.write_str("PI"),
             Self::Output => f.write_str("Q"),
             Self::Memory => f.write_str("M"),
             Self::Db(number) => write!(f, "DB{number}"),

@@ -47,6 +47,8 @@ impl Cursor<'_> {
             return Ok((Area::Db(number), false));
         }
         for (letter, area) in [
+            ("PI", Area::Periphery),
+            ("PE", Area::Periphery),
             ("M", Area::Memory),
             ("F", Area::Memory),
             ("I", Area::Input),
@@ -164,8 +166,8 @@ fn unknown_area(address: &str, start: usize) -> AddressFault {
     let rest = &address[start..];
     let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
     let help = match rest[..letters].to_ascii_uppercase().as_str() {
-        "PI" | "PE" | "PIB" | "PIW" | "PID" | "PEB" | "PEW" | "PED" | "PA" | "PQ" => {
-            "the periphery is not read: use the process image, for example IW64"
+        "P" | "PA" | "PAB" | "PAW" | "PAD" | "PQ" | "PQB" | "PQW" | "PQD" => {
+            "of the periphery only inputs can be read, for example PIW256; for outputs use the process image: QW64"
         }
         "DBX" | "DBB" | "DBW" | "DBD" => "say which block: DB10.DBW4",
         _ => "write DB10.DBW4, M10.1, MW10, IW64, QB4, T5 or C5, and VW4 for a LOGO!",

@@ -26,6 +26,12 @@ fn canonical_addresses_stay_and_others_become_canonical() {
         ("MW10", "WORD"),
         ("MD10", "TIME"),
         ("IW64", "INT"),
+        ("PIW256", "INT"),
+        ("PID256", "DINT"),
+        ("PIB7", "BYTE"),
+        ("PI256.0", "BOOL"),
+        ("DB10.DBW4", "WCHAR"),
+        ("DB10.DBW4", "WCHAR[8]"),
         ("QB4", "USINT"),
         ("T5", "S5TIME"),
         ("C0", "BCD"),
@@ -45,6 +51,8 @@ fn canonical_addresses_stay_and_others_become_canonical() {
     assert_eq!(canonical("%DB10.DBX2.0", "BOOL"), "DB10.DBX2.0");
     assert_eq!(canonical("db10.dbw04", "INT"), "DB10.DBW4");
     assert_eq!(canonical("%EW64", "INT"), "IW64");
+    assert_eq!(canonical("PEW256", "INT"), "PIW256");
+    assert_eq!(canonical("%pew0256", "INT"), "PIW256");
     assert_eq!(canonical("A4.7", "BOOL"), "Q4.7");
     assert_eq!(canonical("%MX10.1", "BOOL"), "M10.1");
     assert_eq!(canonical("E0.0", "BOOL"), "I0.0");
@@ -141,7 +149,7 @@ fn each_fault_marks_its_place_and_names_the_fix() {
         ("T", "S5TIME", "S0200", "T", "number missing"),
         ("TW4", "S5TIME", "S0200", "W", "number missing"),
         ("C5.1", "BCD", "S0200", ".1", "nothing may follow"),
-        ("PIW256", "INT", "S0202", "PIW", "process image"),
+        ("PQW256", "INT", "S0202", "PQW", "process image"),
         ("DBW4", "INT", "S0202", "DBW", "say which block"),
         ("V4", "INT", "S0203", "V", "write VW4"),
         ("VD4", "INT", "S0203", "VD", "write VW4"),

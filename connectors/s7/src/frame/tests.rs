@@ -26,6 +26,14 @@ fn a_read_request_is_what_siemens_tools_send() {
 }
 
 #[test]
+fn the_periphery_is_an_area_of_its_own() {
+    let mut out = Vec::new();
+    let range = Range { area: Area::Periphery, start: 256, len_bytes: 2, at: 0, tags: 1 };
+    write_read(&mut out, 1, [range].iter());
+    assert_eq!(out[19..], [0x12, 10, 0x10, 2, 0, 2, 0, 0, 0x80, 0, 0x08, 0]);
+}
+
+#[test]
 fn timers_and_counters_are_asked_for_by_number() {
     let mut out = Vec::new();
     let item = |area, start, len_bytes| Range { area, start, len_bytes, at: 0, tags: 1 };

@@ -21,7 +21,7 @@ pub(crate) fn report(device: &DeviceSpec) -> Result<ReadPlan, OpenFault> {
         let tags = (0u32..).zip(device.tags.iter().zip(&places)).filter(|(_, (tag, _))| tag.scan == scan);
         let want = |(tag, (_, place)): (u32, (_, &Place))| {
             let Place { area, byte, len_bytes, .. } = *place;
-            Want { tag, area, start: byte, len_bytes, alone: false }
+            Want { tag, area, start: byte, len_bytes, alone: area.is_sparse() }
         };
         scan_reads(&Plan::new(tags.map(want).collect(), limits))
     };

@@ -1,0 +1,89 @@
+//! The state filter of a model on one device.
+
+use forebay_connector::{Scalar, Value};
+
+use super::super::words::{self, Reason};
+use super::state::{Filter, StateFilter, Verdict};
+use crate::device::{Device, Tag, Text};
+use crate::twin::DeviceState;
+
+/// Where the state is found, and which values of it are watched.
+#[derive(Clone)]
+pub(in super::super) struct LiveState {
+    index: usize,
+    numbers: Vec<i64>,
+    texts: Vec<String>,
+    filter: Filter,
+}
+
+impl LiveState {
+    /// Finds the tag and what the names mean there.
+    ///
+    /// # Errors
+    /// In words: the tag is missing, or a name is not known of it.
+    pub(in super::super) fn find(filter: &StateFilter, model: &str, device: &Device) -> Result<Self, Text> {
+        let missing = || words::missing_tag(model, &filter.tag, &device.profile);
+        let index = device.tag_index(&filter.tag).ok_or_else(missing)?;
+        let tag = device.tags.get(index).ok_or_else(missing)?;
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for name in &filter.is {
+            match number(tag, name) {
+                Some(number) => numbers.push(number),
+                None if is_text(tag.data_type.scalar) => texts.push(name.clone()),
+                None => return Err(words::no_such_state(&filter.tag, name, &known(tag))),
+            }
+        }
+        Ok(Self { index, numbers, texts, filter: Filter::new(filter) })
+    }
+
+    /// Why the machine is not judged at `now_us` (microseconds since 1970 UTC), or `None`.
+    pub(in super::super) fn push(&mut self, state: &DeviceState, now_us: i64) -> Option<Reason> {
+        let current = state.values.get(self.index).filter(|current| current.edge_us != 0);
+        let Some(current) = current else {
+            self.filter.interrupt();
+            return Some(Reason::NeverRead);
+        };
+        if !current.quality.is_good() {
+            self.filter.interrupt();
+            return Some(Reason::NotGood(current.quality));
+        }
+        let inside = match &current.value {
+            Value::Text(text) => self.texts.iter().any(|known| **known == **text),
+            Value::Bool(value) => self.numbers.contains(&i64::from(*value)),
+            Value::Int(value) => self.numbers.contains(value),
+            Value::Uint(value) => i64::try_from(*value).is_ok_and(|value| self.numbers.contains(&value)),
+            _ => false,
+        };
+        match self.filter.push(inside, now_us) {
+            Verdict::Open => None,
+            Verdict::Other => Some(Reason::OtherState),
+            Verdict::Settling => Some(Reason::Settling),
+        }
+    }
+
+    /// Nothing is known of the state for a while.
+    pub(in super::super) fn interrupt(&mut self) {
+        self.filter.interrupt();
+    }
+}
+
+fn is_text(scalar: Scalar) -> bool {
+    matches!(scalar, Scalar::Char | Scalar::String(_) | Scalar::Wstring(_))
+}
+
+/// A name of the enumeration in any language, a number, `true` or `false`.
+fn number(tag: &Tag, name: &str) -> Option<i64> {
+    let mut values = tag.enumeration.iter().flat_map(|values| values.iter());
+    let named = values.find(|(_, value)| value.text.0.values().any(|text| text.eq_ignore_ascii_case(name)));
+    named.map(|(number, _)| *number).or_else(|| match name {
+        "true" => Some(1),
+        "false" => Some(0),
+        _ => name.parse().ok(),
+    })
+}
+
+fn known(tag: &Tag) -> String {
+    let values = tag.enumeration.iter().flat_map(|values| values.iter());
+    let names: Vec<&str> = values.map(|(_, value)| value.text.get("en")).take(16).collect();
+    if names.is_empty() { "numbers".to_owned() } else { names.join(", ") }
+}
