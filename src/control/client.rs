@@ -89,16 +89,13 @@ impl Client {
             _ => self.broken(&error),
         })?;
         let length = body.len();
-        let request = format!(
+        let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
         );
-        let mut answer = Vec::new();
-        stream
+        let answer = stream
             .set_read_timeout(Some(ANSWER_MAX))
             .and_then(|()| stream.set_write_timeout(Some(ANSWER_MAX)))
-            .and_then(|()| stream.write_all(request.as_bytes()))
-            .and_then(|()| stream.write_all(body))
-            .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer))
+            .and_then(|()| exchange(&mut stream, &[head.as_bytes(), body].concat()))
             .map_err(|error| self.broken(&error))?;
         self.read(&answer)
     }
@@ -119,5 +116,46 @@ impl Client {
 
     fn broken(&self, reason: &dyn std::fmt::Display) -> ClientError {
         ClientError::Broken { path: self.path.clone(), reason: reason.to_string() }
+    }
+}
+
+/// Sends a request and reads the answer. Who refuses it, or needs no body, may answer and close before
+/// all of it was sent: its answer counts nevertheless.
+fn exchange(stream: &mut UnixStream, request: &[u8]) -> io::Result<Vec<u8>> {
+    let is_closed =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+    let sent = stream.write_all(request);
+    if let Err(error) = &sent
+        && !is_closed(error)
+    {
+        return sent.map(|()| Vec::new());
+    }
+    let mut answer = Vec::new();
+    match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
+        Ok(_) if !answer.is_empty() => Ok(answer),
+        Err(error) if is_closed(&error) && !answer.is_empty() => Ok(answer),
+        read => sent.and(read).map(|_| answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_although_the_request_was_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(socket::FILE)).unwrap();
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            stream.read_exact(&mut [0; 10]).unwrap();
+            stream.write_all(b"HTTP/1.1 413 \r\n\r\n{\"error\":\"too long\"}").unwrap();
+        });
+        // More than a socket holds.
+        let said = Client::new(folder.path()).put("/v1/x", &vec![0; 4 << 20]);
+        server.join().unwrap();
+        assert!(matches!(&said, Err(ClientError::Refused(why)) if why == "too long"), "{said:?}");
     }
 }

@@ -43,10 +43,18 @@ const REAL_WHOLE_MAX: f64 = 16_777_216.0;
 const LREAL_WHOLE_MAX: f64 = 1e13;
 
 /// Scaling of a tag, as its schema tells it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::lane) struct Linear {
     pub scale: f64,
     pub offset: f64,
+}
+
+/// By their bits: equal ones stand for each other, and -0 gives other values than 0.
+impl PartialEq for Linear {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |linear: &Self| (linear.scale.to_bits(), linear.offset.to_bits());
+        bits(self) == bits(other)
+    }
 }
 
 /// True for forms whose values are bytes at the end of the record.
