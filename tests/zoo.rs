@@ -30,6 +30,8 @@ const TOLERANCE: f32 = 1e-5;
 const ADDRESSES_KB: u64 = 1 << 20;
 /// One model may take this long at most, not optimised and on a busy machine.
 const MODEL_MAX: Duration = Duration::from_secs(60);
+/// The changed model that is being loaded, in the folder of the zoo.
+const LAST: &str = "last.onnx";
 /// Names the folder of the zoo to the process that loads it.
 const ZOO: &str = "FOREBAY_TEST_ZOO";
 
@@ -56,6 +58,11 @@ fn bounded(test: &str, work: impl FnOnce(&Path)) -> Option<tempfile::TempDir> {
     let said = String::from_utf8_lossy(&output.stdout);
     print!("{said}");
     let end = output.status.success() && said.contains("all done");
+    if !end && zoo.path().join(LAST).exists() {
+        let kept = std::env::temp_dir().join("forebay-fatal.onnx");
+        fs::copy(zoo.path().join(LAST), &kept).expect("there is room");
+        eprintln!("the last model is kept in {}", kept.display());
+    }
     assert!(end, "{test} failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     Some(zoo)
 }
@@ -208,6 +215,7 @@ fn no_changed_model_takes_the_memory_or_the_time_of_the_box() {
         std::panic::set_hook(Box::new(|_| {}));
         while Instant::now() < end {
             let model = changes::changed(&models, &mut random);
+            fs::write(zoo.join(LAST), &model).expect("there is room");
             let (said, time) = verdict(&content(model.clone(), Vec::new()));
             if time > MODEL_MAX {
                 let kept = std::env::temp_dir().join("forebay-slow.onnx");
@@ -221,6 +229,19 @@ fn no_changed_model_takes_the_memory_or_the_time_of_the_box() {
         let peak = peak_mb();
         println!("{tried} models tried, {ran} ran, seed {}, at most {peak} MB, slowest {slowest:?}", seed());
         assert!(tried > 20, "only {tried} models were tried");
+    });
+}
+
+/// Changed models that once ended the process.
+#[test]
+fn models_that_once_ended_the_process_are_refused() {
+    bounded("zoo::models_that_once_ended_the_process_are_refused", |_| {
+        let kept = files(&root().join("tests/models/kept"));
+        for file in &kept {
+            let (said, _) = verdict(&content(fs::read(file).expect("a file"), Vec::new()));
+            println!("{}: {}", name(file), said.expect("it is refused"));
+        }
+        assert!(!kept.is_empty(), "none is kept");
     });
 }
 

@@ -122,8 +122,9 @@ impl Client {
 /// Sends a request and reads the answer. Who refuses it, or needs no body, may answer and close before
 /// all of it was sent: its answer counts nevertheless.
 fn exchange(stream: &mut UnixStream, request: &[u8]) -> io::Result<Vec<u8>> {
-    let is_closed =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+    let is_closed = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+    };
     let sent = stream.write_all(request);
     if let Err(error) = &sent
         && !is_closed(error)

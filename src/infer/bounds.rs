@@ -10,6 +10,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
 use super::graph::{ELEMENTS_MAX, GateError, short};
+use super::planes;
 
 /// Most elements of all values of a graph together, its constants among them.
 pub const ELEMENTS_TOTAL_MAX: usize = 4 * ELEMENTS_MAX;
@@ -26,6 +27,10 @@ pub(super) fn check(model: &mut InferenceModel, graph: &GraphProto) -> Result<()
         if node.is_some_and(|node| MAKE_SIZES.contains(&node.op_type.as_str())) {
             numbers(model, id)?;
         }
+        let given = given(model, id);
+        if let Some(node) = node {
+            planes::check(node, given.as_deref())?;
+        }
         let sizes = sizes(model, id)?;
         elements = sizes.iter().fold(elements, |sum, size| sum.saturating_add(size.iter().product()));
         if elements > ELEMENTS_TOTAL_MAX {
@@ -33,12 +38,7 @@ pub(super) fn check(model: &mut InferenceModel, graph: &GraphProto) -> Result<()
             return Err(GateError::Size(what));
         }
         if let Some(node) = node {
-            let inputs = model.nodes[id]
-                .inputs
-                .iter()
-                .map(|outlet| known(&model.nodes[outlet.node].outputs[outlet.slot].fact));
-            let inputs = inputs.collect::<Option<Vec<_>>>().unwrap_or_default();
-            work = work.saturating_add(work_of(node, &inputs, &sizes));
+            work = work.saturating_add(work_of(node, given.as_deref().unwrap_or_default(), &sizes));
             if work > WORK_MAX {
                 let what =
                     format!("more than {} million multiplications for one window", WORK_MAX / 1_000_000);
@@ -75,7 +75,13 @@ fn numbers(model: &InferenceModel, id: usize) -> Result<(), GateError> {
     Ok(())
 }
 
-type Sizes = TVec<usize>;
+type Sizes = Vec<usize>;
+
+/// The shapes of what a node is given, if all of them are known.
+fn given(model: &InferenceModel, id: usize) -> Option<Vec<Sizes>> {
+    let inputs = model.nodes[id].inputs.iter();
+    inputs.map(|outlet| known(&model.nodes[outlet.node].outputs[outlet.slot].fact)).collect()
+}
 
 fn load(error: TractError) -> GateError {
     GateError::Load(short(&format!("{error:#}")))

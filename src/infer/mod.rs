@@ -25,6 +25,7 @@ pub mod models;
 mod onnx;
 pub mod operators;
 pub mod package;
+mod planes;
 pub mod predictions;
 mod quality;
 pub mod reference;

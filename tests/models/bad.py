@@ -220,6 +220,23 @@ def malicious():
 
     yield grown("many-large-values", many, "elements together")
     yield grown("huge-attribute", lambda g: g.add("MaxPool", g.constant(numpy.ones((1, 1, 4))), kernel_shape=[2], pads=[1 << 40, 1 << 40]), "`pads` is too large")
+    # The library reads beyond the end of such shapes.
+    numbers = lambda g: [g.weights(INPUTS) for _ in range(4)]
+    for operator, more, says in (
+        ("BatchNormalization", numbers, "it needs 2 axes at least"),
+        ("InstanceNormalization", lambda g: numbers(g)[:2], "it needs 3 axes at least"),
+        ("Conv", lambda g: [g.weights(1, 1, 1)], "it needs 3 axes at least"),
+        ("ConvTranspose", lambda g: [g.weights(1, 1, 1)], "it needs 3 axes at least"),
+        ("GlobalAveragePool", lambda g: [], "it needs 3 axes at least"),
+        ("GlobalMaxPool", lambda g: [], "it needs 3 axes at least"),
+    ):
+        build = lambda g: g.add(operator, g.constant([1.0]), *more(g))
+        yield grown(f"plane-of-one-axis-{operator.lower()}", build, says)
+    line = lambda g: g.constant(numpy.ones((1, 1, 8)))
+    yield grown("kernel-of-two-axes", lambda g: g.add("MaxPool", line(g), kernel_shape=[2, 2]), "kernel_shape [2, 2] instead of 1 numbers")
+    yield grown("pads-of-one-side", lambda g: g.add("AveragePool", line(g), kernel_shape=[2], pads=[1]), "pads [1] instead of 2 numbers")
+    yield grown("stride-of-nothing", lambda g: g.add("MaxPool", line(g), kernel_shape=[2], strides=[0]), "strides [0] instead of 1 numbers from 1")
+    yield grown("weights-of-two-axes", lambda g: g.add("Conv", line(g), g.weights(1, 1)), "has weights of shape [1, 1]")
     g = Graph()
     model = g.finish(g.add("Transpose", "window", perm=[0, 2, 1]), ALL)
     model.graph.node[0].attribute[0].ints[1] = 1
