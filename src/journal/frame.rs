@@ -6,6 +6,7 @@ use std::io;
 
 use super::frame_one;
 use super::pack::{CODEC_NONE, CODEC_ZSTD, Packer};
+use super::segment::NUMBERS_END;
 use super::unreadable::ReadError;
 use super::varint;
 
@@ -258,8 +259,7 @@ pub(super) fn take_dictionary<'a>(codec: u8, rest: &mut &'a [u8]) -> Option<Fram
 pub(super) fn take_block<'a>(codec: u8, thinned: bool, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     let count = take_u32(rest)?;
     let first_offset = varint::take(rest)?;
-    // Offsets that overflow would wrap into the valid range.
-    first_offset.checked_add(u64::from(count))?;
+    plausible(first_offset, count)?;
     let base_us = varint::take_signed(rest)?.checked_mul(1000)?;
     let group_bytes = take_u32(rest)?;
     let raw_bytes = take_raw_bytes(codec, rest)?;
@@ -277,7 +277,7 @@ fn take_chain<'a>(flags: u8, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
     let group_bytes = if flags & GROUP == 0 { 0 } else { take_u32(rest)? };
     let count = if flags & ONE == 0 { take_u32(rest)? } else { 1 };
     if let Joint::Key { first_offset, .. } = joint {
-        first_offset.checked_add(u64::from(count))?;
+        plausible(first_offset, count)?;
     }
     let backs = if flags & PACKED == 0 {
         None
@@ -294,6 +294,12 @@ fn take_chain<'a>(flags: u8, rest: &mut &'a [u8]) -> Option<Frame<'a>> {
         _ => Some(Some(take_u32(rest)?)),
     };
     Some(Frame::Chain { head: ChainHead { joint, count, group_bytes, one }, backs, content: rest })
+}
+
+/// Nobody writes so many records that offsets come to their end; what follows a block that says so could
+/// not be told from a file of somebody else.
+fn plausible(first_offset: u64, count: u32) -> Option<()> {
+    (first_offset.checked_add(u64::from(count))? < NUMBERS_END).then_some(())
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {
