@@ -49,7 +49,7 @@ fn bounded(test: &str, work: impl FnOnce(&Path)) -> Option<tempfile::TempDir> {
         python.arg(root().join("tests/models/zoo.py")).arg(zoo.path()).output().expect("Python starts");
     assert!(wrote.status.success(), "zoo.py: {}", String::from_utf8_lossy(&wrote.stderr));
     let output = Command::new("sh")
-        .args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &ADDRESSES_KB.to_string()])
+        .args(["-c", "ulimit -v \"$0\" && ulimit -t 900 && exec \"$@\"", &ADDRESSES_KB.to_string()])
         .arg(std::env::current_exe().expect("it runs"))
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(ZOO, zoo.path())

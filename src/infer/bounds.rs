@@ -17,6 +17,11 @@ pub const ELEMENTS_TOTAL_MAX: usize = 4 * ELEMENTS_MAX;
 /// Most work for one window, in multiplications: about 0.1 s on a small processor.
 pub const WORK_MAX: u64 = 64_000_000;
 
+/// Most axes of a value.
+const AXES_MAX: usize = 8;
+/// Most sizes, places or axes that an operator is given at once.
+const SIZES_MAX: usize = 64;
+
 /// Refuses a graph of which one value is too large or not of a fixed size, or that takes too long.
 pub(super) fn check(model: &mut InferenceModel, graph: &GraphProto) -> Result<(), GateError> {
     // After constants and inputs come the nodes, in the order of the file.
@@ -24,11 +29,9 @@ pub(super) fn check(model: &mut InferenceModel, graph: &GraphProto) -> Result<()
     let (mut elements, mut work) = (0_usize, 0_u64);
     for id in 0..model.nodes.len() {
         let node = id.checked_sub(before).and_then(|index| graph.node.get(index));
-        if node.is_some_and(|node| MAKE_SIZES.contains(&node.op_type.as_str())) {
-            numbers(model, id)?;
-        }
         let given = given(model, id);
         if let Some(node) = node {
+            numbers(model, id, &node.op_type)?;
             planes::check(node, given.as_deref())?;
         }
         let sizes = sizes(model, id)?;
@@ -57,19 +60,37 @@ pub(super) fn check(model: &mut InferenceModel, graph: &GraphProto) -> Result<()
 const MAKE_SIZES: [&str; 8] =
     ["ConstantOfShape", "Expand", "Pad", "Range", "Reshape", "Split", "Tile", "TopK"];
 
-/// Refuses numbers that are too large to be sizes: the library cuts them to 32 bits where it reasons, and
-/// not where it allocates.
-fn numbers(model: &InferenceModel, id: usize) -> Result<(), GateError> {
+/// Whether an operator takes sizes, places or axes from the value that it is given at this place.
+fn are_sizes(operator: &str, place: usize) -> bool {
+    match operator {
+        "ConstantOfShape" => place == 0,
+        "Pad" => place == 1,
+        "Range" => true,
+        "CumSum" | "Expand" | "Reshape" | "Slice" | "Split" | "Squeeze" | "Tile" | "TopK" | "Unsqueeze" => {
+            place > 0
+        }
+        reduce => reduce.starts_with("Reduce") && place > 0,
+    }
+}
+
+/// Refuses more sizes than any value has axes, with which the library would reckon for hours, and such
+/// as are too large: it cuts them to 32 bits where it reasons, and not where it allocates.
+fn numbers(model: &InferenceModel, id: usize, operator: &str) -> Result<(), GateError> {
     let (inputs, _) = model.node_facts(id).map_err(load)?;
-    for value in
-        inputs.iter().filter_map(|fact| fact.value.concretize()).filter(|v| v.datum_type().is_integer())
-    {
+    let refuse = |what: String| Err(GateError::Size(format!("{:?} {what}", short(&model.nodes[id].name))));
+    for (place, fact) in inputs.iter().enumerate().filter(|(place, _)| are_sizes(operator, *place)) {
+        let count = known(fact).map_or(0, |sizes| sizes.iter().product());
+        if count > SIZES_MAX {
+            return refuse(format!("is given {count} sizes, {SIZES_MAX} are allowed"));
+        }
+        let Some(value) = fact.value.concretize().filter(|_| MAKE_SIZES.contains(&operator)) else {
+            continue;
+        };
         let value = value.cast_to::<i64>().map_err(load)?;
         let plain = value.try_as_plain_ram().map_err(load)?;
         let numbers = plain.as_slice::<i64>().map_err(load)?;
         if let Some(large) = numbers.iter().find(|n| n.unsigned_abs() > ELEMENTS_MAX as u64) {
-            let name = short(&model.nodes[id].name);
-            return Err(GateError::Size(format!("{name:?} is given a size of {large}")));
+            return refuse(format!("is given a size of {large}"));
         }
     }
     Ok(())
@@ -136,6 +157,12 @@ fn sizes(model: &mut InferenceModel, id: usize) -> Result<TVec<Sizes>, GateError
             let sizes = known(fact).ok_or_else(|| {
                 GateError::Size(format!("the size of {name:?} depends on values: it must be fixed"))
             })?;
+            if sizes.len() > AXES_MAX {
+                let axes = sizes.len();
+                return Err(GateError::Size(format!(
+                    "{name:?} makes a value of {axes} axes, {AXES_MAX} are allowed"
+                )));
+            }
             let elements = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
             if elements.is_none_or(|elements| elements > ELEMENTS_MAX) {
                 let what =

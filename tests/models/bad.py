@@ -206,6 +206,10 @@ def malicious():
     yield grown("huge-gather", lambda g: g.add("Gather", g.add("ConstantOfShape", g.integers(1, 1 << 20), value=one), g.add("ConstantOfShape", g.integers(1 << 20), value=helper.make_tensor("zero", INT64, [1], [0]))))
     yield grown("huge-einsum", lambda g: g.add("Einsum", g.add("ConstantOfShape", g.integers(1 << 20), value=one), g.add("ConstantOfShape", g.integers(1 << 20), value=one), equation="a,b->ab"))
 
+    ones = lambda g, count: g.add("ConstantOfShape", g.integers(count), value=one)
+    yield grown("a-million-axes", lambda g: g.add("ConstantOfShape", ones(g, 1 << 20), value=one), "is given 1048576 sizes")
+    yield grown("many-axes", lambda g: g.add("Reshape", g.constant([1.0]), g.integers(*[1] * 20)), "makes a value of 20 axes")
+
     def doubling(g):
         value = g.constant(numpy.ones(1024))
         for _ in range(40):
