@@ -57,9 +57,12 @@ impl Name {
             sequence: u64::from_str_radix(sequence, 16).ok()?,
             first_offset: u64::from_str_radix(first_offset, 16).ok()?,
         };
-        // Nobody writes so many; who names a file so wants the numbers to run over.
-        let plausible = name.sequence < NUMBERS_END && name.first_offset < NUMBERS_END;
-        (plausible && name.file() == file).then_some(name)
+        (name.is_plausible() && name.file() == file).then_some(name)
+    }
+
+    /// Nobody writes so many; who names a file so wants the numbers to run over.
+    pub(super) fn is_plausible(self) -> bool {
+        self.sequence < NUMBERS_END && self.first_offset < NUMBERS_END
     }
 }
 

@@ -347,6 +347,11 @@ impl Journal {
 
     fn begin_segment(&mut self, first_offset: u64, created_us: i64) -> Result<Active, SyncError> {
         let name = Name { sequence: self.next_sequence, first_offset };
+        if !name.is_plausible() {
+            // The next start would not take it for one of its own. Files of nobody's making lead here.
+            let source = io::Error::other("numbers are used up: move the folder of this journal away");
+            return Err(SyncError::Failed { action: "begin", file: name.file(), source });
+        }
         self.next_sequence += 1;
         let file = self.disk.create(&name.file()).map_err(|source| failed("create", name, source))?;
         Ok(Active { name, file, created_us, bytes: 0, gathering: Gathering::default() })
