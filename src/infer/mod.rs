@@ -40,6 +40,7 @@ pub mod spec;
 pub mod store;
 mod table;
 mod tell;
+mod trees;
 pub mod trend;
 pub mod trial;
 pub mod watcher;

@@ -7,6 +7,8 @@
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
+use super::trees;
+
 /// Oldest accepted version of the operators of ONNX.
 pub const OPSET_MIN: i64 = 13;
 /// Newest accepted version of the operators of ONNX.
@@ -255,6 +257,7 @@ fn trap(node: &NodeProto) -> Result<(), String> {
                 return Err(format!("Transpose with perm {axes:?}, which is no order of axes: export again"));
             }
         }
+        "TreeEnsembleClassifier" => return trees::check(node),
         "Dropout" if given(1) || node.output.len() > 1 => {
             return Err("Dropout as in training: export with model.eval()".into());
         }

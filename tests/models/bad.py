@@ -106,6 +106,20 @@ def recurrent(kind, says, hidden=5, lengths=False, start=True, **attributes):
     return g.finish(g.add("Reshape", out[0], g.integers(1, -1)), hidden * WINDOW), says
 
 
+def forest(**changes):
+    """One tree of two leaves: its label, its shares, and the graph."""
+    g = Graph()
+    flat = g.add("Reshape", "window", g.integers(-1, ALL))
+    tree = dict(
+        nodes_treeids=[0] * 3, nodes_nodeids=[0, 1, 2], nodes_featureids=[3, 0, 0], nodes_values=[0.1, 0.0, 0.0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
+        class_treeids=[0, 0], class_nodeids=[1, 2], class_ids=[0, 0], class_weights=[0.2, 0.9],
+        classlabels_int64s=[0, 1], post_transform="NONE",
+    )
+    label, share = g.add("TreeEnsembleClassifier", flat, outputs=2, domain="ai.onnx.ml", **(tree | changes))
+    return label, share, g
+
+
 def silent():
     """What the library loads and computes wrongly. Their golden cases are what the library makes of them."""
     for name, kind, says, attributes in (
@@ -127,16 +141,21 @@ def silent():
     batch = g.add("Shape", "window", start=0, end=1)
     zeros = g.add("ConstantOfShape", g.add("Concat", batch, g.integers(1, INPUTS), axis=0))
     yield "zeros-without-type", g.finish(g.add("Concat", zeros, "window", axis=1), ALL + INPUTS), "ConstantOfShape without a value"
-    g = Graph()
-    flat = g.add("Reshape", "window", g.integers(-1, ALL))
-    label, share = g.add(
-        "TreeEnsembleClassifier", flat, outputs=2, domain="ai.onnx.ml",
-        nodes_treeids=[0] * 3, nodes_nodeids=[0, 1, 2], nodes_featureids=[3, 0, 0], nodes_values=[0.1, 0.0, 0.0],
-        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
-        class_treeids=[0, 0], class_nodeids=[1, 2], class_ids=[0, 0], class_weights=[0.2, 0.9],
-        classlabels_int64s=[0, 1], post_transform="NONE",
-    )
+    label, _, g = forest()
     yield "forest-label", g.finish(g.add("Reshape", label, g.integers(-1, 1)), 1, cast=True), "use the probabilities"
+    for name, says, changes in (
+        ("class-beyond", "weights to class 7 of 2", {"class_ids": [0, 7]}),
+        ("class-below", "weights to class -1 of 2", {"class_ids": [0, -1]}),
+        ("circle", "or was reached before", {"nodes_modes": ["BRANCH_LEQ"] * 2 + ["LEAF"], "nodes_truenodeids": [1, 1, 0], "nodes_falsenodeids": [2, 2, 0], "class_nodeids": [2, 2]}),
+        ("to-the-root", "leads to node 0", {"nodes_falsenodeids": [0, 0, 0]}),
+        ("to-nowhere", "leads to node 9", {"nodes_falsenodeids": [9, 0, 0]}),
+        ("numbers-from-one", "not numbered from 0", {"nodes_nodeids": [1, 2, 3], "nodes_truenodeids": [2, 0, 0], "nodes_falsenodeids": [3, 0, 0], "class_nodeids": [2, 3]}),
+        ("no-leaf", "which is no leaf", {"class_nodeids": [0, 2]}),
+        ("lists", "lists of nodes of different lengths", {"nodes_modes": ["BRANCH_LEQ", "LEAF"]}),
+        ("one-class", "has 1 classes", {"classlabels_int64s": [0]}),
+    ):
+        _, share, g = forest(**changes)
+        yield f"forest-{name}", g.finish(share, 2), says
     model = good()
     shapes = helper.make_node("Neg", ["window"], ["flipped"])
     model.graph.node.insert(0, shapes)
