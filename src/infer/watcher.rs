@@ -234,6 +234,8 @@ impl Watcher {
         self.slot.diary.dropped(1);
         let mut now = self.slot.now();
         now.missing = self.detector.missing();
+        // A clock that was set back must not make it young for ever.
+        now.last_us = now.last_us.min(now_us);
         let is_old = now_us.saturating_sub(now.last_us) >= PASSED_OVER_US;
         if is_old && !matches!(now.state, State::Suppressed { .. } | State::Raised { .. }) {
             now.enter(State::Suppressed { why: words::no_time() }, now_us);
@@ -396,7 +398,8 @@ impl Watcher {
         let tag = spec.inputs.get(input).map_or(state, |input| &input.tag);
         let (since_us, told, changed) = match &self.suppressed {
             None => (now_us, false, true),
-            Some(s) => (s.since_us, s.told, (s.input, s.reason) != (input, reason)),
+            // A clock that was set back must not hold it up.
+            Some(s) => (s.since_us.min(now_us), s.told, (s.input, s.reason) != (input, reason)),
         };
         if changed {
             let mut now = self.slot.now();

@@ -68,17 +68,21 @@ impl Bench {
 
     /// A second of the machine; `moved` deviations are added to tag `c`.
     fn tick(&mut self, watcher: &mut Watcher, moved: f64) {
+        self.read(moved, Quality::Good);
+        watcher.tick(self.now_us, &self.events);
+    }
+
+    /// The poller reads the machine, a second later.
+    fn read(&mut self, moved: f64, quality: Quality) {
         self.now_us += 1_000_000;
         let row = self.machine.row(moved, 0.0);
         let press = Arc::clone(&self.twin.devices()[0]);
         let mut state = press.state();
         state.link = Link::Up { since_us: 1 };
         for (current, value) in state.values.iter_mut().zip(row) {
-            (current.value, current.quality) = (Value::Real(value), Quality::Good);
+            (current.value, current.quality) = (Value::Real(value), quality);
             current.edge_us = self.now_us;
         }
-        drop(state);
-        watcher.tick(self.now_us, &self.events);
     }
 
     fn run(&mut self, watcher: &mut Watcher, seconds: u32, moved: f64) {
@@ -250,4 +254,66 @@ fn a_shadow_keeps_what_it_learns_and_tells_nothing_of_it() {
     assert!((0.85..0.95).contains(&kept), "{kept}");
     bench.run(&mut promoted, 70, moved);
     assert_eq!(bench.told().iter().map(|event| event.kind).collect::<Vec<_>>(), [Kind::Drift]);
+}
+
+const HOUR_US: i64 = 3_600_000_000;
+
+#[test]
+fn a_clock_that_is_set_back_holds_up_neither_an_event_nor_what_is_shown() {
+    let (mut bench, content) = (Bench::new(), version("1", 11));
+    let mut watcher = bench.start(&content, &Arc::default());
+    bench.run(&mut watcher, 30, 0.0);
+    assert!(matches!(watcher.slot.now().state, State::Normal));
+    // There is no time for scores: after a minute nothing is called normal.
+    bench.now_us -= HOUR_US;
+    for _ in 0..62 {
+        bench.read(0.0, Quality::Good);
+        watcher.tick_within(bench.now_us, false, &bench.events);
+    }
+    assert!(matches!(watcher.slot.now().state, State::Suppressed { .. }), "{:?}", watcher.slot.now().state);
+    bench.run(&mut watcher, 10, 0.0);
+    assert!(matches!(watcher.slot.now().state, State::Normal));
+    bench.told();
+    // An input is missing: that is told after five seconds.
+    for at in 0..8 {
+        bench.now_us -= if at == 2 { HOUR_US } else { 0 };
+        bench.read(0.0, Quality::Bad);
+        watcher.tick(bench.now_us, &bench.events);
+    }
+    let told: Vec<Kind> = bench.told().iter().map(|event| event.kind).collect();
+    assert_eq!(told, [Kind::ModelState]);
+}
+
+#[test]
+fn an_episode_of_a_state_that_opens_late_goes_on_and_is_not_begun_anew() {
+    let (folder, mut bench) = (tempfile::tempdir().unwrap(), Bench::new());
+    let (content, state) = (version("1", 11), open(&folder));
+    let before = Diaries::open(Some(&state));
+    let mut watcher = bench.start(&content, &before);
+    bench.run(&mut watcher, 40, 5.0);
+    before.write_all(&state, &bench.events);
+    let episodes = |told: Vec<Event>| -> Vec<(String, String)> {
+        let text = |event: &Event, name: &str| event.data[name].as_str().unwrap_or_default().to_owned();
+        told.iter().map(|event| (text(event, "state"), text(event, "episode"))).collect()
+    };
+    let raised = episodes(bench.told());
+    assert_eq!((raised.len(), raised[0].0.as_str()), (1, "raised"));
+    drop((watcher, before));
+    // The disk is not there at the next start; it comes when the score is over the limit again.
+    let late = Diaries::open(None);
+    let mut watcher = bench.start(&content, &late);
+    bench.run(&mut watcher, 7, 5.0);
+    assert!(watcher.slot.now().score.unwrap() > 1.0 && watcher.slot.now().raised_us.is_none());
+    late.take(&state);
+    bench.run(&mut watcher, 30, 5.0);
+    late.write_all(&state, &bench.events);
+    assert_eq!(
+        episodes(bench.told()),
+        raised,
+        "the same once more: nobody knows whether it was in the journal"
+    );
+    bench.run(&mut watcher, 60, 0.0);
+    late.write_all(&state, &bench.events);
+    assert_eq!(episodes(bench.told()), [("cleared".to_owned(), raised[0].1.clone())]);
+    assert_eq!(watcher.slot.diary.episodes().len(), 1);
 }
