@@ -135,7 +135,8 @@ impl Baselines {
                     (*since, kept.due) = (None, true);
                 }
             }
-            if !std::mem::take(&mut kept.due) && !(scores && kept.dirty) {
+            let is_due = std::mem::take(&mut kept.due) || (scores && kept.dirty);
+            if !is_due {
                 continue;
             }
             let place = self.kept[at].place.or_else(|| self.free_place());
