@@ -42,6 +42,8 @@ pub enum Kind {
     ModelState,
     /// Another version of a model: model, what was changed, from, to, why, by whom.
     ModelChanged,
+    /// A tag has moved so far that a model cannot follow it much farther.
+    Drift,
     /// What a model scored in one minute.
     Score,
     /// What a person says of an episode of a model.

@@ -16,6 +16,10 @@ use super::reference::Reference;
 
 /// Version of the saved state.
 const FORMAT: u32 = 1;
+/// From this share of its reach on a person is told of a baseline, so that they can look before it ends.
+pub const TELL_FROM: f64 = 0.8;
+/// They are told again only when it was below this share in between.
+pub const TELL_AGAIN_BELOW: f64 = 0.6;
 
 /// The baseline of one model on one device.
 #[derive(Debug, Clone)]
@@ -215,4 +219,4 @@ impl Baseline {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::infer) mod tests;

@@ -218,7 +218,8 @@ impl Told {
     /// Whether the episode has become worse by enough, and long enough after the last time.
     pub(super) fn is_worse(&self, episode: &Episode, now_us: i64) -> bool {
         let worse = episode.worst >= self.worst * WORSE_FACTOR || episode.severity(now_us) > self.severity;
-        worse && now_us.saturating_sub(self.at_us) >= WORSE_EVERY_US
+        // A clock that was set back must not hold it up.
+        worse && !(0..WORSE_EVERY_US).contains(&now_us.saturating_sub(self.at_us))
     }
 }
 
@@ -305,6 +306,8 @@ pub(super) mod tests {
         let told = Told::of(&episode, MINUTE_US);
         assert!(!told.is_worse(&episode, 29 * MINUTE_US));
         assert!(told.is_worse(&episode, 31 * MINUTE_US), "by its duration");
+        episode.add(&spec, 9.0 * spec.threshold, &[1.0; 5], 3);
+        assert!(told.is_worse(&episode, -59 * MINUTE_US), "the clock was set back");
     }
 
     #[test]

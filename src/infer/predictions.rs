@@ -128,7 +128,7 @@ impl Predictions {
     /// Prepares the places; nothing runs yet. `box_path` stands in events about folders that cannot
     /// be read.
     pub(super) fn new(bindings: Vec<Binding>, box_path: &str, twin: &Twin, diaries: Arc<Diaries>) -> Self {
-        let slots = bindings.into_iter().map(|binding| Slot::new(binding, box_path, twin, Some(&diaries)));
+        let slots = bindings.into_iter().map(|binding| Slot::new(binding, box_path, twin, &diaries));
         let active = slots.map(Arc::new).collect();
         let slots = watch::Sender::new(Places { active, shadows: Slots::default() });
         Self { slots, box_path: box_path.to_owned(), diaries }
@@ -145,7 +145,7 @@ impl Predictions {
     pub fn bind_with(&self, bindings: Vec<Binding>, shadows: Vec<Binding>, twin: &Twin) {
         let before = self.slots.borrow().clone();
         let active = |binding: Binding| {
-            let new = Slot::new(binding, &self.box_path, twin, Some(&self.diaries));
+            let new = Slot::new(binding, &self.box_path, twin, &self.diaries);
             // Who waits to be relieved still runs.
             let waiting: Vec<_> = before.active.iter().filter_map(|slot| slot.relieves()).collect();
             let mut running = before.active.iter().chain(&waiting);
@@ -159,8 +159,9 @@ impl Predictions {
         };
         let active: Slots = bindings.into_iter().map(active).collect();
         let shadow = |binding: Binding| {
-            // What a shadow finds is remembered by nobody.
-            let new = Arc::new(Slot::new(binding, &self.box_path, twin, None));
+            let new = Slot::new(binding, &self.box_path, twin, &self.diaries);
+            let is_active = active.iter().any(|slot| slot.has_twin_of(&new) && slot.hash == new.hash);
+            let new = Arc::new(new.silent(is_active));
             before.shadows.iter().find(|slot| slot.is_same(&new)).cloned().unwrap_or(new)
         };
         let shadows: Slots = shadows.into_iter().map(shadow).collect();
@@ -236,6 +237,8 @@ pub(super) struct Slot {
     pub(super) hash: String,
     /// What the model has found on this device.
     pub(super) diary: Arc<Diary>,
+    /// Where stands what it has learned since its training: a shadow keeps that for when it takes over.
+    pub(super) learned: Arc<Diary>,
     now: Mutex<Now>,
     /// What runs until this one is loaded.
     relieves: Mutex<Option<Arc<Slot>>>,
@@ -263,7 +266,7 @@ pub(super) struct Now {
 }
 
 impl Slot {
-    fn new(binding: Binding, box_path: &str, twin: &Twin, diaries: Option<&Diaries>) -> Self {
+    fn new(binding: Binding, box_path: &str, twin: &Twin, diaries: &Diaries) -> Self {
         let Binding { folder, device } = binding;
         let twin = twin.device(&device);
         let path = twin.as_ref().map_or_else(|| box_path.to_owned(), |twin| twin.device.path.clone());
@@ -280,10 +283,32 @@ impl Slot {
             missing: content.map_or(0, |content| content.spec.points()),
             history: VecDeque::with_capacity(HISTORY_MAX),
         };
-        let diary = diaries.map_or_else(Arc::default, |diaries| diaries.of(&path, folder.model_name()));
+        let diary = diaries.of(&path, folder.model_name());
+        let learned = Arc::clone(&diary);
         let (relieves, loaded, tried, tally, accepted) = Default::default();
         let now = Mutex::new(now);
-        Self { device, path, twin, folder, hash, diary, now, relieves, loaded, tried, tally, accepted }
+        Self {
+            device,
+            path,
+            twin,
+            folder,
+            hash,
+            diary,
+            learned,
+            now,
+            relieves,
+            loaded,
+            tried,
+            tally,
+            accepted,
+        }
+    }
+
+    /// What it finds is remembered by nobody: it runs beside and says nothing. Neither is what it learns
+    /// where the same graph is active, which keeps its own.
+    fn silent(self, is_active: bool) -> Self {
+        let learned = if is_active { Arc::default() } else { self.learned };
+        Self { diary: Arc::default(), learned, ..self }
     }
 
     fn binding(&self) -> Binding {

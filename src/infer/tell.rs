@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::diary::{Change, Diary};
 use super::episode::{Episode, Identity, Severity};
 use super::feedback::Feedback;
-use super::spec::Spec;
+use super::spec::{Input, Spec};
 use super::trend::{MINUTE_US, Minute};
 use crate::clock::rfc3339;
 use crate::event::{Event, Kind};
@@ -122,6 +122,22 @@ pub(super) fn summary(path: &str, identity: &Identity, minute: &Minute) -> Event
     };
     let text = format!("model {}: {said}", identity.model);
     Event { kind: Kind::Score, edge_time: to_us, device: path.to_owned(), text, data }
+}
+
+/// A tag has used up most of the reach of its baseline, `used` of 1.
+pub(super) fn drift(path: &str, identity: &Identity, input: &Input, used: f64, now_us: i64) -> Event {
+    let (tag, percent) = (&input.tag, (used * 100.0).round());
+    let mut data = data_of(identity);
+    data["tag"] = json!(tag);
+    data["used"] = json!(percent / 100.0);
+    data["look_at"] = json!(input.look_at);
+    let text = format!(
+        "model {}: {tag} has slowly moved: {percent:.0} % of what its baseline may follow is used up, past it there is an \
+         alarm. Look at the machine; if it is right as it is now, an engineer accepts it as the new normal on the \
+         page /health",
+        identity.model
+    );
+    Event { kind: Kind::Drift, edge_time: now_us, device: path.to_owned(), text, data }
 }
 
 /// What somebody said of an episode.

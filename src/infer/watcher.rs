@@ -121,14 +121,19 @@ impl Watcher {
 
     /// Goes on with an episode that runs already, of an earlier run or another version.
     fn resume(&mut self, now_us: i64, events: &Events) {
-        let slot = Arc::clone(&self.slot);
         // What another version has learned is of no use to this one.
-        if let Some(Ok(state)) = slot.diary.drift().map(|json| Drift::from_json(&json))
-            && let Err(why) = self.detector.restore_drift(&state)
-        {
-            tracing::debug!("{}: its baseline begins as trained: {why}", slot.folder.model_name());
+        if let Some(state) = self.slot.learned.baseline(self.detector.hash()) {
+            self.go_on_from(&state);
         }
         self.go_on(now_us, events);
+    }
+
+    /// Goes on from what this version has learned before.
+    fn go_on_from(&mut self, learned: &Drift) {
+        if let Err(why) = self.detector.restore_drift(learned) {
+            let (model, path) = (self.slot.folder.model_name(), &self.slot.path);
+            tracing::warn!("{model} on {path}: its baseline begins as trained: {why}");
+        }
     }
 
     /// Raises the alarm where an episode runs.
@@ -229,6 +234,8 @@ impl Watcher {
         self.slot.diary.dropped(1);
         let mut now = self.slot.now();
         now.missing = self.detector.missing();
+        // A clock that was set back must not make it young for ever.
+        now.last_us = now.last_us.min(now_us);
         let is_old = now_us.saturating_sub(now.last_us) >= PASSED_OVER_US;
         if is_old && !matches!(now.state, State::Suppressed { .. } | State::Raised { .. }) {
             now.enter(State::Suppressed { why: words::no_time() }, now_us);
@@ -250,6 +257,7 @@ impl Watcher {
         }
         self.suppressed.clone_from(&before.suppressed);
         self.alarm.take_over(&before.alarm);
+        self.keep_of(before);
         let earlier = before.slot.now();
         let (state, since_us) = (earlier.state.clone(), earlier.since_us);
         let (raised_us, history) = (earlier.raised_us, earlier.history.clone());
@@ -263,6 +271,16 @@ impl Watcher {
         (now.raised_us, now.history) = (raised_us, history);
     }
 
+    /// Keeps what the one before has learned since the last minute, for when it comes back.
+    fn keep_of(&mut self, before: &Self) {
+        let Some((learned, now_us)) = before.detector.drift_state().zip(before.last_us) else { return };
+        let late = before.slot.learned.keep_baseline(learned.clone(), false, now_us);
+        // The same graph with other settings goes on at once.
+        if self.detector.hash() == before.detector.hash() {
+            self.go_on_from(&late.unwrap_or(learned));
+        }
+    }
+
     /// Counts a point of the grid; when it begins a minute, the one before is told.
     fn point(&mut self, (good, asked): (usize, usize), valid: bool, now_us: i64, events: &Events) {
         self.last_us = Some(now_us);
@@ -272,13 +290,28 @@ impl Watcher {
         let valid_us = if valid { micros(spec.sample_interval) } else { 0 };
         if let Some(minute) = self.slot.diary.point(now_us, good, asked, valid_us) {
             events.emit(tell::summary(&self.slot.path, &self.identity, &minute));
-            self.keep_drift(false);
+            self.keep_drift(false, now_us, events);
         }
     }
 
-    /// Has written down, now and then, what the model has learned since its training.
-    fn keep_drift(&self, soon: bool) {
-        self.slot.diary.keep_drift(self.detector.drift_state().map(|state| state.to_json()), soon);
+    /// Has written down, now and then, what the model has learned since its training, soon if a person
+    /// has accepted it; tells of what it cannot follow much farther.
+    fn keep_drift(&mut self, accepted: bool, now_us: i64, events: &Events) {
+        let Some(state) = self.detector.drift_state() else { return };
+        // What was learned before may be known only now: the state has opened late.
+        if let Some(before) = self.slot.learned.keep_baseline(state, accepted, now_us) {
+            self.go_on_from(&before);
+        }
+        let Some(spec) = self.slot.spec() else { return };
+        let used = self.detector.reach_used();
+        let used: Vec<_> = spec.inputs.iter().map(|input| input.tag.as_str()).zip(used).collect();
+        // What a shadow has learned is kept by another diary than its own, so it tells nothing.
+        for number in self.slot.diary.nearly_used_up(self.detector.hash(), &used) {
+            let Some((input, (_, used))) = spec.inputs.get(number).zip(used.get(number)) else { continue };
+            let event = tell::drift(&self.slot.path, &self.identity, input, *used, now_us);
+            tracing::warn!(device = %self.slot.path, "{}", event.text);
+            events.emit(event);
+        }
     }
 
     /// Points of the grid were missed: the window does not hold together any more.
@@ -365,7 +398,8 @@ impl Watcher {
         let tag = spec.inputs.get(input).map_or(state, |input| &input.tag);
         let (since_us, told, changed) = match &self.suppressed {
             None => (now_us, false, true),
-            Some(s) => (s.since_us, s.told, (s.input, s.reason) != (input, reason)),
+            // A clock that was set back must not hold it up.
+            Some(s) => (s.since_us.min(now_us), s.told, (s.input, s.reason) != (input, reason)),
         };
         if changed {
             let mut now = self.slot.now();
@@ -404,13 +438,16 @@ impl Watcher {
         };
         now.scored(score, self.detector.contrib(), now_us);
         now.remaining = self.detector.remaining();
-        if slot.take_accepted() {
+        let accepted = slot.take_accepted();
+        if accepted {
             self.detector.baseline().into_iter().for_each(Baseline::accept);
-            self.keep_drift(true);
         }
         let crossing = self.alarm.push(score, now_us);
         self.follow(&mut now, score, now_us);
         drop(now);
+        if accepted {
+            self.keep_drift(true, now_us, events);
+        }
         if self.suppressed.take().is_some_and(|suppressed| suppressed.told) {
             let why = both("all inputs are good again", "alle Eingänge sind wieder gut");
             emit_state(&self.slot, "scoring", "watches again", &why, now_us, events);
@@ -515,32 +552,4 @@ fn emit_state(slot: &Slot, state: &str, verb: &str, why: &Text, now_us: i64, eve
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::folder::Folder;
-    use super::super::{Binding, watch};
-    use super::*;
-    use crate::poll::testing::{device, tag};
-    use crate::twin::Twin;
-
-    #[test]
-    fn a_panic_outside_the_graph_breaks_one_model_and_the_others_go_on() {
-        let folder = Arc::new(Folder::built_in().remove(0));
-        let inputs = &folder.content.as_ref().unwrap().spec.inputs;
-        let device = device((0..).zip(inputs).map(|(raw, input)| tag(&input.tag, raw)).collect());
-        let (name, twin) = (device.name.clone(), Twin::new(&[device]));
-        let (events, mut received) = Events::new();
-        let binding = Binding { folder: Arc::clone(&folder), device: name.clone() };
-        let (watcher, says) = watch(binding, "Works1/box", &twin, &events);
-        let mut watcher = watcher.unwrap();
-        // A row that does not fit the window.
-        watcher.row = Vec::new();
-        let tick = std::panic::AssertUnwindSafe(|| watcher.tick(1, &events));
-        let panic = std::panic::catch_unwind(tick).unwrap_err();
-        watcher.panicked(&*panic, &events);
-        assert!(!watcher.is_running());
-        let State::Broken { why } = says.list().remove(0).state else { panic!("still runs") };
-        assert!(why.get("en").contains("a fault inside Forebay, please report it: "), "{why:?}");
-        let event = received.try_recv().unwrap();
-        assert_eq!((event.kind, &event.data["state"]), (Kind::ModelState, &json!("broken")));
-    }
-}
+mod tests;

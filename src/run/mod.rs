@@ -125,7 +125,7 @@ pub fn start(config: &Config, loaded: &Loaded, kafka: KafkaOptions) -> anyhow::R
     let diaries = Diaries::open(state.get());
     let keeping = diary::keep(Arc::clone(&diaries), Arc::clone(&state), events.clone(), stop_rest.clone());
     let models = models(config, &kafka, &state, &twin, diaries, &events, &stop_rest);
-    let people = Arc::new(People::new(Arc::clone(&state), events.clone(), &box_path));
+    let people = people::people(&state, &events, &box_path, &stop_rest);
     let learner = learner(config, &models, &twin, &stop_devices);
     let acts = people::acts(config, Arc::clone(&people), &models, &learner, &events);
     let controls = controls(config, &kafka, &state, people, &events, &stop_devices)?;

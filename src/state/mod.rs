@@ -163,23 +163,51 @@ impl State {
         table: Table,
         values: impl Iterator<Item = (&'a str, Vec<u8>)>,
     ) -> Result<(), StateError> {
+        self.save_or(table, values, false)
+    }
+
+    /// As [`State::save`], for what somebody was told that it is not saved: the next save does not bring
+    /// it. Until that one nobody knows which of the two a crash would leave.
+    ///
+    /// # Errors
+    /// [`StateError`]; what was saved before counts on.
+    pub fn save_or_undo<'a>(
+        &self,
+        table: Table,
+        values: impl Iterator<Item = (&'a str, Vec<u8>)>,
+    ) -> Result<(), StateError> {
+        self.save_or(table, values, true)
+    }
+
+    fn save_or<'a>(
+        &self,
+        table: Table,
+        values: impl Iterator<Item = (&'a str, Vec<u8>)>,
+        undo: bool,
+    ) -> Result<(), StateError> {
         let mut content = self.lock();
-        let mut changed = Entries::new();
+        let (mut changed, mut before) = (Entries::new(), Entries::new());
         for (name, value) in values {
             let key = table.key(name);
             if content.entries.get(&key) != Some(&value) {
-                content.entries.insert(key.clone(), value.clone());
+                let old = content.entries.insert(key.clone(), value.clone());
+                // What was not there is nothing from now on: it may have come to the disk.
+                before.entry(key.clone()).or_insert(old.unwrap_or_default());
                 changed.insert(key, value);
             }
         }
-        match content.database.take() {
+        let saved = match content.database.take() {
             Some(database) if changed.is_empty() => {
                 content.database = Some(database);
                 Ok(())
             }
             Some(database) => self.write(&mut content, database, &changed),
             None => self.write_anew(&mut content),
+        };
+        if undo && saved.is_err() {
+            content.entries.extend(before);
         }
+        saved
     }
 
     fn save_all(&self) -> Result<(), StateError> {
@@ -322,6 +350,38 @@ mod tests {
         let listed = state.list(Table::People);
         assert_eq!(listed, [("anna".to_owned(), b"1".to_vec()), ("ben".to_owned(), b"2".to_vec())]);
         assert_eq!(state.list(Table::Diary), []);
+    }
+
+    #[test]
+    fn what_failed_comes_with_the_next_save_or_was_undone() {
+        for undone in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = folder.path().join("state");
+            let state = State::open(&directory).unwrap().state;
+            let value = |value: &str| value.as_bytes().to_vec();
+            state.save(Table::People, [("anna", value("1"))].into_iter()).unwrap();
+            // The folder is not one any more: nothing can be saved.
+            fs::rename(&directory, folder.path().join("away")).unwrap();
+            fs::write(&directory, "").unwrap();
+            let changes = [("anna", value("2")), ("ben", value("2")), ("ben", value("3"))].into_iter();
+            let failed = match undone {
+                true => state.save_or_undo(Table::People, changes),
+                false => state.save(Table::People, changes),
+            };
+            failed.unwrap_err();
+            fs::remove_file(&directory).unwrap();
+            fs::rename(folder.path().join("away"), &directory).unwrap();
+            state.save_last_good([("Werk1/press-3", 42)].into_iter()).unwrap();
+            drop(state);
+            let opened = State::open(&directory).unwrap();
+            assert_eq!(opened.put_aside, None);
+            let expected: &[(&str, &str)] =
+                if undone { &[("anna", "1")] } else { &[("anna", "2"), ("ben", "3")] };
+            let expected: Vec<_> =
+                expected.iter().map(|(name, it)| ((*name).to_owned(), value(it))).collect();
+            assert_eq!(opened.state.list(Table::People), expected);
+            assert_eq!(opened.state.last_good_us("Werk1/press-3"), 42);
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn event_row(event: &Event, predictions: &[Prediction], speech: &Speech) -> Even
         Kind::DeviceState => words.device,
         Kind::Alarm => words.alarm,
         Kind::Prediction => words.prediction,
-        Kind::ModelState | Kind::ModelChanged | Kind::Score => words.model,
+        Kind::ModelState | Kind::ModelChanged | Kind::Drift | Kind::Score => words.model,
         Kind::Feedback => words.feedback,
         Kind::Person => words.person,
         Kind::Box => words.the_box,
@@ -88,6 +88,7 @@ fn own_words(event: &Event, predictions: &[Prediction], speech: &Speech) -> Opti
         Kind::Prediction => of_models::of_prediction(event, predictions, speech),
         Kind::ModelState => of_models::of_model(event, speech),
         Kind::ModelChanged => of_models::of_version(event, speech),
+        Kind::Drift => of_models::of_drift(event, predictions, speech),
         Kind::Score => of_models::of_score(event, speech),
         Kind::Feedback => of_people::of_feedback(event, predictions, speech),
         Kind::Person => of_people::of_person(event, speech),
@@ -110,6 +111,7 @@ fn detail<'a>(event: &'a Event, speech: &Speech) -> &'a str {
         | Kind::Prediction
         | Kind::ModelState
         | Kind::ModelChanged
+        | Kind::Drift
         | Kind::Score
         | Kind::Feedback
         | Kind::Person => "",

@@ -12,19 +12,23 @@ use crate::infer::lag_pca::LagPca;
 use crate::infer::reference::Reference;
 use crate::infer::spec::{Input, Spec};
 
-const TAGS: usize = 3;
+pub(in crate::infer) const TAGS: usize = 3;
 const WINDOW: usize = 5;
 /// Rows of training.
 const TRAINING: usize = 1000;
 
 /// Two tags that go with the load, and one that stands alone, all with mean 10 and deviation 1.
-struct Machine {
+pub(in crate::infer) struct Machine {
     rng: fastrand::Rng,
 }
 
 impl Machine {
     fn new() -> Self {
-        Self { rng: fastrand::Rng::with_seed(11) }
+        Self::seeded(11)
+    }
+
+    pub(in crate::infer) fn seeded(seed: u64) -> Self {
+        Self { rng: fastrand::Rng::with_seed(seed) }
     }
 
     /// About normal, deviation 1.
@@ -34,7 +38,7 @@ impl Machine {
 
     /// A row; `moved` deviations are added to the third tag, and the first has `own` of its own.
     #[allow(clippy::cast_possible_truncation)]
-    fn row(&mut self, moved: f64, own: f64) -> [f32; TAGS] {
+    pub(in crate::infer) fn row(&mut self, moved: f64, own: f64) -> [f32; TAGS] {
         let load = self.noise();
         let first = (1.0 - own) * load + own * self.noise() + 0.1 * self.noise();
         [first, load + 0.1 * self.noise(), self.noise() + moved].map(|value| (10.0 + value) as f32)
@@ -166,7 +170,8 @@ fn one_outlier_is_cut() {
     assert!(live.drift(2).abs() < 0.3, "{}", live.drift(2));
 }
 
-fn content(machine: &mut Machine) -> Content {
+/// A model of it, with inputs `a`, `b` and `c` on a grid of a second.
+pub(in crate::infer) fn content(machine: &mut Machine) -> Content {
     let (model, reference) = machine.learned();
     let spec = Spec {
         name: "made-up".into(),

@@ -106,7 +106,7 @@ impl Diaries {
             // Until the state is there nothing is written, and nobody knows which places are free.
             if state.is_some() {
                 pieces.extend(diary.changed(&mut pages));
-                pieces.extend(diary.drift_piece(&mut pages, scores));
+                pieces.extend(diary.baseline_pieces(&mut pages, scores, in_journal));
             }
             if !stopping {
                 waiting.append(&mut pages.waiting);
@@ -121,6 +121,12 @@ impl Diaries {
             tracing::warn!("what the models found is not saved: {error}");
         }
         waiting.into_iter().for_each(|event| events.emit(event));
+    }
+
+    /// Writes down all there is, now.
+    #[cfg(test)]
+    pub(in crate::infer) fn write_all(&self, state: &State, events: &Events) {
+        self.write(Some(state), true, false, events);
     }
 
     /// Keeps what somebody said of an episode, and tells it.

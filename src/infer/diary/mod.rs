@@ -7,6 +7,7 @@
 //! begins it anew. An event of the last seconds may be sent twice, with the same `episode` and `state`.
 
 mod all;
+mod baselines;
 mod keep;
 mod stored;
 
@@ -18,6 +19,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use self::baselines::Baselines;
+use super::adapt::State as Baseline;
 use super::detector::Crossing;
 use super::episode::{Episode, Raise, Severity, Told};
 use super::feedback::Feedback;
@@ -89,11 +92,8 @@ struct Pages {
     /// Version that scores, and since when, microseconds since 1970 UTC.
     version: Option<(String, i64)>,
     version_dirty: bool,
-    /// What the version has learned since its training, as JSON.
-    drift: Option<String>,
-    drift_dirty: bool,
-    /// It is to be written soon.
-    drift_due: bool,
+    /// What each version has learned since its training.
+    baselines: Baselines,
     /// Events that wait until what they tell is written down.
     waiting: Vec<Event>,
 }
@@ -188,17 +188,21 @@ impl Diary {
         left.into_iter().for_each(|event| self.tell(&mut pages, event, events));
     }
 
-    /// What the version that scores has learned since its training, as JSON.
-    pub(super) fn drift(&self) -> Option<String> {
-        self.pages().drift.clone()
+    /// What the version with this hash has learned since its training, if anything; it goes on from
+    /// that.
+    pub(super) fn baseline(&self, hash: &str) -> Option<Baseline> {
+        self.pages().baselines.begin(hash)
     }
 
-    /// Keeps what it has learned; it is written down with the scores, or soon.
-    pub(super) fn keep_drift(&self, drift: Option<String>, soon: bool) {
-        let mut pages = self.pages();
-        pages.drift_due |= soon;
-        pages.drift_dirty |= drift.is_some() && pages.drift != drift;
-        pages.drift = drift;
+    /// Keeps what a version has learned; it is written down with the scores, or soon when a person has
+    /// accepted it. `Some` = what was stored of it is known only now: it has to go on from that.
+    pub(super) fn keep_baseline(&self, state: Baseline, accepted: bool, now_us: i64) -> Option<Baseline> {
+        self.pages().baselines.keep(state, accepted, now_us)
+    }
+
+    /// Which of these tags are to be told of: they have used up most of their reach.
+    pub(super) fn nearly_used_up(&self, hash: &str, used: &[(&str, f64)]) -> Vec<usize> {
+        self.pages().baselines.nearly_used_up(hash, used, Instant::now())
     }
 
     /// A point of the grid: see [`Trend::point`].

@@ -1,4 +1,7 @@
-//! A diary as it is stored: an entry for each episode, each day of hours, each hour of minutes.
+//! A diary as it is stored: an entry for each episode, each day of hours, each hour of minutes, each
+//! version's baseline.
+
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,14 +53,11 @@ impl Diary {
         pieces
     }
 
-    /// What the model has learned since its training, where it has.
-    /// `scores` = what changes all the time is written, too.
-    pub(super) fn drift_piece(&self, pages: &mut Pages, scores: bool) -> Option<(String, Vec<u8>)> {
-        let is_due = std::mem::take(&mut pages.drift_due) || (scores && pages.drift_dirty);
-        let drift = pages.drift.as_ref().filter(|_| is_due)?;
-        let piece = (self.key("drift"), drift.clone().into_bytes());
-        pages.drift_dirty = false;
-        Some(piece)
+    /// What the versions have learned since their training, where they have: see
+    /// [`super::baselines::Baselines::changed`].
+    pub(super) fn baseline_pieces(&self, pages: &mut Pages, scores: bool, in_journal: Duration) -> Pieces {
+        let changed = pages.baselines.changed(scores, Instant::now(), in_journal);
+        changed.into_iter().map(|(piece, value)| (self.key(&piece), value)).collect()
     }
 
     /// The scores of this and the last hour, and of this and the last day.
@@ -82,8 +82,12 @@ impl Diary {
         match kind {
             "day" => pages.trend.take_day(value),
             "drift" => {
-                let read = String::from_utf8(value.to_vec()).ok();
-                pages.drift = pages.drift.take().or(read);
+                if let Err(why) = pages.baselines.take(place, value) {
+                    let Self { path, model, .. } = self;
+                    tracing::warn!(
+                        "a baseline of model {model} on {path} is lost, it begins as trained: {why}"
+                    );
+                }
             }
             "hour" => pages.trend.take_minutes(value),
             "version" => {

@@ -235,3 +235,39 @@ fn damaged_pieces_are_left_out() {
     let run = Run::new(&state);
     assert_eq!((run.diary.episodes().len(), run.diary.hours().len()), (0, 0));
 }
+
+#[test]
+fn an_answer_to_an_episode_that_is_not_there_changes_nothing_and_says_nothing() {
+    let disk = Disk::new();
+    let state = disk.open();
+    let mut run = Run::new(&state);
+    let say = |answer| Feedback { answer, person: "anna".into(), note: String::new(), at_us: START_US };
+    run.score(1.3, Some(Crossing::Raised), START_US);
+    let first = run.diary.episodes()[0].id.clone();
+    run.diaries.hear(&first, &say(Answer::Seen), &run.events).unwrap();
+    run.score(0.1, Some(Crossing::Cleared), START_US + 1);
+    run.diaries.hear(&first, &say(Answer::FalseAlarm), &run.events).unwrap();
+    run.write(&state);
+    run.sent();
+    // So many others that it is not remembered any more.
+    for at in 1..=i64::try_from(EPISODES_MAX).unwrap() {
+        run.score(1.3, Some(Crossing::Raised), START_US + at * 1_000_000);
+        run.score(0.1, Some(Crossing::Cleared), START_US + at * 1_000_000 + 1);
+        run.write(&state);
+    }
+    while run.received.try_recv().is_ok() {}
+    let before = (run.diary.episodes(), state.list(Table::Diary));
+    let long = "x".repeat(5000);
+    for id in ["", "nobody", first.as_str(), long.as_str(), "20260211-133605-3fa9c1\n"] {
+        let refused = run.diaries.hear(id, &say(Answer::Real), &run.events).unwrap_err();
+        assert!(refused.to_string().len() < 120, "{refused}");
+    }
+    run.write(&state);
+    assert!(run.received.try_recv().is_err(), "no event");
+    assert_eq!(before, (run.diary.episodes(), state.list(Table::Diary)));
+    // One of another device with the same number of episodes is not meant either.
+    let other = run.diaries.of("Works1/Pressing/press-4", &run.spec.name);
+    let newest = run.diary.episodes()[0].id.clone();
+    run.diaries.hear(&newest, &say(Answer::Real), &run.events).unwrap();
+    assert_eq!((other.episodes().len(), run.diary.episodes()[0].feedback.len()), (0, 1));
+}

@@ -182,6 +182,11 @@ impl Features {
         self.filled = 0;
     }
 
+    /// Number of the input that a feature is made of.
+    pub fn input(&self, feature: usize) -> usize {
+        self.features[feature].input
+    }
+
     /// Adds the sizes of what each feature contributes to what its input contributes.
     pub fn by_input(&self, contrib: &[f32], into: &mut [f32]) {
         into.fill(0.0);

@@ -59,6 +59,13 @@ pub(super) fn of_model(event: &Event, speech: &Speech) -> Option<String> {
     Some(said.trim_end_matches([':', ' ']).to_owned())
 }
 
+/// A tag that cannot be followed much farther.
+pub(super) fn of_drift(event: &Event, predictions: &[Prediction], speech: &Speech) -> Option<String> {
+    let title = title(data(event, "model")?, predictions, speech);
+    let used = speech.number(event.data.get("used")?.as_f64()? * 100.0, 0);
+    Some(fill(speech.event_words().drift, &[&title, &plain(data(event, "tag")?), &used]))
+}
+
 /// What a model scored in a minute.
 pub(super) fn of_score(event: &Event, speech: &Speech) -> Option<String> {
     let words = speech.event_words();

@@ -35,6 +35,9 @@ words! {
     suppressed: "model {0} does not watch: {1}", "Modell {0} wacht nicht: {1}";
     scoring: "model {0} watches again: {1}", "Modell {0} wacht wieder: {1}";
     broken: "model {0} cannot run: {1}", "Modell {0} kann nicht laufen: {1}";
+    // {0} is what the model watches, {1} the tag, {2} per cent.
+    drift: "{0}: {1} has slowly moved: {2} % of what the model may follow is used up, past it there is an alarm. Look at the machine; if it is right as it is now, an engineer accepts it as the new normal (on the page of what is about to fail)",
+        "{0}: {1} hat sich langsam verschoben: {2} % dessen, was das Modell mitgehen darf, sind verbraucht, danach gibt es Alarm. Die Maschine ansehen; ist sie richtig, wie sie jetzt ist, nimmt ein Engineer das als neues Normal an (auf der Seite, ob etwas auszufallen droht)";
     // {0} is the model, {1} the version before, {2} the one after, {3} why and by whom.
     model_installed: "model {0}: version {2} is in the store{3}", "Modell {0}: Version {2} ist im Speicher{3}";
     model_activated: "model {0}: version {2} runs now, before it was {1}{3}",
