@@ -8,6 +8,7 @@
 pub mod adapt;
 mod bounds;
 pub mod command;
+mod covariance;
 mod cpu;
 pub mod detector;
 pub mod diary;
@@ -29,6 +30,7 @@ pub mod predictions;
 mod quality;
 pub mod reference;
 pub mod registry;
+pub mod rerun;
 mod scheduler;
 mod screen;
 mod service;
