@@ -99,7 +99,8 @@ pub fn learning() {
     }
     let rounds: Vec<[f64; 4]> = (0..ROUNDS).map(|_| round(&rows, &before)).collect();
     println!("\nlearning: {TAGS} tags, {DAY_S} rows, window {WINDOW}; median of {ROUNDS}, ms");
-    for (stage, name) in ["fit", "write ONNX", "load and gate", "swap (window taken over)"].iter().enumerate() {
+    for (stage, name) in ["fit", "write ONNX", "load and gate", "swap (window taken over)"].iter().enumerate()
+    {
         println!("  {name:<26}{:>9.2}", median(rounds.iter().map(|times| times[stage]).collect()));
     }
     let all = median(rounds.iter().map(|times| times.iter().sum()).collect());

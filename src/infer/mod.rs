@@ -45,7 +45,7 @@ pub mod trend;
 pub mod trial;
 pub mod watcher;
 mod wire;
-mod words;
+pub(crate) mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

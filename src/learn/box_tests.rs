@@ -35,7 +35,7 @@ fn write_template(folder: &Path, state: &str) {
     std::fs::write(place.join("model.toml"), format!("{head}{state}\n[[input]]{inputs}")).unwrap();
 }
 
-fn learner(folder: &Path, device: Arc<Device>, stop: &CancellationToken) -> Learner {
+fn learner(folder: &Path, device: Arc<Device>, promote: bool, stop: &CancellationToken) -> Learner {
     let (twin, state) = (Arc::new(Twin::new(&[device])), Arc::new(SetOnce::new()));
     assert!(state.set(State::open(&folder.join("small")).unwrap().state).is_ok());
     let options = ModelOptions {
@@ -43,8 +43,8 @@ fn learner(folder: &Path, device: Arc<Device>, stop: &CancellationToken) -> Lear
         unsigned: false,
         threads: 1,
         cpu_share: 1.0,
-        promote: false,
-        shadow: Duration::from_secs(60),
+        promote,
+        shadow: Duration::ZERO,
         flood: 6,
         kafka: false,
     };
@@ -84,7 +84,7 @@ fn a_new_version_keeps_the_states_of_the_model_unless_the_order_says_otherwise()
     )
     .unwrap();
     let stop = CancellationToken::new();
-    let learner = learner(folder.path(), press(), &stop);
+    let learner = learner(folder.path(), press(), false, &stop);
     let order = Order {
         device: "press-3".into(),
         tags: vec!["drive.*".into()],
@@ -121,6 +121,71 @@ fn a_new_version_keeps_the_states_of_the_model_unless_the_order_says_otherwise()
     let wrong = StateOrder { tag: "drive.lube_ok".into(), is: vec!["Execute".into()] };
     let error = learner.learn(&Order { state: Some(wrong), ..order }, "anna").unwrap_err().to_string();
     assert!(error.contains("drive.lube_ok is BOOL: \"Execute\" is no value of it"), "{error}");
+    stop.cancel();
+}
+
+/// What a shadow would have raised over the last days keeps it from taking over by itself; one that would
+/// have raised nothing takes over.
+#[test]
+fn a_shadow_is_run_over_the_past_before_it_takes_over_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let end_us = clock::now_us();
+    past::record(
+        &folder.path().join("journal"),
+        &press(),
+        &mut Machine::new(5),
+        (2200, end_us),
+        // Three times it is as it would be worn out, between what is learned and the end.
+        |second, machine| machine.set_wear(if second > 1200 && second % 300 < 60 { 1.0 } else { 0.0 }),
+    )
+    .unwrap();
+    let stop = CancellationToken::new();
+    let learner = learner(folder.path(), press(), true, &stop);
+    learner.models().look_back_first();
+    let at = |second: i64| end_us - (2200 - second) * SECOND_US;
+    let order = |from_us: i64, to_us: i64, activate: bool| Order {
+        device: "press-3".into(),
+        tags: vec!["drive.*".into()],
+        from_us,
+        to_us: Some(to_us),
+        model: Some("press".into()),
+        activate,
+        ..Order::default()
+    };
+    let first = learner.learn(&order(at(0), at(1000), true), "anna").unwrap();
+    let strict = learner.learn(&order(at(0), at(1199), false), "anna").unwrap();
+    assert!(strict.in_shadow);
+    let wants = learner.models().wants_look_back();
+    assert!(wants.is_empty(), "before it has scored it is no candidate: {wants:?}");
+    let scored = || learner.models().pretend_scored();
+    let active = || learner.models().registry().entry("press").active;
+    let objection = || {
+        let list = learner.models().list();
+        let models = list["models"].as_array().unwrap();
+        let model = models.iter().find(|model| model["name"] == "press").unwrap();
+        model["shadow"]["objection"].as_str().unwrap_or_default().to_owned()
+    };
+    scored();
+    learner.models().promote();
+    assert_eq!(active().as_deref(), Some(&*first.version), "nobody has looked back");
+    assert!(objection().contains("has not been run over the last days"), "{}", objection());
+    learner.look_back(&stop);
+    scored();
+    learner.models().promote();
+    assert_eq!(active().as_deref(), Some(&*first.version), "{}", objection());
+    assert!(objection().contains("of the journal it would have raised "), "{}", objection());
+    assert!(objection().ends_with(" alarms on press-3, more than one a day"), "{}", objection());
+    assert!(learner.models().wants_look_back().is_empty(), "not again and again");
+
+    // Of the whole time the wear is normal to it.
+    let mild = learner.learn(&order(at(0), at(2200), false), "anna").unwrap();
+    scored();
+    assert_eq!(learner.models().wants_look_back().len(), 1);
+    learner.look_back(&stop);
+    scored();
+    assert_eq!(objection(), "");
+    learner.models().promote();
+    assert_eq!(active().as_deref(), Some(&*mild.version));
     stop.cancel();
 }
 
@@ -213,4 +278,40 @@ fn a_journal_is_evaluated_by_labelled_periods() {
         let said = evaluated(arguments).unwrap_err().to_string();
         assert!(said.contains(error), "{said}");
     }
+}
+
+#[test]
+fn rows_of_a_table_in_other_states_are_not_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    write_template(folder.path(), "[state]\ntag = \"status.state\"\nis = [\"Execute\"]\nsettle = \"2s\"\n");
+    let model = folder.path().join("press-wear").display().to_string();
+    let table = folder.path().join("press.csv");
+    let recorded = |wear: f64| {
+        let mut text = Vec::new();
+        let options = crate::demo::record::Record { seconds: 300, seed: 6, wear };
+        crate::demo::record::run(&options, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let (healthy, worn) = (recorded(0.0), recorded(1.0));
+    let mut text = String::new();
+    for (row, (healthy, worn)) in healthy.lines().zip(worn.lines()).enumerate() {
+        text += &match row {
+            0 => format!("{healthy},status.state\n"),
+            // In a stop it is as it would be worn out: 50 s.
+            201..301 => format!("{worn},Held\n"),
+            _ => format!("{healthy},execute\n"),
+        };
+    }
+    std::fs::write(&table, &text).unwrap();
+    let table = table.display().to_string();
+    let said = evaluated(&[&model, &table, "--interval-s", "0.5"]).unwrap();
+    // 100 rows in the other state, and four that settle after each beginning.
+    assert!(said.contains("(108 rows in a state that is not watched, or just after it)"), "{said}");
+    assert!(
+        said.contains("of the other 492, 0.0 % over the limit") && said.contains("; 0 predictions"),
+        "{said}"
+    );
+    std::fs::write(&table, text.replace("status.state", "status.mode")).unwrap();
+    let error = evaluated(&[&model, &table]).unwrap_err().to_string();
+    assert!(error.contains("no column status.state, which says when the model watches"), "{error}");
 }

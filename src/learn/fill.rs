@@ -59,3 +59,52 @@ pub(super) fn fill(filled: &mut [Filled], columns: &mut [Column], shared: &mut [
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::column::Grid;
+    use super::*;
+    use crate::demo::past;
+    use crate::infer::features::Rule;
+
+    /// What came of one input with a rule, beside one without, at each second.
+    fn filled(bad: std::ops::Range<usize>, cause: Cause, with_other: bool) -> Vec<Result<f32, Cause>> {
+        let device = past::devices().unwrap().remove(0);
+        let grid = Grid { from_us: 0, interval_us: 1_000_000, points: 10 };
+        let tags = if with_other { 2 } else { 1 };
+        let column = |_| Column::new(&device.tags[0], 1_000_000, &grid);
+        let mut columns: Vec<Column> = (0..tags).map(column).collect();
+        let rule = Missing { rule: Rule::Last, points_max: 2 };
+        let (mut filled, mut shared) = (vec![Filled::new(0, rule, grid.points)], vec![None; grid.points]);
+        for (place, column) in columns.iter_mut().enumerate() {
+            for (second, at_us) in (0_u16..10).zip((0..).step_by(1_000_000)) {
+                let is_bad = place == 0 && bad.contains(&usize::from(second));
+                let value = if is_bad { Err(cause) } else { Ok(f32::from(second)) };
+                column.take(at_us, value, &grid, causes_of(&mut filled, &mut shared, place));
+            }
+            column.finish(&grid, causes_of(&mut filled, &mut shared, place));
+        }
+        fill(&mut filled, &mut columns, &mut shared, tags);
+        let found = columns[0].values.iter().zip(shared);
+        found.map(|(value, cause)| cause.map_or(Ok(*value), Err)).collect()
+    }
+
+    #[test]
+    fn the_rule_fills_for_as_long_as_it_may_and_not_while_the_device_is_away() {
+        let bad = Err(Cause::Quality);
+        let whole: Vec<Result<f32, Cause>> = (0_u8..10).map(|second| Ok(f32::from(second))).collect();
+        let mut expected = whole.clone();
+        expected[3..7].copy_from_slice(&[Ok(2.0), Ok(2.0), bad, bad]);
+        assert_eq!(filled(3..7, Cause::Quality, true), expected);
+        // Of one input with a rule and nothing else a gap is an outage.
+        let mut expected = whole.clone();
+        expected[3] = Err(Cause::Gap);
+        assert_eq!(filled(3..4, Cause::Gap, false), expected);
+        expected[3] = Ok(2.0);
+        assert_eq!(filled(3..4, Cause::Gap, true), expected);
+        expected[3] = Err(Cause::Thinned);
+        assert_eq!(filled(3..4, Cause::Thinned, true), expected);
+    }
+}

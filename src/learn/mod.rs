@@ -13,6 +13,7 @@ mod column;
 pub mod command;
 pub mod evaluate;
 mod fill;
+mod look_back;
 mod package;
 pub mod rows;
 mod states;
@@ -41,7 +42,7 @@ use crate::journal::FilesError;
 use crate::lane::History;
 use crate::twin::Twin;
 
-pub use auto::watch;
+pub use auto::{look_back, watch};
 use choice::{Choice, ChoiceError};
 pub use column::{Cause, Grid};
 use rows::{Rows, Wanted};
