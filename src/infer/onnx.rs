@@ -161,7 +161,6 @@ mod tests {
     use super::super::features::Prepare;
     use super::super::fit::{self, Learning};
     use super::super::spec::{Input, Spec};
-    use super::*;
     use crate::device::Text;
 
     /// Where all tags do nothing but follow one load, a single component is enough.

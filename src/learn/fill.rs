@@ -62,8 +62,6 @@ pub(super) fn fill(filled: &mut [Filled], columns: &mut [Column], shared: &mut [
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::column::Grid;
     use super::*;
     use crate::demo::past;
