@@ -1,5 +1,9 @@
 //! Speed of every shipped model against ONNX Runtime, in one run, and the memory of the first model:
 //! `cargo bench --bench models`. ONNX Runtime is the one that `tests/setup` installs, with one thread.
+//! `-- learning` measures only learning: from rows to a model that watches.
+
+#[path = "models_parts/learning.rs"]
+mod learning;
 
 use std::fs;
 use std::path::Path;
@@ -46,6 +50,13 @@ fn runtime(root: &Path, model: &Path, window: &[Vec<f32>]) -> f64 {
 }
 
 fn main() {
+    if !std::env::args().any(|argument| argument == "learning") {
+        scores();
+    }
+    learning::learning();
+}
+
+fn scores() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     println!("{:<20}{:>10}{:>14}{:>8}{:>12}", "model", "tract µs", "ONNX Rt. µs", "ratio", "load ms");
     let mut first = None;

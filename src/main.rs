@@ -21,7 +21,7 @@ use forebay::opcua_command::{self, OpcUaCommand};
 use forebay::people::command::{self as people, PersonCommand};
 use forebay::replay::command::Replay;
 use forebay::stand_in::{self, Sim};
-use forebay::{config, demo, explain, fmt, infer, logging, plan, replay, run, schema};
+use forebay::{config, demo, explain, fmt, logging, plan, replay, run, schema};
 
 /// Reads machines, keeps every sample, hands everything to Kafka exactly once.
 #[derive(Parser)]
@@ -170,8 +170,8 @@ Models must be signed by somebody whom the box trusts, see `forebay model sign -
     Learn(learn::command::Learn),
     /// Replays the journal through a model and says what it would have raised.
     Backtest(learn::command::BacktestOptions),
-    /// Runs a model, or the default kind fitted anew, over recorded tables and reports what it finds.
-    Evaluate(infer::evaluate::Evaluate),
+    /// Runs a model, or the default kind fitted anew, over tables or the journal and says how good it is.
+    Evaluate(learn::evaluate::Command),
 }
 
 #[derive(Subcommand)]
@@ -232,7 +232,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backtest(options) => {
             return learn::command::run_backtest(&options, &mut std::io::stdout().lock());
         }
-        Command::Evaluate(options) => infer::evaluate::run(&options, &mut std::io::stdout().lock())?,
+        Command::Evaluate(options) => {
+            return learn::evaluate::run(&options, &mut std::io::stdout().lock());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

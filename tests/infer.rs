@@ -679,12 +679,11 @@ fn an_evaluation_finds_a_step_and_prints_the_trivial_rows() {
     std::fs::write(folder.path().join("steps/1.csv"), table(true)).expect("it is written");
     std::fs::write(folder.path().join("free.csv"), table(false)).expect("it is written");
     let options = Evaluate {
-        kind: "lag-pca".into(),
+        model: "lag-pca".into(),
         data: folder.path().into(),
         train_rows: 400,
         window: 10,
         interval_s: 1.0,
-        model: None,
     };
     let mut said = Vec::new();
     evaluate::run(&options, &mut said).expect("it runs");

@@ -21,6 +21,9 @@ const STROKE_S: f64 = 2.5;
 /// Set force of the tool in kN.
 const FORCE_SET_KN: f64 = 4200.0;
 
+/// PackML: it runs.
+const EXECUTE: i64 = 6;
+
 /// 2026-02-02T05:41:07Z in microseconds: the last fault the press remembers.
 const FAULT_SINCE_US: i64 = 1_770_010_867_000_000;
 
@@ -34,6 +37,8 @@ pub struct Machine {
     wear_per_s: f64,
     /// Part of the present stroke that is done, 0 to 1; 0.5 is the lower dead centre.
     phase: f64,
+    /// What it says of itself, a number of PackML.
+    state: i64,
     strokes: u64,
     cycle_ms: i64,
     /// Share of the rated load that the tool asks for …
@@ -78,6 +83,7 @@ impl Machine {
             wear_start_s: 0.0,
             wear_per_s: 0.0,
             phase: 0.0,
+            state: EXECUTE,
             strokes: 1_204_411,
             cycle_ms: 2500,
             tool_load: 0.7,
@@ -118,6 +124,11 @@ impl Machine {
     /// Another tool is in: the load it asks for, as a share of the rated one; 0.7 at first.
     pub fn set_tool(&mut self, load: f64) {
         self.tool_load = load.clamp(0.4, 1.0);
+    }
+
+    /// It says that it is in another state, a number of PackML; what it does stays as it is.
+    pub fn set_state(&mut self, state: i64) {
+        self.state = state;
     }
 
     /// It stood still over night: oil and dies are as cold as the hall.
@@ -227,7 +238,7 @@ impl Machine {
             ("status.fault", Value::Bool(oil_hot)),
             ("status.guard_open", Value::Bool(false)),
             ("status.maint_mode", Value::Bool(false)),
-            ("status.state", Value::Int(6)),
+            ("status.state", Value::Int(self.state)),
             ("status.fault_word", Value::Uint(u64::from(oil_hot) << 8)),
             ("production.strokes", Value::Uint(self.strokes)),
             ("production.parts", Value::Uint(self.parts())),

@@ -11,7 +11,7 @@ pub mod meter;
 pub mod past;
 mod plant;
 pub mod record;
-mod site;
+pub(crate) mod site;
 mod story;
 
 use std::io::Write as _;

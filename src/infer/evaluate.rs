@@ -1,53 +1,49 @@
 //! `forebay evaluate`: how good a kind of model, or a model, is on tables of measured values.
 //!
 //! A kind is fitted on the first rows of each table and scored row by row through the path of the
-//! live system: the fit is written as ONNX, loaded through the gate, and fed to a [`Detector`]. No
+//! live system: the fit is written as ONNX, loaded through the gate, and fed to a [`Rerun`]. No
 //! score sees a row that comes after it. Beside the result stand two rows that use no sensor at all:
 //! on data where the label follows the position in the file, a good figure alone means little.
 
-mod figures;
+pub(crate) mod figures;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::detector::{Alarm, Detector};
-use super::features::Prepare;
+use super::features::{Filter, Prepare, Verdict};
 use super::fit::{self, Learning};
 use super::folder::{Content, Folder};
 use super::graph::GateError;
 use super::lag_pca::{FitError, LagPca, Settings};
+use super::rerun::Rerun;
 use super::spec::{Input, Spec};
 use super::table::{self, Table};
 use crate::device::Text;
-use figures::Totals;
+use figures::{Replay, Totals};
 
-/// Options of `forebay evaluate`.
+/// Kinds of models that are fitted on the first rows of each table; `lag-pca-still` is lag-PCA that
+/// follows no drift.
+pub const KINDS: [&str; 2] = ["lag-pca", "lag-pca-still"];
+
+/// What is evaluated, and over which tables.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:
-  forebay evaluate --data pump/                    fitted on the first 400 rows of each table
-  forebay evaluate --data bearing/ --interval-s 600
-  forebay evaluate --data press.csv --model models/press-wear")]
 pub struct Evaluate {
-    /// Kind of model; `lag-pca-still` is lag-PCA that follows no drift.
-    #[arg(long, default_value = "lag-pca", value_parser = ["lag-pca", "lag-pca-still"])]
-    pub kind: String,
-    /// A table, or a folder with tables (`*.csv`, also one folder deeper). A column `anomaly` holds
-    /// the labels.
-    #[arg(long)]
+    /// Folder of a model, or a kind that is fitted anew on each table: lag-pca, or lag-pca-still, which
+    /// follows no drift. For a journal also the name of a model of the box.
+    pub model: String,
+    /// A table; a folder with tables (`*.csv`, also one folder deeper); or the folder of a journal. The word
+    /// journal alone is that of the box.
     pub data: PathBuf,
-    /// Rows at the start of each table that are normal running.
+    /// Rows at the start of each table that are normal running, for a kind.
     #[arg(long, default_value_t = 400)]
     pub train_rows: usize,
-    /// Rows the model sees at once.
+    /// Rows the model sees at once, for a kind.
     #[arg(long, default_value_t = 10)]
     pub window: usize,
-    /// Seconds from one row to the next.
+    /// Seconds from one row of a table to the next.
     #[arg(long, default_value_t = 1.0)]
     pub interval_s: f64,
-    /// Folder of a model: it scores whole tables, nothing is fitted. Columns are named as its tags.
-    #[arg(long)]
-    pub model: Option<PathBuf>,
 }
 
 /// Why an evaluation stopped.
@@ -94,8 +90,9 @@ pub fn run(options: &Evaluate, writer: &mut impl Write) -> Result<(), EvaluateEr
     if !(0.05..=86_400.0).contains(&options.interval_s) {
         return Err(EvaluateError::Interval(options.interval_s));
     }
-    let content = options.model.as_ref().map(|path| folder(path)).transpose()?;
-    let name = content.as_ref().map_or(options.kind.as_str(), |content| &content.spec.name).to_owned();
+    let is_kind = KINDS.contains(&options.model.as_str());
+    let content = (!is_kind).then(|| folder(Path::new(&options.model))).transpose()?;
+    let name = content.as_ref().map_or(options.model.as_str(), |content| &content.spec.name).to_owned();
     let how = match &content {
         Some(content) => format!("version {}, nothing fitted", content.spec.version),
         None => format!(
@@ -104,14 +101,16 @@ pub fn run(options: &Evaluate, writer: &mut impl Write) -> Result<(), EvaluateEr
         ),
     };
     writeln!(writer, "{name}, causal, {how}\n")?;
+    let state = content.as_ref().and_then(|content| content.spec.prepare.state.as_ref());
     let mut totals = Totals::default();
     for path in table::find(&options.data).map_err(EvaluateError::Table)? {
-        let table = Table::read(&path).map_err(EvaluateError::Table)?;
+        let table = Table::read(&path, state).map_err(EvaluateError::Table)?;
         match &table.labels {
             Some(labels) => {
                 let replay = replay(options, content.as_ref(), &table, options.train_rows)?;
                 let line = totals.add(&replay, labels);
-                writeln!(writer, "{:<24}{:>6} rows   {line}", table.name, table.rows())?;
+                let other = other_states(&replay);
+                writeln!(writer, "{:<24}{:>6} rows   {line}{other}", table.name, table.rows())?;
             }
             None => {
                 // A figure for longer training, where most of the table is left to judge it by.
@@ -119,7 +118,7 @@ pub fn run(options: &Evaluate, writer: &mut impl Write) -> Result<(), EvaluateEr
                 for rows in [Some(options.train_rows), long].into_iter().flatten() {
                     let replay = replay(options, content.as_ref(), &table, rows)?;
                     let line = figures::unlabelled(&replay, options.interval_s);
-                    writeln!(writer, "{}: no labels; {line}", table.name)?;
+                    writeln!(writer, "{}: no labels; {line}{}", table.name, other_states(&replay))?;
                 }
             }
         }
@@ -128,14 +127,12 @@ pub fn run(options: &Evaluate, writer: &mut impl Write) -> Result<(), EvaluateEr
     Ok(())
 }
 
-/// What was told at each row of a table.
-struct Replay {
-    /// First row that was judged.
-    from: usize,
-    /// The score was over the limit.
-    over: Vec<bool>,
-    /// A prediction was raised.
-    raised: Vec<bool>,
+/// Rows that were not judged, if there are any.
+fn other_states(replay: &Replay) -> String {
+    match replay.judged.iter().filter(|judged| !**judged).count() {
+        0 => String::new(),
+        rows => format!("   ({rows} rows in a state that is not watched, or just after it)"),
+    }
 }
 
 /// Runs a table through the path of the live system.
@@ -154,30 +151,42 @@ fn replay(
         None => (learn(options, table, train_rows)?, table, train_rows.min(table.rows())),
     };
     let spec = &content.spec;
-    let mut detector = Detector::load(&content).map_err(gate)?;
-    let mut alarm = Alarm::new(spec.threshold, spec.clear_below, micros(spec.hold));
+    let mut rerun = Rerun::load(&content).map_err(gate)?;
     let interval_us = micros(spec.sample_interval);
     // A baseline stands where the training left it: it must not see those rows again.
-    let first = if detector.baseline().is_some() { from.saturating_sub(spec.window - 1) } else { 0 };
-    let (mut over, mut raised) = (vec![false; table.rows()], vec![false; table.rows()]);
+    let first = if rerun.detector().baseline().is_some() { from.saturating_sub(spec.window - 1) } else { 0 };
+    let none = || vec![false; table.rows()];
+    let mut replay = Replay { from, over: none(), raised: none(), judged: vec![true; table.rows()] };
+    let mut filter = Filter::new(spec.prepare.state.as_ref().map(|state| state.settle).unwrap_or_default());
     let mut now_us = 0_i64;
     for (row, values) in table.values.chunks_exact(table.columns.len()).enumerate().skip(first) {
-        let score = detector.push(values).map_err(gate)?;
         if row < from {
+            rerun.prime(values).map_err(gate)?;
             continue;
         }
         now_us = now_us.saturating_add(interval_us);
-        if let Some(score) = score {
-            over[row] = score > spec.threshold;
-            alarm.push(score, now_us);
+        let inside = table.inside.as_ref().is_none_or(|inside| inside[row]);
+        if filter.push(inside, now_us) != Verdict::Open && table.inside.is_some() {
+            // A raised prediction stays, as live.
+            rerun.interrupt();
+            replay.judged[row] = false;
+            replay.raised[row] = row > 0 && replay.raised[row - 1];
+            continue;
         }
-        raised[row] = alarm.raised_us().is_some();
+        let told = rerun.push(values, now_us).map_err(gate)?;
+        (replay.over[row], replay.raised[row]) = (told.over, told.raised);
     }
-    Ok(Replay { from, over, raised })
+    Ok(replay)
 }
 
 /// The model in a folder.
-fn folder(path: &std::path::Path) -> Result<Content, EvaluateError> {
+fn folder(path: &Path) -> Result<Content, EvaluateError> {
+    if !path.is_dir() {
+        let kinds = KINDS.join(" and ");
+        let words =
+            format!("{} is neither the folder of a model nor a kind: kinds are {kinds}", path.display());
+        return Err(EvaluateError::Model(words));
+    }
     Folder::read(path).content.map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         EvaluateError::Model(faults.join("\n"))
@@ -189,7 +198,7 @@ fn learn(options: &Evaluate, table: &Table, train_rows: usize) -> Result<Content
     let (tags, window) = (table.columns.len(), options.window);
     let fit_error = |error| EvaluateError::Fit { table: table.name.clone(), error };
     let normal = &table.values[..(train_rows * tags).min(table.values.len())];
-    let still = options.kind == "lag-pca-still";
+    let still = options.model == "lag-pca-still";
     let (model, reference) = if still {
         (LagPca::fit(normal, tags, window, Settings::default()).map_err(fit_error)?, None)
     } else {
@@ -198,7 +207,7 @@ fn learn(options: &Evaluate, table: &Table, train_rows: usize) -> Result<Content
     };
     let interval = Duration::from_secs_f64(options.interval_s);
     let spec = Spec {
-        name: options.kind.clone(),
+        name: options.model.clone(),
         version: "evaluated".to_owned(),
         title: Text::plain(&table.name),
         profile: String::new(),

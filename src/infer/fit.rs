@@ -1,7 +1,8 @@
 //! Learning what is normal from rows of normal running: the graph and the reference for its
 //! baseline. `docs/models.md` says what each step is for.
 
-use super::lag_pca::{FitError, LagPca, Score, components, covariance, left_over, moments};
+use super::covariance::Covariance;
+use super::lag_pca::{FitError, LagPca, Scaled, Score, components, left_over_into};
 use super::reference::{Reference, TagReference};
 
 /// Parts the training is cut in, to see how far a tag wanders from one to the next.
@@ -84,26 +85,17 @@ pub fn learn_runs(
     breaks: &[usize],
     learning: Learning,
 ) -> Result<(LagPca, Reference), FitError> {
-    let count = rows.len() / tags.max(1);
     let needed = (window * 4).max(BLOCKS * 4);
-    if tags == 0 || window == 0 || count < needed {
-        return Err(FitError::TooFew { rows: count, needed });
-    }
-    if let Some(bad) = rows.iter().position(|value| !value.is_finite()) {
-        return Err(FitError::NotFinite { row: bad / tags });
-    }
-    let (mean, deviation) = moments(rows, tags);
-    let scaled: Vec<f64> = rows
-        .iter()
-        .enumerate()
-        .map(|(i, v)| (f64::from(*v) - mean[i % tags]) / deviation[i % tags])
-        .collect();
+    let Scaled { mean, deviation, values: scaled } = Scaled::new(rows, tags, window, needed)?;
+    let count = scaled.len() / tags;
     let mut training = Training::new(scaled, tags, window, learning);
     let level_max = training.follow(breaks);
     if training.starts.len() < BLOCKS * 4 {
         return Err(FitError::TooFew { rows: training.starts.len(), needed: BLOCKS * 4 });
     }
-    let rests = training.rests();
+    let half = training.starts.len() / 2;
+    let (early, mut late) = (training.covariance(0..half), training.covariance(half..training.starts.len()));
+    let rests = training.rests(&early, &late);
     let slow_follow = to_f64(count) / 6.0;
     let (rest_max, slow, slow_max) = rests.limits(slow_follow);
     let mut limits = Vec::with_capacity(tags);
@@ -130,7 +122,8 @@ pub fn learn_runs(
             slow: slow[tag] / limit,
         });
     }
-    let components = training.components(0..training.starts.len());
+    late.add(&early);
+    let components = components(late, window * tags, learning.explained);
     let model = LagPca { mean, deviation, components, limits, score: Score::Largest, window };
     Ok((model, Reference::new(learning.follow, slow_follow, references)))
 }
@@ -151,8 +144,10 @@ struct Training {
     base: Vec<f64>,
     /// First row that has a window and a baseline.
     first: usize,
-    /// Windows that are learned from: first row of each, and the baseline at its last row.
-    starts: Vec<(usize, Vec<f64>)>,
+    /// Windows that are learned from: first row of each …
+    starts: Vec<usize>,
+    /// … and the baseline at its last row, tag by tag.
+    bases: Vec<f64>,
 }
 
 impl Training {
@@ -167,7 +162,8 @@ impl Training {
         let rate = (0..tags).map(|tag| learning.rate * range(tag) / to_f64(count)).collect();
         let base = blocks[0].clone();
         let first = length.max(window - 1);
-        Self { scaled, tags, window, learning, wander, rate, base, first, blocks, starts: Vec::new() }
+        let (starts, bases) = Default::default();
+        Self { scaled, tags, window, learning, wander, rate, base, first, blocks, starts, bases }
     }
 
     fn count(&self) -> usize {
@@ -179,7 +175,7 @@ impl Training {
     fn follow(&mut self, mut breaks: &[usize]) -> Vec<f64> {
         self.base.clone_from(&self.blocks[0]);
         let step = (self.count() - self.first).div_ceil(WINDOWS_MAX);
-        let mut largest = vec![0.0_f64; self.tags];
+        let (mut largest, mut level) = (vec![0.0_f64; self.tags], vec![0.0; self.tags]);
         for row in self.first..self.count() {
             let start = row + 1 - self.window;
             breaks = &breaks[breaks.partition_point(|at| *at <= start)..];
@@ -187,9 +183,10 @@ impl Training {
                 continue;
             }
             if (row - self.first).is_multiple_of(step) {
-                self.starts.push((start, self.base.clone()));
+                self.starts.push(start);
+                self.bases.extend_from_slice(&self.base);
             }
-            let level = means(&self.flat(start, &self.base), self.tags);
+            self.level(start, &mut level);
             for tag in 0..self.tags {
                 largest[tag] = largest[tag].max(level[tag].abs());
                 let rate = self.rate[tag];
@@ -199,36 +196,67 @@ impl Training {
         largest
     }
 
-    /// A window without its baseline and without outliers, laid flat.
-    fn flat(&self, start: usize, base: &[f64]) -> Vec<f64> {
+    /// Mean of each tag in a window, less the baseline and without outliers.
+    fn level(&self, start: usize, level: &mut [f64]) {
         let clip = self.learning.clip;
-        let rows = &self.scaled[start * self.tags..(start + self.window) * self.tags];
-        rows.iter().zip(base.iter().cycle()).map(|(value, base)| (value - base).clamp(-clip, clip)).collect()
+        level.fill(0.0);
+        for row in self.rows(start).chunks_exact(self.tags) {
+            for ((level, value), base) in level.iter_mut().zip(row).zip(&self.base) {
+                *level += cut(value - base, clip);
+            }
+        }
+        let count = to_f64(self.window);
+        level.iter_mut().for_each(|level| *level /= count);
     }
 
-    fn components(&self, windows: std::ops::Range<usize>) -> Vec<f64> {
-        let width = self.window * self.tags;
-        let flat = self.starts[windows].iter().map(|(start, base)| self.flat(*start, base));
-        components(covariance(flat, width), width, self.learning.explained)
+    fn rows(&self, start: usize) -> &[f64] {
+        &self.scaled[start * self.tags..(start + self.window) * self.tags]
+    }
+
+    /// A window that is learned from, without its baseline and without outliers, laid flat.
+    fn flat(&self, number: usize, into: &mut [f64]) {
+        let (clip, base) = (self.learning.clip, &self.bases[number * self.tags..(number + 1) * self.tags]);
+        let rows = self.rows(self.starts[number]).chunks_exact(self.tags);
+        for (row, into) in rows.zip(into.chunks_exact_mut(self.tags)) {
+            for ((into, value), base) in into.iter_mut().zip(row).zip(base) {
+                *into = cut(value - base, clip);
+            }
+        }
+    }
+
+    fn covariance(&self, windows: std::ops::Range<usize>) -> Covariance {
+        let mut covariance = Covariance::new(self.window * self.tags);
+        windows.for_each(|number| covariance.push(|into| self.flat(number, into)));
+        covariance
     }
 
     /// What the components leave over, window by window. Each half of the windows is measured with
     /// the components of the other: what was fitted would look better than what will come.
-    fn rests(&self) -> Rests {
+    fn rests(&self, early: &Covariance, late: &Covariance) -> Rests {
         let (count, half) = (self.starts.len(), self.starts.len() / 2);
-        let (early, late) = (self.components(0..half), self.components(half..count));
-        let rest = |(number, (start, base)): (usize, &(usize, Vec<f64>))| {
-            let components = if number < half { &late } else { &early };
-            left_over(components, &self.flat(*start, base), self.tags)
-        };
+        let width = self.window * self.tags;
+        let [early, late] = [early, late].map(|it| components(it.clone(), width, self.learning.explained));
+        let (mut flat, mut rest) = (vec![0.0; width], vec![0.0; width]);
+        let mut by_window = vec![0.0; count * self.tags];
+        for (number, means) in by_window.chunks_exact_mut(self.tags).enumerate() {
+            self.flat(number, &mut flat);
+            left_over_into(if number < half { &late } else { &early }, &flat, &mut rest, means);
+        }
         let step = (self.count() - self.first).div_ceil(WINDOWS_MAX);
-        Rests { by_window: self.starts.iter().enumerate().map(rest).collect(), step: to_f64(step) }
+        Rests { by_window, tags: self.tags, step: to_f64(step) }
     }
+}
+
+/// At most so far from 0. Written so that it becomes two instructions for several values at once.
+fn cut(value: f64, most: f64) -> f64 {
+    let value = if value > most { most } else { value };
+    if value < -most { -most } else { value }
 }
 
 /// What is left over, for each window and tag.
 struct Rests {
-    by_window: Vec<Vec<f64>>,
+    by_window: Vec<f64>,
+    tags: usize,
     /// Rows from one window to the next.
     step: f64,
 }
@@ -236,18 +264,19 @@ struct Rests {
 impl Rests {
     /// By tag: the largest, the mean, and the largest of the slow average.
     fn limits(&self, slow_follow: f64) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-        let tags = self.by_window.first().map_or(0, Vec::len);
+        let tags = self.tags;
+        let count = to_f64(self.by_window.len() / tags);
         let mut largest = vec![0.0_f64; tags];
         let mut mean = vec![0.0; tags];
-        for rest in &self.by_window {
+        for rest in self.by_window.chunks_exact(tags) {
             for tag in 0..tags {
                 largest[tag] = largest[tag].max(rest[tag]);
-                mean[tag] += rest[tag] / to_f64(self.by_window.len());
+                mean[tag] += rest[tag] / count;
             }
         }
         let (mut slow, mut slow_max) = (mean.clone(), mean.clone());
         let share = (self.step / slow_follow).min(1.0);
-        for rest in &self.by_window {
+        for rest in self.by_window.chunks_exact(tags) {
             for tag in 0..tags {
                 slow[tag] += (rest[tag] - slow[tag]) * share;
                 slow_max[tag] = slow_max[tag].max(slow[tag]);
@@ -261,7 +290,9 @@ impl Rests {
 fn means(rows: &[f64], tags: usize) -> Vec<f64> {
     let count = to_f64(rows.len() / tags);
     let mut means = vec![0.0; tags];
-    rows.iter().enumerate().for_each(|(i, value)| means[i % tags] += value / count);
+    for row in rows.chunks_exact(tags) {
+        means.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / count);
+    }
     means
 }
 

@@ -4,7 +4,8 @@
 //! explain is taken away; the mean of what is left over, by tag, is the contribution, their sum the
 //! score. `models/press-wear/train.py` does the same in Python.
 
-use super::eigen::eigen;
+use super::covariance::Covariance;
+use super::eigen::{dot, eigen};
 use super::folder::Content;
 use super::golden::{Case, Golden};
 use super::onnx;
@@ -89,23 +90,12 @@ impl LagPca {
     /// # Errors
     /// [`FitError`].
     pub fn fit(rows: &[f32], tags: usize, window: usize, settings: Settings) -> Result<Self, FitError> {
-        let count = rows.len() / tags.max(1);
-        let needed = window * 4;
-        if tags == 0 || window == 0 || count < needed {
-            return Err(FitError::TooFew { rows: count, needed });
-        }
-        if let Some(bad) = rows.iter().position(|value| !value.is_finite()) {
-            return Err(FitError::NotFinite { row: bad / tags });
-        }
-        let (mean, deviation) = moments(rows, tags);
-        let scaled: Vec<f64> = rows
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (f64::from(*v) - mean[i % tags]) / deviation[i % tags])
-            .collect();
+        let Scaled { mean, deviation, values: scaled } = Scaled::new(rows, tags, window, window * 4)?;
         let width = window * tags;
         let flat = || scaled.windows(width).step_by(tags);
-        let components = components(covariance(flat(), width), width, settings.explained);
+        let mut covariance = Covariance::new(width);
+        flat().for_each(|window| covariance.push(|into| into.copy_from_slice(window)));
+        let components = components(covariance, width, settings.explained);
         let (limits, score) = (vec![1.0; tags], Score::Sum);
         let mut model = Self { mean, deviation, components, limits, score, window };
         let mut scores: Vec<f64> = flat().map(|scaled| model.left_over(scaled).iter().sum()).collect();
@@ -153,71 +143,95 @@ impl LagPca {
 
 /// Mean size, by tag, of what the components do not explain of a scaled window laid flat.
 pub(super) fn left_over(components: &[f64], scaled: &[f64], tags: usize) -> Vec<f64> {
-    let mut rest = scaled.to_vec();
+    let (mut rest, mut means) = (scaled.to_vec(), vec![0.0; tags]);
+    left_over_into(components, scaled, &mut rest, &mut means);
+    means
+}
+
+/// As [`left_over`], into `means`, one for each tag; `rest` is room as long as the window.
+pub(super) fn left_over_into(components: &[f64], scaled: &[f64], rest: &mut [f64], means: &mut [f64]) {
+    rest.copy_from_slice(scaled);
     for component in components.chunks_exact(scaled.len()) {
-        let share: f64 = component.iter().zip(scaled).map(|(a, b)| a * b).sum();
+        let share = dot(component, scaled);
         rest.iter_mut().zip(component).for_each(|(rest, c)| *rest -= share * c);
     }
-    let mut means = vec![0.0; tags];
-    rest.iter().enumerate().for_each(|(i, value)| means[i % tags] += value.abs());
+    means.fill(0.0);
+    for row in rest.chunks_exact(means.len()) {
+        means.iter_mut().zip(row).for_each(|(mean, value)| *mean += value.abs());
+    }
     #[allow(clippy::cast_precision_loss)] // a window has at most 4096 points
-    let rows = (scaled.len() / tags) as f64;
+    let rows = (scaled.len() / means.len()) as f64;
     means.iter_mut().for_each(|mean| *mean /= rows);
-    means
 }
 
 /// The first components of a covariance: as many as are needed to explain the share, at least one,
 /// never all.
-pub(super) fn components(covariance: Vec<f64>, width: usize, explained: f64) -> Vec<f64> {
-    let (values, vectors) = eigen(covariance, width);
-    let total: f64 = values.iter().sum();
-    let mut sum = 0.0;
-    let kept = values.iter().take_while(|value| {
-        let more = sum / total < explained;
-        sum += **value;
-        more
-    });
-    let kept = kept.count().clamp(1, (width - 1).max(1));
-    vectors[..kept * width].to_vec()
+pub(super) fn components(covariance: Covariance, width: usize, explained: f64) -> Vec<f64> {
+    let wanted = |values: &[f64]| {
+        let total: f64 = values.iter().sum();
+        let mut sum = 0.0;
+        let kept = values.iter().take_while(|value| {
+            let more = sum / total < explained;
+            sum += **value;
+            more
+        });
+        kept.count().clamp(1, (width - 1).max(1))
+    };
+    eigen(covariance.mean(), width, wanted).1
+}
+
+/// Rows that were found fit to learn from, each tag less its mean and over its deviation.
+pub(super) struct Scaled {
+    /// Mean of each tag.
+    pub(super) mean: Vec<f64>,
+    /// Standard deviation of each tag.
+    pub(super) deviation: Vec<f64>,
+    /// Row after row.
+    pub(super) values: Vec<f64>,
+}
+
+impl Scaled {
+    /// Checks and scales rows of `tags` values for windows of `window` rows; at least `needed` rows.
+    ///
+    /// # Errors
+    /// [`FitError`].
+    pub(super) fn new(rows: &[f32], tags: usize, window: usize, needed: usize) -> Result<Self, FitError> {
+        let count = rows.len() / tags.max(1);
+        if tags == 0 || window == 0 || count < needed {
+            return Err(FitError::TooFew { rows: count, needed });
+        }
+        if let Some(bad) = rows.iter().position(|value| !value.is_finite()) {
+            return Err(FitError::NotFinite { row: bad / tags });
+        }
+        let (mean, deviation) = moments(rows, tags);
+        let mut values = Vec::with_capacity(count * tags);
+        for row in rows.chunks_exact(tags) {
+            let columns = row.iter().zip(&mean).zip(&deviation);
+            values.extend(columns.map(|((value, mean), deviation)| (f64::from(*value) - mean) / deviation));
+        }
+        Ok(Self { mean, deviation, values })
+    }
 }
 
 /// Mean and standard deviation of each tag; one that never moved gets the deviation 1e-6 of its
 /// size, so that any movement shows.
-pub(super) fn moments(rows: &[f32], tags: usize) -> (Vec<f64>, Vec<f64>) {
+fn moments(rows: &[f32], tags: usize) -> (Vec<f64>, Vec<f64>) {
     #[allow(clippy::cast_precision_loss)] // far below 2^53 rows
     let count = (rows.len() / tags) as f64;
-    let mut mean = vec![0.0; tags];
-    rows.iter().enumerate().for_each(|(i, value)| mean[i % tags] += f64::from(*value) / count);
-    let mut deviation = vec![0.0; tags];
-    for (i, value) in rows.iter().enumerate() {
-        deviation[i % tags] += (f64::from(*value) - mean[i % tags]).powi(2) / count;
+    let (mut mean, mut deviation) = (vec![0.0; tags], vec![0.0; tags]);
+    for row in rows.chunks_exact(tags) {
+        mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += f64::from(*value));
+    }
+    mean.iter_mut().for_each(|mean| *mean /= count);
+    for row in rows.chunks_exact(tags) {
+        for ((deviation, value), mean) in deviation.iter_mut().zip(row).zip(&mean) {
+            *deviation += (f64::from(*value) - mean).powi(2);
+        }
     }
     for (deviation, mean) in deviation.iter_mut().zip(&mean) {
-        *deviation = deviation.sqrt().max(mean.abs().max(1.0) * 1e-6);
+        *deviation = (*deviation / count).sqrt().max(mean.abs().max(1.0) * 1e-6);
     }
     (mean, deviation)
-}
-
-/// Mean of the outer products of all windows.
-pub(super) fn covariance<W: AsRef<[f64]>>(windows: impl Iterator<Item = W>, width: usize) -> Vec<f64> {
-    let mut sum = vec![0.0; width * width];
-    let mut count = 0.0;
-    for window in windows {
-        let window = window.as_ref();
-        for (row, x) in window.iter().enumerate() {
-            let upper = &mut sum[row * width + row..(row + 1) * width];
-            upper.iter_mut().zip(&window[row..]).for_each(|(sum, y)| *sum += x * y);
-        }
-        count += 1.0;
-    }
-    for row in 0..width {
-        for column in row..width {
-            let value = sum[row * width + column] / count;
-            sum[row * width + column] = value;
-            sum[column * width + row] = value;
-        }
-    }
-    sum
 }
 
 /// Quantile with linear interpolation between the neighbours, as numpy computes it.

@@ -8,6 +8,7 @@
 pub mod adapt;
 mod bounds;
 pub mod command;
+mod covariance;
 mod cpu;
 pub mod detector;
 pub mod diary;
@@ -30,6 +31,7 @@ pub mod predictions;
 mod quality;
 pub mod reference;
 pub mod registry;
+pub mod rerun;
 mod scheduler;
 mod screen;
 mod service;
@@ -45,7 +47,7 @@ pub mod trend;
 pub mod trial;
 pub mod watcher;
 mod wire;
-mod words;
+pub(crate) mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 pub mod delivered;
 mod listed;
+mod look_back;
 mod minder;
 mod orders;
 mod told;
@@ -31,6 +32,8 @@ use crate::state;
 use crate::twin::Twin;
 
 pub use listed::list;
+pub use look_back::Candidate;
+use look_back::LookBacks;
 pub use orders::{Done, OrderError, Then};
 
 /// Who does what happens by itself.
@@ -76,6 +79,8 @@ pub struct Models {
     /// Models from Kafka that were refused since the start, with their digest: a topic that is read anew
     /// does not bring them once more.
     refused: Mutex<BTreeMap<String, String>>,
+    /// What the past says of versions in shadow.
+    look_backs: LookBacks,
     /// Held while something is changed: one order at a time.
     ordering: Mutex<()>,
 }
@@ -107,7 +112,7 @@ impl Models {
         let predictions =
             super::spawn_with(inference, Vec::new(), &box_path, &twin, diaries, events.clone(), stop.clone());
         let trust = Trust { keys: options.keys.clone(), unsigned: options.unsigned, store: store.clone() };
-        let (configured, missing, refused, ordering) = Default::default();
+        let (configured, missing, refused, look_backs, ordering) = Default::default();
         let models = Arc::new(Self {
             store,
             registry,
@@ -121,6 +126,7 @@ impl Models {
             configured,
             missing,
             refused,
+            look_backs,
             ordering,
         });
         minder::start(&models, state, stop);

@@ -19,13 +19,17 @@ const IR_VERSION: i64 = 8;
 pub(super) fn write(model: &LagPca, reference: Option<&Reference>) -> Vec<u8> {
     let tags = model.mean.len();
     let width = tags * model.window;
-    let kept = model.components.len() / width;
+    // The library does not load a product with one column (M0301): beside a single component stands one
+    // of zeros, which explains nothing.
+    let mut components = model.components.clone();
+    components.resize(components.len().max(2 * width), 0.0);
+    let kept = components.len() / width;
     let [tags, width, kept, window] = [tags, width, kept, model.window].map(dimension);
     let initializer = vec![
         floats("mean", &[tags], &model.mean),
         floats("deviation", &[tags], &model.deviation),
-        floats("components", &[width, kept], &transposed(&model.components, model.mean.len() * model.window)),
-        floats("components_t", &[kept, width], &model.components),
+        floats("components", &[width, kept], &transposed(&components, model.mean.len() * model.window)),
+        floats("components_t", &[kept, width], &components),
         floats("limit", &[tags], &model.limits),
         integers("flat_shape", &[-1, width]),
         integers("window_shape", &[-1, window, tags]),
@@ -149,4 +153,48 @@ fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     };
     let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
     ValueInfoProto { name: name.into(), r#type: Some(r#type), ..ValueInfoProto::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::detector::Detector;
+    use super::super::features::Prepare;
+    use super::super::fit::{self, Learning};
+    use super::super::spec::{Input, Spec};
+    use crate::device::Text;
+
+    /// Where all tags do nothing but follow one load, a single component is enough.
+    #[test]
+    fn a_model_of_a_single_component_loads_and_passes_its_gate() {
+        let (tags, window) = (3, 10);
+        let mut random = fastrand::Rng::with_seed(2);
+        let mut load = 0.0_f32;
+        let mut rows = Vec::new();
+        for row in 0_u16..900 {
+            load += (if row / 90 % 2 == 0 { 1.0 } else { -1.0 } - load) * 0.02;
+            rows.extend((0..tags).map(|_| load + 0.01 * random.f32()));
+        }
+        let (model, reference) = fit::learn(&rows, tags, window, Learning::default()).unwrap();
+        assert_eq!(model.components.len(), window * tags, "one component");
+        let input = |tag| Input { tag: format!("a.{tag}"), look_at: Text::plain("look") };
+        let second = std::time::Duration::from_secs(1);
+        let spec = Spec {
+            name: "one".into(),
+            version: "1".into(),
+            title: Text::plain("one"),
+            profile: String::new(),
+            sample_interval: second,
+            window,
+            stride: 1,
+            smoothing: 1,
+            threshold: 1.0,
+            clear_below: 0.85,
+            hold: second,
+            inputs: (0..tags).map(input).collect(),
+            prepare: Prepare::default(),
+        };
+        let width = window * tags;
+        let content = model.content_with(spec, &[&rows[..width], &rows[width..2 * width]], Some(&reference));
+        Detector::load(&content).expect("it loads, and gives what was computed without ONNX");
+    }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::features::StateFilter;
 use super::spec::INPUTS_MAX;
 
 /// Largest table.
@@ -24,6 +25,8 @@ pub(super) struct Table {
     pub(super) values: Vec<f32>,
     /// For each row whether it is anomalous; `None` when the table has no labels.
     pub(super) labels: Option<Vec<bool>>,
+    /// For each row whether the machine was in a state that the model watches; `None` when it watches always.
+    pub(super) inside: Option<Vec<bool>>,
 }
 
 impl Table {
@@ -48,15 +51,17 @@ impl Table {
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
             values: rows.flat_map(|row| places.iter().map(|place| row[*place])).collect(),
             labels: self.labels.clone(),
+            inside: self.inside.clone(),
         })
     }
 
     /// Reads a table with a header, separated by `;` or `,`. A time is left out: a column whose
-    /// first cell is no number, or whose name begins with `time` or `date`.
+    /// first cell is no number, or whose name begins with `time` or `date`. The column of `state` says in
+    /// which rows a model watches; it holds numbers or texts as `is` names them.
     ///
     /// # Errors
     /// What is wrong, with file and line.
-    pub(super) fn read(path: &Path) -> Result<Self, String> {
+    pub(super) fn read(path: &Path, state: Option<&StateFilter>) -> Result<Self, String> {
         let place = path.display();
         let mut text = String::new();
         File::open(path)
@@ -82,9 +87,20 @@ impl Table {
             ));
         }
         let label = names.iter().position(|name| *name == LABELS[0]);
-        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        let state = state.map(|state| {
+            let place_of = names.iter().position(|name| *name == state.tag);
+            let tag = &state.tag;
+            let missing = || format!("{place}: no column {tag}, which says when the model watches");
+            Ok::<_, String>((place_of.ok_or_else(missing)?, state))
+        });
+        let state = state.transpose()?;
+        let (mut values, mut labels, mut inside) = (Vec::new(), Vec::new(), Vec::new());
         for (index, line) in lines {
             let cells: Vec<&str> = line.split(separator).collect();
+            if let Some((column, state)) = &state {
+                let cell = cells.get(*column).map_or("", |cell| cell.trim());
+                inside.push(state.is.iter().any(|wanted| is_same(wanted.trim(), cell)));
+            }
             for column in inputs.iter().chain(&label) {
                 let cell = cells.get(*column).and_then(|cell| number(cell));
                 let cell =
@@ -102,6 +118,7 @@ impl Table {
             columns: inputs.iter().map(|column| names[*column].to_owned()).collect(),
             values,
             labels: label.map(|_| labels),
+            inside: state.map(|_| inside),
         })
     }
 }
@@ -110,6 +127,12 @@ impl Table {
 fn is_time(name: &str) -> bool {
     let begins = |word: &str| name.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     begins("time") || begins("date")
+}
+
+/// A state as a table writes it: a text, or a number in any spelling.
+fn is_same(wanted: &str, cell: &str) -> bool {
+    let numbers = number(wanted).zip(number(cell));
+    wanted.eq_ignore_ascii_case(cell) || numbers.is_some_and(|(a, b)| a.to_bits() == b.to_bits())
 }
 
 fn number(cell: &str) -> Option<f32> {
@@ -154,12 +177,22 @@ mod tests {
     fn times_and_labels_are_no_inputs() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.csv");
-        let text = "time_s,Timestamp,day,current,anomaly\n0,17,monday,1.5,0\n1,18,monday,2.5,1\n";
+        let text = "time_s,Timestamp,day,current,anomaly\n0,17,monday,1.5,0\n1,18,tuesday,2.5,1\n";
         std::fs::write(&path, text).expect("it is written");
-        let table = Table::read(&path).expect("it is read");
+        let table = Table::read(&path, None).expect("it is read");
         assert_eq!(table.columns, ["current"]);
         assert_eq!(table.labels, Some(vec![false, true]));
         assert_eq!(table.rows(), 2);
+        let state = |tag: &str, is: &str| StateFilter {
+            tag: tag.to_owned(),
+            is: vec![is.to_owned()],
+            settle: std::time::Duration::ZERO,
+        };
+        let inside =
+            |tag: &str, is: &str| Table::read(&path, Some(&state(tag, is))).map(|table| table.inside);
+        assert_eq!(inside("day", "Tuesday"), Ok(Some(vec![false, true])));
+        assert_eq!(inside("Timestamp", "17.0"), Ok(Some(vec![true, false])));
+        assert!(inside("mode", "1").is_err_and(|error| error.contains("no column mode")));
         assert!(table.select(&["current", "force"]).expect_err("it is missing").contains("no column force"));
     }
 }

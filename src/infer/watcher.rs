@@ -516,7 +516,7 @@ pub(super) fn stopped(slot: &Slot, why: Text, events: &Events) {
 }
 
 /// Why a model cannot watch a device, if it cannot: its inputs are not there.
-pub(super) fn misfit(content: &Content, device: &Device) -> Option<Text> {
+pub fn misfit(content: &Content, device: &Device) -> Option<Text> {
     let state = content.spec.prepare.state.as_ref();
     let found = state.map(|state| LiveState::find(state, &content.spec.name, device)).transpose();
     find_inputs(content, device).err().or(found.err())

@@ -176,6 +176,37 @@ pub(super) fn promoted(figures: &Comparison) -> Text {
     )
 }
 
+/// Nobody has run a shadow over the past yet.
+pub(super) fn not_looked_back() -> Text {
+    both(
+        "it has not been run over the last days in the journal yet",
+        "sie lief noch nicht über die letzten Tage im Journal",
+    )
+}
+
+/// A shadow could not be run over the past.
+pub(crate) fn cannot_look_back(why: &str) -> Text {
+    both(
+        format!("it cannot be run over the last days in the journal: {why}"),
+        format!("sie kann nicht über die letzten Tage im Journal laufen: {why}"),
+    )
+}
+
+/// What a shadow would have raised before it began.
+pub(crate) fn past_alarms(raised: u64, device: &str, watched: Duration) -> Text {
+    let hours = watched.as_secs().div_ceil(3600);
+    both(
+        format!(
+            "in the last {hours} watched hours of the journal it would have raised {raised} alarms on {device}, \
+             more than one a day"
+        ),
+        format!(
+            "in den letzten {hours} überwachten Stunden des Journals hätte sie an {device} {raised} Alarme ausgelöst, \
+             mehr als einen am Tag"
+        ),
+    )
+}
+
 /// What was changed, English; `change` is the code of docs/kafka.md.
 pub(super) fn model_changed(change: &str, model: &str, from: &str, to: &str) -> String {
     match change {
@@ -186,6 +217,7 @@ pub(super) fn model_changed(change: &str, model: &str, from: &str, to: &str) -> 
         "shadow" => format!("model {model}: version {to} runs in shadow"),
         "shadow-ended" => format!("model {model}: version {from} runs in shadow no more"),
         "accepted" => format!("model {model}, version {to}: what it measures now is the new normal"),
+        "not-promoted" => format!("model {model}: version {to} in shadow does not take over by itself"),
         "removed" => format!("model {model}: version {from} was removed"),
         _ => format!("model {model}: version {to} was refused"),
     }

@@ -18,6 +18,30 @@ const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The first time, when the box has started.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
 
+/// It is looked so often whether a version in shadow waits to be run over the past.
+const LOOK_BACK_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs versions over the past before they take over by themselves, until `stop`.
+pub async fn look_back(learner: Arc<Learner>, stop: CancellationToken) {
+    learner.models().look_back_first();
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK_BACK_EVERY)).await.is_some() {
+        if learner.models().wants_look_back().is_empty() {
+            continue;
+        }
+        let (learner, stop) = (Arc::clone(&learner), stop.clone());
+        // A thread of its own: it takes a low priority, which the threads of the pool must not keep.
+        let looking =
+            std::thread::Builder::new().name("look-back".into()).spawn(move || learner.look_back(&stop));
+        let ended = match looking {
+            Ok(thread) => tokio::task::spawn_blocking(move || thread.join().is_ok()).await.unwrap_or(false),
+            Err(_) => false,
+        };
+        if !ended {
+            tracing::error!("running a model over the past failed; it is tried again");
+        }
+    }
+}
+
 /// Learns what is to be learned by itself, until `stop`.
 pub async fn watch(learner: Arc<Learner>, stop: CancellationToken) {
     let mut pause = FIRST_LOOK;

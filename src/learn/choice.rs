@@ -1,10 +1,13 @@
 //! Which tags of a device are learned, on which grid, in which states.
 
+use std::time::Duration;
+
 use super::column::Grid;
-use super::rows::{Rows, States, scan_us};
+use super::rows::{Rows, scan_us};
 use super::{Order, WINDOW};
 use crate::device::{Device, Tag};
 use crate::document::nearest;
+use crate::infer::features::{StateFilter, StateTag};
 use crate::infer::spec::INPUTS_MAX;
 use crate::past::is_tag;
 
@@ -34,7 +37,7 @@ pub struct Choice {
     /// Tags that were named and are not learned, with the reason.
     pub left_out: Vec<(String, String)>,
     /// Only in these states.
-    pub states: Option<States>,
+    pub states: Option<StateTag>,
     /// Grid, microseconds.
     pub interval_us: i64,
     /// Names that were given without a `*`.
@@ -170,7 +173,7 @@ fn not_measured(tag: &Tag) -> Option<&'static str> {
     (!is_measured).then_some("no measured value")
 }
 
-fn find_state(device: &Device, state: &super::StateOrder, known: &[&str]) -> Result<States, ChoiceError> {
+fn find_state(device: &Device, state: &super::StateOrder, known: &[&str]) -> Result<StateTag, ChoiceError> {
     let tag = device.tag_index(&state.tag);
     let tag = tag.ok_or_else(|| ChoiceError(unknown("tag", &state.tag, known)))?;
     if state.is.is_empty() {
@@ -178,14 +181,18 @@ fn find_state(device: &Device, state: &super::StateOrder, known: &[&str]) -> Res
     }
     let names = device.tags[tag].enumeration.as_ref();
     for wanted in &state.is {
-        let Some(names) = names.filter(|_| wanted.parse::<i64>().is_err()) else { continue };
-        let is_known = |text: &str| text.eq_ignore_ascii_case(wanted);
+        let Some(names) = names.filter(|_| wanted.trim().parse::<i64>().is_err()) else { continue };
+        let is_known = |text: &str| text.eq_ignore_ascii_case(wanted.trim());
         if !names.values().any(|value| value.text.0.values().any(|text| is_known(text))) {
             let texts: Vec<&str> = names.values().map(|value| value.text.get("en")).collect();
             return Err(ChoiceError(unknown("state", wanted, &texts)));
         }
     }
-    Ok(States { tag, is: state.is.clone() })
+    let filter = StateFilter { tag: state.tag.clone(), is: state.is.clone(), settle: Duration::ZERO };
+    StateTag::find(&filter, "", device).map_err(|_| {
+        let (is, kind) = (state.is.join(", "), &device.tags[tag].data_type);
+        ChoiceError(format!("{} is {kind}: \"{}\" is no value of it", state.tag, is.escape_debug()))
+    })
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> String {

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config;
 use crate::control::Client;
 use crate::control::command::user;
+use crate::device::Device;
 use crate::infer::folder::{Content, Folder};
 use crate::infer::store::Store;
 use crate::journal_command::When;
@@ -43,7 +44,8 @@ pub struct Learn {
     /// Before this time; now by default.
     #[arg(long, value_name = "TIME")]
     to: Option<When>,
-    /// Only while this tag has one of these values: status.state=Execute,Held.
+    /// Only while this tag has one of these values: status.state=Execute,Held. A new version of a model that has
+    /// [state] keeps it without this.
     #[arg(long, value_name = "TAG=VALUE,…")]
     state: Option<String>,
     /// Seconds that are left out after each beginning of such a state, and after each gap.
@@ -123,6 +125,9 @@ pub(crate) fn used_words(used: &Used) -> String {
         time(used.to_us),
         used.tags.join(", "),
     );
+    if let Some(state) = &used.state {
+        said += &format!("  only while {state}\n");
+    }
     for (cause, count) in &used.left_out {
         said += &format!("  left out: {} ({cause})\n", long(*count));
     }
@@ -198,12 +203,8 @@ pub struct BacktestOptions {
 pub fn run_backtest(options: &BacktestOptions, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let loaded = config::load(&options.config);
     let config = crate::journal_command::load(&options.config)?;
-    let device = loaded.devices.iter().find(|device| device.name == options.device);
-    let device = device.with_context(|| {
-        let names: Vec<&str> = loaded.devices.iter().map(|device| device.name.as_str()).collect();
-        format!("there is no device \"{}\"; known: {}", options.device.escape_debug(), names.join(", "))
-    })?;
-    let content = find_model(&config, options)?;
+    let device = find_device(&loaded, &options.device)?;
+    let content = find_model(&config, &options.model, options.version.as_deref())?;
     let history = History::open(&config.journal.directory.join("telemetry"))?;
     let to_us = options.to.map_or_else(clock::now_us, |to| to.0);
     anyhow::ensure!(options.from.0 < to_us, "--from must be before --to");
@@ -214,7 +215,8 @@ pub fn run_backtest(options: &BacktestOptions, out: &mut impl Write) -> anyhow::
         answer["version"] = Json::from(content.spec.version.clone());
         answer["device"] = Json::from(device.name.clone());
         answer["alarms_per_hour"] = Json::from(test.per_hour());
-        answer["share_scored"] = Json::from(test.share());
+        answer["share_watched"] = Json::from(test.share());
+        answer["share_over"] = Json::from(test.over_share());
         writeln!(out, "{answer}")?;
     } else {
         out.write_all(backtest_words(&content, &device.name, &test).as_bytes())?;
@@ -222,33 +224,44 @@ pub fn run_backtest(options: &BacktestOptions, out: &mut impl Write) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-fn find_model(config: &config::Config, options: &BacktestOptions) -> anyhow::Result<Content> {
+/// The device of this name.
+pub(super) fn find_device<'a>(loaded: &'a config::Loaded, name: &str) -> anyhow::Result<&'a Device> {
+    let device = loaded.devices.iter().find(|device| device.name == name);
+    device.map(AsRef::as_ref).with_context(|| {
+        let names: Vec<&str> = loaded.devices.iter().map(|device| device.name.as_str()).collect();
+        format!("there is no device \"{}\"; known: {}", name.escape_debug(), names.join(", "))
+    })
+}
+
+/// A model of the box: this version, else the active one, else the newest in the store, else the one outside.
+pub(super) fn find_model(
+    config: &config::Config,
+    name: &str,
+    version: Option<&str>,
+) -> anyhow::Result<Content> {
     let store = Store::new(&config.paths.state);
     let active = || {
         let list = Client::new(&config.paths.state).get("/v1/models").ok()?;
-        let model =
-            list["models"].as_array()?.iter().find(|model| model["name"] == options.model.as_str())?;
+        let model = list["models"].as_array()?.iter().find(|model| model["name"] == name)?;
         Some(model["active"].as_str()?.to_owned())
     };
     let newest = || {
         let stored = store.list().into_iter().rev();
-        let mut stored = stored.filter(|stored| stored.identity.model == options.model);
+        let mut stored = stored.filter(|stored| stored.identity.model == name);
         stored.next().map(|stored| stored.identity.version)
     };
-    let version = options.version.clone().or_else(active);
-    let outside =
-        || Folder::all(&config.paths.models).into_iter().find(|it| it.model_name() == options.model);
+    let version = version.map(str::to_owned).or_else(active);
+    let outside = || Folder::all(&config.paths.models).into_iter().find(|it| it.model_name() == name);
     let folder = match version {
         Some(version) => {
-            let path = store.path(&options.model, &version);
-            let unknown =
-                || format!("{} {version} is not in the store: see `forebay model list`", options.model);
+            let path = store.path(name, &version);
+            let unknown = || format!("{name} {version} is not in the store: see `forebay model list`");
             Folder::read(&path.with_context(unknown)?)
         }
         None => {
-            let stored = newest().and_then(|version| store.path(&options.model, &version));
+            let stored = newest().and_then(|version| store.path(name, &version));
             let found = stored.map(|path| Folder::read(&path)).or_else(outside);
-            found.with_context(|| format!("there is no model \"{}\"", options.model.escape_debug()))?
+            found.with_context(|| format!("there is no model \"{}\"", name.escape_debug()))?
         }
     };
     folder.content.map_err(|faults| {
@@ -256,10 +269,11 @@ fn find_model(config: &config::Config, options: &BacktestOptions) -> anyhow::Res
     })
 }
 
-fn backtest_words(content: &Content, device: &str, test: &Backtest) -> String {
+/// What came of a backtest, for people.
+pub(super) fn backtest_words(content: &Content, device: &str, test: &Backtest) -> String {
     let spec = &content.spec;
     let mut said = format!(
-        "{} {} on {device}, {} to {}: {} scores, {:.1} % of the time.\n",
+        "{} {} on {device}, {} to {}: {} scores, watched {:.1} % of the time.\n",
         spec.name,
         spec.version,
         time(test.from_us),
@@ -267,15 +281,25 @@ fn backtest_words(content: &Content, device: &str, test: &Backtest) -> String {
         number(test.scored),
         100.0 * test.share(),
     );
+    if test.cut {
+        said += "So much is replayed at once; ask for the rest with another --from.\n";
+    }
+    let interval = spec.sample_interval;
+    for (cause, points) in &test.left_out {
+        let long = interval.saturating_mul(u32::try_from(*points).unwrap_or(u32::MAX));
+        said += &format!("  not watched: {} ({cause})\n", span(long));
+    }
     if test.scored == 0 {
         return said
             + "Nothing was scored: the journal holds no complete window of its inputs in that time.\n";
     }
     said += &format!(
-        "{} alarms, {:.2} an hour; raised {:.1} % of the watched time; highest score {:.2} (limit {:.2}).\n",
+        "{} alarms, {:.2} an hour watched; raised {:.1} % of the watched time, over the limit {:.1} %; \
+         highest score {:.2} (limit {:.2}).\n",
         number(test.raised),
         test.per_hour(),
         100.0 * test.raised_s / test.watched_s.max(f64::MIN_POSITIVE),
+        100.0 * test.over_share(),
         test.worst,
         spec.threshold,
     );

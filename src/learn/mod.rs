@@ -6,11 +6,17 @@
 
 mod auto;
 pub mod backtest;
+#[cfg(test)]
+mod box_tests;
 pub mod choice;
 mod column;
 pub mod command;
+pub mod evaluate;
+mod fill;
+mod look_back;
 mod package;
 pub mod rows;
+mod states;
 mod stuck;
 #[cfg(test)]
 mod tests;
@@ -36,10 +42,11 @@ use crate::journal::FilesError;
 use crate::lane::History;
 use crate::twin::Twin;
 
-pub use auto::watch;
+pub use auto::{look_back, watch};
 use choice::{Choice, ChoiceError};
 pub use column::{Cause, Grid};
 use rows::{Rows, Wanted};
+pub use states::StateOrder;
 
 /// How far back is learned from when nobody says.
 pub const PAST: Duration = Duration::from_secs(7 * 86_400);
@@ -103,16 +110,6 @@ impl Order {
     }
 }
 
-/// In which states a machine is learned and watched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StateOrder {
-    /// Path of the tag that tells the state.
-    pub tag: String,
-    /// Texts of its enumeration, numbers, `true` or `false`.
-    pub is: Vec<String>,
-}
-
 /// Why nothing was learned. What runs goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
@@ -131,6 +128,9 @@ pub enum LearnError {
     /// The model that came out is none. A fault of ours.
     #[error("the learned model cannot be written: {0}")]
     Model(String),
+    /// A model cannot be replayed on this device.
+    #[error("{0}")]
+    Replay(String),
     /// The box's key.
     #[error(transparent)]
     Key(#[from] SignatureError),
@@ -159,6 +159,9 @@ pub struct Used {
     pub to_us: i64,
     /// Grid, milliseconds.
     pub interval_ms: u64,
+    /// Only in these states, in words; `None` = always.
+    #[serde(default)]
+    pub state: Option<String>,
     /// Rows that were learned from.
     pub rows: u64,
     /// Points of the grid that were left out, by cause.
@@ -241,8 +244,10 @@ impl Learner {
         let began = std::time::Instant::now();
         let device = self.device(&order.device)?;
         let history = History::open(&self.journal)?;
-        let fitted = fit(&history, &device, order, clock::now_us())?;
         let name = order.model.clone().unwrap_or_else(|| model_name(&device.name));
+        let settled = self.in_states(order, &name);
+        let mut fitted = fit(&history, &device, &settled.order, clock::now_us())?;
+        fitted.used.state = settled.words();
         let looks = self.looks(&device.profile, &name);
         let version = self.free_version(&name);
         let mut package = fitted.package(&name, &version, &device, &looks)?;
@@ -263,7 +268,9 @@ impl Learner {
     pub fn rows_there(&self, order: &Order) -> Result<(u64, Duration), LearnError> {
         let device = self.device(&order.device)?;
         let history = History::open(&self.journal)?;
-        let (_, used) = collect(&history, &device, order, clock::now_us())?;
+        let name = order.model.clone().unwrap_or_else(|| model_name(&device.name));
+        let order = self.in_states(order, &name).order;
+        let (_, used) = collect(&history, &device, &order, clock::now_us())?;
         let interval = Duration::from_millis(used.interval_ms);
         Ok((used.rows, interval.saturating_mul(u32::try_from(used.rows).unwrap_or(u32::MAX))))
     }
@@ -348,13 +355,14 @@ fn collect(
         grid.from_us = grid.time_us(grid.points - points_max);
         grid.points = points_max;
     }
-    let settle_us = i64::try_from(order.settle_ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
+    let settle = Duration::from_millis(order.settle_ms);
     let (tags, states) = (choice.tags.clone(), choice.states.clone());
     let wanted = Wanted {
         device,
         tags: &tags,
         states: states.as_ref(),
-        settle_us,
+        settle,
+        fills: &[],
         grid,
         run_min: WINDOW,
         leave_out_stuck: true,
@@ -367,6 +375,7 @@ fn collect(
         from_us: grid.from_us,
         to_us: grid.time_us(grid.points.saturating_sub(1)),
         interval_ms: u64::try_from(grid.interval_us / 1000).unwrap_or(0),
+        state: order.state.as_ref().map(StateOrder::words),
         rows: rows.points.len() as u64,
         left_out: rows.left_out.iter().map(|(cause, count)| (cause.words().to_owned(), *count)).collect(),
     };

@@ -69,7 +69,7 @@ impl Fitted {
         ))
     }
 
-    fn model_toml(
+    pub(super) fn model_toml(
         &self,
         name: &str,
         version: &str,
@@ -128,6 +128,9 @@ impl Fitted {
             long(used.rows),
             used.tags.join(", "),
         );
+        if let Some(state) = &used.state {
+            _ = writeln!(text, "- Only while {state}.");
+        }
         for (cause, count) in &used.left_out {
             _ = writeln!(text, "- Left out: {} ({cause}).", long(*count));
         }

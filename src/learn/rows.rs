@@ -4,24 +4,16 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-use forebay_connector::Value;
+use std::time::Duration;
 
 use super::column::{Cause, Column, Grid};
+use super::fill::{self, Filled, causes_of};
 use super::stuck;
 use crate::batch::{Sample, Schema};
 use crate::device::{Device, Tag};
+use crate::infer::features::{Filter, Missing, StateTag, Verdict};
 use crate::journal::FilesError;
 use crate::lane::{Body, History, Past, Wanted as Wish};
-
-/// States in which a machine is learned, as the profile or the controller names them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct States {
-    /// Index of the tag that tells the state.
-    pub tag: usize,
-    /// Texts of the enumeration in any language, numbers, `true` or `false`.
-    pub is: Vec<String>,
-}
 
 /// What is wanted.
 #[derive(Clone)]
@@ -31,9 +23,11 @@ pub struct Wanted<'a> {
     /// Indices of its tags.
     pub tags: &'a [usize],
     /// Only in these states; `None` = always.
-    pub states: Option<&'a States>,
+    pub states: Option<&'a StateTag>,
     /// After it has come into the state, or back after a gap, a machine settles so long.
-    pub settle_us: i64,
+    pub settle: Duration,
+    /// Rules for missing values of the tags, in their order; those without one have none.
+    pub fills: &'a [Option<Missing>],
     /// Points in time.
     pub grid: Grid,
     /// Shorter runs of rows are left out.
@@ -61,8 +55,7 @@ pub struct Rows {
 /// When the journal cannot be read.
 pub fn read(history: &History, wanted: &Wanted<'_>) -> Result<Rows, FilesError> {
     let device = wanted.device;
-    let indices: Vec<usize> =
-        wanted.tags.iter().copied().chain(wanted.states.map(|states| states.tag)).collect();
+    let indices: Vec<usize> = wanted.tags.iter().copied().chain(wanted.states.map(StateTag::index)).collect();
     let paths: Vec<&str> = indices.iter().map(|index| device.tags[*index].path.as_str()).collect();
     let mut reading = Reading::new(wanted, &indices);
     let lead_us = reading.columns.iter().map(Column::lead_us).max().unwrap_or(0);
@@ -83,7 +76,10 @@ pub fn read(history: &History, wanted: &Wanted<'_>) -> Result<Rows, FilesError> 
 struct Reading<'a> {
     wanted: &'a Wanted<'a>,
     columns: Vec<Column>,
+    /// Why a point is left out, of all columns without a rule for missing values.
     causes: Vec<Option<Cause>>,
+    /// Columns with such a rule.
+    filled: Vec<Filled>,
     /// Where each tag of a schema goes.
     schema: Option<(Arc<Schema>, Vec<Option<usize>>)>,
     last_us: i64,
@@ -96,7 +92,11 @@ impl<'a> Reading<'a> {
             Column::new(tag, scan_us(wanted.device, tag), &wanted.grid)
         };
         let columns = indices.iter().map(column).collect();
-        Self { wanted, columns, causes: vec![None; wanted.grid.points], schema: None, last_us: i64::MIN }
+        let rules = wanted.fills.iter().take(wanted.tags.len()).enumerate();
+        let filled =
+            |(place, rule): (usize, &Option<Missing>)| Some(Filled::new(place, (*rule)?, wanted.grid.points));
+        let (filled, causes) = (rules.filter_map(filled).collect(), vec![None; wanted.grid.points]);
+        Self { wanted, columns, causes, filled, schema: None, last_us: i64::MIN }
     }
 
     fn take(&mut self, past: &Past<'_>, paths: &[&str]) {
@@ -116,7 +116,8 @@ impl<'a> Reading<'a> {
                     let place = places.get(sample.tag as usize).copied().flatten();
                     if let Some(place) = place {
                         let value = self.value(place, sample);
-                        self.columns[place].take(batch.edge_us, value, &self.wanted.grid, &mut self.causes);
+                        let causes = causes_of(&mut self.filled, &mut self.causes, place);
+                        self.columns[place].take(batch.edge_us, value, &self.wanted.grid, causes);
                     }
                 }
                 self.schema = Some((Arc::clone(&batch.schema), places));
@@ -124,8 +125,9 @@ impl<'a> Reading<'a> {
             Body::Thinned(thinned) => {
                 self.last_us = thinned.to_us;
                 let grid = self.wanted.grid;
-                for column in &mut self.columns {
-                    column.take(thinned.from_us, Err(Cause::Thinned), &grid, &mut self.causes);
+                for (place, column) in self.columns.iter_mut().enumerate() {
+                    let causes = causes_of(&mut self.filled, &mut self.causes, place);
+                    column.take(thinned.from_us, Err(Cause::Thinned), &grid, causes);
                 }
             }
             Body::Event(_) => {}
@@ -152,8 +154,7 @@ impl<'a> Reading<'a> {
             return Err(Cause::Quality);
         }
         if let Some(states) = self.wanted.states.filter(|_| place >= self.wanted.tags.len()) {
-            let tag = &self.wanted.device.tags[states.tag];
-            return Ok(if is_state(tag, &sample.value, &states.is) { 1.0 } else { 0.0 });
+            return Ok(if states.is_inside(&sample.value) { 1.0 } else { 0.0 });
         }
         #[allow(clippy::cast_possible_truncation)] // models compute in 32 bits
         let value = sample.value.as_f64().map(|value| value as f32);
@@ -162,11 +163,12 @@ impl<'a> Reading<'a> {
 
     fn finish(mut self) -> Rows {
         let grid = self.wanted.grid;
-        for column in &mut self.columns {
-            column.finish(&grid, &mut self.causes);
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            column.finish(&grid, causes_of(&mut self.filled, &mut self.causes, place));
         }
         let tags = self.wanted.tags.len();
         self.mark_states();
+        fill::fill(&mut self.filled, &mut self.columns, &mut self.causes, tags);
         for column in self.columns[..tags].iter().filter(|_| self.wanted.leave_out_stuck) {
             stuck::mark(&column.values, &mut self.causes);
         }
@@ -188,21 +190,20 @@ impl<'a> Reading<'a> {
         rows
     }
 
-    /// Leaves out other states, and the time after each beginning.
+    /// Leaves out other states, and the time after each beginning, with the filter of the live system. In
+    /// another state nothing is asked of the inputs, so that is the cause, whatever they were.
     fn mark_states(&mut self) {
         let state = self.wanted.states.and(self.columns.last()).map(|column| &column.values);
-        let mut since_us: Option<i64> = None;
+        let mut filter = Filter::new(self.wanted.settle);
         for (point, cause) in self.causes.iter_mut().enumerate() {
-            let is_other = state.is_some_and(|values| values[point] < 0.5);
-            if is_other || matches!(cause, Some(Cause::Gap | Cause::Thinned)) {
-                since_us = None;
-                if is_other {
-                    cause.get_or_insert(Cause::State);
-                }
-                continue;
-            }
             let time_us = self.wanted.grid.time_us(point);
-            if time_us - *since_us.get_or_insert(time_us) < self.wanted.settle_us {
+            let state = state.map_or(1.0, |values| values[point]);
+            if state < 0.5 {
+                filter.push(false, time_us);
+                *cause = Some(Cause::State);
+            } else if state.is_nan() || matches!(cause, Some(Cause::Gap | Cause::Thinned)) {
+                filter.interrupt();
+            } else if filter.push(true, time_us) == Verdict::Settling {
                 cause.get_or_insert(Cause::Settling);
             }
         }
@@ -226,24 +227,4 @@ impl<'a> Reading<'a> {
 pub(super) fn scan_us(device: &Device, tag: &Tag) -> i64 {
     let scan = device.spec.scans.get(tag.scan);
     scan.and_then(|scan| i64::try_from(scan.interval.as_micros()).ok()).unwrap_or(1_000_000)
-}
-
-/// Whether a value is one of the states.
-pub(super) fn is_state(tag: &Tag, value: &Value, is: &[String]) -> bool {
-    let same = |text: &str| is.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(text.trim()));
-    match value {
-        Value::Bool(value) => same(if *value { "true" } else { "false" }),
-        Value::Text(text) => same(text),
-        Value::Int(_) | Value::Uint(_) => {
-            let number = match value {
-                Value::Int(number) => Some(*number),
-                Value::Uint(number) => i64::try_from(*number).ok(),
-                _ => None,
-            };
-            let Some(number) = number else { return false };
-            let known = tag.enumeration.as_ref().and_then(|values| values.get(&number));
-            same(&number.to_string()) || known.is_some_and(|known| known.text.0.values().any(|it| same(it)))
-        }
-        _ => false,
-    }
 }

@@ -68,6 +68,68 @@ fn what_was_learned_from_the_journal_finds_the_wear_and_names_the_tag() {
     assert_eq!(first.tag, "drive.vib_de", "{worn:?}");
 }
 
+/// What the controller of the press says of its state (PackML).
+const STOPPED: i64 = 2;
+const EXECUTE: i64 = 6;
+
+/// Content of a learned model with more in its `model.toml`.
+fn with(fitted: &Fitted, more: &str, change: impl Fn(&str) -> String) -> crate::infer::folder::Content {
+    let text = fitted.model_toml("learned-press-3", "1", &press(), &BTreeMap::new());
+    let text = change(&text) + more;
+    let spec = crate::infer::spec::Spec::parse("model.toml", &text).unwrap();
+    let content = fitted.content("learned-press-3", "1", &press(), &BTreeMap::new()).unwrap();
+    crate::infer::folder::Content { spec, ..content }
+}
+
+/// In the states that a model does not name nothing is scored, whatever the machine does there; what was
+/// left out is counted, and nothing is counted twice.
+#[test]
+fn a_backtest_leaves_out_the_states_that_a_model_does_not_watch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machine = Machine::new(12);
+    let history = record(folder.path(), &mut machine, HOUR_S + 1800, |second, machine| {
+        // Ten minutes of a stop, in which the bearing is as it would be worn out.
+        let stopped = (HOUR_S + 600..HOUR_S + 1200).contains(&second);
+        machine.set_state(if stopped { STOPPED } else { EXECUTE });
+        machine.set_wear(if stopped { 1.0 } else { 0.0 });
+    });
+    let learned_us = START_US + HOUR_US;
+    // What was worn out leaves the oil warm; the drive shows it at once.
+    let order = Order { tags: vec!["drive.*".into()], ..order(START_US, learned_us) };
+    let fitted = fit(&history, &press(), &order, learned_us).unwrap();
+    let end_us = learned_us + HOUR_US / 2;
+    let all = test(&history, &fitted, learned_us, end_us);
+    assert!(all.raised >= 1 && all.left_out.len() == 1, "without the filter it is an alarm: {all:?}");
+    let state = "\n[state]\ntag = \"status.state\"\nis = [\"execute\"]\nsettle = \"30s\"\n";
+    let content = with(&fitted, state, str::to_owned);
+    let test = backtest::run(&history, &press(), &content, learned_us, end_us).unwrap();
+    assert_eq!((test.raised, test.over), (0, 0), "{test:?}");
+    let left_out = |cause: &str| test.left_out.get(cause).copied().unwrap_or(0);
+    assert!((600..=602).contains(&left_out(Cause::State.words())), "{test:?}");
+    // At the begin and after the stop.
+    assert!((58..=60).contains(&left_out(Cause::Settling.words())), "{test:?}");
+    assert_eq!(left_out("the window was filling"), 2 * (WINDOW as u64 - 1), "{test:?}");
+    assert_eq!(test.watched + test.left_out.values().sum::<u64>(), test.points, "{test:?}");
+    assert!((test.watched_s - 1800.0 + 678.0).abs() < 5.0, "{test:?}");
+}
+
+#[test]
+fn a_backtest_of_a_model_that_does_not_fit_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machine = Machine::new(13);
+    let history = record(folder.path(), &mut machine, 900, |_, _| ());
+    let end_us = START_US + 900 * SECOND_US;
+    let fitted = fit(&history, &press(), &order(START_US, end_us), end_us).unwrap();
+    for (state, said) in [
+        ("\n[state]\ntag = \"status.mode\"\nis = [\"6\"]\nsettle = \"1s\"\n", "needs tag status.mode"),
+        ("\n[state]\ntag = \"status.state\"\nis = [\"Runs\"]\nsettle = \"1s\"\n", "has no state \"Runs\""),
+    ] {
+        let content = with(&fitted, state, str::to_owned);
+        let error = backtest::run(&history, &press(), &content, START_US, end_us).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
 /// What a model sees live of the press, a row each second.
 fn row(machine: &Machine) -> [f32; 5] {
     #[allow(clippy::cast_possible_truncation)] // models compute in 32 bits
@@ -108,6 +170,7 @@ fn of_a_shift(device: &Device) -> Fitted {
         from_us: START_US,
         to_us: START_US + 8 * HOUR_US,
         interval_ms: 1000,
+        state: None,
         rows: rows.points.len() as u64,
         left_out: BTreeMap::new(),
     };
@@ -119,8 +182,7 @@ fn replayed(fitted: &Fitted, device: &Device, rows: Rows) -> Backtest {
     let content = fitted.content("learned-press-3", "1", device, &BTreeMap::new()).unwrap();
     let grid =
         Grid { from_us: START_US, interval_us: SECOND_US, points: rows.points.len() + SETTLE_S as usize };
-    let mut detector = crate::infer::detector::Detector::load(&content).unwrap();
-    backtest::replay(&mut detector, &content, &rows, &grid).unwrap()
+    backtest::replay(&content, &rows, &grid, |_, _| ()).unwrap()
 }
 
 /// The promise: no alarm in 20 healthy shifts, and wear that ruins the bearing within an hour is told in at

@@ -2,11 +2,21 @@
 
 use std::io::{self, Write};
 
-use super::Replay;
+/// What was told at each row.
+pub(crate) struct Replay {
+    /// First row that was judged.
+    pub(crate) from: usize,
+    /// The score was over the limit.
+    pub(crate) over: Vec<bool>,
+    /// A prediction was raised.
+    pub(crate) raised: Vec<bool>,
+    /// The machine was watched; rows at which it was not count for nothing.
+    pub(crate) judged: Vec<bool>,
+}
 
 /// Hits and misses, row by row.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
+struct Counts {
     hits: u32,
     false_alarms: u32,
     missed: u32,
@@ -14,9 +24,10 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn of(alarms: impl Iterator<Item = bool>, labels: &[bool]) -> Self {
+    fn of(alarms: impl Iterator<Item = bool>, labels: &[bool], judged: &[bool]) -> Self {
         let mut counts = Self::default();
-        for (alarm, anomaly) in alarms.zip(labels) {
+        let rows = alarms.zip(labels).zip(judged).filter(|(_, judged)| **judged);
+        for ((alarm, anomaly), _) in rows {
             *match (alarm, *anomaly) {
                 (true, true) => &mut counts.hits,
                 (true, false) => &mut counts.false_alarms,
@@ -47,14 +58,15 @@ impl Counts {
 #[derive(Default)]
 struct Told {
     counts: Counts,
-    /// Rows from the onset of each anomaly to the first alarm in it.
+    /// Rows from the onset of each anomaly to the first alarm in it; of those that were watched.
     delays: Vec<Option<usize>>,
 }
 
 impl Told {
-    fn add(&mut self, alarms: &[bool], labels: &[bool]) {
-        self.counts.add(Counts::of(alarms.iter().copied(), labels));
-        for (onset, end) in spans(labels) {
+    fn add(&mut self, alarms: &[bool], labels: &[bool], judged: &[bool]) {
+        self.counts.add(Counts::of(alarms.iter().copied(), labels, judged));
+        let is_watched = |(onset, end): &(usize, usize)| judged[*onset..*end].iter().any(|judged| *judged);
+        for (onset, end) in spans(labels).into_iter().filter(is_watched) {
             self.delays.push(alarms[onset..end].iter().position(|alarm| *alarm));
         }
     }
@@ -82,7 +94,7 @@ impl Told {
 
 /// Sums over all labelled tables.
 #[derive(Default)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     over: Told,
     raised: Told,
     always: Counts,
@@ -95,27 +107,32 @@ pub(super) struct Totals {
 
 impl Totals {
     /// Adds a table; gives its line.
-    pub(super) fn add(&mut self, replay: &Replay, labels: &[bool]) -> String {
-        self.over.add(&replay.over, labels);
-        self.raised.add(&replay.raised, labels);
-        self.always.add(Counts::of(labels.iter().map(|_| true), labels));
+    pub(crate) fn add(&mut self, replay: &Replay, labels: &[bool]) -> String {
+        let judged = &replay.judged[..];
+        self.over.add(&replay.over, labels, judged);
+        self.raised.add(&replay.raised, labels, judged);
+        self.always.add(Counts::of(labels.iter().map(|_| true), labels, judged));
         let count = labels.len();
         let position = (0..count).map(|row| (50..85).contains(&(row * 100 / count)));
-        self.by_position.add(Counts::of(position, labels));
+        self.by_position.add(Counts::of(position, labels, judged));
         let touches = |(begin, end): &(usize, usize)| labels[*begin..*end].iter().any(|anomaly| *anomaly);
         let predictions = spans(&replay.raised);
         self.false_predictions += predictions.iter().filter(|span| !touches(span)).count();
-        self.normal_rows += labels[replay.from.min(count)..].iter().filter(|anomaly| !**anomaly).count();
+        let normal = labels.iter().zip(judged).skip(replay.from);
+        self.normal_rows += normal.filter(|(anomaly, judged)| !**anomaly && **judged).count();
         self.tables += 1;
-        let [f1, false_alarm, missed] = Counts::of(replay.over.iter().copied(), labels).figures();
+        let [f1, false_alarm, missed] = Counts::of(replay.over.iter().copied(), labels, judged).figures();
         format!("F1 {f1:.3}   false alarm {false_alarm:>5.1} %   missed {missed:>5.1} %")
     }
 
-    pub(super) fn write(&self, kind: &str, interval_s: f64, writer: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write(&self, kind: &str, interval_s: f64, writer: &mut impl Write) -> io::Result<()> {
         if self.tables == 0 {
             return Ok(());
         }
-        let tables = format!("{} labelled tables", self.tables);
+        let tables = match self.tables {
+            1 => "1 labelled table".to_owned(),
+            tables => format!("{tables} labelled tables"),
+        };
         writeln!(writer, "\n{tables:<44}{:>5}{:>16}{:>11}", "F1", "false alarm %", "missed %")?;
         for (name, counts) in [
             (format!("{kind}, rows over the limit"), self.over.counts),
@@ -138,9 +155,9 @@ impl Totals {
 
 /// For a table without labels: how much of it alarms.
 pub(super) fn unlabelled(replay: &Replay, interval_s: f64) -> String {
-    let rows = replay.over.len() - replay.from.min(replay.over.len());
+    let rows = replay.judged.iter().skip(replay.from).filter(|judged| **judged).count();
     let share = |alarms: &[bool]| {
-        let alarms = alarms.iter().filter(|alarm| **alarm).count();
+        let alarms = alarms.iter().zip(&replay.judged).filter(|(alarm, judged)| **alarm && **judged).count();
         100.0 * as_f64(alarms) / as_f64(rows.max(1))
     };
     let predictions = spans(&replay.raised);

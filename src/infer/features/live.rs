@@ -1,4 +1,4 @@
-//! The state filter of a model on one device.
+//! The state of a machine on one device, and the filter of a model that goes by it.
 
 use forebay_connector::{Scalar, Value};
 
@@ -7,12 +7,56 @@ use super::state::{Filter, StateFilter, Verdict};
 use crate::device::{Device, Tag, Text};
 use crate::twin::DeviceState;
 
-/// Where the state is found, and which values of it are watched.
-#[derive(Clone)]
-pub(in super::super) struct LiveState {
+/// The tag that tells the state of a machine, and which of its values are meant. The same for learning,
+/// replaying and watching.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateTag {
     index: usize,
     numbers: Vec<i64>,
     texts: Vec<String>,
+}
+
+impl StateTag {
+    /// Finds the tag and what the names mean there. `model` is who asks, for messages.
+    ///
+    /// # Errors
+    /// In words: the tag is missing, or a name is not known of it.
+    pub fn find(filter: &StateFilter, model: &str, device: &Device) -> Result<Self, Text> {
+        let missing = || words::missing_tag(model, &filter.tag, &device.profile);
+        let index = device.tag_index(&filter.tag).ok_or_else(missing)?;
+        let tag = device.tags.get(index).ok_or_else(missing)?;
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for name in filter.is.iter().map(|name| name.trim()) {
+            match number(tag, name) {
+                Some(number) => numbers.push(number),
+                None if is_text(tag.data_type.scalar) => texts.push(name.to_owned()),
+                None => return Err(words::no_such_state(&filter.tag, name, &known(tag))),
+            }
+        }
+        Ok(Self { index, numbers, texts })
+    }
+
+    /// Index of the tag in its device.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether this value of the tag is one of the states.
+    pub fn is_inside(&self, value: &Value) -> bool {
+        match value {
+            Value::Text(text) => self.texts.iter().any(|known| known.eq_ignore_ascii_case(text.trim())),
+            Value::Bool(value) => self.numbers.contains(&i64::from(*value)),
+            Value::Int(value) => self.numbers.contains(value),
+            Value::Uint(value) => i64::try_from(*value).is_ok_and(|value| self.numbers.contains(&value)),
+            _ => false,
+        }
+    }
+}
+
+/// The state filter of a model at work.
+#[derive(Clone)]
+pub(in super::super) struct LiveState {
+    tag: StateTag,
     filter: Filter,
 }
 
@@ -20,25 +64,14 @@ impl LiveState {
     /// Finds the tag and what the names mean there.
     ///
     /// # Errors
-    /// In words: the tag is missing, or a name is not known of it.
+    /// Those of [`StateTag::find`].
     pub(in super::super) fn find(filter: &StateFilter, model: &str, device: &Device) -> Result<Self, Text> {
-        let missing = || words::missing_tag(model, &filter.tag, &device.profile);
-        let index = device.tag_index(&filter.tag).ok_or_else(missing)?;
-        let tag = device.tags.get(index).ok_or_else(missing)?;
-        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
-        for name in &filter.is {
-            match number(tag, name) {
-                Some(number) => numbers.push(number),
-                None if is_text(tag.data_type.scalar) => texts.push(name.clone()),
-                None => return Err(words::no_such_state(&filter.tag, name, &known(tag))),
-            }
-        }
-        Ok(Self { index, numbers, texts, filter: Filter::new(filter) })
+        Ok(Self { tag: StateTag::find(filter, model, device)?, filter: Filter::new(filter.settle) })
     }
 
     /// Why the machine is not judged at `now_us` (microseconds since 1970 UTC), or `None`.
     pub(in super::super) fn push(&mut self, state: &DeviceState, now_us: i64) -> Option<Reason> {
-        let current = state.values.get(self.index).filter(|current| current.edge_us != 0);
+        let current = state.values.get(self.tag.index).filter(|current| current.edge_us != 0);
         let Some(current) = current else {
             self.filter.interrupt();
             return Some(Reason::NeverRead);
@@ -47,14 +80,7 @@ impl LiveState {
             self.filter.interrupt();
             return Some(Reason::NotGood(current.quality));
         }
-        let inside = match &current.value {
-            Value::Text(text) => self.texts.iter().any(|known| **known == **text),
-            Value::Bool(value) => self.numbers.contains(&i64::from(*value)),
-            Value::Int(value) => self.numbers.contains(value),
-            Value::Uint(value) => i64::try_from(*value).is_ok_and(|value| self.numbers.contains(&value)),
-            _ => false,
-        };
-        match self.filter.push(inside, now_us) {
+        match self.filter.push(self.tag.is_inside(&current.value), now_us) {
             Verdict::Open => None,
             Verdict::Other => Some(Reason::OtherState),
             Verdict::Settling => Some(Reason::Settling),
@@ -76,9 +102,9 @@ fn number(tag: &Tag, name: &str) -> Option<i64> {
     let mut values = tag.enumeration.iter().flat_map(|values| values.iter());
     let named = values.find(|(_, value)| value.text.0.values().any(|text| text.eq_ignore_ascii_case(name)));
     named.map(|(number, _)| *number).or_else(|| match name {
-        "true" => Some(1),
-        "false" => Some(0),
-        _ => name.parse().ok(),
+        name if name.eq_ignore_ascii_case("true") => Some(1),
+        name if name.eq_ignore_ascii_case("false") => Some(0),
+        name => name.parse().ok(),
     })
 }
 

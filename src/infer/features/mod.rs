@@ -15,6 +15,7 @@ mod statistics;
 use std::time::Duration;
 
 pub(super) use live::LiveState;
+pub use live::StateTag;
 pub use missing::{Fill, Missing, Rule};
 pub(super) use spec::{features, remaining_life, resampling, state_filter};
 pub use state::{Filter, StateFilter, Verdict};

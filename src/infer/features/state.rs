@@ -32,9 +32,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Nothing is known of the machine yet.
-    pub fn new(filter: &StateFilter) -> Self {
-        let settle_us = i64::try_from(filter.settle.as_micros()).unwrap_or(i64::MAX);
+    /// Nothing is known of the machine yet. A state counts once it has lasted for `settle`.
+    pub fn new(settle: Duration) -> Self {
+        let settle_us = i64::try_from(settle.as_micros()).unwrap_or(i64::MAX);
         Self { settle_us, since_us: None }
     }
 
@@ -62,9 +62,7 @@ mod tests {
 
     #[test]
     fn a_state_must_last_before_it_is_judged() {
-        let filter =
-            StateFilter { tag: "state".into(), is: vec!["6".into()], settle: Duration::from_micros(3) };
-        let mut filter = Filter::new(&filter);
+        let mut filter = Filter::new(Duration::from_micros(3));
         let told: Vec<Verdict> = [(true, 0), (true, 2), (true, 3), (false, 4), (true, 5), (true, 8)]
             .map(|(inside, now_us)| filter.push(inside, now_us))
             .into();

@@ -24,8 +24,13 @@ impl Models {
                 && let Some((figures, devices)) = self.figures_of(&name)
             {
                 let objection = figures.objection(self.options.shadow, devices);
+                let version = model["shadow"]["version"].as_str().unwrap_or_default();
+                // Who promotes by hand looks back by hand (`forebay backtest`).
+                let past = self.past_objection(&name, version).filter(|_| self.options.promote);
+                let past = past.map(|why| why.get("en").to_owned());
+                let figures_say = objection.map(|objection| objection.words().to_owned());
+                model["shadow"]["objection"] = json!(figures_say.or(past));
                 model["shadow"]["figures"] = json!(figures);
-                model["shadow"]["objection"] = json!(objection.map(super::super::shadow::Objection::words));
             }
         }
         list["promote"] = json!(if self.options.promote { "auto" } else { "hand" });

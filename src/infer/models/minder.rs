@@ -130,7 +130,7 @@ impl Models {
     }
 
     /// Lets each shadow take over that has shown itself no worse, where the configuration says so.
-    pub(super) fn promote(&self) {
+    pub(crate) fn promote(&self) {
         if !self.options.promote {
             return;
         }
@@ -138,6 +138,9 @@ impl Models {
             let Some(shadow) = entry.shadow else { continue };
             let Some((figures, devices)) = self.figures_of(&model) else { continue };
             if figures.objection(self.options.shadow, devices).is_some() {
+                continue;
+            }
+            if self.past_objection(&model, &shadow.version).is_some() {
                 continue;
             }
             let why = words::promoted(&figures);
