@@ -19,13 +19,14 @@ const IR_VERSION: i64 = 8;
 pub(super) fn write(model: &LagPca, reference: Option<&Reference>) -> Vec<u8> {
     let tags = model.mean.len();
     let width = tags * model.window;
-    let kept = model.components.len() / width;
+    let components = at_least_two(&model.components, width);
+    let kept = components.len() / width;
     let [tags, width, kept, window] = [tags, width, kept, model.window].map(dimension);
     let initializer = vec![
         floats("mean", &[tags], &model.mean),
         floats("deviation", &[tags], &model.deviation),
-        floats("components", &[width, kept], &transposed(&model.components, model.mean.len() * model.window)),
-        floats("components_t", &[kept, width], &model.components),
+        floats("components", &[width, kept], &transposed(&components, model.mean.len() * model.window)),
+        floats("components_t", &[kept, width], &components),
         floats("limit", &[tags], &model.limits),
         integers("flat_shape", &[-1, width]),
         integers("window_shape", &[-1, window, tags]),
@@ -80,6 +81,14 @@ pub(super) fn write(model: &LagPca, reference: Option<&Reference>) -> Vec<u8> {
 /// A window is at most 4096 × 64.
 fn dimension(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// A single component gets one of zeros beside it, which explains nothing: a product whose inner size is 1
+/// is something that tract does not load.
+fn at_least_two(components: &[f64], width: usize) -> Vec<f64> {
+    let mut components = components.to_vec();
+    components.resize(components.len().max(2 * width), 0.0);
+    components
 }
 
 fn transposed(rows: &[f64], width: usize) -> Vec<f64> {

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::amount::time;
 use crate::clock;
@@ -36,7 +37,7 @@ use crate::journal::FilesError;
 use crate::lane::History;
 use crate::twin::Twin;
 
-pub use auto::watch;
+pub use auto::by_itself;
 use choice::{Choice, ChoiceError};
 pub use column::{Cause, Grid};
 use rows::{Rows, Wanted};
@@ -194,8 +195,8 @@ pub struct Learner {
     journal: PathBuf,
     model_folders: Vec<PathBuf>,
     ordering: Mutex<()>,
-    /// `[[learn]]`.
-    configured: Mutex<Vec<Learn>>,
+    /// `[[learn]]`; who learns by itself hears of another one.
+    configured: watch::Sender<Vec<Learn>>,
 }
 
 impl Learner {
@@ -208,12 +209,16 @@ impl Learner {
 
     /// From now on `[[learn]]` says this.
     pub fn configure(&self, learn: &[Learn]) {
-        *lock(&self.configured) = learn.to_vec();
+        self.configured.send_if_modified(|now| {
+            let is_other = *now != learn;
+            *now = learn.to_vec();
+            is_other
+        });
     }
 
     /// What `[[learn]]` says.
     pub fn configured(&self) -> Vec<Learn> {
-        lock(&self.configured).clone()
+        self.configured.borrow().clone()
     }
 
     /// What is to be learned of a device when a person presses the button: as `[[learn]]` says, else all
