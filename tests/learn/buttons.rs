@@ -10,11 +10,12 @@ const MODEL: &str = "learned-pump";
 const PASSWORD: &str = "correct horse battery";
 const LEARN: &str = "[[learn]]\ndevice = \"pump\"\ninterval = \"200ms\"\n";
 /// Points of the grid after which most of a new level is in what is accepted.
-const SETTLED: u64 = 130;
+const SETTLED: u64 = 160;
 
 /// Anna is an operator, Ben an engineer.
 fn rig() -> Rig {
     let mut rig = Rig::new(&["pump"], LEARN);
+    rig.machine("pump").be_quick();
     rig.ran("pump", 150);
     rig.daemon.start();
     let file = rig.daemon.folder.path().join("password");
@@ -139,16 +140,18 @@ fn an_engineer_learns_promotes_and_accepts_and_an_operator_cannot() {
     rig.wait_model(MODEL, "normal score", |state, _| state == "normal");
     rig.machine("pump").keep_steady();
     rig.machine("pump").shift(3.0);
-    let before = rig.wait_model(MODEL, "alarm", |state, score| state == "raised" && score > 1.2);
+    rig.wait_model(MODEL, "alarm", |state, _| state == "raised");
     rig.wait_scores(MODEL, SETTLED);
+    let before = rig.wait_model(MODEL, "alarm that lasts", |state, score| state == "raised" && score > 1.0);
     page.press("accept");
     heading("the page after it");
-    let after = rig.wait_model(MODEL, "end of the alarm", |state, _| state == "normal");
-    println!("score {before} before it was accepted, {after} afterwards");
+    let is_accepted = |state: &str, score: f64| state == "normal" && score < 0.6 * before;
+    rig.wait_model(MODEL, "end of the alarm", is_accepted);
     rig.wait_on_disk("\"accepted\":");
     rig.daemon.kill();
     rig.daemon.start();
-    rig.wait_model(MODEL, "normal score", |state, score| state == "normal" && score < 1.0);
+    let again = rig.wait_model(MODEL, "normal score", is_accepted);
+    println!("score {before} before it was accepted, {again} after a kill");
     rig.is_read_on("pump");
     rig.daemon.stop();
 

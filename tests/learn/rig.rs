@@ -62,6 +62,8 @@ struct Motion {
     shift: AtomicU64,
     /// Its load does not change.
     steady: AtomicBool,
+    /// Its load comes and goes in a few seconds, so that a few minutes of it show nothing that wanders.
+    quick: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -75,10 +77,14 @@ pub struct Machine {
 
 /// Value of tag number `index` of [`TAGS`].
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // a few digits are enough
-fn value(index: usize, at_us: i64, shift: f64, steady: bool) -> Value {
+fn value(index: usize, at_us: i64, motion: &Motion, shift: f64) -> Value {
     let (_, mean, amplitude) = TAGS[index];
     let seconds = (at_us % 86_400_000_000) as f64 / 1e6;
-    let load = if steady { 0.0 } else { (TAU * seconds / 40.0).sin() + 0.5 * (TAU * seconds / 13.0).sin() };
+    let period = if motion.quick.load(Ordering::SeqCst) { 10.0 } else { 40.0 };
+    let load = match motion.steady.load(Ordering::SeqCst) {
+        true => 0.0,
+        false => (TAU * seconds / period).sin() + 0.5 * (TAU * seconds / 13.0).sin(),
+    };
     let seed = (at_us / 100_000).unsigned_abs() * 10 + index as u64;
     let noise = fastrand::Rng::with_seed(seed).f64() - 0.5;
     Value::Real((mean + amplitude * (load + 0.2 * noise + shift)) as f32)
@@ -91,9 +97,9 @@ impl Machine {
         let mover = std::thread::spawn(move || {
             while !mine.ended.load(Ordering::SeqCst) {
                 let shift = f64::from_bits(mine.shift.load(Ordering::SeqCst));
-                let (now, steady) = (now_us(), mine.steady.load(Ordering::SeqCst));
+                let now = now_us();
                 for (index, raw) in raw.iter().enumerate() {
-                    simulator.set(*raw, &value(index, now, shift, steady));
+                    simulator.set(*raw, &value(index, now, &mine, shift));
                 }
                 std::thread::sleep(STEP);
             }
@@ -106,6 +112,11 @@ impl Machine {
         self.motion.shift.store(amplitudes.to_bits(), Ordering::SeqCst);
     }
 
+    /// Its load comes and goes quickly, in its past too.
+    pub fn be_quick(&self) {
+        self.motion.quick.store(true, Ordering::SeqCst);
+    }
+
     /// From now on its load stays the same.
     pub fn keep_steady(&self) {
         self.motion.steady.store(true, Ordering::SeqCst);
@@ -115,7 +126,7 @@ impl Machine {
     fn batch(&self, at_us: i64) -> Batch {
         let sample = |(index, tag): (usize, usize)| Sample {
             tag: u32::try_from(tag).unwrap(),
-            value: value(index, at_us, 0.0, false),
+            value: value(index, at_us, &self.motion, 0.0),
             quality: Quality::Good,
             source_us: None,
         };
