@@ -15,6 +15,7 @@ mod infer;
 mod journal;
 mod kafka;
 mod kafka_cluster;
+mod learn;
 mod live;
 mod models;
 mod network;

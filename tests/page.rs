@@ -7,6 +7,7 @@ mod past;
 #[path = "plant.rs"]
 mod plant;
 mod readable;
+mod streams;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

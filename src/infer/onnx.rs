@@ -19,10 +19,7 @@ const IR_VERSION: i64 = 8;
 pub(super) fn write(model: &LagPca, reference: Option<&Reference>) -> Vec<u8> {
     let tags = model.mean.len();
     let width = tags * model.window;
-    // The library does not load a product with one column (M0301): beside a single component stands one
-    // of zeros, which explains nothing.
-    let mut components = model.components.clone();
-    components.resize(components.len().max(2 * width), 0.0);
+    let components = at_least_two(&model.components, width);
     let kept = components.len() / width;
     let [tags, width, kept, window] = [tags, width, kept, model.window].map(dimension);
     let initializer = vec![
@@ -84,6 +81,14 @@ pub(super) fn write(model: &LagPca, reference: Option<&Reference>) -> Vec<u8> {
 /// A window is at most 4096 × 64.
 fn dimension(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// A single component gets one of zeros beside it, which explains nothing: a product whose inner size is 1
+/// is something that tract does not load.
+fn at_least_two(components: &[f64], width: usize) -> Vec<f64> {
+    let mut components = components.to_vec();
+    components.resize(components.len().max(2 * width), 0.0);
+    components
 }
 
 fn transposed(rows: &[f64], width: usize) -> Vec<f64> {

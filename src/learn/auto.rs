@@ -42,10 +42,18 @@ pub async fn look_back(learner: Arc<Learner>, stop: CancellationToken) {
     }
 }
 
-/// Learns what is to be learned by itself, until `stop`.
-pub async fn watch(learner: Arc<Learner>, stop: CancellationToken) {
+/// Learns what is to be learned by itself, until `stop`. Where `[[learn]]` is another one, it looks at once.
+pub async fn by_itself(learner: Arc<Learner>, stop: CancellationToken) {
+    let mut changes = learner.configured.subscribe();
     let mut pause = FIRST_LOOK;
-    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            // The learner has the other end, so it is there.
+            _another = changes.changed() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
         pause = LOOK_EVERY;
         let learner = Arc::clone(&learner);
         if tokio::task::spawn_blocking(move || learner.look()).await.is_err() {

@@ -105,6 +105,10 @@ impl Choice {
     /// A tag that never moved is a set value: it says nothing of the machine, and any other setting
     /// would be an alarm. One that was named stays.
     pub(super) fn leave_out_constant(&mut self, device: &Device, rows: &mut Rows) {
+        if rows.values.is_empty() {
+            // Nothing is known of any of them.
+            return;
+        }
         let count = self.tags.len();
         let moves = |place: usize| {
             let mut values = rows.values.iter().skip(place).step_by(count);

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::amount::time;
 use crate::clock;
@@ -42,7 +43,7 @@ use crate::journal::FilesError;
 use crate::lane::History;
 use crate::twin::Twin;
 
-pub use auto::{look_back, watch};
+pub use auto::{by_itself, look_back};
 use choice::{Choice, ChoiceError};
 pub use column::{Cause, Grid};
 use rows::{Rows, Wanted};
@@ -197,8 +198,8 @@ pub struct Learner {
     journal: PathBuf,
     model_folders: Vec<PathBuf>,
     ordering: Mutex<()>,
-    /// `[[learn]]`.
-    configured: Mutex<Vec<Learn>>,
+    /// `[[learn]]`; who learns by itself hears of another one.
+    configured: watch::Sender<Vec<Learn>>,
 }
 
 impl Learner {
@@ -211,12 +212,16 @@ impl Learner {
 
     /// From now on `[[learn]]` says this.
     pub fn configure(&self, learn: &[Learn]) {
-        *lock(&self.configured) = learn.to_vec();
+        self.configured.send_if_modified(|now| {
+            let is_other = *now != learn;
+            *now = learn.to_vec();
+            is_other
+        });
     }
 
     /// What `[[learn]]` says.
     pub fn configured(&self) -> Vec<Learn> {
-        lock(&self.configured).clone()
+        self.configured.borrow().clone()
     }
 
     /// What is to be learned of a device when a person presses the button: as `[[learn]]` says, else all

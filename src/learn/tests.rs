@@ -216,3 +216,36 @@ fn twenty_healthy_shifts_are_silent_and_twenty_wearing_presses_are_told() {
     let in_time = found.iter().flatten().filter(|seconds| **seconds <= 720).count();
     assert!(in_time >= 19, "{found:?}");
 }
+
+/// Tags that all follow one load leave a single component, and one tag alone a graph that is one column
+/// wide; the library that runs models is particular about sizes of 1.
+#[test]
+fn what_moves_as_one_can_be_learned() {
+    let device = press();
+    for count in [1, 2, 5] {
+        let mut order = order(START_US, START_US + HOUR_US);
+        order.tags = ["drive.vib_de", "drive.vib_nde", "drive.current"].map(str::to_owned).to_vec();
+        order.tags.extend(["hydraulics.pressure", "hydraulics.oil_temp"].map(str::to_owned));
+        order.tags.truncate(count);
+        let choice = Choice::of(&device, &order).unwrap();
+        let mut rows = Rows::default();
+        for second in 0..1200_u16 {
+            let load = (f32::from(second) / 40.0).sin();
+            rows.values.extend((0..count).map(|tag| [2.0, 3.0, 400.0, 90.0, 45.0][tag] * (1.0 + 0.1 * load)));
+            rows.points.push(usize::from(second));
+        }
+        let used = Used {
+            tags: order.tags.clone(),
+            tags_left_out: Vec::new(),
+            from_us: START_US,
+            to_us: START_US + HOUR_US,
+            interval_ms: 1000,
+            rows: 1200,
+            left_out: BTreeMap::new(),
+        };
+        let fitted = fit_rows(&device, &order, ChosenRows { choice, rows: rows.clone() }, used).unwrap();
+        assert_eq!(fitted.model.components.len(), count * WINDOW, "one component");
+        let test = replayed(&fitted, &device, rows);
+        assert!(test.scored > 1000 && test.raised == 0, "{count} tags: {test:?}");
+    }
+}

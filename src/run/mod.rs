@@ -352,7 +352,7 @@ fn learner(
     learner.configure(&config.learn);
     let learner = Arc::new(learner);
     // It ends with the box; what it is at is whole or not there.
-    let _detached = tokio::spawn(learn::watch(Arc::clone(&learner), stop.clone()));
+    let _detached = tokio::spawn(learn::by_itself(Arc::clone(&learner), stop.clone()));
     let _detached = tokio::spawn(learn::look_back(Arc::clone(&learner), stop.clone()));
     learner
 }

@@ -1,6 +1,12 @@
 //! The two examples of trained models, on simulated presses they have not seen.
 
-use super::*;
+use forebay::demo::machine::Machine;
+use forebay::infer::State as Model;
+use forebay::infer::detector::Detector;
+use forebay::infer::folder::Folder;
+
+use super::bench::Bench;
+use crate::support::root;
 
 fn example(name: &str) -> Folder {
     let folder = Folder::read(&root().join("models").join(name));

@@ -1,10 +1,18 @@
 //! What stands between the twin and the graph: features, states, rules for missing values.
 
-use forebay::device::EnumValue;
-use forebay::infer::features::Features;
-use forebay::infer::spec::Spec;
+use std::sync::Arc;
 
-use super::*;
+use forebay::demo::machine::Machine;
+use forebay::device::{Device, EnumValue, Tag, Text};
+use forebay::infer::State as Model;
+use forebay::infer::features::Features;
+use forebay::infer::folder::Content;
+use forebay::infer::lag_pca::{LagPca, Settings};
+use forebay::infer::spec::Spec;
+use forebay_connector::{DataType, Quality, Scalar, Value};
+
+use super::bench::{Bench, INPUTS, Spoil, press, shipped};
+use crate::support::root;
 
 /// The shipped `model.toml` with changes, one row a window.
 fn spec(change: impl FnOnce(String) -> String) -> Spec {

@@ -7,6 +7,7 @@
   var since = document.getElementById('old-since');
   var heard = Date.now();
   var build = '';
+  var source;
 
   function alive(boxTime) {
     heard = Date.now();
@@ -42,7 +43,7 @@
   }
 
   function open() {
-    var source = new EventSource(body.dataset.live);
+    source = new EventSource(body.dataset.live);
     source.addEventListener('build', function (event) { build = event.data; follow(build); });
     source.addEventListener('cells', function (event) {
       // Never under forms that belong to something else.
@@ -61,5 +62,9 @@
       body.className = 'is-old';
     }
   }, 1000);
+  // A browser keeps pages that were left, with their streams, and has only six connections for one box:
+  // the seventh page would wait for a minute. Who comes back gets the page as it is now.
+  addEventListener('pagehide', function () { source.close(); });
+  addEventListener('pageshow', function (event) { if (event.persisted) { location.reload(); } });
   open();
 }());

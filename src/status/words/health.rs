@@ -78,7 +78,7 @@ words! {
     promote_why: "A version in shadow scores beside the active one and says nothing; forebay model list compares them.",
         "Eine Version im Schatten bewertet neben der aktiven und sagt nichts; forebay model list vergleicht beide.";
     accept: "Accept as the new normal", "Als neues Normal annehmen";
-    accept_why: "What is measured at this moment becomes the new normal, for instance after a new tool or a repair. Only when you know why the machine is different.",
-        "Was in diesem Augenblick gemessen wird, wird das neue Normal, etwa nach neuem Werkzeug oder Reparatur. Nur, wenn bekannt ist, warum die Maschine anders ist.";
+    accept_why: "What was measured of late (an average of about a hundred rows, by default two minutes) becomes the new normal, for instance after a new tool or a repair. Let the machine run like that for five minutes first, and only do this when you know why it is different.",
+        "Was zuletzt gemessen wurde (ein Mittel von etwa hundert Zeilen, meist zwei Minuten), wird das neue Normal, etwa nach neuem Werkzeug oder Reparatur. Die Maschine vorher fünf Minuten so laufen lassen, und nur, wenn bekannt ist, warum sie anders ist.";
     sign_in_to_answer: "Sign in to answer", "Anmelden, um zu antworten";
 }

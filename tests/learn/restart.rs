@@ -1,0 +1,84 @@
+//! What a model has learned since its training, and what it has found, over kill -9.
+
+use std::time::Duration;
+
+use forebay::clock::now_us;
+
+use super::rig::Rig;
+use crate::support::{PATIENCE, wait_for};
+
+const MODEL: &str = "learned-pump";
+/// What the baseline has followed is taken down at the end of each minute.
+const MINUTE_US: i64 = 60_000_000;
+/// How far the machine goes from where it was while it was learned, in amplitudes: less than an alarm.
+const AWAY: f64 = 1.8;
+
+/// Highest of the scores of some seconds in which there is no alarm.
+fn score(rig: &Rig) -> f64 {
+    rig.wait_model(MODEL, "normal score", |state, _| state == "normal");
+    let mut highest = 0.0_f64;
+    for _ in 0..5 {
+        rig.wait_scores(MODEL, 3);
+        highest = highest.max(rig.wait_model(MODEL, "score without alarm", |state, _| state == "normal"));
+    }
+    highest
+}
+
+/// Waits until `us` has passed by the clock.
+fn wait_until(us: i64) {
+    wait_for("end of the minute", 2 * PATIENCE, || (now_us() > us).then_some(()));
+}
+
+#[test]
+fn a_baseline_that_has_followed_and_an_alarm_outlive_kill_9() {
+    let mut rig = Rig::new(&["pump"], "");
+    rig.ran("pump", 150);
+    rig.daemon.start();
+    rig.done(&["learn", "pump", "--from", "10m ago", "--interval", "200"]);
+    rig.wait_model(MODEL, "normal score", |state, _| state == "normal");
+
+    // It comes slowly to another level, which is followed.
+    rig.machine("pump").keep_steady();
+    for step in 1..=12 {
+        rig.machine("pump").shift(AWAY * f64::from(step) / 12.0);
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    let first = score(&rig);
+    assert!(first > 0.4, "{first}");
+    rig.wait_model(MODEL, "score that has followed", |state, score| state == "normal" && score < 0.6 * first);
+    wait_until((now_us() / MINUTE_US + 1) * MINUTE_US);
+    rig.wait_scores(MODEL, 2);
+    rig.daemon.stop();
+    for _ in 0..2 {
+        rig.daemon.start();
+        let again = score(&rig);
+        println!("score {first} at first, {again} after a start");
+        assert!(again < 0.75 * first, "it has learned anew: {again}, and {first} at first");
+        rig.daemon.kill();
+    }
+
+    rig.daemon.start();
+    rig.wait_model(MODEL, "normal score", |state, _| state == "normal");
+    rig.machine("pump").shift(8.0);
+    rig.wait_model(MODEL, "alarm", |state, _| state == "raised");
+    rig.wait_on_disk("{\"told\":");
+    rig.daemon.kill();
+    rig.daemon.start();
+    rig.wait_model(MODEL, "alarm after a kill", |state, _| state == "raised");
+    rig.is_read_on("pump");
+    rig.machine("pump").shift(AWAY);
+    rig.wait_model(MODEL, "end of the alarm", |state, _| state == "normal");
+    rig.wait_on_disk("\"end_us\":1");
+    rig.daemon.stop();
+    let mut told: Vec<(String, String)> = Vec::new();
+    for event in rig.events("prediction") {
+        let text = |key: &str| event["data"][key].as_str().unwrap().to_owned();
+        told.push((text("state"), text("episode")));
+    }
+    // What was told in the last seconds before a kill may be told twice, of the same episode.
+    told.dedup();
+    told.retain(|(state, _)| state != "worse");
+    let states: Vec<&str> = told.iter().map(|(state, _)| state.as_str()).collect();
+    assert_eq!(states, ["raised", "cleared"], "{told:?}");
+    assert_eq!(told[0].1, told[1].1, "{told:?}");
+}
