@@ -14,6 +14,7 @@ use opcua::types::{
 };
 
 use super::{Field, Form, Kind, Step, Structure, Structures};
+use crate::wary;
 
 /// Structures within structures.
 const DEPTH_MAX: usize = 16;
@@ -53,7 +54,7 @@ pub(crate) enum Decoded {
 /// # Errors
 /// [`DecodeFault`] when it is another one, or damaged.
 pub(crate) fn decode(structures: &Structures, root: usize, value: &Variant) -> Result<Decoded, DecodeFault> {
-    let mut left = VALUES_MAX;
+    let mut left = Left { values: VALUES_MAX, memory: wary::MEMORY_MAX };
     match value {
         Variant::ExtensionObject(object) => body(structures, root, object, &mut left),
         Variant::Array(array) => {
@@ -94,7 +95,7 @@ fn body(
     structures: &Structures,
     root: usize,
     object: &ExtensionObject,
-    left: &mut usize,
+    left: &mut Left,
 ) -> Result<Decoded, DecodeFault> {
     let structure = structures.0.get(root).ok_or(DecodeFault::Layout)?;
     let own;
@@ -119,12 +120,18 @@ fn body(
     if reader.bytes.is_empty() { Ok(decoded) } else { Err(DecodeFault::Layout) }
 }
 
+/// What may still come.
+struct Left {
+    values: usize,
+    /// In bytes.
+    memory: usize,
+}
+
 struct Reader<'a> {
     structures: &'a Structures,
     bytes: &'a [u8],
     context: Context<'static>,
-    /// Values that may still come.
-    left: &'a mut usize,
+    left: &'a mut Left,
 }
 
 impl Reader<'_> {
@@ -192,7 +199,7 @@ impl Reader<'_> {
     }
 
     fn elements(&mut self, kind: Kind, length: usize, depth: usize) -> Result<Decoded, DecodeFault> {
-        if length > *self.left {
+        if length > self.left.values {
             return Err(DecodeFault::Layout);
         }
         match kind {
@@ -210,17 +217,25 @@ impl Reader<'_> {
 
     fn simple(&mut self, kind: VariantScalarTypeId) -> Result<Variant, DecodeFault> {
         self.count(1)?;
-        if kind == VariantScalarTypeId::Variant {
-            return Variant::decode(&mut self.bytes, &self.context).map_err(|_| DecodeFault::Layout);
-        }
-        self.variant(kind.encoding_mask())
+        self.decode((kind != VariantScalarTypeId::Variant).then(|| kind.encoding_mask()))
     }
 
     /// A value without its encoding byte, which is the only thing that structures leave out.
     fn variant(&mut self, encoding: u8) -> Result<Variant, DecodeFault> {
-        let head = [encoding];
-        let mut stream = head.as_slice().chain(&mut self.bytes);
-        Variant::decode(&mut stream, &self.context).map_err(|_| DecodeFault::Layout)
+        self.decode(Some(encoding))
+    }
+
+    /// A value with its encoding byte, or with this one in front of it.
+    fn decode(&mut self, encoding: Option<u8>) -> Result<Variant, DecodeFault> {
+        let context = &self.context;
+        // The library has not looked into these bytes before: there may be values in values.
+        let trial = wary::check(encoding, self.bytes, |stream| {
+            let _trial = Variant::decode(stream, context);
+        });
+        let taken = trial.map_err(|_| DecodeFault::Layout)?;
+        self.left.memory = self.left.memory.checked_sub(taken).ok_or(DecodeFault::Layout)?;
+        let head = encoding.as_slice();
+        Variant::decode(&mut head.chain(&mut self.bytes), context).map_err(|_| DecodeFault::Layout)
     }
 
     fn u32(&mut self) -> Result<u32, DecodeFault> {
@@ -246,7 +261,7 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, values: usize) -> Result<(), DecodeFault> {
-        *self.left = self.left.checked_sub(values).ok_or(DecodeFault::Layout)?;
+        self.left.values = self.left.values.checked_sub(values).ok_or(DecodeFault::Layout)?;
         Ok(())
     }
 }
