@@ -10,7 +10,7 @@ use std::io::{Error as IoError, ErrorKind, Read, Result as IoResult};
 
 /// Most memory that one answer may take once it is decoded, in bytes, as estimated by [`VALUE_BYTES`]
 /// and [`FIELD_BYTES`].
-pub(crate) const MEMORY_MAX: usize = 128 << 20;
+pub(crate) const MEMORY_MAX: usize = 64 << 20;
 /// What one byte on the wire may become at most: a boxed value without content.
 const VALUE_BYTES: usize = 128;
 /// What a longer piece takes beside its own bytes.
@@ -217,9 +217,9 @@ mod tests {
         let array = [&[0x80 | 25][..], &65_536i32.to_le_bytes(), &[0; 65_536]].concat();
         let arrays =
             |count: i32| [&count.to_le_bytes()[..], &array.repeat(count.unsigned_abs() as usize)].concat();
-        assert_eq!(trial::<Option<Vec<Variant>>>(&arrays(15)), Ok(()));
-        let why = trial::<Option<Vec<Variant>>>(&arrays(20)).expect_err("too much");
-        assert!(why.contains("more than 128 MiB"), "{why}");
+        assert_eq!(trial::<Option<Vec<Variant>>>(&arrays(7)), Ok(()));
+        let why = trial::<Option<Vec<Variant>>>(&arrays(10)).expect_err("too much");
+        assert!(why.contains("more than 64 MiB"), "{why}");
         // What the estimate rests on, with the room that an allocation takes for itself.
         for size in [size_of::<DiagnosticInfo>(), size_of::<DataValue>()] {
             assert!(size_of::<Variant>() + size + 16 <= VALUE_BYTES, "{size}");
