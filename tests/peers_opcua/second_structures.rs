@@ -50,8 +50,7 @@ async fn fields_of_the_second_servers_structures_arrive() {
     peer.command(&format!("add s=status PRESS {}", press(41.5, NOTE)));
     peer.command(&format!("add s=all PRESS[] [{}, {}]", press(1.25, ""), press(7.25, NOTE)));
     let fields = fields();
-    let mut tags: Vec<_> =
-        fields.iter().map(|(path, kind, _)| tag(&address(path, "status"), kind)).collect();
+    let mut tags: Vec<_> = fields.iter().map(|(path, kind, _)| tag(&address(path, "status"), kind)).collect();
     for path in ["[0].Speed", "[1].Speed", "[2].Speed", "[1].Zones[0].Temp"] {
         tags.push(tag(&address(path, "all"), "REAL"));
     }

@@ -502,4 +502,57 @@ mod tests {
             assert_eq!(patched(configured, advertised), expected);
         }
     }
+
+    #[test]
+    fn a_connection_that_is_taken_and_then_fails_is_lost_and_not_unreachable() {
+        let settings = Settings::read(&DeviceSpec {
+            name: "filler".into(),
+            endpoint: "opc.tcp://10.0.0.1".into(),
+            options: Default::default(),
+            scans: Vec::new(),
+            tags: Arc::default(),
+            trust: None,
+            allow_insecure: false,
+            secrets: Arc::new(Nothing),
+            state_directory: "unused".into(),
+        })
+        .0;
+        let kind = |fault: Option<Fault>, status| {
+            connect_error(&settings, fault.as_ref(), &Error::new(status, "nothing listens"))
+        };
+        let fault = |status| Some(Fault { what: "it closed the connection".into(), status });
+        use StatusCode as Code;
+        let unreachable = kind(None, Code::BadNotConnected);
+        assert!(
+            matches!(&unreachable, PollError::Connect { cause, .. } if cause == "nothing listens"),
+            "{unreachable}"
+        );
+        assert!(matches!(kind(None, Code::BadTimeout), PollError::Timeout { .. }));
+        // After the system has given a connection, whatever the status: it is not "unreachable", after
+        // which it would be tried again every 2 s.
+        for status in [
+            Code::BadConnectionClosed,
+            Code::BadCommunicationError,
+            Code::BadDecodingError,
+            Code::BadTcpInternalError,
+        ] {
+            let error = kind(None, status);
+            assert!(matches!(error, PollError::Lost { .. }), "{status}: {error}");
+        }
+        for status in [Code::BadNotConnected, Code::BadTimeout, Code::BadConnectionClosed] {
+            let error = kind(fault(None), status);
+            let words = "it closed the connection";
+            assert!(matches!(&error, PollError::Lost { cause } if cause == words), "{status}: {error}");
+        }
+        let busy = kind(fault(Some(Code::BadCertificateUntrusted)), Code::BadConnectionClosed);
+        assert!(matches!(busy, PollError::Security { .. }), "{busy}");
+    }
+
+    struct Nothing;
+
+    impl forebay_connector::Secrets for Nothing {
+        fn read(&self, _: &str) -> Result<String, String> {
+            Err("none".into())
+        }
+    }
 }

@@ -466,6 +466,40 @@ mod tests {
     }
 
     #[test]
+    fn a_union_takes_its_room_and_has_no_field_that_is_not_declared() {
+        let union = |fields: usize| {
+            structure(Form::Union, (0..fields).map(|_| field("a", I32, 0, false)).collect::<Vec<_>>())
+        };
+        let two = Structures(vec![union(2)]);
+        let chosen = |number: u32| [number.to_le_bytes(), [7, 0, 0, 0]].concat();
+        assert!(decode(&two, 0, &object(chosen(2))).is_ok());
+        for number in [3, u32::MAX] {
+            assert!(decode(&two, 0, &object(chosen(number))).is_err(), "{number}");
+        }
+        // 40 unions of 2,000 fields in which nothing is chosen are 160 bytes, and 80,000 fields.
+        let array = structure(Form::Plain, vec![field("all", Kind::Structure(1), 1, false)]);
+        let wide = Structures(vec![array, union(2000)]);
+        let unions = |count: u32| object([&count.to_le_bytes()[..], &[0; 4].repeat(count as usize)].concat());
+        assert!(decode(&wide, 0, &unions(30)).is_ok());
+        assert!(decode(&wide, 0, &unions(40)).is_err());
+    }
+
+    #[test]
+    fn values_within_values_are_bounded_where_the_library_does_not_count() {
+        let of = |kind| Structures(vec![structure(Form::Plain, vec![field("a", kind, 0, false)])]);
+        let any = of(Kind::Simple(VariantScalarTypeId::Variant));
+        let diagnostics = of(Kind::Simple(VariantScalarTypeId::DiagnosticInfo));
+        let values = |deep: usize| [[23, 1].repeat(deep), vec![1, 1]].concat();
+        assert!(decode(&any, 0, &object(values(5))).is_ok());
+        assert!(decode(&any, 0, &object(values(2_000_000))).is_err());
+        assert!(decode(&diagnostics, 0, &object([vec![0x40; 5], vec![0]].concat())).is_ok());
+        assert!(decode(&diagnostics, 0, &object([vec![0x40; 3_000_000], vec![0]].concat())).is_err());
+        // An object that claims more than there is.
+        let claims = [&[22, 1, 5, 7, 0, 2][..], &i32::MAX.to_le_bytes(), &[0; 9]].concat();
+        assert!(decode(&any, 0, &object(claims)).is_err());
+    }
+
+    #[test]
     fn a_structure_of_another_type_is_none() {
         let structures = Structures(vec![structure(Form::Plain, vec![field("a", I32, 0, false)])]);
         let marked = |mark: u32| {
