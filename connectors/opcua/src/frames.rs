@@ -160,7 +160,7 @@ mod tests {
         let long = frame(b"MSGF", &[9; 60_000]);
         assert_eq!(through(&long, 512, anything()).await.0.concat(), long);
         // Half a frame is none.
-        assert_eq!(through(&long[..50_000], 512, anything()).await.0, [vec![]; 0]);
+        assert!(through(&long[..50_000], 512, anything()).await.0.is_empty());
     }
 
     #[tokio::test]
