@@ -1,9 +1,10 @@
-//! OPC UA against foreign servers: asyncua, and node-opcua in `second`.
+//! OPC UA against foreign servers: asyncua, and node-opcua in `second` and `second_structures`.
 
 mod alarms;
 mod history;
 mod outages;
 mod second;
+mod second_structures;
 mod security;
 mod structures;
 mod types;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_connector::{
@@ -152,4 +153,25 @@ async fn there_are_never_more_connections_to_an_address_than_its_budget_permits(
         polled.stop.cancel();
     }
     assert!(told.iter().any(|cause| cause == "no-connection-left"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_no_place_goes_to_its_backup_address() {
+    let protocol = Counted::default();
+    let any = press("any", &protocol, "127.0.0.1", 1).spec;
+    let [first, second] = [S7.simulate(&any).await.unwrap(), S7.simulate(&any).await.unwrap()];
+    let holder = poll(press("press-1", &protocol, &first.endpoint(), 1));
+    until("the first place is taken", || is_up(&holder.twin)).await;
+    let mut other = press("press-2", &protocol, &first.endpoint(), 1);
+    other.access.backup = vec![second.endpoint()];
+    let other = poll(other);
+    until("it waits for a place", || waits(&other.twin).is_some()).await;
+    // It waits three times 10 s, as long as the holder may take to give the place back.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(!is_up(&other.twin), "it is patient");
+    until("the backup is read", || is_up(&other.twin)).await;
+    assert_eq!(other.twin.state().access.backup, Some(second.endpoint()));
+    assert!(is_up(&holder.twin), "nobody lost a place for it");
+    holder.stop.cancel();
+    other.stop.cancel();
 }

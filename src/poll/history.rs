@@ -86,3 +86,73 @@ impl History {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use forebay_connector::{Pace, Quality, Value};
+
+    use super::*;
+    use crate::device::Budget;
+    use crate::poll::testing;
+
+    /// A device that gives a value every 30 s of waiting for its turn, without end.
+    struct Endless(Arc<Allowance>);
+
+    #[async_trait]
+    impl Connector for Endless {
+        async fn connect(&mut self) -> Result<String, PollError> {
+            Ok(String::new())
+        }
+        async fn poll(&mut self, _: &[usize], _: &mut Vec<RawSample>) -> Result<(), PollError> {
+            Ok(())
+        }
+        async fn read(&mut self, _: &[u32], _: &mut Vec<RawSample>) -> Result<(), PollError> {
+            Ok(())
+        }
+        async fn history(
+            &mut self,
+            from_us: i64,
+            _: i64,
+            max: usize,
+            samples: &mut Vec<RawSample>,
+        ) -> Result<bool, PollError> {
+            for number in 1..i64::try_from(max).unwrap() {
+                self.0.turn().await;
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                samples.push(RawSample {
+                    tag: 0,
+                    value: Value::Int(number),
+                    quality: Quality::Good,
+                    source_us: Some(from_us + number),
+                });
+            }
+            Ok(true)
+        }
+        fn requests(&self) -> u64 {
+            0
+        }
+        async fn close(&mut self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn live_reading_begins_after_five_minutes_and_what_was_read_is_kept() {
+        let mut device = Arc::into_inner(testing::device(Vec::new())).unwrap();
+        device.access.budget = Budget { requests_per_second: Some(1), ..Budget::default() };
+        device.access.line = "endless history".to_owned();
+        let allowance = Allowance::of(&device).unwrap();
+        let mut history = History::new(1);
+        let begun = Instant::now();
+        let mut samples = Vec::new();
+        let mut endless = Endless(Arc::clone(&allowance));
+        history.read(&mut endless, Some(&allowance), (0, 1_000_000), &mut samples).await.unwrap();
+        assert_eq!(begun.elapsed(), ALL_MAX);
+        assert!((9..=10).contains(&samples.len()), "{}", samples.len());
+        // It is not asked again at the next outage.
+        samples.clear();
+        history.read(&mut endless, Some(&allowance), (0, 1_000_000), &mut samples).await.unwrap();
+        assert_eq!((begun.elapsed(), samples.len()), (ALL_MAX, 0));
+    }
+}

@@ -299,6 +299,8 @@ impl Options {
             // One at a time: a later one never stands before an earlier one.
             .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", "0")
+            // After an outage the standby waits for a lease: it must come before the old one has run out.
+            .set("reconnect.backoff.max.ms", "1000")
             .set("queue.buffering.max.messages", "10")
             .set("queue.buffering.max.kbytes", "64")
             .set("allow.auto.create.topics", "false");

@@ -162,3 +162,33 @@ impl Lease for Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_lease_is_told_and_a_stop_is_waited_for() {
+        let mut told = None;
+        let panics = |_: &Stop| panic!("a fault in the lease");
+        on_a_thread(panics, |why| told = Some(why.to_owned()), CancellationToken::new()).await;
+        assert!(told.unwrap().contains("start the box again"));
+
+        let stop = CancellationToken::new();
+        let (done, was_done) = std::sync::mpsc::channel();
+        let works = move |flag: &Stop| {
+            while !flag.is_set() {
+                flag.sleep(Duration::from_millis(10));
+            }
+            done.send(()).unwrap();
+        };
+        let working = tokio::spawn(on_a_thread(works, |why| panic!("{why}"), stop.clone()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!working.is_finished());
+        stop.cancel();
+        working.await.unwrap();
+        was_done.try_recv().unwrap();
+    }
+}

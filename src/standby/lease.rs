@@ -18,6 +18,9 @@ pub(crate) const WRITTEN_IN_VALID: u32 = 3;
 const LEASES_BACK: u32 = 2;
 /// Without an answer for so long Kafka cannot be asked from here; at least, and at least `after`.
 const BLIND_AFTER_MIN: Duration = Duration::from_secs(5);
+/// One answered question shows so much silence at most: the standby asks every second. What is longer
+/// between two of them was an outage, in which the box may not have been able to write either.
+const SEEN_MAX: Duration = Duration::from_millis(1250);
 /// Longer values are not read.
 const VALUE_BYTES_MAX: usize = 4096;
 /// Longest time a lease may hold: that of the configuration.
@@ -130,9 +133,13 @@ impl Evidence {
     fn note_read(&mut self) {
         let Some(next) = self.next else { return };
         let Some((at, _)) = self.asked.iter().flatten().find(|(_, end)| next >= *end) else { return };
-        // An outage of Kafka is no silence of the box, which could not write either: it counts anew.
+        // An outage of Kafka is no silence of the box, which could not write either: after a long one it
+        // counts anew, a short one does not count.
         if self.read_to.is_some_and(|to| at.saturating_duration_since(to) >= self.patience()) {
             self.silent = self.silent.max(Some(*at));
+        } else if let (Some(to), Some(silent)) = (self.read_to, self.silent) {
+            let passed = at.saturating_duration_since(to.max(silent));
+            self.silent = Some(silent + passed.saturating_sub(SEEN_MAX));
         }
         self.read_to = self.read_to.max(Some(*at));
         self.trouble = None;

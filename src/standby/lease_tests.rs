@@ -13,6 +13,7 @@ const AFTER_S: u64 = 5;
 /// A topic, its active box and the standby that looks at it once a second.
 struct Plant {
     start: Instant,
+    valid_s: u64,
     second: u64,
     evidence: Evidence,
     leases: Leases,
@@ -24,13 +25,18 @@ struct Plant {
 
 impl Plant {
     fn new() -> Self {
+        Self::with_lease(VALID_S)
+    }
+
+    fn with_lease(valid_s: u64) -> Self {
         let start = Instant::now();
         let seconds = Duration::from_secs;
         let mut plant = Self {
             start,
+            valid_s,
             second: 0,
-            evidence: Evidence::new("box-a", seconds(AFTER_S), seconds(VALID_S), start),
-            leases: Leases::new("box-a", seconds(VALID_S)),
+            evidence: Evidence::new("box-a", seconds(AFTER_S), seconds(valid_s), start),
+            leases: Leases::new("box-a", seconds(valid_s)),
             topic: Vec::new(),
             read: 0,
             kafka_answers: true,
@@ -60,7 +66,7 @@ impl Plant {
         } else {
             self.evidence.take(&Look::Blind("nothing listens"), now);
         }
-        if writes && self.second.is_multiple_of(VALID_S / 3) {
+        if writes && self.second.is_multiple_of(self.valid_s / 3) {
             self.write(false);
         }
         if self.kafka_answers {
@@ -161,6 +167,42 @@ fn an_outage_of_kafka_never_passes_for_silence() {
     assert_eq!(plant.pass(false), Says::NotYet, "the box could not write either");
     assert_ne!(plant.pass_all(VALID_S - 2, false), Says::Gone);
     assert_eq!(plant.pass_all(3, false), Says::Gone, "it could for so long");
+}
+
+#[test]
+fn an_outage_that_is_shorter_than_the_lease_is_no_silence_either() {
+    for valid_s in [6, 9, 15] {
+        for outage in 2..valid_s {
+            let mut plant = Plant::with_lease(valid_s);
+            // The next lease is due when the outage begins.
+            plant.pass_all(2 * valid_s, true);
+            plant.kafka_answers = false;
+            plant.pass_all(outage, false);
+            plant.kafka_answers = true;
+            // The box needs a moment to connect anew.
+            let says: Vec<_> = (0..2).map(|_| plant.pass(false)).collect();
+            assert!(!says.contains(&Says::Gone), "lease {valid_s} s, outage {outage} s: {says:?}");
+            plant.write(false);
+            assert_ne!(plant.pass(false), Says::Gone, "lease {valid_s} s, outage {outage} s");
+            assert_eq!(plant.pass_all(2 * valid_s, true), Says::IsBack);
+        }
+    }
+}
+
+#[test]
+fn outages_again_and_again_do_not_hide_that_the_box_is_gone() {
+    let mut plant = Plant::new();
+    plant.pass_all(11, true);
+    let mut seconds = 0;
+    loop {
+        plant.kafka_answers = seconds % 4 == 0;
+        seconds += 1;
+        if plant.pass(false) == Says::Gone {
+            break;
+        }
+        assert!(seconds < 100, "never");
+    }
+    assert!(seconds > VALID_S, "{seconds}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //
 // Prints `ready PORT`, then takes one command a line and answers `ok …` or `error …`:
 //
-//   add NODE TYPE JSON     creates a variable; TYPE is a name of node-opcua's DataType, with [] an array
+//   add NODE TYPE JSON     creates a variable; TYPE is a name of node-opcua's DataType, or PRESS or CHOICE
+//                          of opcua_structures.xml; with [] an array
 //   set NODE JSON          writes a value, with the source time of now
 //   put NODE US JSON       writes a value with this source time, microseconds since 1970
 //   record NODE            keeps the history of a node from now on
@@ -25,6 +26,7 @@ const say = console.log;
 for (const level of ["log", "info", "warn", "debug"]) console[level] = console.error;
 const opcua = require("node-opcua");
 
+const URI = "urn:forebay:test";
 const POLICIES = ["None", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"];
 const nodes = new Map();
 const conditions = new Map();
@@ -38,14 +40,16 @@ function wide(text) {
 
 function variant(type, json) {
   const name = type.replace("[]", "");
+  const structure = namespace.findDataType(name);
   const one = (value) => {
+    if (structure) return space.constructExtensionObject(structure, value);
     if (name === "Int64" || name === "UInt64") return wide(value);
     if (name === "DateTime") return new Date(value);
     return value;
   };
   const isArray = type.endsWith("[]");
   return new opcua.Variant({
-    dataType: opcua.DataType[name],
+    dataType: structure ? opcua.DataType.ExtensionObject : opcua.DataType[name],
     arrayType: isArray ? opcua.VariantArrayType.Array : opcua.VariantArrayType.Scalar,
     value: isArray ? json.map(one) : one(json),
   });
@@ -56,7 +60,7 @@ function add(id, type, json) {
     organizedBy: space.rootFolder.objects,
     nodeId: id,
     browseName: id.slice(2),
-    dataType: type.replace("[]", ""),
+    dataType: namespace.findDataType(type.replace("[]", "")) || type.replace("[]", ""),
     valueRank: type.endsWith("[]") ? 1 : -1,
   });
   nodes.set(id, { node, type });
@@ -135,10 +139,11 @@ async function main() {
     userManager: { isValidUser: (user, password) => user === "forebay" && password === "s3cret" },
     isAuditing: false,
     serverCapabilities: { maxSessions: 3 },
+    nodeset_filename: [opcua.nodesets.standard, path.join(__dirname, "opcua_structures.xml")],
   });
   await server.initialize();
   space = server.engine.addressSpace;
-  namespace = space.registerNamespace("urn:forebay:test");
+  namespace = space.getNamespace(URI);
   await server.start();
   const endpoint = server.endpoints[0];
   const port = endpoint.listeningPort || endpoint.port;

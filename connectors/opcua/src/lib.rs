@@ -4,16 +4,18 @@
 //! any more, so that a subscription would stay silent for ever. Every loss is reported to the
 //! poller, and `connect` builds channel, session and subscriptions anew. What the library cannot
 //! be left to do is done in this crate: the check of the server's certificate (`security`),
-//! the limit on the length of a frame (`transport`), and a watchdog over silence
+//! the limits on what an answer may cost (`transport`, `wary`), and a watchdog over silence
 //! (`connector`).
 
 mod address;
+mod answers;
 mod asked;
 pub mod browse;
 mod certificate;
 mod connector;
 mod decode;
 mod events;
+mod frames;
 mod history;
 mod inbox;
 mod pace;
@@ -27,6 +29,7 @@ mod structure;
 mod subscribe;
 mod transport;
 mod trust;
+mod wary;
 
 use std::collections::BTreeMap;
 

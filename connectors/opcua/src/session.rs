@@ -167,7 +167,7 @@ impl Link {
             .map_err(|error| connect_error(settings, None, &error))?;
         let (ready, opened) = oneshot::channel();
         let lost = Arc::new(OnceLock::new());
-        let task = tokio::spawn(drive(events, ready, lost.clone(), requests.clone()));
+        let task = tokio::spawn(drive(events, ready, lost.clone(), fault.clone(), requests.clone()));
         let task = AbortOnDropHandle::new(task);
         let link = Self { session, lost, task, timeout: settings.timeout, listed, pace: None };
         let limit = settings.timeout * 3;
@@ -260,7 +260,7 @@ impl Link {
         };
         let identity = [text(product), text(version)].join(" ").trim().chars().take(120).collect();
         Ok(Facts {
-            namespaces: namespaces.values.iter().map(ToString::to_string).collect(),
+            namespaces: namespaces.values.iter().map(uri).collect(),
             identity,
             read_chunk: chunk(reads),
             item_chunk: chunk(items),
@@ -289,6 +289,11 @@ async fn check_certificate(
     checking.await.unwrap_or_else(|_| Err(hostile()))
 }
 
+/// A namespace; what is no text keeps its place, but has no name.
+fn uri(value: &Variant) -> String {
+    if let Variant::String(uri) = value { uri.to_string() } else { String::new() }
+}
+
 fn text(answer: DataValue) -> String {
     match answer.value {
         Some(Variant::String(text)) => text.to_string().chars().filter(|c| !c.is_control()).collect(),
@@ -309,6 +314,7 @@ async fn drive(
     events: SessionEventLoop<TcpSource>,
     ready: oneshot::Sender<Result<(), StatusCode>>,
     lost: Arc<OnceLock<String>>,
+    fault: Arc<OnceLock<Fault>>,
     requests: Arc<AtomicU64>,
 ) {
     let mut ready = Some(ready);
@@ -322,7 +328,10 @@ async fn drive(
             Some(Ok(SessionPollResult::Transport(TransportPollResult::OutgoingMessage))) => {
                 requests.fetch_add(1, Ordering::Relaxed);
             }
-            Some(Ok(SessionPollResult::ConnectionLost(status))) => break format!("connection ended ({status})"),
+            Some(Ok(SessionPollResult::ConnectionLost(status))) => {
+                let plain = || format!("connection ended ({status})");
+                break fault.get().map_or_else(plain, |fault| fault.what.clone());
+            }
             Some(Ok(SessionPollResult::ReconnectFailed(status)) | Err(status)) => {
                 let _gone = ready.take().map(|ready| ready.send(Err(status)));
                 break format!("session ended ({status})");
@@ -491,6 +500,59 @@ mod tests {
             ("opc.tcp://10.0.0.1:14840/x", "opc.tcp://plc", "opc.tcp://10.0.0.1:14840"),
         ] {
             assert_eq!(patched(configured, advertised), expected);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_taken_and_then_fails_is_lost_and_not_unreachable() {
+        let settings = Settings::read(&DeviceSpec {
+            name: "filler".into(),
+            endpoint: "opc.tcp://10.0.0.1".into(),
+            options: Default::default(),
+            scans: Vec::new(),
+            tags: Arc::default(),
+            trust: None,
+            allow_insecure: false,
+            secrets: Arc::new(Nothing),
+            state_directory: "unused".into(),
+        })
+        .0;
+        let kind = |fault: Option<Fault>, status| {
+            connect_error(&settings, fault.as_ref(), &Error::new(status, "nothing listens"))
+        };
+        let fault = |status| Some(Fault { what: "it closed the connection".into(), status });
+        use StatusCode as Code;
+        let unreachable = kind(None, Code::BadNotConnected);
+        assert!(
+            matches!(&unreachable, PollError::Connect { cause, .. } if cause == "nothing listens"),
+            "{unreachable}"
+        );
+        assert!(matches!(kind(None, Code::BadTimeout), PollError::Timeout { .. }));
+        // After the system has given a connection, whatever the status: it is not "unreachable", after
+        // which it would be tried again every 2 s.
+        for status in [
+            Code::BadConnectionClosed,
+            Code::BadCommunicationError,
+            Code::BadDecodingError,
+            Code::BadTcpInternalError,
+        ] {
+            let error = kind(None, status);
+            assert!(matches!(error, PollError::Lost { .. }), "{status}: {error}");
+        }
+        for status in [Code::BadNotConnected, Code::BadTimeout, Code::BadConnectionClosed] {
+            let error = kind(fault(None), status);
+            let words = "it closed the connection";
+            assert!(matches!(&error, PollError::Lost { cause } if cause == words), "{status}: {error}");
+        }
+        let busy = kind(fault(Some(Code::BadCertificateUntrusted)), Code::BadConnectionClosed);
+        assert!(matches!(busy, PollError::Security { .. }), "{busy}");
+    }
+
+    struct Nothing;
+
+    impl forebay_connector::Secrets for Nothing {
+        fn read(&self, _: &str) -> Result<String, String> {
+            Err("none".into())
         }
     }
 }

@@ -548,4 +548,18 @@ mod tests {
             assert_eq!(codes(&filler).is_empty(), expected.is_some(), "{endpoint}");
         }
     }
+
+    #[test]
+    fn devices_at_one_server_have_one_address() {
+        for (endpoint, expected) in [
+            ("opc.tcp://PLC:4840/ua", "plc:4840"),
+            ("opc.tcp://plc", "plc:4840"),
+            ("opc.tcp://plc:4841/other/path", "plc:4841"),
+            ("opc.tcp://[FE80::1]", "[fe80::1]:4840"),
+            ("opc.tcp://[fe80::1]:4840/", "[fe80::1]:4840"),
+            ("Nonsense", "nonsense"),
+        ] {
+            assert_eq!(shared_address(endpoint), expected, "{endpoint}");
+        }
+    }
 }

@@ -187,3 +187,43 @@ pub fn texts_of(property: &Node) -> BTreeMap<i64, String> {
     texts.retain(|_, text| !text.is_empty());
     texts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model of structures, each with members of these types.
+    fn model(types: &[(&str, &[&str])]) -> Model {
+        let member = |(number, data_type): (usize, &&str)| Node {
+            name: format!("m{number}"),
+            data_type: (*data_type).to_owned(),
+            rank: -1,
+            ..Node::default()
+        };
+        let node = |members: &[&str]| Node {
+            class: "UADataType".into(),
+            members: members.iter().enumerate().map(member).collect(),
+            ..Node::default()
+        };
+        let nodes = types.iter().map(|(id, members)| ((*id).to_owned(), node(members))).collect();
+        Model { nodes, ..Model::default() }
+    }
+
+    fn fields_of(model: &Model, data_type: &str) -> Vec<(String, usize)> {
+        let variable = Node { data_type: data_type.into(), ..Node::default() };
+        let found = fields(model, &variable);
+        found.into_iter().map(|(path, _)| (path.clone(), path.matches('.').count())).collect()
+    }
+
+    #[test]
+    fn structures_that_hold_themselves_end() {
+        let lone = fields_of(&model(&[("ns=1;i=1", &["ns=1;i=1"])]), "ns=1;i=1");
+        assert_eq!((lone.len(), lone[0].1), (1, STRUCTURES_MAX));
+        let round =
+            fields_of(&model(&[("ns=1;i=1", &["ns=1;i=2"]), ("ns=1;i=2", &["ns=1;i=1"])]), "ns=1;i=1");
+        assert_eq!((round.len(), round[0].1), (1, STRUCTURES_MAX));
+        // Ten of itself, at each depth: ten thousand million without a bound.
+        let many = fields_of(&model(&[("ns=1;i=1", &["ns=1;i=1"; 10])]), "ns=1;i=1");
+        assert_eq!(many.len(), FIELDS_MAX);
+    }
+}

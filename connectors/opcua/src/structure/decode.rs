@@ -14,6 +14,7 @@ use opcua::types::{
 };
 
 use super::{Field, Form, Kind, Step, Structure, Structures};
+use crate::wary;
 
 /// Structures within structures.
 const DEPTH_MAX: usize = 16;
@@ -53,7 +54,7 @@ pub(crate) enum Decoded {
 /// # Errors
 /// [`DecodeFault`] when it is another one, or damaged.
 pub(crate) fn decode(structures: &Structures, root: usize, value: &Variant) -> Result<Decoded, DecodeFault> {
-    let mut left = VALUES_MAX;
+    let mut left = Left { values: VALUES_MAX, memory: wary::MEMORY_MAX };
     match value {
         Variant::ExtensionObject(object) => body(structures, root, object, &mut left),
         Variant::Array(array) => {
@@ -94,7 +95,7 @@ fn body(
     structures: &Structures,
     root: usize,
     object: &ExtensionObject,
-    left: &mut usize,
+    left: &mut Left,
 ) -> Result<Decoded, DecodeFault> {
     let structure = structures.0.get(root).ok_or(DecodeFault::Layout)?;
     let own;
@@ -119,12 +120,18 @@ fn body(
     if reader.bytes.is_empty() { Ok(decoded) } else { Err(DecodeFault::Layout) }
 }
 
+/// What may still come.
+struct Left {
+    values: usize,
+    /// In bytes.
+    memory: usize,
+}
+
 struct Reader<'a> {
     structures: &'a Structures,
     bytes: &'a [u8],
     context: Context<'static>,
-    /// Values that may still come.
-    left: &'a mut usize,
+    left: &'a mut Left,
 }
 
 impl Reader<'_> {
@@ -192,7 +199,7 @@ impl Reader<'_> {
     }
 
     fn elements(&mut self, kind: Kind, length: usize, depth: usize) -> Result<Decoded, DecodeFault> {
-        if length > *self.left {
+        if length > self.left.values {
             return Err(DecodeFault::Layout);
         }
         match kind {
@@ -210,17 +217,25 @@ impl Reader<'_> {
 
     fn simple(&mut self, kind: VariantScalarTypeId) -> Result<Variant, DecodeFault> {
         self.count(1)?;
-        if kind == VariantScalarTypeId::Variant {
-            return Variant::decode(&mut self.bytes, &self.context).map_err(|_| DecodeFault::Layout);
-        }
-        self.variant(kind.encoding_mask())
+        self.decode((kind != VariantScalarTypeId::Variant).then(|| kind.encoding_mask()))
     }
 
     /// A value without its encoding byte, which is the only thing that structures leave out.
     fn variant(&mut self, encoding: u8) -> Result<Variant, DecodeFault> {
-        let head = [encoding];
-        let mut stream = head.as_slice().chain(&mut self.bytes);
-        Variant::decode(&mut stream, &self.context).map_err(|_| DecodeFault::Layout)
+        self.decode(Some(encoding))
+    }
+
+    /// A value with its encoding byte, or with this one in front of it.
+    fn decode(&mut self, encoding: Option<u8>) -> Result<Variant, DecodeFault> {
+        let context = &self.context;
+        // The library has not looked into these bytes before: there may be values in values.
+        let trial = wary::check(encoding, self.bytes, |stream| {
+            let _trial = Variant::decode(stream, context);
+        });
+        let taken = trial.map_err(|_| DecodeFault::Layout)?;
+        self.left.memory = self.left.memory.checked_sub(taken).ok_or(DecodeFault::Layout)?;
+        let head = encoding.as_slice();
+        Variant::decode(&mut head.chain(&mut self.bytes), context).map_err(|_| DecodeFault::Layout)
     }
 
     fn u32(&mut self) -> Result<u32, DecodeFault> {
@@ -246,7 +261,7 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, values: usize) -> Result<(), DecodeFault> {
-        *self.left = self.left.checked_sub(values).ok_or(DecodeFault::Layout)?;
+        self.left.values = self.left.values.checked_sub(values).ok_or(DecodeFault::Layout)?;
         Ok(())
     }
 }
@@ -448,6 +463,40 @@ mod tests {
         assert!(decode(&Structures(vec![itself]), 0, &object(one_each)).is_err());
         let unknown = structure(Form::Unknown, Vec::new());
         assert!(decode(&Structures(vec![unknown]), 0, &object(vec![0])).is_err());
+    }
+
+    #[test]
+    fn a_union_takes_its_room_and_has_no_field_that_is_not_declared() {
+        let union = |fields: usize| {
+            structure(Form::Union, (0..fields).map(|_| field("a", I32, 0, false)).collect::<Vec<_>>())
+        };
+        let two = Structures(vec![union(2)]);
+        let chosen = |number: u32| [number.to_le_bytes(), [7, 0, 0, 0]].concat();
+        assert!(decode(&two, 0, &object(chosen(2))).is_ok());
+        for number in [3, u32::MAX] {
+            assert!(decode(&two, 0, &object(chosen(number))).is_err(), "{number}");
+        }
+        // 40 unions of 2,000 fields in which nothing is chosen are 160 bytes, and 80,000 fields.
+        let array = structure(Form::Plain, vec![field("all", Kind::Structure(1), 1, false)]);
+        let wide = Structures(vec![array, union(2000)]);
+        let unions = |count: u32| object([&count.to_le_bytes()[..], &[0; 4].repeat(count as usize)].concat());
+        assert!(decode(&wide, 0, &unions(30)).is_ok());
+        assert!(decode(&wide, 0, &unions(40)).is_err());
+    }
+
+    #[test]
+    fn values_within_values_are_bounded_where_the_library_does_not_count() {
+        let of = |kind| Structures(vec![structure(Form::Plain, vec![field("a", kind, 0, false)])]);
+        let any = of(Kind::Simple(VariantScalarTypeId::Variant));
+        let diagnostics = of(Kind::Simple(VariantScalarTypeId::DiagnosticInfo));
+        let values = |deep: usize| [[23, 1].repeat(deep), vec![1, 1]].concat();
+        assert!(decode(&any, 0, &object(values(5))).is_ok());
+        assert!(decode(&any, 0, &object(values(2_000_000))).is_err());
+        assert!(decode(&diagnostics, 0, &object([vec![0x40; 5], vec![0]].concat())).is_ok());
+        assert!(decode(&diagnostics, 0, &object([vec![0x40; 3_000_000], vec![0]].concat())).is_err());
+        // An object that claims more than there is.
+        let claims = [&[22, 1, 5, 7, 0, 2][..], &i32::MAX.to_le_bytes(), &[0; 9]].concat();
+        assert!(decode(&any, 0, &object(claims)).is_err());
     }
 
     #[test]

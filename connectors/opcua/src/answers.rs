@@ -1,0 +1,92 @@
+//! Puts the chunks of a peer's answers together, to look at them before the library does.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+
+use opcua::core::comms::message_chunk::{MessageChunk, MessageIsFinalType};
+use opcua::core::comms::secure_channel::SecureChannel;
+use opcua::core::{Message, ResponseMessage};
+use opcua::types::{BinaryDecodable, Context, MessageSecurityMode, NodeId, SimpleBinaryDecodable};
+
+use crate::transport::{MAX_CHUNK_BYTES, MAX_CHUNKS};
+use crate::wary::check;
+
+/// Most that unfinished answers may hold in memory, in bytes.
+const UNFINISHED_MAX: usize = 2 * MAX_CHUNKS * MAX_CHUNK_BYTES;
+/// What stands before the body of an encrypted chunk, in bytes: header with the channel's id, keys'
+/// id, numbers of chunk and request (Part 6, 6.7.2).
+const CHUNK_HEAD_BYTES: usize = 24;
+
+/// Answers of which not all chunks have come, by request.
+#[derive(Default)]
+pub(crate) struct Answers {
+    unfinished: HashMap<u32, Vec<u8>>,
+}
+
+impl Answers {
+    /// Takes one whole frame, and looks at the answer that it completes.
+    ///
+    /// # Errors
+    /// In words, why the library must not see it. What the library can refuse by itself passes.
+    pub(crate) fn check(&mut self, frame: &[u8], channel: &SecureChannel) -> Result<(), String> {
+        if !(frame.starts_with(b"MSG") || frame.starts_with(b"OPN") || frame.starts_with(b"CLO")) {
+            return Ok(());
+        }
+        let sealed = channel.security_mode() != MessageSecurityMode::None && !frame.starts_with(b"OPN");
+        if sealed && frame.len() < CHUNK_HEAD_BYTES + channel.security_policy().symmetric_signature_size() {
+            // The library takes the length of the signature off without looking.
+            return Err(format!("it sent an encrypted message of only {} bytes", frame.len()));
+        }
+        let Some((chunk, is_final, request, body)) = open(frame, channel) else { return Ok(()) };
+        let part = &chunk.data[body..];
+        match is_final {
+            MessageIsFinalType::FinalError => {
+                self.unfinished.remove(&request);
+                Ok(())
+            }
+            MessageIsFinalType::Intermediate => {
+                self.unfinished.entry(request).or_default().extend_from_slice(part);
+                let held: usize = self.unfinished.values().map(Vec::len).sum();
+                if held + self.unfinished.len() * CHUNK_HEAD_BYTES <= UNFINISHED_MAX {
+                    return Ok(());
+                }
+                Err(format!("it began answers of more than {} MiB and ended none", UNFINISHED_MAX >> 20))
+            }
+            MessageIsFinalType::Final => {
+                let context = channel.context();
+                match self.unfinished.remove(&request) {
+                    Some(mut whole) => {
+                        whole.extend_from_slice(part);
+                        check_answer(&whole, &context.context())
+                    }
+                    None => check_answer(part, &context.context()),
+                }
+            }
+        }
+    }
+}
+
+/// A chunk without its encryption: whether it is the last, the request that it answers, and where its
+/// body begins.
+fn open(frame: &[u8], channel: &SecureChannel) -> Option<(MessageChunk, MessageIsFinalType, u32, usize)> {
+    let options = channel.decoding_options();
+    let chunk = <MessageChunk as SimpleBinaryDecodable>::decode(&mut Cursor::new(frame), &options).ok()?;
+    let chunk = channel.verify_and_remove_security(chunk.data).ok()?;
+    let info = chunk.chunk_info(channel).ok()?;
+    let body = info.body_offset;
+    (body <= chunk.data.len()).then_some((
+        chunk,
+        info.message_header.is_final,
+        info.sequence_header.request_id,
+        body,
+    ))
+}
+
+/// Decodes an answer as the library does afterwards.
+fn check_answer(body: &[u8], context: &Context<'_>) -> Result<(), String> {
+    let trial = check(None, body, |stream| {
+        let kind = NodeId::decode(stream, context).ok().and_then(|id| id.as_object_id().ok());
+        let _trial = kind.map(|kind| ResponseMessage::decode_by_object_id(stream, kind, context));
+    });
+    trial.map(|_| ())
+}
