@@ -78,7 +78,7 @@ fn are_sizes(operator: &str, place: usize) -> bool {
 fn numbers(model: &InferenceModel, id: usize, operator: &str) -> Result<(), GateError> {
     let (inputs, _) = model.node_facts(id).map_err(load)?;
     let refuse = |what: String| Err(GateError::Size(format!("{:?} {what}", short(&model.nodes[id].name))));
-    for (place, fact) in inputs.iter().enumerate().filter(|(place, _)| are_sizes(operator, *place)) {
+    for (_, fact) in inputs.iter().enumerate().filter(|(place, _)| are_sizes(operator, *place)) {
         let count = known(fact).map_or(0, |sizes| sizes.iter().product());
         if count > SIZES_MAX {
             return refuse(format!("is given {count} sizes, {SIZES_MAX} are allowed"));

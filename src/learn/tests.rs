@@ -241,6 +241,7 @@ fn what_moves_as_one_can_be_learned() {
             to_us: START_US + HOUR_US,
             interval_ms: 1000,
             rows: 1200,
+            state: None,
             left_out: BTreeMap::new(),
         };
         let fitted = fit_rows(&device, &order, ChosenRows { choice, rows: rows.clone() }, used).unwrap();
