@@ -31,7 +31,7 @@ pub(super) fn check(model: &mut InferenceModel, graph: &GraphProto) -> Result<()
         let node = id.checked_sub(before).and_then(|index| graph.node.get(index));
         let given = given(model, id);
         if let Some(node) = node {
-            numbers(model, id, &node.op_type)?;
+            numbers(model, id, node)?;
             planes::check(node, given.as_deref())?;
         }
         let sizes = sizes(model, id)?;
@@ -75,13 +75,16 @@ fn are_sizes(operator: &str, place: usize) -> bool {
 
 /// Refuses more sizes than any value has axes, with which the library would reckon for hours, and such
 /// as are too large: it cuts them to 32 bits where it reasons, and not where it allocates.
-fn numbers(model: &InferenceModel, id: usize, operator: &str) -> Result<(), GateError> {
+fn numbers(model: &InferenceModel, id: usize, node: &NodeProto) -> Result<(), GateError> {
+    let operator = node.op_type.as_str();
+    // What is split has a size for each part, and the parts stand in the file.
+    let most = SIZES_MAX.max(if operator == "Split" { node.output.len() } else { 0 });
     let (inputs, _) = model.node_facts(id).map_err(load)?;
     let refuse = |what: String| Err(GateError::Size(format!("{:?} {what}", short(&model.nodes[id].name))));
     for (_, fact) in inputs.iter().enumerate().filter(|(place, _)| are_sizes(operator, *place)) {
         let count = known(fact).map_or(0, |sizes| sizes.iter().product());
-        if count > SIZES_MAX {
-            return refuse(format!("is given {count} sizes, {SIZES_MAX} are allowed"));
+        if count > most {
+            return refuse(format!("is given {count} sizes, {most} are allowed"));
         }
         let Some(value) = fact.value.concretize().filter(|_| MAKE_SIZES.contains(&operator)) else {
             continue;

@@ -175,6 +175,8 @@ fn replay(
         }
         let told = rerun.push(values, now_us).map_err(gate)?;
         (replay.over[row], replay.raised[row]) = (told.over, told.raised);
+        // Where states come and go the window fills anew each time, as live.
+        replay.judged[row] = table.inside.is_none() || told.watched;
     }
     Ok(replay)
 }

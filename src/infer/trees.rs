@@ -40,6 +40,9 @@ pub(super) fn check(node: &NodeProto) -> Result<(), String> {
             }
         }
     }
+    if named("classlabels_strings").is_some() {
+        return Err("TreeEnsembleClassifier with classes that are texts (classlabels_strings): fit with classes 0, 1, …".into());
+    }
     let classes = numbers("classlabels_int64s").len();
     let leaves = numbers("class_treeids").iter().copied().zip(numbers("class_nodeids").iter().copied());
     if let Some((tree, number)) = leaves.into_iter().find(|leaf| is_leaf.get(leaf) != Some(&true)) {

@@ -21,11 +21,9 @@ pub fn people(
     stop: &CancellationToken,
 ) -> Arc<People> {
     let people = Arc::new(People::new(Arc::clone(state), events.clone(), box_path));
-    if state.get().is_none() {
-        let (reading, stop) = (Arc::clone(&people).read_when_open(), stop.clone());
-        // It ends by itself, or with the box.
-        let _detached = tokio::spawn(async move { stop.run_until_cancelled(reading).await });
-    }
+    // What was read already is not read again. It ends by itself, or with the box.
+    let (reading, stop) = (Arc::clone(&people).read_when_open(), stop.clone());
+    let _detached = tokio::spawn(async move { stop.run_until_cancelled(reading).await });
     people
 }
 

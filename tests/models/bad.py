@@ -152,6 +152,7 @@ def silent():
         ("numbers-from-one", "not numbered from 0", {"nodes_nodeids": [1, 2, 3], "nodes_truenodeids": [2, 0, 0], "nodes_falsenodeids": [3, 0, 0], "class_nodeids": [2, 3]}),
         ("no-leaf", "which is no leaf", {"class_nodeids": [0, 2]}),
         ("lists", "lists of nodes of different lengths", {"nodes_modes": ["BRANCH_LEQ", "LEAF"]}),
+        ("texts", "fit with classes 0, 1", {"classlabels_strings": ["good", "worn"]}),
         ("one-class", "has 1 classes", {"classlabels_int64s": [0]}),
     ):
         _, share, g = forest(**changes)

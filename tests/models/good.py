@@ -98,6 +98,12 @@ def shapes():
         graph = Graph(opset=opset)
         first, last = graph.add("Split", *inputs(graph), outputs=2, **attributes)
         yield name, graph.finish(graph.add("Concat", last, first, axis=attributes["axis"]), ALL)
+    # As unbind() of PyTorch over many points is exported.
+    graph = Graph()
+    flat = graph.add("Reshape", "window", graph.integers(-1, ALL))
+    long = graph.add("Concat", flat, flat, flat, axis=1)
+    parts = graph.add("Split", long, graph.integers(*[1] * 3 * ALL), outputs=3 * ALL, axis=1)
+    yield "split-into-many", graph.finish(graph.add("Concat", *reversed(parts), axis=1), 3 * ALL)
     yield one("gather-row", "Gather", lambda g: ["window", g.constant(-1, numpy.int64)], axis=1, size=INPUTS)
     yield one("gather-rows", "Gather", lambda g: ["window", g.integers(0, 3, -2)], axis=1, size=3 * INPUTS)
     yield one("gather-batch", "Gather", lambda g: ["window", g.integers(0)])

@@ -67,7 +67,7 @@ impl Told {
         self.counts.add(Counts::of(alarms.iter().copied(), labels, judged));
         let is_watched = |(onset, end): &(usize, usize)| judged[*onset..*end].iter().any(|judged| *judged);
         for (onset, end) in spans(labels).into_iter().filter(is_watched) {
-            self.delays.push(alarms[onset..end].iter().position(|alarm| *alarm));
+            self.delays.push((onset..end).position(|row| alarms[row] && judged[row]));
         }
     }
 

@@ -27,11 +27,15 @@ impl StateTag {
         let tag = device.tags.get(index).ok_or_else(missing)?;
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
         for name in filter.is.iter().map(|name| name.trim()) {
-            match number(tag, name) {
-                Some(number) => numbers.push(number),
-                None if is_text(tag.data_type.scalar) => texts.push(name.to_owned()),
-                None => return Err(words::no_such_state(&filter.tag, name, &known(tag))),
+            if is_text(tag.data_type.scalar) {
+                texts.push(name.to_owned());
+                continue;
             }
+            let found = meant(tag, name);
+            if found.is_empty() {
+                return Err(words::no_such_state(&filter.tag, name, &known(tag)));
+            }
+            numbers.extend(found);
         }
         Ok(Self { index, numbers, texts })
     }
@@ -94,22 +98,57 @@ impl LiveState {
 }
 
 fn is_text(scalar: Scalar) -> bool {
-    matches!(scalar, Scalar::Char | Scalar::String(_) | Scalar::Wstring(_))
+    matches!(scalar, Scalar::Char | Scalar::Wchar | Scalar::String(_) | Scalar::Wstring(_))
 }
 
-/// A name of the enumeration in any language, a number, `true` or `false`.
-fn number(tag: &Tag, name: &str) -> Option<i64> {
-    let mut values = tag.enumeration.iter().flat_map(|values| values.iter());
-    let named = values.find(|(_, value)| value.text.0.values().any(|text| text.eq_ignore_ascii_case(name)));
-    named.map(|(number, _)| *number).or_else(|| match name {
-        name if name.eq_ignore_ascii_case("true") => Some(1),
-        name if name.eq_ignore_ascii_case("false") => Some(0),
-        name => name.parse().ok(),
-    })
+/// The numbers that a name means: of the enumeration in any language, all that are called so; else a
+/// number, `true` or `false`.
+fn meant(tag: &Tag, name: &str) -> Vec<i64> {
+    let values = tag.enumeration.iter().flat_map(|values| values.iter());
+    let is_called = |texts: &Text| texts.0.values().any(|text| text.eq_ignore_ascii_case(name));
+    let named: Vec<i64> =
+        values.filter(|(_, value)| is_called(&value.text)).map(|(number, _)| *number).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    match name {
+        name if name.eq_ignore_ascii_case("true") => vec![1],
+        name if name.eq_ignore_ascii_case("false") => vec![0],
+        name => name.parse().into_iter().collect(),
+    }
 }
 
 fn known(tag: &Tag) -> String {
     let values = tag.enumeration.iter().flat_map(|values| values.iter());
     let names: Vec<&str> = values.map(|(_, value)| value.text.get("en")).take(16).collect();
     if names.is_empty() { "numbers".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use forebay_connector::DataType;
+
+    use super::*;
+    use crate::poll::testing::{device, tag};
+
+    /// The states with these names on a tag of this type.
+    fn states(scalar: Scalar, names: &[&str]) -> Result<StateTag, Text> {
+        let tag = Tag { data_type: DataType::single(scalar), ..tag("line.mode", 0) };
+        let is = names.iter().map(|name| (*name).to_owned()).collect();
+        let filter = StateFilter { tag: "line.mode".into(), is, settle: Duration::ZERO };
+        StateTag::find(&filter, "press-wear", &device(vec![tag]))
+    }
+
+    #[test]
+    fn a_text_is_compared_as_text_also_when_it_reads_as_a_number() {
+        let found = states(Scalar::String(Some(8)), &["1", "true", "Run"]).unwrap();
+        for (text, is_inside) in [("1", true), (" TRUE ", true), ("run", true), ("2", false), ("", false)] {
+            assert_eq!(found.is_inside(&Value::Text(text.into())), is_inside, "{text:?}");
+        }
+        let found = states(Scalar::Int, &["1"]).unwrap();
+        assert!(found.is_inside(&Value::Int(1)) && !found.is_inside(&Value::Text("1".into())));
+        assert!(states(Scalar::Int, &["run"]).is_err());
+    }
 }

@@ -89,6 +89,7 @@ pub(super) fn of_version(event: &Event, speech: &Speech) -> Option<String> {
         "accepted" => words.model_accepted,
         "removed" => words.model_removed,
         "refused" => words.model_refused,
+        "not-promoted" => words.model_not_promoted,
         _ => return None,
     };
     let why = text(event, "why", speech).map(sentence).unwrap_or_default();

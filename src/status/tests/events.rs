@@ -240,9 +240,17 @@ fn events_of_every_kind_are_told_in_german() {
     ] {
         is_translated(Kind::DeviceState, &data);
     }
-    for change in
-        ["installed", "activated", "rolled-back", "shadow", "shadow-ended", "removed", "refused", "accepted"]
-    {
+    for change in [
+        "installed",
+        "activated",
+        "rolled-back",
+        "shadow",
+        "shadow-ended",
+        "removed",
+        "refused",
+        "accepted",
+        "not-promoted",
+    ] {
         is_translated(
             Kind::ModelChanged,
             &json!({"change": change, "model": "bearing", "from": "1", "to": "2"}),

@@ -46,6 +46,8 @@ words! {
         "Modell {0}: Version {1} wurde zurückgenommen, {2} läuft jetzt{3}";
     model_shadow: "model {0}: version {2} runs in shadow and says nothing yet{3}",
         "Modell {0}: Version {2} läuft im Schatten und meldet noch nichts{3}";
+    model_not_promoted: "model {0}: version {2} in shadow does not take over by itself{3}",
+        "Modell {0}: Version {2} im Schatten übernimmt nicht von selbst{3}";
     model_shadow_ended: "model {0}: version {1} runs in shadow no more{3}",
         "Modell {0}: Version {1} läuft nicht mehr im Schatten{3}";
     model_accepted: "model {0}, version {2}: what it measures now is the new normal{3}",
