@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{LearnError, Learner, Order, model_name, past_us, span};
@@ -28,12 +29,20 @@ pub async fn look_back(learner: Arc<Learner>, stop: CancellationToken) {
         if learner.models().wants_look_back().is_empty() {
             continue;
         }
-        let (learner, stop) = (Arc::clone(&learner), stop.clone());
-        // A thread of its own: it takes a low priority, which the threads of the pool must not keep.
-        let looking =
-            std::thread::Builder::new().name("look-back".into()).spawn(move || learner.look_back(&stop));
+        let (end, ended) = oneshot::channel();
+        let (learner, told) = (Arc::clone(&learner), stop.clone());
+        // A thread of its own: it takes a low priority, which the threads of the pool must not keep. Nobody
+        // joins it: the box ends without waiting for the piece that is being read.
+        let looking = std::thread::Builder::new().name("look-back".into()).spawn(move || {
+            learner.look_back(&told);
+            // A panic drops the sender instead.
+            let _nobody_waits = end.send(());
+        });
         let ended = match looking {
-            Ok(thread) => tokio::task::spawn_blocking(move || thread.join().is_ok()).await.unwrap_or(false),
+            Ok(_thread) => match stop.run_until_cancelled(ended).await {
+                Some(ended) => ended.is_ok(),
+                None => return,
+            },
             Err(_) => false,
         };
         if !ended {

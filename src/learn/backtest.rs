@@ -104,7 +104,18 @@ pub fn given(
     history: &History,
     device: &Device,
     content: &Content,
+    times: (i64, i64),
+) -> Result<Given, LearnError> {
+    given_at_most(history, device, content, times, CELLS_MAX)
+}
+
+/// The same with at most so many values of tags at once.
+fn given_at_most(
+    history: &History,
+    device: &Device,
+    content: &Content,
     (from_us, to_us): (i64, i64),
+    cells_max: usize,
 ) -> Result<Given, LearnError> {
     let spec = &content.spec;
     let misfit = |why: crate::device::Text| LearnError::Replay(why.get("en").to_owned());
@@ -116,7 +127,7 @@ pub fn given(
     let states = state.map(|state| StateTag::find(state, &spec.name, device)).transpose().map_err(misfit)?;
     let interval_us = i64::try_from(spec.sample_interval.as_micros()).unwrap_or(i64::MAX);
     let asked = usize::try_from(to_us.saturating_sub(from_us) / interval_us.max(1)).unwrap_or(0);
-    let points = asked.min(CELLS_MAX / tags.len().max(1));
+    let points = asked.min(cells_max / tags.len().max(1));
     let grid = Grid { from_us, interval_us, points };
     let wanted = Wanted {
         device,
@@ -147,12 +158,81 @@ pub fn run(
     Ok(Backtest { cut: given.cut, ..test })
 }
 
+/// A model that is run over a time in pieces, so that little memory is needed. Window, baseline and alarm go on
+/// from one to the next, as live.
+pub(super) struct InPieces<'a> {
+    history: &'a History,
+    device: &'a Device,
+    content: &'a Content,
+    /// Values of tags that are read at once.
+    cells_max: usize,
+    going: Going,
+    /// Begin of the next piece.
+    next_us: i64,
+}
+
+impl<'a> InPieces<'a> {
+    /// From `from_us` on.
+    ///
+    /// # Errors
+    /// [`LearnError::Replay`]: the model does not run.
+    pub(super) fn new(
+        history: &'a History,
+        device: &'a Device,
+        content: &'a Content,
+        from_us: i64,
+    ) -> Result<Self, LearnError> {
+        let going = Going::new(content)?;
+        Ok(Self { history, device, content, cells_max: CELLS_MAX, going, next_us: from_us })
+    }
+
+    /// Smaller pieces.
+    #[cfg(test)]
+    pub(super) fn with_cells(self, cells_max: usize) -> Self {
+        Self { cells_max, ..self }
+    }
+
+    /// The next piece, of at most `most_us`; `None` when the time up to `end_us` is through.
+    ///
+    /// # Errors
+    /// [`LearnError`]: the model does not fit the device or does not run, or the journal cannot be read.
+    pub(super) fn next(&mut self, most_us: i64, end_us: i64) -> Result<Option<Backtest>, LearnError> {
+        let interval_us = i64::try_from(self.content.spec.sample_interval.as_micros()).unwrap_or(i64::MAX);
+        let interval_us = interval_us.max(1);
+        if self.next_us.saturating_add(interval_us) > end_us {
+            return Ok(None);
+        }
+        let to_us = self.next_us.saturating_add(most_us.max(interval_us)).min(end_us);
+        let times = (self.next_us, to_us);
+        let given = given_at_most(self.history, self.device, self.content, times, self.cells_max)?;
+        let test = replay_on(&mut self.going, self.content, &given.rows, &given.grid, |_, _| ())?;
+        // At least one point further, so that it ends.
+        self.next_us = test.to_us.saturating_add(interval_us);
+        Ok(Some(Backtest { cut: given.cut, ..test }))
+    }
+}
+
+/// A model between two pieces.
+struct Going {
+    rerun: Rerun,
+    /// When the last row was.
+    last_us: Option<i64>,
+}
+
+impl Going {
+    fn new(content: &Content) -> Result<Self, LearnError> {
+        let rerun = Rerun::load(content).map_err(|error| LearnError::Replay(error.to_string()))?;
+        Ok(Self { rerun, last_us: None })
+    }
+}
+
 /// Scores rows one after another. `each` is told of every one, with its number, and with the tag that
 /// contributed most where an alarm was raised.
 ///
 /// # Errors
 /// [`LearnError::Replay`]: the model does not run.
 fn score(
+    Going { rerun, last_us }: &mut Going,
     content: &Content,
     rows: &Rows,
     grid: &Grid,
@@ -160,13 +240,16 @@ fn score(
 ) -> Result<(), LearnError> {
     let failed = |error: crate::infer::graph::GateError| LearnError::Replay(error.to_string());
     let inputs = &content.spec.inputs;
-    let mut rerun = Rerun::load(content).map_err(failed)?;
     let mut breaks = rows.breaks.iter().peekable();
     for (at, row) in rows.values.chunks_exact(inputs.len()).enumerate() {
-        if breaks.next_if(|next| **next == at).is_some() {
+        let time_us = grid.time_us(rows.points[at]);
+        // The first row of a piece need not follow the last one of the piece before.
+        let apart = at == 0 && last_us.is_some_and(|last| last + grid.interval_us != time_us);
+        if breaks.next_if(|next| **next == at).is_some() || apart {
             rerun.interrupt();
         }
-        let told = rerun.push(row, grid.time_us(rows.points[at])).map_err(failed)?;
+        *last_us = Some(time_us);
+        let told = rerun.push(row, time_us).map_err(failed)?;
         let raised = told.crossing == Some(Crossing::Raised);
         let tag = raised.then(|| most(rerun.detector().contrib())).flatten();
         each(at, told, tag.map(|most| inputs[most].tag.as_str()));
@@ -180,6 +263,17 @@ fn score(
 /// # Errors
 /// [`LearnError::Replay`]: the model does not run.
 pub(super) fn replay(
+    content: &Content,
+    rows: &Rows,
+    grid: &Grid,
+    also: impl FnMut(usize, Told),
+) -> Result<Backtest, LearnError> {
+    replay_on(&mut Going::new(content)?, content, rows, grid, also)
+}
+
+/// The same by a model that has run already. An alarm that was raised then is not counted again.
+fn replay_on(
+    going: &mut Going,
     content: &Content,
     rows: &Rows,
     grid: &Grid,
@@ -204,7 +298,7 @@ pub(super) fn replay(
         cut: false,
     };
     let (mut running, mut no_number, mut filling): (Option<Episode>, u64, u64) = Default::default();
-    score(content, rows, grid, |at, told, tag| {
+    score(going, content, rows, grid, |at, told, tag| {
         also(at, told);
         let now_us = grid.time_us(rows.points[at]);
         no_number += u64::from(told.no_number);

@@ -142,6 +142,12 @@ fn a_shadow_is_run_over_the_past_before_it_takes_over_by_itself() {
     let stop = CancellationToken::new();
     let learner = learner(folder.path(), press(), true, &stop);
     learner.models().look_back_first();
+    // One of its devices is no longer there.
+    let model = |devices: &[&str]| {
+        let devices = devices.iter().map(|device| (*device).to_owned()).collect();
+        learner.models().configure(&[crate::config::Model { name: "press".into(), devices }]);
+    };
+    model(&["press-9", "press-3"]);
     let at = |second: i64| end_us - (2200 - second) * SECOND_US;
     let order = |from_us: i64, to_us: i64, activate: bool| Order {
         device: "press-3".into(),
@@ -176,6 +182,18 @@ fn a_shadow_is_run_over_the_past_before_it_takes_over_by_itself() {
     assert!(objection().contains("of the journal it would have raised "), "{}", objection());
     assert!(objection().ends_with(" alarms on press-3, more than one a day"), "{}", objection());
     assert!(learner.models().wants_look_back().is_empty(), "not again and again");
+    learner.models().pretend_looked_earlier(Duration::from_secs(6 * 3600));
+    assert!(objection().contains("has not been run over the last days"), "{}", objection());
+    let (candidate, devices) = learner.models().wants_look_back().remove(0);
+    assert_eq!(devices, ["press-3"]);
+    // The journal cannot be read, or it was run for other devices.
+    learner.models().look_back_later(&candidate, devices);
+    assert!(learner.models().wants_look_back().is_empty());
+    learner.models().pretend_looked_earlier(Duration::from_secs(600));
+    assert_eq!(learner.models().wants_look_back().len(), 1);
+    learner.models().looked_back(&candidate, vec!["press-9".into()], None);
+    assert!(objection().contains("has not been run over the last days"), "{}", objection());
+    assert_eq!(learner.models().wants_look_back().len(), 1);
 
     // Of the whole time the wear is normal to it.
     let mild = learner.learn(&order(at(0), at(2200), false), "anna").unwrap();

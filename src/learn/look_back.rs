@@ -1,11 +1,14 @@
 //! Before a version in shadow takes over by itself it is run over the last days in the journal: what it would
-//! have raised there counts as what it raises in shadow. In a thread of low priority, a day at a time.
+//! have raised there counts as what it raises in shadow. In a thread of low priority, at most a day
+//! at a time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{LearnError, Learner, backtest};
+use super::backtest::InPieces;
+use super::{LearnError, Learner};
 use crate::clock;
 use crate::device::Text;
 use crate::infer::folder::{Content, Folder};
@@ -14,7 +17,7 @@ use crate::infer::words;
 use crate::lane::History;
 
 /// So many days are looked back, at most.
-const DAYS: u32 = 7;
+const DAYS: i64 = 7;
 const DAY_US: i64 = 86_400_000_000;
 /// Lowest priority of the system.
 const NICE: i32 = 19;
@@ -42,14 +45,26 @@ impl Learner {
         // Only a wish.
         let _refused = rustix::process::nice(NICE);
         for (candidate, devices) in self.models.wants_look_back() {
-            let objection = match self.look_back_for(&candidate, &devices, stop) {
-                Ok(objection) => objection,
-                Err(error) => Some(words::cannot_look_back(&error.to_string())),
-            };
+            // A panic must not come again every minute: it is an answer like any other fault of a model.
+            let run = catch_unwind(AssertUnwindSafe(|| self.look_back_for(&candidate, &devices, stop)));
             if stop.is_cancelled() {
                 return;
             }
-            self.models.looked_back(&candidate, objection);
+            let objection = match run {
+                Ok(Ok(objection)) => objection,
+                Ok(Err(error)) if error.is_passing() => {
+                    tracing::warn!(
+                        "{} {} is run over the past later: {error}",
+                        candidate.model,
+                        candidate.version
+                    );
+                    self.models.look_back_later(&candidate, devices);
+                    continue;
+                }
+                Ok(Err(error)) => Some(words::cannot_look_back(&error.to_string())),
+                Err(_panic) => Some(words::cannot_look_back("panic")),
+            };
+            self.models.looked_back(&candidate, devices, objection);
         }
     }
 
@@ -72,7 +87,7 @@ impl Learner {
         Ok(None)
     }
 
-    /// Day by day, so that little memory is needed; each begins with the model as it was learned.
+    /// Piece by piece, so that little memory is needed; it begins with the model as it was learned.
     fn days(
         &self,
         history: &History,
@@ -81,15 +96,21 @@ impl Learner {
         stop: &CancellationToken,
     ) -> Result<Brought, LearnError> {
         let (device, now_us) = (self.device(device)?, clock::now_us());
-        let mut brought = Brought::default();
-        for day in (1..=i64::from(DAYS)).rev().take_while(|_| !stop.is_cancelled()) {
-            let from_us = now_us - day * DAY_US;
-            let test = backtest::run(history, &device, content, from_us, from_us + DAY_US)?;
-            brought.raised += test.raised;
-            brought.watched += Duration::from_secs_f64(test.watched_s);
-        }
-        Ok(brought)
+        let pieces = InPieces::new(history, &device, content, now_us - DAYS * DAY_US)?;
+        all_of(pieces, now_us, stop)
     }
+}
+
+/// What the pieces up to `end_us` bring together; fewer of them with `stop`.
+fn all_of(mut pieces: InPieces<'_>, end_us: i64, stop: &CancellationToken) -> Result<Brought, LearnError> {
+    let mut brought = Brought::default();
+    while !stop.is_cancelled()
+        && let Some(test) = pieces.next(DAY_US, end_us)?
+    {
+        brought.raised += test.raised;
+        brought.watched += Duration::from_secs_f64(test.watched_s);
+    }
+    Ok(brought)
 }
 
 #[cfg(test)]

@@ -113,6 +113,34 @@ fn a_backtest_leaves_out_the_states_that_a_model_does_not_watch() {
     assert!((test.watched_s - 1800.0 + 678.0).abs() < 5.0, "{test:?}");
 }
 
+/// One alarm that lasts over many pieces is one, and nothing of the time is left out.
+#[test]
+fn in_pieces_it_is_as_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machine = Machine::new(13);
+    let history = record(folder.path(), &mut machine, HOUR_S + 1800, |second, machine| {
+        machine.set_wear(if second > HOUR_S + 300 { 1.0 } else { 0.0 });
+    });
+    let learned_us = START_US + HOUR_US;
+    let order = Order { tags: vec!["drive.*".into()], ..order(START_US, learned_us) };
+    let fitted = fit(&history, &press(), &order, learned_us).unwrap();
+    let content = fitted.content("learned-press-3", "1", &press(), &BTreeMap::new()).unwrap();
+    let end_us = learned_us + HOUR_US / 2;
+    let whole = backtest::run(&history, &press(), &content, learned_us, end_us).unwrap();
+    assert!(whole.raised >= 1, "{whole:?}");
+    let device = press();
+    let pieces = backtest::InPieces::new(&history, &device, &content, learned_us).unwrap();
+    let mut pieces = pieces.with_cells(content.spec.inputs.len() * 200);
+    let (mut count, mut sums) = (0, (0, 0, 0, 0));
+    while let Some(test) = pieces.next(HOUR_US, end_us).unwrap() {
+        count += 1;
+        sums = (sums.0 + test.points, sums.1 + test.watched, sums.2 + test.raised, sums.3 + test.over);
+        assert_eq!(test.cut, count < 9, "{test:?}");
+    }
+    assert_eq!(count, 9);
+    assert_eq!(sums, (whole.points, whole.watched, whole.raised, whole.over), "{whole:?}");
+}
+
 #[test]
 fn a_backtest_of_a_model_that_does_not_fit_says_so() {
     let folder = tempfile::tempdir().unwrap();

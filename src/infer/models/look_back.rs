@@ -16,6 +16,8 @@ use crate::device::Text;
 
 /// After so long an objection is looked at anew: what raised alarms may lie too far back now.
 const AGAIN: Duration = Duration::from_secs(6 * 3600);
+/// After so long it is tried again where the journal could not be read.
+const LATER: Duration = Duration::from_secs(600);
 
 /// A version that would take over by itself if the past says nothing against it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +32,31 @@ pub struct Candidate {
 #[derive(Debug, Clone)]
 struct Looked {
     at_us: i64,
-    objection: Option<Text>,
+    /// The devices it was run for.
+    devices: Vec<String>,
+    outcome: Outcome,
+    /// The last answer was an objection, so it has been told.
+    told: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Outcome {
+    /// Nothing against it, or why it is not to take over.
+    Answer(Option<Text>),
+    /// It could not be run for now.
+    Later,
+}
+
+impl Looked {
+    /// It holds still, for these devices. One from the future was taken before the clock was set.
+    fn holds(&self, devices: &[String], now_us: i64) -> bool {
+        let holds = match self.outcome {
+            Outcome::Answer(_) => AGAIN,
+            Outcome::Later => LATER,
+        };
+        let holds_us = i64::try_from(holds.as_micros()).unwrap_or(i64::MAX);
+        self.devices == devices && (0..holds_us).contains(&now_us.saturating_sub(self.at_us))
+    }
 }
 
 /// All that is known of the past of versions in shadow. Not kept over a restart: it is looked at anew.
@@ -56,36 +82,60 @@ impl Models {
     /// Versions in shadow that nothing but their past keeps from taking over, with the devices they watch.
     pub fn wants_look_back(&self) -> Vec<(Candidate, Vec<String>)> {
         let now_us = clock::now_us();
-        let again_us = i64::try_from(AGAIN.as_micros()).unwrap_or(i64::MAX);
         let mut wanted = Vec::new();
         for (model, entry) in self.registry.entries().into_iter().filter(|_| self.options.promote) {
             let Some(shadow) = entry.shadow else { continue };
             let candidate = Candidate { model, version: shadow.version };
+            let devices = self.looked_at(&candidate.model);
             let looked = self.look_backs.of(&candidate);
-            let is_fresh = looked.is_some_and(|it| now_us.saturating_sub(it.at_us) < again_us);
-            if !is_fresh && self.figures_object(&candidate.model) == Some(None) {
-                let devices = self.devices_of(&candidate.model);
+            let holds = looked.is_some_and(|it| it.holds(&devices, now_us));
+            if !holds && self.figures_object(&candidate.model) == Some(None) {
                 wanted.push((candidate, devices));
             }
         }
         wanted
     }
 
-    /// What the past says of a version: nothing against it, or why it is not to take over. That is told once.
-    pub fn looked_back(&self, candidate: &Candidate, objection: Option<Text>) {
-        let before = self.look_backs.of(candidate).and_then(|looked| looked.objection);
-        if let Some(why) = objection.as_ref().filter(|why| before.as_ref() != Some(why)) {
+    /// The devices of a model that the twin has: an order or `forebay.toml` may name others.
+    fn looked_at(&self, model: &str) -> Vec<String> {
+        let mut devices = self.devices_of(model);
+        devices.retain(|device| self.twin.device(device).is_some());
+        devices
+    }
+
+    /// What the past of these devices says of a version: nothing against it, or why it is not to take over.
+    /// That is told when it begins; its figures move with every run.
+    pub fn looked_back(&self, candidate: &Candidate, devices: Vec<String>, objection: Option<Text>) {
+        if !self.is_in_shadow(candidate) {
+            return;
+        }
+        let told = self.look_backs.of(candidate).is_some_and(|looked| looked.told);
+        if let Some(why) = objection.as_ref().filter(|_| !told) {
             self.say("not-promoted", &candidate.model, "", &candidate.version, why, ITSELF);
         }
-        let looked = Looked { at_us: clock::now_us(), objection };
+        let told = objection.is_some();
+        self.remember(
+            candidate,
+            Looked { at_us: clock::now_us(), devices, outcome: Outcome::Answer(objection), told },
+        );
+    }
+
+    /// The past could not be read for now: nothing is known, and it is tried again after [`LATER`].
+    pub fn look_back_later(&self, candidate: &Candidate, devices: Vec<String>) {
+        let told = self.look_backs.of(candidate).is_some_and(|looked| looked.told);
+        self.remember(candidate, Looked { at_us: clock::now_us(), devices, outcome: Outcome::Later, told });
+    }
+
+    fn remember(&self, candidate: &Candidate, looked: Looked) {
         let mut all = self.look_backs.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        // Versions that have left the shadow are of no interest any more.
-        let entries = self.registry.entries();
-        all.retain(|known, _| {
-            let shadow = entries.get(&known.model).and_then(|entry| entry.shadow.as_ref());
-            shadow.is_some_and(|shadow| shadow.version == known.version)
-        });
         all.insert(candidate.clone(), looked);
+        // Versions that have left the shadow are of no interest any more.
+        all.retain(|known, _| self.is_in_shadow(known));
+    }
+
+    fn is_in_shadow(&self, candidate: &Candidate) -> bool {
+        let shadow = self.registry.entry(&candidate.model).shadow;
+        shadow.is_some_and(|shadow| shadow.version == candidate.version)
     }
 
     /// Why the figures of a shadow speak against it; `None` where none runs.
@@ -100,9 +150,10 @@ impl Models {
             return None;
         }
         let candidate = Candidate { model: model.to_owned(), version: version.to_owned() };
-        match self.look_backs.of(&candidate) {
-            Some(looked) => looked.objection,
-            None => Some(words::not_looked_back()),
+        let looked = self.look_backs.of(&candidate);
+        match looked.filter(|it| it.holds(&self.looked_at(model), clock::now_us())).map(|it| it.outcome) {
+            Some(Outcome::Answer(objection)) => objection,
+            Some(Outcome::Later) | None => Some(words::not_looked_back()),
         }
     }
 
@@ -116,5 +167,12 @@ impl Models {
                 super::super::shadow::Comparison { watched_us: 1, scored: 1000, ..Default::default() };
             slot.tally().comparison = comparison;
         }
+    }
+
+    /// As if all that is known were older.
+    #[cfg(test)]
+    pub(crate) fn pretend_looked_earlier(&self, by: Duration) {
+        let mut all = self.look_backs.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values_mut().for_each(|looked| looked.at_us -= i64::try_from(by.as_micros()).unwrap_or(0));
     }
 }
