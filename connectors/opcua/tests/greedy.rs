@@ -92,10 +92,12 @@ fn answers() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("3,800,000 diagnostics", values(58, &array(25).repeat(58)), "takes more than 64 MiB"),
         ("3,800,000 values", values(58, &array(23).repeat(58)), "takes more than 64 MiB"),
         ("no end", vec![0; 100 * BODY], "began answers of more than 8 MiB"),
+        ("not asked", vec![0; 100], "an answer to a request that was not made"),
     ]
 }
 
-/// Sends an answer in chunks. What never ends is sent without a last one, for two requests that nobody made.
+/// Sends an answer in chunks. What never ends is sent without a last one, for two requests that
+/// nobody waits for.
 fn send(client: &mut TcpStream, request: u32, answer: &[u8], is_endless: bool) -> std::io::Result<()> {
     let all = answer.chunks(BODY).count();
     for round in 0..if is_endless { 2 } else { 1 } {
@@ -103,7 +105,7 @@ fn send(client: &mut TcpStream, request: u32, answer: &[u8], is_endless: bool) -
             let is_last = number as usize == all && !is_endless;
             let kind = if is_last { b"MSGF" } else { b"MSGC" };
             let sequence = 1 + number + round * 100;
-            let request = if is_endless { request + 1 + round } else { request };
+            let request = if is_endless { request - 1 - round } else { request };
             let head = [1, 1, sequence, request].map(u32::to_le_bytes).concat();
             client.write_all(&frame(kind, &[&head, part].concat()))?;
         }
@@ -143,6 +145,7 @@ fn serve(mut client: TcpStream, answer: &[u8], is_endless: bool) -> std::io::Res
     let asked = question(&mut client)?;
     // Behind the ids of channel and keys and the number of the chunk.
     let request = u32::from_le_bytes(asked[12..16].try_into().expect("four bytes"));
+    let request = if answer == [0; 100] { request + 1 } else { request };
     send(&mut client, request, answer, is_endless)?;
     std::io::copy(&mut client, &mut std::io::sink()).map(|_| ())
 }
