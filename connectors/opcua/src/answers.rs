@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use opcua::core::comms::message_chunk::{MessageChunk, MessageIsFinalType};
 use opcua::core::comms::secure_channel::SecureChannel;
@@ -13,17 +15,49 @@ use crate::wary::check;
 
 /// Most that unfinished answers may hold in memory, in bytes.
 const UNFINISHED_MAX: usize = 2 * MAX_CHUNKS * MAX_CHUNK_BYTES;
+/// Most answers that may be unfinished at a time. No more requests are under way, and servers send one
+/// answer after the other.
+const UNFINISHED_COUNT: usize = 64;
 /// What stands before the body of an encrypted chunk, in bytes: header with the channel's id, keys'
 /// id, numbers of chunk and request (Part 6, 6.7.2).
 const CHUNK_HEAD_BYTES: usize = 24;
 
 /// Answers of which not all chunks have come, by request.
-#[derive(Default)]
 pub(crate) struct Answers {
     unfinished: HashMap<u32, Vec<u8>>,
+    /// What they take, in bytes.
+    held: usize,
+    /// Id of the last request that was made.
+    asked: Arc<AtomicU32>,
 }
 
 impl Answers {
+    pub(crate) fn new(asked: Arc<AtomicU32>) -> Self {
+        Self { unfinished: HashMap::new(), held: 0, asked }
+    }
+
+    /// Keeps a part of an answer.
+    fn keep(&mut self, request: u32, part: &[u8]) -> Result<(), String> {
+        let whole = self.unfinished.entry(request).or_default();
+        self.held -= whole.capacity();
+        whole.extend_from_slice(part);
+        self.held += whole.capacity();
+        if self.held > UNFINISHED_MAX {
+            Err(format!("it began answers of more than {} MiB and ended none", UNFINISHED_MAX >> 20))
+        } else if self.unfinished.len() > UNFINISHED_COUNT {
+            Err(format!("it began more than {UNFINISHED_COUNT} answers and ended none"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What was kept of an answer.
+    fn release(&mut self, request: u32) -> Option<Vec<u8>> {
+        let whole = self.unfinished.remove(&request)?;
+        self.held -= whole.capacity();
+        Some(whole)
+    }
+
     /// Takes one whole frame, and looks at the answer that it completes.
     ///
     /// # Errors
@@ -38,23 +72,21 @@ impl Answers {
             return Err(format!("it sent an encrypted message of only {} bytes", frame.len()));
         }
         let Some((chunk, is_final, request, body)) = open(frame, channel) else { return Ok(()) };
+        // The library ignores what it has not asked for, and what it ignored would be missing when it
+        // puts the answer to a later request together; the ids can be guessed.
+        if request > self.asked.load(Ordering::Relaxed) {
+            return Err("it sent an answer to a request that was not made".into());
+        }
         let part = &chunk.data[body..];
         match is_final {
             MessageIsFinalType::FinalError => {
-                self.unfinished.remove(&request);
+                self.release(request);
                 Ok(())
             }
-            MessageIsFinalType::Intermediate => {
-                self.unfinished.entry(request).or_default().extend_from_slice(part);
-                let held: usize = self.unfinished.values().map(Vec::len).sum();
-                if held + self.unfinished.len() * CHUNK_HEAD_BYTES <= UNFINISHED_MAX {
-                    return Ok(());
-                }
-                Err(format!("it began answers of more than {} MiB and ended none", UNFINISHED_MAX >> 20))
-            }
+            MessageIsFinalType::Intermediate => self.keep(request, part),
             MessageIsFinalType::Final => {
                 let context = channel.context();
-                match self.unfinished.remove(&request) {
+                match self.release(request) {
                     Some(mut whole) => {
                         whole.extend_from_slice(part);
                         check_answer(&whole, &context.context())
@@ -86,7 +118,7 @@ fn open(frame: &[u8], channel: &SecureChannel) -> Option<(MessageChunk, MessageI
 fn check_answer(body: &[u8], context: &Context<'_>) -> Result<(), String> {
     let trial = check(None, body, |stream| {
         let kind = NodeId::decode(stream, context).ok().and_then(|id| id.as_object_id().ok());
-        let _trial = kind.map(|kind| ResponseMessage::decode_by_object_id(stream, kind, context));
+        kind.is_some_and(|kind| ResponseMessage::decode_by_object_id(stream, kind, context).is_ok())
     });
     trial.map(|_| ())
 }

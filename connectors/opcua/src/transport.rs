@@ -5,6 +5,7 @@
 //! (see [`crate::wary`]). The reader here looks at every frame before the library does, and ends the
 //! connection at the first impossible one.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ use crate::frames::{Check, FrameGuard};
 pub(crate) const MAX_CHUNK_BYTES: usize = 64 * 1024;
 /// Most chunks of one message: together 4 MiB.
 pub(crate) const MAX_CHUNKS: usize = 64;
+
+/// The library gives the first request of a connection the id after this.
+const FIRST_REQUEST: u32 = 1000;
 
 /// Connects to one host and port, whatever addresses the server advertises.
 #[derive(Debug, Clone)]
@@ -68,8 +72,9 @@ impl Connector for TcpSource {
         outgoing: RequestRecv,
         config: TransportConfiguration,
     ) -> Result<Self::Transport, Error> {
+        let asked = Arc::new(AtomicU32::new(FIRST_REQUEST));
         let open = |url: String, options| {
-            let (mut answers, seen_by) = (Answers::default(), channel.clone());
+            let (mut answers, seen_by) = (Answers::new(asked.clone()), channel.clone());
             let check: Check = Box::new(move |frame| answers.check(frame, &seen_by.secure_channel().read()));
             async move {
                 let (reader, writer) = self.stream().await?.into_split();
@@ -79,7 +84,7 @@ impl Connector for TcpSource {
         };
         let connector = StreamConnector::new(open, self.url.clone());
         let inner = connector.connect(channel.clone(), outgoing, config).await?;
-        Ok(OwnClock { inner, channel, token: 0 })
+        Ok(OwnClock { inner, channel, token: 0, asked })
     }
 
     fn default_endpoint(&self) -> EndpointDescription {
@@ -95,7 +100,7 @@ impl ConnectionSource for TcpSource {
     }
 }
 
-/// Measures the age of the channel's keys by our own clock.
+/// Measures the age of the channel's keys by our own clock, and counts the requests.
 ///
 /// The library takes the time that the server gives them, and compares it with the clock of the
 /// box: behind a controller whose clock stands at 1970 it would renew the keys before every single
@@ -106,6 +111,8 @@ pub(crate) struct OwnClock<T> {
     channel: Arc<SecureChannelState>,
     /// Id of the keys whose time is right.
     token: u32,
+    /// Id of the last request.
+    asked: Arc<AtomicU32>,
 }
 
 impl<T> OwnClock<T> {
@@ -129,7 +136,14 @@ impl<T> OwnClock<T> {
 impl<T: Transport> Transport for OwnClock<T> {
     fn poll(&mut self) -> impl Future<Output = TransportPollResult> + Send + Sync {
         self.correct();
-        self.inner.poll()
+        async {
+            let result = self.inner.poll().await;
+            // Either takes one id, before the first byte of the request leaves.
+            if let TransportPollResult::OutgoingMessage | TransportPollResult::RecoverableError(_) = result {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+            }
+            result
+        }
     }
 
     fn connected_url(&self) -> &str {

@@ -52,6 +52,19 @@ fn object(body: u8, claimed: i32) -> Vec<u8> {
     [&message(READ)[..], &PLAIN[..5], &[1, 7, 7, 0, body], &claimed.to_le_bytes(), &[7; 100]].concat()
 }
 
+/// A filter with two elements: the operand of the first ends with a byte 1, so that the operator of the
+/// second, 17, looks like a length of more than the 11 bytes that follow. They claim 2 GiB.
+fn filter() -> Vec<u8> {
+    let object = |id: u16, body: &[u8]| {
+        let length = i32::try_from(body.len()).expect("short").to_le_bytes();
+        [&[1, 0][..], &id.to_le_bytes(), &[1], &length, body].concat()
+    };
+    let operand = [&[1, 0, 0, 0][..], &object(597, &[3, 1])].concat();
+    let greedy = [&[1, 0, 0, 0, 0, 7, 1][..], &i32::MAX.to_le_bytes()].concat();
+    let elements = [&[2, 0, 0, 0, 0, 0, 0, 0][..], &operand, &[17, 0, 0, 0], &greedy].concat();
+    values(1, &[&[1, 22][..], &object(588, &elements)].concat())
+}
+
 /// Name, answer, and words that the box has for it.
 fn answers() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let more = "an object that claims more bytes than the 100 that follow";
@@ -91,11 +104,14 @@ fn answers() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("diagnostics, 3,800,000 deep", [&message(READ)[..], &[0x40; 3_800_000]].concat(), deep),
         ("3,800,000 diagnostics", values(58, &array(25).repeat(58)), "takes more than 64 MiB"),
         ("3,800,000 values", values(58, &array(23).repeat(58)), "takes more than 64 MiB"),
+        ("body of 2 GiB behind an operator", filter(), "an object that claims more bytes than the 0 that"),
         ("no end", vec![0; 100 * BODY], "began answers of more than 8 MiB"),
+        ("not asked", vec![0; 100], "an answer to a request that was not made"),
     ]
 }
 
-/// Sends an answer in chunks. What never ends is sent without a last one, for two requests that nobody made.
+/// Sends an answer in chunks. What never ends is sent without a last one, for two requests that
+/// nobody waits for.
 fn send(client: &mut TcpStream, request: u32, answer: &[u8], is_endless: bool) -> std::io::Result<()> {
     let all = answer.chunks(BODY).count();
     for round in 0..if is_endless { 2 } else { 1 } {
@@ -103,7 +119,7 @@ fn send(client: &mut TcpStream, request: u32, answer: &[u8], is_endless: bool) -
             let is_last = number as usize == all && !is_endless;
             let kind = if is_last { b"MSGF" } else { b"MSGC" };
             let sequence = 1 + number + round * 100;
-            let request = if is_endless { request + 1 + round } else { request };
+            let request = if is_endless { request - 1 - round } else { request };
             let head = [1, 1, sequence, request].map(u32::to_le_bytes).concat();
             client.write_all(&frame(kind, &[&head, part].concat()))?;
         }
@@ -143,6 +159,7 @@ fn serve(mut client: TcpStream, answer: &[u8], is_endless: bool) -> std::io::Res
     let asked = question(&mut client)?;
     // Behind the ids of channel and keys and the number of the chunk.
     let request = u32::from_le_bytes(asked[12..16].try_into().expect("four bytes"));
+    let request = if answer == [0; 100] { request + 1 } else { request };
     send(&mut client, request, answer, is_endless)?;
     std::io::copy(&mut client, &mut std::io::sink()).map(|_| ())
 }

@@ -229,9 +229,7 @@ impl Reader<'_> {
     fn decode(&mut self, encoding: Option<u8>) -> Result<Variant, DecodeFault> {
         let context = &self.context;
         // The library has not looked into these bytes before: there may be values in values.
-        let trial = wary::check(encoding, self.bytes, |stream| {
-            let _trial = Variant::decode(stream, context);
-        });
+        let trial = wary::check(encoding, self.bytes, |stream| Variant::decode(stream, context).is_ok());
         let taken = trial.map_err(|_| DecodeFault::Layout)?;
         self.left.memory = self.left.memory.checked_sub(taken).ok_or(DecodeFault::Layout)?;
         let head = encoding.as_slice();
