@@ -374,10 +374,11 @@ impl Place {
         if interval != self.interval || !whole {
             (self.interval, self.next) = (interval, begun + interval);
         }
-        slot.has_begun();
         (self.slot, self.watcher) = (slot, Some(watcher));
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // Who waits for the begin asks for the time next.
         self.slot.tally().swap_us = Some(took_us);
+        self.slot.has_begun();
     }
 }
 
