@@ -360,11 +360,16 @@ async fn cut_lines_do_not_fill_the_server_with_sessions() {
     assert!(matches!(&error, PollError::Refused { what } if what.contains("still hold")), "{error}");
     assert_eq!(proxy.connections(), before);
     reconnect(&mut connector).await;
-    // Until the other three have ended, too: on a busy machine the end of one of the next may not be confirmed.
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    // The simulator takes 20 sessions; those closed properly must not count.
+    // The simulator takes 20 sessions; those closed properly must not count. On a busy machine some ends are
+    // not confirmed in time, and four of those are waited for.
+    let mut waits = 0;
     for _ in 0..40 {
-        connector.connect().await.expect("a session is free");
+        if let Err(error) = connector.connect().await {
+            assert!(matches!(&error, PollError::Refused { what } if what.contains("still hold")), "{error}");
+            waits += 1;
+            assert!(waits <= 3, "sessions that were closed count as left");
+            reconnect(&mut connector).await;
+        }
     }
     // Two connections for each session: one to ask for the endpoints.
     assert!(proxy.connections() <= 2 * (4 + 1 + 40), "{} connections", proxy.connections());
