@@ -120,7 +120,7 @@ impl Models {
         );
     }
 
-    /// The past could not be read for now: nothing is known, and it is tried again after [`LATER`].
+    /// The past could not be read for now: nothing is known, and it is tried again after ten minutes.
     pub fn look_back_later(&self, candidate: &Candidate, devices: Vec<String>) {
         let told = self.look_backs.of(candidate).is_some_and(|looked| looked.told);
         self.remember(candidate, Looked { at_us: clock::now_us(), devices, outcome: Outcome::Later, told });
