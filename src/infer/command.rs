@@ -361,9 +361,19 @@ fn model_words(model: &Json) -> String {
     for device in model["devices"].as_array().into_iter().flatten() {
         let dropped = device["late"].as_u64().unwrap_or(0) + device["over_share"].as_u64().unwrap_or(0);
         let dropped = if dropped > 0 { format!(", {dropped} windows dropped") } else { String::new() };
-        said += &format!("    {}: {}{dropped}\n", text(&device["device"]), text(&device["state"]));
+        let (name, state, moved) = (text(&device["device"]), text(&device["state"]), moved(device));
+        said += &format!("    {name}: {state}{moved}{dropped}\n");
     }
     said
+}
+
+/// The tag whose baseline has moved most, and how far.
+fn moved(device: &Json) -> String {
+    let used = device["reach_used"].as_object().into_iter().flatten();
+    let used = used.filter_map(|(tag, used)| Some((tag, used.as_f64()?)));
+    used.max_by(|a, b| a.1.total_cmp(&b.1)).map_or_else(String::new, |(tag, used)| {
+        format!(", {tag} has used {:.0} % of the change that is followed", used * 100.0)
+    })
 }
 
 /// How a shadow does beside the active version.

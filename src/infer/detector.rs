@@ -141,16 +141,16 @@ impl Detector {
         self.baseline.as_mut()
     }
 
-    /// How much of its reach the baseline of each input has used up, 0 to 1; of an input with several
-    /// features the most. Empty where the model follows no drift.
-    pub fn reach_used(&self) -> Vec<f64> {
-        let Some(baseline) = &self.baseline else { return Vec::new() };
-        let mut used = vec![0.0_f64; self.by_input.len()];
+    /// Puts into `used` how much of its reach the baseline of each input has used up, 0 to 1; of an input
+    /// with several features the most. Empty where the model follows no drift.
+    pub fn reach_used(&self, used: &mut Vec<f64>) {
+        used.clear();
+        let Some(baseline) = &self.baseline else { return };
+        used.resize(self.by_input.len(), 0.0);
         for (column, drift) in baseline.drift().enumerate() {
             let input = self.features.as_ref().map_or(column, |features| features.input(column));
             used[input] = used[input].max(drift.abs());
         }
-        used
     }
 
     /// What the model has learned since training, to be kept for a restart.

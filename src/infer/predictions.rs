@@ -259,6 +259,8 @@ pub(super) struct Now {
     pub(super) score: Option<f32>,
     pub(super) last_us: i64,
     pub(super) contrib: Vec<f32>,
+    /// How much of its reach the baseline of each input has used up, 0 to 1; empty without a baseline.
+    pub(super) reach_used: Vec<f64>,
     /// What the model last said of how long the machine will last.
     pub(super) remaining: Option<[f32; 3]>,
     pub(super) missing: usize,
@@ -279,6 +281,7 @@ impl Slot {
             score: None,
             last_us: 0,
             contrib: vec![0.0; content.map_or(0, |content| content.spec.inputs.len())],
+            reach_used: Vec::new(),
             remaining: None,
             missing: content.map_or(0, |content| content.spec.points()),
             history: VecDeque::with_capacity(HISTORY_MAX),

@@ -303,7 +303,8 @@ impl Watcher {
             self.go_on_from(&before);
         }
         let Some(spec) = self.slot.spec() else { return };
-        let used = self.detector.reach_used();
+        let mut used = Vec::new();
+        self.detector.reach_used(&mut used);
         let used: Vec<_> = spec.inputs.iter().map(|input| input.tag.as_str()).zip(used).collect();
         // What a shadow has learned is kept by another diary than its own, so it tells nothing.
         for number in self.slot.diary.nearly_used_up(self.detector.hash(), &used) {
@@ -442,6 +443,7 @@ impl Watcher {
         if accepted {
             self.detector.baseline().into_iter().for_each(Baseline::accept);
         }
+        self.detector.reach_used(&mut now.reach_used);
         let crossing = self.alarm.push(score, now_us);
         self.follow(&mut now, score, now_us);
         drop(now);

@@ -8,20 +8,18 @@ use super::rig::Rig;
 use crate::support::{PATIENCE, wait_for};
 
 const MODEL: &str = "learned-pump";
+const TAG: &str = "motor.vibration";
 /// What the baseline has followed is taken down at the end of each minute.
 const MINUTE_US: i64 = 60_000_000;
 /// How far the machine goes from where it was while it was learned, in amplitudes: less than an alarm.
 const AWAY: f64 = 1.8;
+/// Share of the reach that its baseline has to use up for that.
+const FOLLOWED: f64 = 0.15;
 
-/// Highest of the scores of some seconds in which there is no alarm.
-fn score(rig: &Rig) -> f64 {
-    rig.wait_model(MODEL, "normal score", |state, _| state == "normal");
-    let mut highest = 0.0_f64;
-    for _ in 0..5 {
-        rig.wait_scores(MODEL, 3);
-        highest = highest.max(rig.wait_model(MODEL, "score without alarm", |state, _| state == "normal"));
-    }
-    highest
+/// How much of its reach the baseline of [`TAG`] has used up, once there is a score without an alarm.
+fn reach_used(rig: &Rig) -> Option<f64> {
+    let device = rig.model(MODEL)?["devices"][0].clone();
+    (device["state"] == "normal").then(|| device["reach_used"][TAG].as_f64()).flatten()
 }
 
 /// Waits until `us` has passed by the clock.
@@ -37,23 +35,25 @@ fn a_baseline_that_has_followed_and_an_alarm_outlive_kill_9() {
     rig.done(&["learn", "pump", "--from", "10m ago", "--interval", "200"]);
     rig.wait_model(MODEL, "normal score", |state, _| state == "normal");
 
+    let fresh = wait_for("baseline", PATIENCE, || reach_used(&rig));
+    assert!(fresh < FOLLOWED / 2.0, "{fresh}");
     // It comes slowly to another level, which is followed.
     rig.machine("pump").keep_steady();
     for step in 1..=12 {
         rig.machine("pump").shift(AWAY * f64::from(step) / 12.0);
         std::thread::sleep(Duration::from_millis(400));
     }
-    let first = score(&rig);
-    assert!(first > 0.4, "{first}");
-    rig.wait_model(MODEL, "score that has followed", |state, score| state == "normal" && score < 0.6 * first);
+    let followed = wait_for("baseline that has followed", 2 * PATIENCE, || {
+        reach_used(&rig).filter(|used| *used > FOLLOWED)
+    });
     wait_until((now_us() / MINUTE_US + 1) * MINUTE_US);
     rig.wait_scores(MODEL, 2);
     rig.daemon.stop();
     for _ in 0..2 {
         rig.daemon.start();
-        let again = score(&rig);
-        println!("score {first} at first, {again} after a start");
-        assert!(again < 0.75 * first, "it has learned anew: {again}, and {first} at first");
+        let again = wait_for("score without alarm", PATIENCE, || reach_used(&rig));
+        println!("{fresh} of the reach after learning, {followed} before a start, {again} after it");
+        assert!(again > 0.8 * followed, "it has learned anew: {again}, and {followed} before");
         rig.daemon.kill();
     }
 

@@ -46,14 +46,18 @@ impl Models {
             State::Suppressed { .. } => "suppressed",
             State::Broken { .. } => "broken",
         };
-        let score = now.score;
+        let (score, reach_used) = (now.score, now.reach_used.clone());
         drop(now);
+        let inputs = slot.spec().into_iter().flat_map(|spec| &spec.inputs);
+        let reach_used: BTreeMap<&str, f64> =
+            inputs.map(|input| input.tag.as_str()).zip(reach_used).collect();
         let tally = slot.tally();
         json!({
             "device": slot.device,
             "state": state,
             "version": self.stored_version(slot),
             "score": score,
+            "reach_used": reach_used,
             "points": tally.points,
             "scored": tally.scored,
             "late": tally.late,
