@@ -228,6 +228,25 @@ fn nothing_names_this_machine() {
 }
 
 #[test]
+fn the_first_command_of_the_readme_runs_forebay() {
+    assert!(
+        std::fs::read_to_string(root().join("README.md")).unwrap().contains("\ncargo run --release -- demo ")
+    );
+    // With a second one cargo asks which is meant.
+    let mut manifests = vec!["Cargo.toml".to_owned()];
+    let members = ["connectors", "hil"].into_iter().flat_map(files).map(|file| file.path);
+    manifests.extend(members.filter(|path| path.ends_with("/Cargo.toml")));
+    let run: Vec<_> = manifests
+        .into_iter()
+        .filter(|path| {
+            let text = std::fs::read_to_string(root().join(path)).unwrap();
+            text.lines().any(|line| line.starts_with("default-run"))
+        })
+        .collect();
+    assert_eq!(run, ["Cargo.toml"]);
+}
+
+#[test]
 fn crates_keep_to_their_side() {
     let mut found = Vec::new();
     for file in files("connectors").into_iter().filter(|file| file.path.ends_with("Cargo.toml")) {

@@ -4,7 +4,7 @@
 //! bytes, is an error of this device and of nothing else.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -91,14 +91,23 @@ pub(crate) async fn client(device: &DeviceSpec, settings: &Settings) -> Result<A
 /// An open session.
 pub(crate) struct Link {
     pub(crate) session: Arc<Session>,
-    /// Why the link ended, once it has.
-    lost: Arc<OnceLock<String>>,
+    end: Arc<End>,
     task: AbortOnDropHandle<()>,
     timeout: Duration,
     /// The server's certificate, where a person's decision about it is in the list.
     pub(crate) listed: Option<Fingerprint>,
     /// What every request waits for, when the device has a budget.
     pub(crate) pace: Option<Arc<dyn Pace>>,
+}
+
+/// How a link ends.
+#[derive(Default)]
+struct End {
+    /// We are ending it: what the server says of its subscriptions from now on is no fault, and the
+    /// library has to run until the server has confirmed the end.
+    closing: AtomicBool,
+    /// Why it has ended, once it has.
+    lost: OnceLock<String>,
 }
 
 /// Why there is no session.
@@ -166,10 +175,10 @@ impl Link {
             .and_then(|builder| builder.build(client.certificate_store().clone()))
             .map_err(|error| connect_error(settings, None, &error))?;
         let (ready, opened) = oneshot::channel();
-        let lost = Arc::new(OnceLock::new());
-        let task = tokio::spawn(drive(events, ready, lost.clone(), fault.clone(), requests.clone()));
+        let end = Arc::new(End::default());
+        let task = tokio::spawn(drive(events, ready, end.clone(), fault.clone(), requests.clone()));
         let task = AbortOnDropHandle::new(task);
-        let link = Self { session, lost, task, timeout: settings.timeout, listed, pace: None };
+        let link = Self { session, end, task, timeout: settings.timeout, listed, pace: None };
         let limit = settings.timeout * 3;
         let (error, needs_rest) = match timeout(limit, opened).await {
             Ok(Ok(Ok(()))) => return Ok(link),
@@ -191,7 +200,7 @@ impl Link {
 
     /// Fails once the session is gone.
     pub(crate) fn check(&self) -> Result<(), PollError> {
-        if let Some(cause) = self.lost.get() {
+        if let Some(cause) = self.end.lost.get() {
             return Err(PollError::Lost { cause: cause.clone() });
         }
         if self.task.is_finished() { Err(hostile()) } else { Ok(()) }
@@ -271,6 +280,7 @@ impl Link {
     /// that.
     pub(crate) async fn close(self) -> bool {
         // The session ends by its timeout where the goodbye does not arrive.
+        self.end.closing.store(true, Ordering::Relaxed);
         self.check().is_ok() && matches!(timeout(GOODBYE, self.session.disconnect()).await, Ok(Ok(())))
     }
 }
@@ -313,7 +323,7 @@ fn chunk(answer: DataValue) -> usize {
 async fn drive(
     events: SessionEventLoop<TcpSource>,
     ready: oneshot::Sender<Result<(), StatusCode>>,
-    lost: Arc<OnceLock<String>>,
+    end: Arc<End>,
     fault: Arc<OnceLock<Fault>>,
     requests: Arc<AtomicU64>,
 ) {
@@ -338,20 +348,22 @@ async fn drive(
             }
             Some(Ok(SessionPollResult::SessionActivity(SessionActivity::KeepAliveFailed(status))))
                 // A server that answers, but runs no program or hides its state, still has values.
-                if status != StatusCode::BadServerHalted && status != StatusCode::BadUnknownResponse =>
+                if status != StatusCode::BadServerHalted
+                    && status != StatusCode::BadUnknownResponse
+                    && !end.closing.load(Ordering::Relaxed) =>
             {
                 break format!("the server does not answer any more ({status})");
             }
             Some(Ok(SessionPollResult::Subscription(
                 SubscriptionActivity::FatalFailure(status)
                 | SubscriptionActivity::PublishFailed(status @ StatusCode::BadNoSubscription),
-            ))) => break format!("the server has dropped the subscriptions ({status})"),
+            ))) if !end.closing.load(Ordering::Relaxed) => break format!("the server has dropped the subscriptions ({status})"),
             Some(Ok(_)) => {}
             None => break "connection closed".into(),
         }
     };
     // Set once only: this task is the only one that writes.
-    let _first = lost.set(cause);
+    let _first = end.lost.set(cause);
 }
 
 /// Asks for the endpoints and picks the configured one, with the configured host and port: what
