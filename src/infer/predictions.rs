@@ -77,6 +77,8 @@ pub struct Prediction {
     pub contributions: Vec<(String, f32)>,
     /// How long the machine will last, where the model says so: least, likely, most, and their unit.
     pub remaining: Option<([f32; 3], String)>,
+    /// The tag whose baseline has used up most of its reach, and the share of it, 0 to 1.
+    pub reach_used: Option<(String, f64)>,
     /// Last smoothed scores, oldest first, at most [`HISTORY_MAX`].
     pub history: Vec<f32>,
     /// Windows that were not scored since it began to run: late, or over the share of the processor.
@@ -423,11 +425,18 @@ impl Slot {
             last_us: now.last_us,
             words: words::state(spec, &now),
             contributions: contributions.into_iter().map(|(tag, share)| (tag.to_owned(), share)).collect(),
+            reach_used: most_used(spec, &now.reach_used),
             remaining: now.remaining.zip(life.map(|life| life.unit.clone())),
             history: now.history.iter().copied().collect(),
             dropped,
         }
     }
+}
+
+fn most_used(spec: Option<&Spec>, used: &[f64]) -> Option<(String, f64)> {
+    let used = spec?.inputs.iter().zip(used);
+    let (input, used) = used.max_by(|a, b| a.1.total_cmp(b.1))?;
+    Some((input.tag.clone(), *used))
 }
 
 impl Now {

@@ -174,6 +174,7 @@ impl Facts for BoxFacts {
             episodes: diary.episodes(),
             hours: diary.hours(),
             remaining: now.remaining.as_ref().and_then(|(life, unit)| remaining(*life, unit)),
+            reach_used: now.reach_used.clone(),
             prediction: prediction(now, &diary),
         };
         self.models.predictions().with_diaries().into_iter().map(watching).collect()

@@ -478,6 +478,8 @@ pub struct Watching {
     pub hours: Vec<Hour>,
     /// How long the part will last, where the model says so.
     pub remaining: Option<Remaining>,
+    /// The tag of whose slow change most of what may be followed is used up, and the share of it, 0 to 1.
+    pub reach_used: Option<(String, f64)>,
 }
 
 /// Remaining useful life, with its band.

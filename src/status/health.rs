@@ -6,6 +6,7 @@ use super::machine::Part;
 use super::speech::{Speech, plain, sentence};
 use super::view::{PredictionRow, prediction};
 use super::words::{HealthWords, fill};
+use crate::infer::adapt::TELL_FROM;
 use crate::infer::episode::{Episode, Severity};
 use crate::infer::feedback::{Answer, Feedback};
 use crate::infer::trend::Hour;
@@ -195,6 +196,7 @@ fn item(watching: &Watching, twin: &Twin, speech: &Speech) -> Item {
     if let Some(remaining) = watching.remaining {
         facts.push((words.life, remaining_words(remaining, speech)));
     }
+    facts.extend(followed(watching, twin, speech));
     facts.extend(watched(watching, speech));
     facts.push((words.model, model_words(&row, watching, speech)));
     Item {
@@ -250,17 +252,30 @@ fn facts_of(
 
 /// The tags that contribute most, by what the profile calls them.
 fn mostly(episode: &Episode, device: &str, twin: &Twin, speech: &Speech) -> String {
-    let device = twin.device(device);
-    let called = |tag: &str| {
-        let device = &device.as_ref()?.device;
+    let named = episode.contributions();
+    let said = named
+        .iter()
+        .map(|(tag, share)| format!("{} {} %", called(tag, device, twin), speech.number(share * 100.0, 0)));
+    said.collect::<Vec<_>>().join(", ")
+}
+
+/// A tag by what the profile calls it.
+fn called(tag: &str, device: &str, twin: &Twin) -> String {
+    let described = || {
+        let device = &twin.device(device)?.device;
         let desc = &device.tags.get(device.tag_index(tag)?)?.desc;
         (!desc.is_empty()).then(|| format!("{} ({})", plain(desc), plain(tag)))
     };
-    let named = episode.contributions();
-    let said = named.iter().map(|(tag, share)| {
-        format!("{} {} %", called(tag).unwrap_or_else(|| plain(tag)), speech.number(share * 100.0, 0))
-    });
-    said.collect::<Vec<_>>().join(", ")
+    described().unwrap_or_else(|| plain(tag))
+}
+
+/// The slow change that will soon not be followed any more.
+fn followed(watching: &Watching, twin: &Twin, speech: &Speech) -> Option<(&'static str, String)> {
+    let words = speech.health_words();
+    let (tag, used) = watching.reach_used.as_ref().filter(|(_, used)| *used >= TELL_FROM)?;
+    let tag = called(tag, &watching.prediction.device, twin);
+    let share = speech.number((used * 100.0).floor(), 0);
+    Some((words.followed, fill(words.followed_share, &[&tag, &share])))
 }
 
 /// By how far, how long, and how good the inputs were.

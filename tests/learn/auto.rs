@@ -22,7 +22,7 @@ fn a_box_learns_by_itself_once_there_is_enough_and_never_again() {
     // Less is enough from now on, and nothing is read in another way for that.
     rig.configure(&learn("pump", "10m"));
     let said = rig.done(&["reload"]);
-    assert!(said.contains("no machine has changed"), "{said}");
+    assert!(said.contains("configuration taken over: [[learn]]; no machine has changed"), "{said}");
     let model = wait_for("a model", PATIENCE, || {
         rig.model("learned-pump").filter(|model| model["active"].is_string())
     });

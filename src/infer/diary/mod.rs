@@ -197,7 +197,11 @@ impl Diary {
     /// Keeps what a version has learned; it is written down with the scores, or soon when a person has
     /// accepted it. `Some` = what was stored of it is known only now: it has to go on from that.
     pub(super) fn keep_baseline(&self, state: Baseline, accepted: bool, now_us: i64) -> Option<Baseline> {
-        self.pages().baselines.keep(state, accepted, now_us)
+        let before = self.pages().baselines.keep(state, accepted, now_us);
+        if accepted {
+            self.post.wake.notify_one();
+        }
+        before
     }
 
     /// Which of these tags are to be told of: they have used up most of their reach.

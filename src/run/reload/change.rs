@@ -28,6 +28,8 @@ pub struct Change {
     pub tags_added: Names,
     /// `device/tag` of tags that changed devices have no more.
     pub tags_removed: Names,
+    /// Tables of `forebay.toml` beside the devices that are others and were taken over.
+    pub tables: Vec<&'static str>,
 }
 
 /// Names, a few of them for people, and how many there are.
@@ -91,7 +93,7 @@ impl Change {
         before.difference(&now).for_each(|tag| self.tags_removed.push(format!("{}/{tag}", after.name)));
     }
 
-    /// Nothing has to be done.
+    /// The devices are as they were.
     pub fn is_empty(&self) -> bool {
         self.added.count + self.removed.count + self.changed.count == 0
     }
@@ -153,6 +155,12 @@ fn is_same_spec(a: &DeviceSpec, b: &DeviceSpec) -> bool {
 
 fn is_same_tag(a: &Tag, b: &Tag) -> bool {
     *a == Tag { source: a.source.clone(), ..b.clone() }
+}
+
+/// Tables of `forebay.toml` that are another and are taken over at once.
+pub fn tables(running: &Config, new: &Config) -> Vec<&'static str> {
+    let parts = [("[[model]]", running.models == new.models), ("[[learn]]", running.learn == new.learn)];
+    parts.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }
 
 /// Parts of `forebay.toml` that are another and that only a new start takes over.

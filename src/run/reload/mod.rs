@@ -28,7 +28,7 @@ use crate::diagnostic::{Format, Severity};
 use crate::event::{Event, Events, Kind, What};
 use crate::state::State;
 use crate::twin::Twin;
-use change::{Change, waiting_for_restart};
+use change::{Change, tables, waiting_for_restart};
 use stamp::{Saves, Stamp};
 
 /// Between two looks at the files.
@@ -169,8 +169,9 @@ impl Reloading {
                 if restart.iter().any(|part| NOTHING_WITHOUT_RESTART.contains(part)) {
                     unchanged
                 } else {
-                    let change =
+                    let mut change =
                         Change::between(&running, &loaded.devices, |it| refused::runs_on(it, loaded));
+                    change.tables = tables(&self.config, new);
                     self.apply(&change, new, loaded).await;
                     change
                 }
@@ -255,7 +256,7 @@ impl Reloading {
         } else if !faults.is_empty() {
             tracing::warn!("the files have doubtful places:\n{faults}");
         }
-        if change.is_empty() && restart.is_empty() {
+        if change.is_empty() && change.tables.is_empty() && restart.is_empty() {
             tracing::info!("the files were read again ({}): nothing has changed", why.code());
             return;
         }
@@ -263,7 +264,7 @@ impl Reloading {
         if !restart.is_empty() {
             tracing::warn!("only a restart takes over what has changed in {}", restart.join(", "));
         }
-        let Change { added, removed, changed, tags_added, tags_removed, .. } = change;
+        let Change { added, removed, changed, tags_added, tags_removed, tables, .. } = change;
         let data = json!({
             "what": What::Configuration,
             "devices_added": added.first, "devices_removed": removed.first, "devices_changed": changed.first,
@@ -273,6 +274,7 @@ impl Reloading {
                 "devices_changed": changed.count, "tags_added": tags_added.count,
                 "tags_removed": tags_removed.count,
             },
+            "tables": tables,
             "restart": restart,
         });
         emit(text.clone(), data);
@@ -297,10 +299,15 @@ fn said(change: &Change, loaded: &Loaded, restart: &[&str]) -> String {
             parts.push(format!("{} {what}", machines(count)));
         }
     }
+    let nothing = parts.is_empty();
+    parts.extend(change.tables.iter().map(|table| (*table).to_owned()));
     let mut text = match parts.as_slice() {
         [] => "no machine has changed".to_owned(),
         parts => format!("configuration taken over: {}", parts.join(", ")),
     };
+    if nothing && !parts.is_empty() {
+        text += "; no machine has changed";
+    }
     if errors > 0 {
         let kept = match change.kept.len() {
             0 => String::new(),

@@ -92,6 +92,7 @@ fn configuration(event: &Event, speech: &Speech) -> String {
         (words.machines_removed, "devices_removed"),
         (words.tags_new, "tags_added"),
         (words.tags_removed, "tags_removed"),
+        (words.tables_new, "tables"),
         (words.after_restart, "restart"),
     ];
     let parts = lists.into_iter().filter_map(|(template, name)| {

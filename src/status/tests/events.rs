@@ -100,6 +100,7 @@ fn data_of(what: What) -> serde_json::Value {
         }
         What::Configuration => json!({
             "cause": "reload", "by": "anna", "devices_changed": ["press-3"], "tags_added": ["press-3/drive.new"],
+            "tables": ["[[learn]]"],
         }),
         What::ConfigurationFaults => json!({"cause": "save", "errors": 2, "devices_kept": ["press-3"]}),
         What::ReplayDone | What::ReplayCancelled => {

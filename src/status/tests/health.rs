@@ -82,6 +82,21 @@ fn a_model_that_has_just_come_has_watched_all_the_time() {
 }
 
 #[test]
+fn slow_change_is_told_before_it_is_too_much() {
+    let given = given();
+    let facts = |used: f64| {
+        let reach_used = Some(("vibration.drive_end".to_owned(), used));
+        let watching = Watching { reach_used, ..Watching::default() };
+        given.watch(vec![(model("press-4", PredictionState::Normal), watching)]);
+        given.health(Language::En).items[0].facts.clone()
+    };
+    let told = |used| facts(used).into_iter().find(|(label, _)| *label == "Slow change");
+    assert_eq!(told(0.79), None);
+    let (_, text) = told(0.999).expect("it is told");
+    assert!(text.starts_with("vibration.drive_end: 99 % of what a model follows"), "{text}");
+}
+
+#[test]
 fn forms_change_their_places_only_when_the_page_is_told() {
     let given = given();
     let mut first = episode(HOUR_US, 2.0);

@@ -152,6 +152,7 @@ words! {
     machines_changed: "changed machines: {0}", "geänderte Maschinen: {0}";
     machines_removed: "removed machines: {0}", "entfernte Maschinen: {0}";
     tags_new: "new tags: {0}", "neue Tags: {0}";
+    tables_new: "changed in forebay.toml: {0}", "in forebay.toml geändert: {0}";
     tags_removed: "removed tags: {0}", "entfernte Tags: {0}";
     after_restart: "only after a restart: {0}", "erst nach einem Neustart: {0}";
     configuration_faults: "files have errors and were not taken over ({0} errors); what runs goes on as it was",

@@ -40,6 +40,10 @@ words! {
         "noch unsicher: {0}, seit {1}, {2} % seiner Eingänge gut";
     look_at: "What to look at", "Was ansehen";
     mostly: "Mostly seen in", "Zu sehen vor allem an";
+    followed: "Slow change", "Langsame Änderung";
+    // {0} tag, {1} per cent.
+    followed_share: "{0}: {1} % of what a model follows without a report is used up. Look at it; if it is right as it is now, an engineer accepts it as the new normal.",
+        "{0}: {1} % dessen, dem ein Modell ohne Meldung folgt, sind verbraucht. Ansehen; ist es richtig, wie es jetzt ist, nimmt ein Techniker es als neues Normal an.";
     watched: "Watched", "Gewacht";
     // {0} per cent, {1} since when.
     watched_share: "{0} % of the time since {1}", "{0} % der Zeit seit {1}";
