@@ -15,6 +15,7 @@ mod certificate;
 mod connector;
 mod decode;
 mod events;
+mod flat;
 mod frames;
 mod history;
 mod inbox;

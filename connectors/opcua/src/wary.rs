@@ -12,7 +12,7 @@ use std::io::{Error as IoError, ErrorKind, Read, Result as IoResult};
 /// and [`FIELD_BYTES`].
 pub(crate) const MEMORY_MAX: usize = 64 << 20;
 /// What one byte on the wire may become at most: a boxed value without content.
-const VALUE_BYTES: usize = 128;
+pub(crate) const VALUE_BYTES: usize = 128;
 /// What a longer piece takes beside its own bytes.
 const FIELD_BYTES: usize = 64;
 /// Stack that decoding may use, in bytes, of the 2 MiB that a thread has. Ten objects within each other,
