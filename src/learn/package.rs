@@ -79,7 +79,7 @@ impl Fitted {
         let interval_ms = self.used.interval_ms;
         let hold = (Duration::from_millis(interval_ms) * HOLD_POINTS).min(HOLD_MAX).as_millis();
         let (en, de) =
-            (format!("Normal running of {}", device.name), format!("Normaler Lauf von {}", device.name));
+            (format!("Behaviour of {}", device.name), format!("Verhalten von {}", device.name));
         let mut text = format!(
             "# Learned on the box from its own journal; README.md says from what.\n\
              forebay = 1\nname = {}\nversion = {}\ntitle = {}\nprofile = {}\n\

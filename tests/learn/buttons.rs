@@ -112,7 +112,7 @@ fn an_engineer_learns_promotes_and_accepts_and_an_operator_cannot() {
 
     page.sign_in("ben");
     let heading = |what: &str| {
-        page.browser.wait_text("#h0 h2", what, PATIENCE, |text| text == "pump: Normal running of pump");
+        page.browser.wait_text("#h0 h2", what, PATIENCE, |text| text == "pump: Behaviour of pump");
     };
     page.press("learn");
     heading("what is watched");
