@@ -78,8 +78,7 @@ impl Fitted {
     ) -> String {
         let interval_ms = self.used.interval_ms;
         let hold = (Duration::from_millis(interval_ms) * HOLD_POINTS).min(HOLD_MAX).as_millis();
-        let (en, de) =
-            (format!("Behaviour of {}", device.name), format!("Verhalten von {}", device.name));
+        let (en, de) = (format!("Behaviour of {}", device.name), format!("Verhalten von {}", device.name));
         let mut text = format!(
             "# Learned on the box from its own journal; README.md says from what.\n\
              forebay = 1\nname = {}\nversion = {}\ntitle = {}\nprofile = {}\n\
