@@ -370,9 +370,10 @@ fn model_words(model: &Json) -> String {
 /// The tag whose baseline has moved most, and how far.
 fn moved(device: &Json) -> String {
     let used = device["reach_used"].as_object().into_iter().flatten();
-    let used = used.filter_map(|(tag, used)| Some((tag, used.as_f64()?)));
-    used.max_by(|a, b| a.1.total_cmp(&b.1)).map_or_else(String::new, |(tag, used)| {
-        format!(", {tag} has used {:.0} % of the change that is followed", used * 100.0)
+    let used = used.filter_map(|(tag, used)| Some((tag, (used.as_f64()? * 100.0).floor())));
+    let most = used.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, used)| *used >= 1.0);
+    most.map_or_else(String::new, |(tag, used)| {
+        format!(", {tag} has used up {used} % of the slow change that is followed")
     })
 }
 

@@ -25,11 +25,19 @@ const CHUNK_HEAD_BYTES: usize = 24;
 
 /// Answers of which not all chunks have come, by request.
 pub(crate) struct Answers {
-    unfinished: HashMap<u32, Vec<u8>>,
+    unfinished: HashMap<u32, Unfinished>,
     /// What they take, in bytes.
     held: usize,
     /// Id of the last request that was made.
     asked: Arc<AtomicU32>,
+}
+
+/// The parts of one answer that have come.
+#[derive(Default)]
+struct Unfinished {
+    bytes: Vec<u8>,
+    /// Number of the last part.
+    number: u32,
 }
 
 impl Answers {
@@ -37,12 +45,24 @@ impl Answers {
         Self { unfinished: HashMap::new(), held: 0, asked }
     }
 
+    /// Fails when a part with this number does not follow the one before. The library puts the parts of
+    /// an answer in order and leaves out what does not follow, so it would decode something else.
+    fn check_order(&self, request: u32, number: u32) -> Result<(), String> {
+        match self.unfinished.get(&request) {
+            Some(before) if before.number.checked_add(1) != Some(number) => {
+                Err("it sent parts of an answer that do not follow each other".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps a part of an answer.
-    fn keep(&mut self, request: u32, part: &[u8]) -> Result<(), String> {
+    fn keep(&mut self, request: u32, number: u32, part: &[u8]) -> Result<(), String> {
         let whole = self.unfinished.entry(request).or_default();
-        self.held -= whole.capacity();
-        whole.extend_from_slice(part);
-        self.held += whole.capacity();
+        self.held -= whole.bytes.capacity();
+        whole.bytes.extend_from_slice(part);
+        whole.number = number;
+        self.held += whole.bytes.capacity();
         if self.held > UNFINISHED_MAX {
             Err(format!("it began answers of more than {} MiB and ended none", UNFINISHED_MAX >> 20))
         } else if self.unfinished.len() > UNFINISHED_COUNT {
@@ -54,7 +74,7 @@ impl Answers {
 
     /// What was kept of an answer.
     fn release(&mut self, request: u32) -> Option<Vec<u8>> {
-        let whole = self.unfinished.remove(&request)?;
+        let whole = self.unfinished.remove(&request)?.bytes;
         self.held -= whole.capacity();
         Some(whole)
     }
@@ -72,19 +92,22 @@ impl Answers {
             // The library takes the length of the signature off without looking.
             return Err(format!("it sent an encrypted message of only {} bytes", frame.len()));
         }
-        let Some((chunk, is_final, request, body)) = open(frame, channel) else { return Ok(()) };
+        let Some(Opened { chunk, is_final, request, number, body }) = open(frame, channel) else {
+            return Ok(());
+        };
         // The library ignores what it has not asked for, and what it ignored would be missing when it
         // puts the answer to a later request together; the ids can be guessed.
         if request > self.asked.load(Ordering::Relaxed) {
             return Err("it sent an answer to a request that was not made".into());
         }
+        self.check_order(request, number)?;
         let part = &chunk.data[body..];
         match is_final {
             MessageIsFinalType::FinalError => {
                 self.release(request);
                 Ok(())
             }
-            MessageIsFinalType::Intermediate => self.keep(request, part),
+            MessageIsFinalType::Intermediate => self.keep(request, number, part),
             MessageIsFinalType::Final => {
                 let context = channel.context();
                 match self.release(request) {
@@ -99,20 +122,26 @@ impl Answers {
     }
 }
 
-/// A chunk without its encryption: whether it is the last, the request that it answers, and where its
-/// body begins.
-fn open(frame: &[u8], channel: &SecureChannel) -> Option<(MessageChunk, MessageIsFinalType, u32, usize)> {
+/// A chunk without its encryption.
+struct Opened {
+    chunk: MessageChunk,
+    is_final: MessageIsFinalType,
+    /// Id of the request that it answers.
+    request: u32,
+    /// Sequence number.
+    number: u32,
+    /// Where its body begins.
+    body: usize,
+}
+
+fn open(frame: &[u8], channel: &SecureChannel) -> Option<Opened> {
     let options = channel.decoding_options();
     let chunk = <MessageChunk as SimpleBinaryDecodable>::decode(&mut Cursor::new(frame), &options).ok()?;
     let chunk = channel.verify_and_remove_security(chunk.data).ok()?;
     let info = chunk.chunk_info(channel).ok()?;
-    let body = info.body_offset;
-    (body <= chunk.data.len()).then_some((
-        chunk,
-        info.message_header.is_final,
-        info.sequence_header.request_id,
-        body,
-    ))
+    let (is_final, body) = (info.message_header.is_final, info.body_offset);
+    let (request, number) = (info.sequence_header.request_id, info.sequence_header.sequence_number);
+    (body <= chunk.data.len()).then_some(Opened { chunk, is_final, request, number, body })
 }
 
 /// Decodes an answer as the library does afterwards, unless nothing in it can do harm.

@@ -346,8 +346,8 @@ async fn drive(
                 let _gone = ready.take().map(|ready| ready.send(Err(status)));
                 break format!("session ended ({status})");
             }
+            // A server that answers, but runs no program or hides its state, still has values.
             Some(Ok(SessionPollResult::SessionActivity(SessionActivity::KeepAliveFailed(status))))
-                // A server that answers, but runs no program or hides its state, still has values.
                 if status != StatusCode::BadServerHalted
                     && status != StatusCode::BadUnknownResponse
                     && !end.closing.load(Ordering::Relaxed) =>
@@ -357,7 +357,9 @@ async fn drive(
             Some(Ok(SessionPollResult::Subscription(
                 SubscriptionActivity::FatalFailure(status)
                 | SubscriptionActivity::PublishFailed(status @ StatusCode::BadNoSubscription),
-            ))) if !end.closing.load(Ordering::Relaxed) => break format!("the server has dropped the subscriptions ({status})"),
+            ))) if !end.closing.load(Ordering::Relaxed) => {
+                break format!("the server has dropped the subscriptions ({status})");
+            }
             Some(Ok(_)) => {}
             None => break "connection closed".into(),
         }

@@ -65,6 +65,16 @@ fn filter() -> Vec<u8> {
     values(1, &[&[1, 22][..], &object(588, &elements)].concat())
 }
 
+/// Parts of an answer of which the second has the number of the first. Who reads them all finds two byte
+/// strings; who leaves the second out, as the library does, an object that claims 2 GiB.
+fn parts() -> [Vec<u8>; 3] {
+    let evil = [&[1, 22, 1, 7, 7, 0, 1][..], &i32::MAX.to_le_bytes(), &[7; 100]].concat();
+    let bytes = |length: usize| [&[1, 15][..], &i32::try_from(length).expect("short").to_le_bytes()].concat();
+    let filler = vec![7; 1000 - bytes(0).len()];
+    let second = [&bytes(filler.len() + evil.len())[..], &filler, &evil, &[0xFF; 4]].concat();
+    [values(2, &bytes(1000)), vec![7; 1000], second]
+}
+
 /// Name, answer, and words that the box has for it.
 fn answers() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let more = "an object that claims more bytes than the 100 that follow";
@@ -107,28 +117,68 @@ fn answers() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("body of 2 GiB behind an operator", filter(), "an object that claims more bytes than the 0 that"),
         ("no end", vec![0; 100 * BODY], "began answers of more than 8 MiB"),
         ("not asked", vec![0; 100], "an answer to a request that was not made"),
+        ("a number twice", parts().concat(), "parts of an answer that do not follow each other"),
     ]
 }
 
-/// Sends an answer in chunks. What never ends is sent without a last one, for two requests that
-/// nobody waits for.
-fn send(client: &mut TcpStream, request: u32, answer: &[u8], is_endless: bool) -> std::io::Result<()> {
-    let all = answer.chunks(BODY).count();
-    for round in 0..if is_endless { 2 } else { 1 } {
-        for (number, part) in (1u32..).zip(answer.chunks(BODY)) {
-            let is_last = number as usize == all && !is_endless;
-            let kind = if is_last { b"MSGF" } else { b"MSGC" };
-            let sequence = 1 + number + round * 100;
-            let request = if is_endless { request - 1 - round } else { request };
-            let head = [1, 1, sequence, request].map(u32::to_le_bytes).concat();
-            client.write_all(&frame(kind, &[&head, part].concat()))?;
+/// How an answer is sent.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Whole,
+    /// Without a last chunk, for two requests that nobody waits for.
+    Endless,
+    /// To a request that was not made.
+    NotAsked,
+    /// As [`parts`], with these numbers. The library takes 0 twice where 1 is expected.
+    Numbered([u32; 3]),
+}
+
+impl How {
+    fn of(name: &str) -> Self {
+        match name {
+            "no end" => Self::Endless,
+            "not asked" => Self::NotAsked,
+            "a number twice" => Self::Numbered([0, 0, 1]),
+            _ => Self::Whole,
         }
     }
-    Ok(())
+
+    /// Number of the answer before.
+    fn opened(self) -> u32 {
+        if matches!(self, Self::Numbered(_)) { 0 } else { 1 }
+    }
+}
+
+fn chunk(kind: &[u8; 4], number: u32, request: u32, part: &[u8]) -> Vec<u8> {
+    frame(kind, &[&[1, 1, number, request].map(u32::to_le_bytes).concat(), part].concat())
+}
+
+/// Sends an answer in chunks.
+fn send(client: &mut TcpStream, request: u32, answer: &[u8], how: How) -> std::io::Result<()> {
+    let kind = |is_last| if is_last { b"MSGF" } else { b"MSGC" };
+    let chunks = |client: &mut TcpStream, request, first, has_last| {
+        let all = answer.chunks(BODY).count();
+        (first..).zip(answer.chunks(BODY)).enumerate().try_for_each(|(at, (number, part))| {
+            client.write_all(&chunk(kind(at + 1 == all && has_last), number, request, part))
+        })
+    };
+    match how {
+        How::Whole => chunks(client, request, 2, true),
+        How::NotAsked => chunks(client, request + 1, 2, true),
+        How::Endless => {
+            chunks(client, request - 1, 2, false)?;
+            chunks(client, request - 2, 102, false)
+        }
+        How::Numbered(numbers) => {
+            numbers.into_iter().zip(parts()).enumerate().try_for_each(|(at, (number, part))| {
+                client.write_all(&chunk(kind(at == 2), number, request, &part))
+            })
+        }
+    }
 }
 
 /// Serves one connection: opens a channel and answers the first question with this.
-fn serve(mut client: TcpStream, answer: &[u8], is_endless: bool) -> std::io::Result<()> {
+fn serve(mut client: TcpStream, answer: &[u8], how: How) -> std::io::Result<()> {
     let question = |client: &mut TcpStream| -> std::io::Result<Vec<u8>> {
         let mut header = [0; 8];
         client.read_exact(&mut header)?;
@@ -148,7 +198,7 @@ fn serve(mut client: TcpStream, answer: &[u8], is_endless: bool) -> std::io::Res
         &1u32.to_le_bytes()[..],
         &text("http://opcfoundation.org/UA/SecurityPolicy#None"),
         &[0xFF; 8],
-        &[1, request].map(u32::to_le_bytes).concat(),
+        &[how.opened(), request].map(u32::to_le_bytes).concat(),
         &message(CHANNEL),
         PLAIN,
         // Version, channel, keys, time, how long they hold, nonce.
@@ -159,8 +209,7 @@ fn serve(mut client: TcpStream, answer: &[u8], is_endless: bool) -> std::io::Res
     let asked = question(&mut client)?;
     // Behind the ids of channel and keys and the number of the chunk.
     let request = u32::from_le_bytes(asked[12..16].try_into().expect("four bytes"));
-    let request = if answer == [0; 100] { request + 1 } else { request };
-    send(&mut client, request, answer, is_endless)?;
+    send(&mut client, request, answer, how)?;
     std::io::copy(&mut client, &mut std::io::sink()).map(|_| ())
 }
 
@@ -202,10 +251,10 @@ fn greedy_answers_cost_a_connection_and_nothing_else() {
     for (name, answer, words) in answers() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("opc.tcp://{}", listener.local_addr().expect("an address"));
-        let is_endless = name == "no end";
+        let how = How::of(name);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let _gone = serve(client, &answer, is_endless);
+                let _gone = serve(client, &answer, how);
             }
         });
         let run = Command::new("sh")

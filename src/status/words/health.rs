@@ -42,8 +42,8 @@ words! {
     mostly: "Mostly seen in", "Zu sehen vor allem an";
     followed: "Slow change", "Langsame Änderung";
     // {0} tag, {1} per cent.
-    followed_share: "{0}: {1} % of what a model follows without a report is used up. Look at it; if it is right as it is now, an engineer accepts it as the new normal.",
-        "{0}: {1} % dessen, dem ein Modell ohne Meldung folgt, sind verbraucht. Ansehen; ist es richtig, wie es jetzt ist, nimmt ein Techniker es als neues Normal an.";
+    followed_share: "{0}: {1} % of what a model follows without an alarm is used up. Look at the machine; if it is right as it is now, an engineer accepts it as the new normal.",
+        "{0}: {1} % dessen, dem ein Modell ohne Alarm folgt, sind verbraucht. Maschine ansehen; ist es richtig, wie es jetzt ist, nimmt ein Techniker es als neues Normal an.";
     watched: "Watched", "Gewacht";
     // {0} per cent, {1} since when.
     watched_share: "{0} % of the time since {1}", "{0} % der Zeit seit {1}";
