@@ -93,8 +93,7 @@ pub fn learn_runs(
     if training.starts.len() < BLOCKS * 4 {
         return Err(FitError::TooFew { rows: training.starts.len(), needed: BLOCKS * 4 });
     }
-    let half = training.starts.len() / 2;
-    let (early, mut late) = (training.covariance(0..half), training.covariance(half..training.starts.len()));
+    let (early, mut late) = training.halves();
     let rests = training.rests(&early, &late);
     let slow_follow = to_f64(count) / 6.0;
     let (rest_max, slow, slow_max) = rests.limits(slow_follow);
@@ -228,6 +227,16 @@ impl Training {
         let mut covariance = Covariance::new(self.window * self.tags);
         windows.for_each(|number| covariance.push(|into| self.flat(number, into)));
         covariance
+    }
+
+    /// Of the first and of the second half of the windows, side by side: nearly half of all the work is here.
+    fn halves(&self) -> (Covariance, Covariance) {
+        let (count, half) = (self.starts.len(), self.starts.len() / 2);
+        std::thread::scope(|scope| {
+            let early = scope.spawn(|| self.covariance(0..half));
+            let late = self.covariance(half..count);
+            (early.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), late)
+        })
     }
 
     /// What the components leave over, window by window. Each half of the windows is measured with
