@@ -80,7 +80,9 @@ impl Story {
         if !self.watch_until(Some(self.started + timing.learn_after), ends).await {
             return Ok(self.conclude().await);
         }
-        self.learn(timing.learn_from_us).await?;
+        if let Err(why) = self.learn(timing.learn_from_us).await {
+            self.say(&format!("{why:#}. The demo goes on without a model."));
+        }
         if !self.watch_until(Some(self.started + timing.outage_after), ends).await {
             return Ok(self.conclude().await);
         }
@@ -102,7 +104,7 @@ impl Story {
         };
         let learner = Arc::clone(&self.learner);
         let learning = tokio::task::spawn_blocking(move || learner.learn(&order, "demo"));
-        let learned = learning.await.context("learning has failed")?.context("nothing was learned")?;
+        let learned = learning.await.context("Learning has failed")?.context("Nothing was learned")?;
         for line in learned_words(&learned).lines() {
             self.say(line);
         }

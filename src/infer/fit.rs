@@ -229,14 +229,10 @@ impl Training {
         covariance
     }
 
-    /// Of the first and of the second half of the windows, side by side: nearly half of all the work is here.
+    /// Of the first and of the second half of the windows: nearly half of all the work is here.
     fn halves(&self) -> (Covariance, Covariance) {
         let (count, half) = (self.starts.len(), self.starts.len() / 2);
-        std::thread::scope(|scope| {
-            let early = scope.spawn(|| self.covariance(0..half));
-            let late = self.covariance(half..count);
-            (early.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), late)
-        })
+        side_by_side(|| self.covariance(0..half), || self.covariance(half..count))
     }
 
     /// What the components leave over, window by window. Each half of the windows is measured with
@@ -244,7 +240,8 @@ impl Training {
     fn rests(&self, early: &Covariance, late: &Covariance) -> Rests {
         let (count, half) = (self.starts.len(), self.starts.len() / 2);
         let width = self.window * self.tags;
-        let [early, late] = [early, late].map(|it| components(it.clone(), width, self.learning.explained));
+        let of = |half: &Covariance| components(half.clone(), width, self.learning.explained);
+        let (early, late) = side_by_side(|| of(early), || of(late));
         let (mut flat, mut rest) = (vec![0.0; width], vec![0.0; width]);
         let mut by_window = vec![0.0; count * self.tags];
         for (number, means) in by_window.chunks_exact_mut(self.tags).enumerate() {
@@ -254,6 +251,15 @@ impl Training {
         let step = (self.count() - self.first).div_ceil(WINDOWS_MAX);
         Rests { by_window, tags: self.tags, step: to_f64(step) }
     }
+}
+
+/// Does both at a time.
+fn side_by_side<T: Send>(one: impl FnOnce() -> T + Send, other: impl FnOnce() -> T) -> (T, T) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
 }
 
 /// At most so far from 0. Written so that it becomes two instructions for several values at once.

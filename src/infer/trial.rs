@@ -93,6 +93,11 @@ fn try_apart(program: &Path, folder: &Path) -> Result<Trial, TrialError> {
     let Some(status) = status else {
         return Err(TrialError::Died(format!("did not finish within {} s", WALL_MAX.as_secs())));
     };
+    // posix_spawn(3) of some systems, and emulators, say only so that the program was not started.
+    if let Some(code @ (126 | 127)) = status.code() {
+        let why = format!("a second process of this program cannot be started here (code {code})");
+        return Err(TrialError::NotStarted(io::Error::other(why)));
+    }
     let answer = answer.and_then(|answer| answer.recv_timeout(Duration::from_secs(1)).ok());
     let answer: Json = answer.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     if let Some(why) = answer["error"].as_str() {
